@@ -1,0 +1,89 @@
+# Every target is a thin wrapper around the command line: `make quantize RECIPE=int8` is `mezzotint quantize --recipe int8`.
+
+PYTHON := python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+
+# Not ?=: a TARGET or OUT that happens to be in the environment means something else. The command line overrides these all the same.
+MODEL   = demo/checkpoint
+BUNDLE  = bundles/demo-fp32
+BUNDLES = $(sort $(wildcard bundles/demo-*))
+RECIPE  = int8
+TARGET  = openvino
+PROMPT  = a flat emoji of a red apple on a blue background
+PROMPTS = demo/prompts/evaluation.txt
+RESULTS = reports/demo/results.json
+ARGS    = # further options, such as ARGS="--overwrite"
+
+MODEL_NAME := $(if $(filter demo/checkpoint,$(MODEL:/=)),demo,$(notdir $(MODEL:/=)))
+export PROMPT # recipes read it from the environment, so that quotes in a prompt stay the prompt's
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo export quantize generate benchmark report test test-slow test-latest lint types check clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+env: $(READY) ## Set up .venv with the pinned development environment
+
+demo: $(READY) ## Export, quantize and benchmark the embedded checkpoint; write reports/demo
+	$(BIN)/python -m demo.run
+
+export: OUT = bundles/$(MODEL_NAME)-fp32
+export: $(READY) ## Export a checkpoint: MODEL=folder-or-hub-id OUT=bundle
+	$(BIN)/python -m mezzotint export "$(MODEL)" -o "$(OUT)" $(ARGS)
+
+quantize: OUT = $(patsubst %-fp32,%,$(BUNDLE:/=))-$(RECIPE)-$(TARGET)
+quantize: $(READY) ## Quantize a bundle: BUNDLE=bundle OUT=bundle RECIPE=int8 TARGET=openvino
+	$(BIN)/python -m mezzotint quantize "$(BUNDLE)" -o "$(OUT)" --recipe "$(RECIPE)" --target "$(TARGET)" $(ARGS)
+
+generate: OUT = reports/generated.png
+generate: $(READY) ## Draw a picture: BUNDLE=bundle PROMPT="a prompt" OUT=picture.png
+	@mkdir -p "$(dir $(OUT))"
+	$(BIN)/python -m mezzotint generate "$(BUNDLE)" "$$PROMPT" -o "$(OUT)" $(ARGS)
+
+benchmark: OUT = reports/$(MODEL_NAME)
+benchmark: $(READY) ## Compare bundles with PyTorch: MODEL=checkpoint BUNDLES="bundle bundle" OUT=folder
+	$(BIN)/python -m mezzotint benchmark "$(MODEL)" $(BUNDLES) -o "$(OUT)" --prompts "$(PROMPTS)" $(ARGS)
+
+report: $(READY) ## Write report.md and report.html again from raw results: RESULTS=results.json
+	$(BIN)/python -m mezzotint report "$(RESULTS)" $(ARGS)
+
+test: $(READY) ## Run the tests that take minutes at most
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(READY) ## Run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+# The same tests with the newest transformers and diffusers, which Optimum does not allow yet, in an environment of their own.
+NEWEST := accelerate|diffusers|huggingface_hub|optimum|optimum-onnx|safetensors|tokenizers|transformers
+test-latest: $(READY) ## Run the tests with the newest transformers and diffusers
+	$(PYTHON) -m venv $(VENV)/latest
+	grep -vE '^($(NEWEST))==' constraints.txt > $(VENV)/latest/constraints.txt
+	$(VENV)/latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -c $(VENV)/latest/constraints.txt \
+	  -e '.[cpu,openvino,export,quantize,benchmark]' build jsonschema pytest
+	$(VENV)/latest/bin/python -m pytest -m "not slow and not gpu"
+
+lint: $(READY) ## Check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## Check types
+	$(BIN)/mypy --strict -p mezzotint -p demo -p tests
+
+check: lint types test ## Everything that continuous integration runs
+
+clean: ## Remove .venv, caches and build leftovers; bundles/ and reports/ stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Touched last, so that an interrupted installation is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Mezzotint needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with 'make PYTHON=python3.12 ...'." >&2; exit 1; }
+	@echo "Setting up $(VENV); this takes some minutes once."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

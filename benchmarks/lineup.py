@@ -1,0 +1,50 @@
+"""Which cases a benchmark compares: the reference, the controls, and the bundles."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mezzotint.runtime.bundle import Bundle
+from mezzotint.runtime.errors import MezzotintError
+
+from .case import REFERENCE, Case
+
+__all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "line_up"]
+
+BF16_BASELINE = "diffusers-bf16"
+OTHER_SEED = "other-seed"
+_PORTABLE = "portable"
+_SEED_OFFSET = 1_000_000  # far from every prompt's own seed
+
+
+def line_up(
+    checkpoint: str, bundles: Sequence[str], backends: Sequence[str] = ("onnxruntime",), *, bf16_baseline: bool = False
+) -> tuple[Case, ...]:
+    """All cases in the order of the report. `backends` are those that run the portable bundles."""
+    reference = Case(REFERENCE, "baseline", checkpoint, "diffusers", "fp32", "f32")
+    bf16 = replace(reference, name=BF16_BASELINE, recipe="bf16", precision="bf16")
+    controls = (bf16,) if bf16_baseline else ()
+    candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends)]
+    other_seed = replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET)
+    return (reference, *controls, *_with_unique_names(candidates), other_seed)
+
+
+def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:
+    """A bundle lowered for a target gives one case there; a portable one a case for each of `backends`."""
+    manifest = Bundle.open(source).manifest
+    engines = tuple(backends) if manifest.target == _PORTABLE else (manifest.target,)
+    return tuple(Case(f"{manifest.recipe}-{engine}", "bundle", source, engine, manifest.recipe) for engine in engines)
+
+
+def _with_unique_names(cases: Sequence[Case]) -> list[Case]:
+    """Two bundles of one recipe and target are told apart by their folders: "int8-openvino@min-max"."""
+    counts = Counter(case.name for case in cases)
+    named = [
+        replace(case, name=f"{case.name}@{Path(case.source).resolve().name}") if counts[case.name] > 1 else case
+        for case in cases
+    ]
+    twins = sorted(name for name, count in Counter(case.name for case in named).items() if count > 1)
+    if twins:
+        raise MezzotintError(f"{twins[0]} is given twice; name each bundle once, in folders of different names")
+    return named

@@ -1,0 +1,125 @@
+"""What a worker does for each kind of task."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypedDict, cast
+
+from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.progress import Progress
+
+from .atomic_file import write_text
+from .case import Recorder, Sample, Subject
+from .memory import read_memory
+from .record import read_record, stack_record, write_record
+from .subjects import load_subject
+from .task import Task, TaskKind
+
+__all__ = ["WARM_UP_PICTURES", "TimedPicture", "Timing", "measure", "read_timing"]
+
+WARM_UP_PICTURES = 1
+"""Drawn after the cold start's picture and before the timed ones."""
+
+
+class TimedPicture(TypedDict):
+    """The times of one picture, in milliseconds."""
+
+    text_encoder: float
+    unet_step: list[float]
+    vae_decoder: float
+    end_to_end: float
+
+
+class Timing(TypedDict):
+    """What one timing task found: `cold_start_ms` from asking for the process to its first finished picture."""
+
+    precision: str
+    cold_start_ms: float
+    pictures: list[TimedPicture]
+    peak_rss_bytes: int | None
+    resting_rss_bytes: int | None
+    peak_vram_bytes: int | None
+    reasons: dict[str, str]
+
+
+def measure(task: Task, result: Path, started_ns: int, progress: Progress) -> None:
+    """Do `task` and write `result` atomically. `started_ns` is when the process was asked for, time.monotonic_ns()."""
+    subject = load_subject(task.case)
+    for kind, function in _MEASURES:
+        if kind == task.kind:
+            return function(subject, task, result, started_ns, progress)
+    raise MezzotintError(f"there is no task {task.kind!r}")
+
+
+def _measure_reference(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
+    recorder, workload, drawn = cast(Recorder, subject), task.workload, []
+    for index, prompt in enumerate(workload.prompts):
+        drawn.append(recorder.draw_recorded(prompt, workload.seed_of(index), workload))
+        progress("reference", index + 1, len(workload.prompts))
+    trajectories = [trajectory for _, trajectory in drawn]
+    write_record(stack_record(subject.precision, [sample for sample, _ in drawn], trajectories=trajectories), result)
+
+
+def _measure_fidelity(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
+    workload, samples, outputs = task.workload, [], []
+    reference = None if task.reference is None else read_record(result.parent / task.reference)
+    for index, prompt in enumerate(workload.prompts):
+        samples.append(subject.draw(prompt, workload.seed_of(index) + task.case.seed_offset, workload))
+        if reference is not None:
+            outputs.append(subject.predict(prompt, reference.trajectory(index)))
+        progress("fidelity", index + 1, len(workload.prompts))
+    write_record(stack_record(subject.precision, samples, outputs), result)
+
+
+def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int, progress: Progress) -> None:
+    """The first picture ends the cold start, others warm up, then `pictures` are kept."""
+    workload, count = task.workload, task.pictures
+
+    def draw(index: int) -> Sample:
+        place = index % len(workload.prompts)
+        return subject.draw(workload.prompts[place], workload.seed_of(place), workload)
+
+    draw(0)
+    cold_start_ms = (time.monotonic_ns() - started_ns) / 1e6
+    for _ in range(WARM_UP_PICTURES):
+        draw(0)
+    samples = []
+    for index in range(count):
+        samples.append(draw(index))
+        progress("timing", index + 1, count)
+    memory = read_memory()
+    timing: Timing = {
+        "precision": subject.precision,
+        "cold_start_ms": cold_start_ms,
+        "pictures": [_timed_picture(sample) for sample in samples],
+        "peak_rss_bytes": memory.peak_rss_bytes,
+        "resting_rss_bytes": memory.resting_rss_bytes,
+        "peak_vram_bytes": memory.peak_vram_bytes,
+        "reasons": dict(memory.reasons),
+    }
+    write_text(result, json.dumps(timing, indent=1) + "\n")
+
+
+_MEASURES: tuple[tuple[TaskKind, Callable[[Subject, Task, Path, int, Progress], None]], ...] = (
+    ("reference", _measure_reference),
+    ("fidelity", _measure_fidelity),
+    ("timing", _measure_timing),
+)
+
+
+def _timed_picture(sample: Sample) -> TimedPicture:
+    return {
+        "text_encoder": sample.text_encoder_ms,
+        "unet_step": list(sample.unet_step_ms),
+        "vae_decoder": sample.vae_decoder_ms,
+        "end_to_end": sample.end_to_end_ms,
+    }
+
+
+def read_timing(path: Path) -> Timing:
+    """The figures that a timing task wrote."""
+    try:
+        return cast(Timing, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise MezzotintError(f"{path} is not a benchmark timing ({error}); measure again with --fresh") from None

@@ -1,0 +1,40 @@
+"""The contract of a fidelity metric: a pure function of what the reference drew for a prompt and what the case drew.
+
+Adding one costs a function, a line in `fidelity.METRICS` and a test against an independent implementation. A metric
+that cannot be computed raises NotComputedError with the reason, which the report shows in the figure's place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mezzotint.runtime.arrays import FloatArray
+
+__all__ = ["Drawing", "Metric", "NotComputedError"]
+
+
+class NotComputedError(Exception):
+    """Why a metric has no value here, in a few words: "pictures are smaller than 11 pixels"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """One prompt's result. `guided` is None where the case was not teacher-forced."""
+
+    pixels: FloatArray  # (H, W, 3) in [0, 1], before rounding
+    latents: FloatArray  # (4, h, w)
+    guided: FloatArray | None = None  # (S, 4, h, w), teacher-forced: on the reference's states
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`compute(reference, test)` gives the value; `best` is what two identical drawings give.
+
+    `curve` gives one value a step (S,), where the metric is a summary of steps.
+    """
+
+    name: str
+    title: str
+    unit: str
+    best: float
+    compute: Callable[[Drawing, Drawing], float]
+    curve: Callable[[Drawing, Drawing], list[float]] | None = None

@@ -1,0 +1,168 @@
+"""results.json: its shape, and reading and writing it. The JSON Schema lies in assets/results.schema.json.
+
+One rule for what is missing: a figure that there is not is null, and `reasons` of the same object says why under its
+name. "identical" as the reason means infinitely many dB; such a null is the best value there is, not a gap.
+"""
+
+import json
+from pathlib import Path
+from typing import NotRequired, TypedDict, cast
+
+from mezzotint.runtime.errors import MezzotintError
+
+from .atomic_file import write_text
+from .machine import Machine
+
+__all__ = [
+    "IDENTICAL",
+    "RESULTS_NAME",
+    "SCHEMA_VERSION",
+    "CaseRow",
+    "GateRow",
+    "Latency",
+    "MeasurementRow",
+    "MemoryRow",
+    "Protocol",
+    "Results",
+    "Score",
+    "Speedup",
+    "WorkloadRow",
+    "read_results",
+    "write_results",
+]
+
+RESULTS_NAME = "results.json"
+SCHEMA_VERSION = 1
+IDENTICAL = "identical"
+
+
+class MeasurementRow(TypedDict):
+    """Repeated measurements of one quantity: raw samples in the order taken, and what follows from them."""
+
+    samples: list[float]
+    median: float
+    iqr: float
+    p95: float
+    noisy: bool
+
+
+class Latency(TypedDict):
+    """Milliseconds. `unet_step` pools all steps of all pictures; `outside_graphs` is end to end less the graphs."""
+
+    text_encoder: MeasurementRow
+    unet_step: MeasurementRow
+    vae_decoder: MeasurementRow
+    outside_graphs: MeasurementRow
+    end_to_end: MeasurementRow
+
+
+class MemoryRow(TypedDict):
+    """Of the timing processes: the largest peak, the median resting set after the last picture."""
+
+    peak_rss_bytes: int | None
+    resting_rss_bytes: int | None
+    peak_vram_bytes: int | None
+    reasons: dict[str, str]
+
+
+class Score(TypedDict):
+    """One metric. A null in `per_prompt`, `ci95` or `per_step` is infinite: that picture, or step, is identical."""
+
+    per_prompt: list[float | None] | None
+    identical: bool
+    median: float | None
+    p5: float | None
+    ci95: list[float | None] | None
+    per_step: NotRequired[list[float | None]]
+    reasons: dict[str, str]
+
+
+class Speedup(TypedDict):
+    """The baseline's median end-to-end time over this case's, for the FP32 and the BF16 baseline."""
+
+    fp32: float | None
+    bf16: float | None
+    reasons: dict[str, str]
+
+
+class CaseRow(TypedDict):
+    """One case. `status` is "ok" or "failed"; what was measured before a failure stays."""
+
+    name: str
+    role: str
+    source: str
+    backend: str
+    recipe: str
+    precision: str | None
+    status: str
+    reason: str | None
+    bytes_on_disk: int | None
+    cold_start_ms: MeasurementRow | None
+    latency_ms: Latency | None
+    memory: MemoryRow | None
+    fidelity: dict[str, Score] | None
+    speedup: Speedup
+    pictures: list[str] | None
+    reasons: dict[str, str]
+
+
+class WorkloadRow(TypedDict):
+    """What was drawn. `size` is [width, height] of the pictures; null where none was drawn."""
+
+    prompts: list[str]
+    prompts_sha256: str
+    seed: int
+    steps: int
+    guidance: float
+    scheduler: str
+    size: list[int] | None
+
+
+class Protocol(TypedDict):
+    """How it was measured: the cases of each round in the order they ran."""
+
+    rounds: list[list[str]]
+    pictures_per_round: int
+    warm_up_pictures: int
+
+
+class GateRow(TypedDict):
+    """One --fail-if condition on one case. `got` is null for an infinite or a missing figure; `note` says which."""
+
+    condition: str
+    case: str
+    got: float | None
+    failed: bool
+    note: str | None
+
+
+class Results(TypedDict):
+    """The whole file."""
+
+    schema_version: int
+    created: str
+    command: str
+    machine: Machine
+    workload: WorkloadRow
+    protocol: Protocol
+    cases: list[CaseRow]
+    gate: list[GateRow]
+
+
+def write_results(results: Results, path: Path) -> None:
+    """Write atomically; NaN and infinity are a defect and raise ValueError."""
+    write_text(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_results(path: Path) -> Results:
+    """The results that a benchmark wrote; MezzotintError when it is another file or another version."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MezzotintError(f"{path} cannot be read as results ({error}); pass the results.json of a report") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION or not isinstance(data.get("cases"), list):
+        raise MezzotintError(
+            f"{path}: schema_version is {version!r}, expected {SCHEMA_VERSION}; run the benchmark again"
+        )
+    return cast(Results, data)

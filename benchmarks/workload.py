@@ -1,0 +1,66 @@
+"""What every case has to draw: prompts, seeds, steps, guidance, scheduler and size."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mezzotint.runtime.errors import MezzotintError
+
+__all__ = ["SCHEDULERS", "Workload", "read_prompts", "scheduler_of"]
+
+SCHEDULERS = (  # diffusers' class, the runtime's name
+    ("DDIMScheduler", "ddim"),
+    ("EulerDiscreteScheduler", "euler"),
+    ("DPMSolverMultistepScheduler", "dpmpp-2m"),
+)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Prompt i is drawn with the seed `seed + i`. Sizes are in pixels; None is the checkpoint's native size."""
+
+    prompts: tuple[str, ...]
+    seed: int = 1000
+    steps: int = 25
+    guidance: float = 5.0
+    scheduler: str = "ddim"
+    height: int | None = None
+    width: int | None = None
+
+    def seed_of(self, index: int) -> int:
+        """The seed of prompt `index`."""
+        return self.seed + index
+
+    @property
+    def prompts_sha256(self) -> str:
+        """SHA-256 of the prompts, one a line: that of the prompt file where it has no blank lines."""
+        return hashlib.sha256("".join(f"{prompt}\n" for prompt in self.prompts).encode()).hexdigest()
+
+
+def read_prompts(path: Path, limit: int | None = None) -> tuple[str, ...]:
+    """The first `limit` prompts of a UTF-8 file, one a line, blank lines left out. MezzotintError when none is left."""
+    if limit is not None and limit < 1:
+        raise MezzotintError(f"the limit of prompts is {limit}, expected 1 or more")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MezzotintError(f"{path} cannot be read as UTF-8 prompts ({error}); pass a file with one a line") from None
+    prompts = tuple(line.strip() for line in lines if line.strip())
+    if not prompts:
+        raise MezzotintError(f"{path} has no prompts; write one a line")
+    return prompts[:limit]
+
+
+def scheduler_of(checkpoint: Path) -> str:
+    """The runtime's name for the checkpoint's scheduler, from scheduler/scheduler_config.json."""
+    path = checkpoint / "scheduler" / "scheduler_config.json"
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MezzotintError(f"{path} names no scheduler ({error!r}); expected a diffusers checkpoint folder") from None
+    for class_name, scheduler in SCHEDULERS:
+        if class_name == name:
+            return scheduler
+    known = ", ".join(scheduler for _, scheduler in SCHEDULERS)
+    raise MezzotintError(f"{path} names {name}, which the runtime does not have; pass --scheduler, one of {known}")

@@ -1,0 +1,9 @@
+"""Turns a checkpoint into a bundle of ONNX graphs that agree with PyTorch.
+
+The contract is `GraphSource` (component.py): a PyTorch module with the graph inputs and outputs that it must have.
+"""
+
+from .export import export_checkpoint
+from .parity import ParityError
+
+__all__ = ["ParityError", "export_checkpoint"]

@@ -1,0 +1,213 @@
+"""The contract of export: a `GraphSource` is a PyTorch module with the graph inputs and outputs it must have.
+
+Names, order and dtypes of inputs and outputs are those of Optimum's exporter, at every precision. Dims that are
+strings are dynamic; one symbol is one size in a call. `example_inputs` makes seeded inputs of a given size, for tracing
+and for the parity check alike.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mezzotint.runtime.manifest import TensorSpec
+
+from .checkpoint import Checkpoint
+
+__all__ = ["ExampleSize", "GraphSource", "graph_sources"]
+
+
+@dataclass(frozen=True)
+class ExampleSize:
+    """Size of example inputs: batch, latent height and width (pixels are latents times the VAE factor), timestep."""
+
+    batch: int
+    height: int
+    width: int
+    timestep: float = 500.0
+
+
+_VAE_TRACE_SIZE = ExampleSize(2, 6, 5)
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """One component to export. `config` becomes config.json beside the graph."""
+
+    name: str
+    module: torch.nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    example_inputs: Callable[[ExampleSize], tuple[torch.Tensor, ...]]
+    trace_size: ExampleSize
+    parity_sizes: tuple[ExampleSize, ...]
+    config: Mapping[str, Any]
+
+
+def graph_sources(checkpoint: Checkpoint) -> tuple[GraphSource, ...]:
+    """The four graphs of a Stable Diffusion checkpoint, in the order a pipeline runs them."""
+    return (_text_encoder(checkpoint), _unet(checkpoint), _vae_decoder(checkpoint), _vae_encoder(checkpoint))
+
+
+class _TextEncoder(torch.nn.Module):
+    def __init__(self, text_encoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.root = text_encoder
+
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        output = self.root(input_ids=input_ids)
+        return output.last_hidden_state, output.pooler_output
+
+
+class _UNet(torch.nn.Module):
+    def __init__(self, unet: torch.nn.Module) -> None:
+        super().__init__()
+        self.root = unet
+
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> torch.Tensor:
+        output: tuple[torch.Tensor] = self.root(sample, timestep, encoder_hidden_states, return_dict=False)
+        return output[0]
+
+
+class _VaeDecoder(torch.nn.Module):
+    def __init__(self, vae: torch.nn.Module) -> None:
+        super().__init__()
+        self.root = vae
+
+    def forward(self, latent_sample: torch.Tensor) -> torch.Tensor:
+        output: tuple[torch.Tensor] = self.root.decode(latent_sample, return_dict=False)  # type: ignore[operator]
+        return output[0]
+
+
+class _VaeEncoder(torch.nn.Module):
+    def __init__(self, vae: torch.nn.Module) -> None:
+        super().__init__()
+        self.root = vae
+
+    def forward(self, sample: torch.Tensor) -> torch.Tensor:
+        output = self.root.encode(sample, return_dict=False)  # type: ignore[operator]
+        moments: torch.Tensor = output[0].parameters  # mean and log-variance, (B, 2C, h, w)
+        return moments
+
+
+def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
+    config = checkpoint.text_encoder.config
+    window, width = config.max_position_embeddings, config.hidden_size
+
+    def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
+        ids = torch.randint(0, config.vocab_size, (size.batch, size.height), generator=_generator(size))
+        ids[:, -1] = config.eos_token_id  # CLIP pools at the end-of-text token
+        return (ids,)
+
+    def size(batch: int, tokens: int) -> ExampleSize:
+        return ExampleSize(batch, tokens, 1)
+
+    return GraphSource(
+        name="text_encoder",
+        module=_TextEncoder(checkpoint.text_encoder).eval(),
+        inputs=(TensorSpec("input_ids", "int64", ("batch_size", "sequence_length")),),
+        outputs=(
+            TensorSpec("last_hidden_state", "float32", ("batch_size", "sequence_length", width)),
+            TensorSpec("pooler_output", "float32", ("batch_size", width)),
+        ),
+        example_inputs=inputs,
+        trace_size=size(2, window - 1),
+        parity_sizes=(size(1, window), size(3, window)),
+        config=checkpoint.config("text_encoder"),
+    )
+
+
+def _unet(checkpoint: Checkpoint) -> GraphSource:
+    config, text_config = checkpoint.unet.config, checkpoint.text_encoder.config
+    channels, width, window = config.in_channels, config.cross_attention_dim, text_config.max_position_embeddings
+    native = config.sample_size
+
+    def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
+        generator = _generator(size)
+        sample = torch.randn(size.batch, channels, size.height, size.width, generator=generator)
+        embeddings = torch.randn(size.batch, window, width, generator=generator)
+        return sample, torch.tensor(size.timestep), embeddings
+
+    return GraphSource(
+        name="unet",
+        module=_UNet(checkpoint.unet).eval(),
+        inputs=(
+            TensorSpec("sample", "float32", ("batch_size", channels, "height", "width")),
+            TensorSpec("timestep", "float32", ()),
+            TensorSpec("encoder_hidden_states", "float32", ("batch_size", "sequence_length", width)),
+        ),
+        outputs=(TensorSpec("out_sample", "float32", ("batch_size", config.out_channels, "height", "width")),),
+        example_inputs=inputs,
+        trace_size=_unet_trace_size(len(config.block_out_channels)),
+        parity_sizes=(
+            ExampleSize(1, native, native, timestep=981.0),
+            ExampleSize(3, native + 2, native - 2, timestep=21.0),
+        ),
+        config=checkpoint.config("unet"),
+    )
+
+
+def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
+    config = checkpoint.vae.config
+    factor = checkpoint.geometry.vae_factor
+
+    def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
+        shape = (size.batch, config.latent_channels, size.height, size.width)
+        return (torch.randn(shape, generator=_generator(size)) / config.scaling_factor,)
+
+    return GraphSource(
+        name="vae_decoder",
+        module=_VaeDecoder(checkpoint.vae).eval(),
+        inputs=(TensorSpec("latent_sample", "float32", ("batch_size", config.latent_channels, "height", "width")),),
+        outputs=(
+            TensorSpec("sample", "float32", ("batch_size", config.out_channels, f"{factor}*height", f"{factor}*width")),
+        ),
+        example_inputs=inputs,
+        trace_size=_VAE_TRACE_SIZE,
+        parity_sizes=_vae_parity_sizes(checkpoint),
+        config=checkpoint.config("vae"),
+    )
+
+
+def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
+    config = checkpoint.vae.config
+    factor = checkpoint.geometry.vae_factor
+
+    def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
+        shape = (size.batch, config.in_channels, size.height * factor, size.width * factor)
+        return (torch.rand(shape, generator=_generator(size)) * 2.0 - 1.0,)
+
+    return GraphSource(
+        name="vae_encoder",
+        module=_VaeEncoder(checkpoint.vae).eval(),
+        inputs=(TensorSpec("sample", "float32", ("batch_size", config.in_channels, "height", "width")),),
+        outputs=(
+            TensorSpec(
+                "latent_parameters",
+                "float32",
+                ("batch_size", 2 * config.latent_channels, f"height//{factor}", f"width//{factor}"),
+            ),
+        ),
+        example_inputs=inputs,
+        trace_size=_VAE_TRACE_SIZE,
+        parity_sizes=_vae_parity_sizes(checkpoint),
+        config=checkpoint.config("vae"),
+    )
+
+
+def _vae_parity_sizes(checkpoint: Checkpoint) -> tuple[ExampleSize, ...]:
+    native = checkpoint.unet.config.sample_size
+    return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, native // 2)
+
+
+def _unet_trace_size(levels: int) -> ExampleSize:
+    """Sides that no halving divides evenly: else the exporter takes divisibility for granted at the skip connections."""
+    multiple = 2 ** (levels - 1)
+    return ExampleSize(2, 4 * multiple + multiple // 2, 3 * multiple + multiple // 2)
+
+
+def _generator(size: ExampleSize) -> torch.Generator:
+    return torch.Generator().manual_seed(size.batch * 1009 + size.height * 31 + size.width)

@@ -1,0 +1,113 @@
+"""`mezzotint export`: a checkpoint folder or hub id in, a bundle out."""
+
+import importlib.metadata
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from mezzotint.runtime.bundle import (
+    EXTERNAL_DATA_FILE,
+    EXTERNAL_DATA_THRESHOLD_BYTES,
+    GRAPH_FILE,
+    Bundle,
+    file_entry,
+    write_manifest,
+)
+from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.manifest import MANIFEST_NAME, Component, Manifest
+from mezzotint.runtime.progress import Progress, silent
+from mezzotint.runtime.swap import replace_folder
+
+from .checkpoint import Checkpoint, load_checkpoint, resolve_folder
+from .component import GraphSource, graph_sources
+from .optimum_folder import adopt_optimum, is_optimum_folder
+from .parity import check_parity
+from .to_onnx import to_onnx
+
+__all__ = ["FAMILY", "export_checkpoint"]
+
+FAMILY = "stable-diffusion"
+_TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
+
+
+def export_checkpoint(
+    model: str, output: Path, *, overwrite: bool = False, progress: Progress = silent
+) -> Bundle:
+    """Export `model` (diffusers folder, hub id, or a folder that Optimum exported) to a bundle at `output`.
+
+    Every graph is checked against PyTorch before the bundle appears. Raises MezzotintError for unusable input and
+    ParityError when a graph disagrees; `output` is then as it was.
+    """
+    folder = resolve_folder(model)
+    with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
+        if is_optimum_folder(folder):
+            progress("copying Optimum's graphs", 0, 1)
+            write_manifest(staging, adopt_optimum(folder, staging))
+        else:
+            _export(model, staging, progress)
+    return Bundle.open(output)
+
+
+def _export(model: str, staging: Path, progress: Progress) -> None:
+    progress("loading the checkpoint", 0, 5)
+    checkpoint = load_checkpoint(model)
+    _copy_texts(checkpoint, staging)
+    components: dict[str, Component] = {}
+    sources = graph_sources(checkpoint)
+    for index, source in enumerate(sources):
+        progress(f"exporting {source.name}", index + 1, len(sources) + 1)
+        components[source.name] = _export_component(source, staging)
+    manifest = Manifest(
+        family=FAMILY,
+        source=checkpoint.source,
+        recipe="fp32",
+        target="portable",
+        components=components,
+        versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
+    )
+    write_manifest(staging, manifest)
+
+
+def _export_component(source: GraphSource, staging: Path) -> Component:
+    folder = staging / source.name
+    names = _save(to_onnx(source), folder)
+    _write_json(folder / "config.json", dict(source.config))
+    component = Component(
+        files=tuple(file_entry(staging, f"{source.name}/{name}") for name in names),
+        storage="float32",
+        compute="f32",
+        inputs=source.inputs,
+        outputs=source.outputs,
+    )
+    return replace(component, parity=check_parity(source, folder / GRAPH_FILE, component))
+
+
+def _save(model: ir.Model, folder: Path) -> list[str]:
+    """Write the graph; the names of its files, the graph first."""
+    folder.mkdir(parents=True)
+    weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
+        ir.save(model, folder / GRAPH_FILE)
+        return [GRAPH_FILE]
+    ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
+    return [GRAPH_FILE, EXTERNAL_DATA_FILE]
+
+
+def _copy_texts(checkpoint: Checkpoint, staging: Path) -> None:
+    """The pipeline index, the scheduler's config and the tokenizer, as the checkpoint has them."""
+    index = json.loads((checkpoint.folder / "model_index.json").read_text(encoding="utf-8"))
+    _write_json(staging / "model_index.json", {**index, "safety_checker": [None, None], "feature_extractor": [None, None]})
+    for name in ("scheduler", "tokenizer"):
+        files = sorted(path for path in (checkpoint.folder / name).glob("*") if path.suffix in (".json", ".txt"))
+        if not files:
+            raise MezzotintError(f"{checkpoint.folder} has no {name} folder; expected a whole diffusers checkpoint")
+        (staging / name).mkdir()
+        for path in files:
+            shutil.copyfile(path, staging / name / path.name)
+
+
+def _write_json(path: Path, data: object) -> None:
+    path.write_text(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

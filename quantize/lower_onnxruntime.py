@@ -1,0 +1,139 @@
+"""Lowering for ONNX Runtime's CPU engine: operators that are integer by name, so that none can run in float unseen.
+
+Q/DQ around float operators would rely on fusions that silently do not happen: a MatMul with a bias becomes a float Gemm
+before the Q/DQ is looked at, a Conv without a quantized output is dequantized. So the integer operators are written out:
+QLinearConv (its output must be 8-bit too) and com.microsoft.MatMulIntegerToFloat (float output, AMX kernels). U8
+asymmetric activations and S8 symmetric weights are the pair that its kernels are fast for. W8 nodes keep FP16 weights:
+this engine would dequantize 8-bit constants at every call.
+"""
+
+import numpy as np
+import onnx_ir as ir
+
+from mezzotint.runtime.affine import Quantizer, quantize
+from mezzotint.runtime.arrays import Array
+
+from .graph import constant, insert_before, quantizer_constants, remove_unused
+from .half import store_half
+from .scheme import Decisions, Scheme
+from .weighted import WeightedNode, weight_quantizer, weighted_nodes
+
+__all__ = ["lower_onnxruntime"]
+
+_MICROSOFT = "com.microsoft"
+
+
+def lower_onnxruntime(model: ir.Model, decisions: Decisions) -> ir.Model:
+    """Rewrite `model` in place as the decisions say."""
+    graph = model.graph
+    codes: dict[tuple[str, float, int], tuple[ir.Value, ir.Value, ir.Value]] = {}
+    for item in weighted_nodes(graph):
+        decision = decisions[item.name]
+        if decision.scheme is Scheme.W8:
+            store_half(graph, item.weight)
+        elif decision.scheme is Scheme.W8A8:
+            assert decision.activation is not None  # W8A8 decisions carry one by construction
+            activation = _quantized(graph, item, decision.activation, codes)
+            if item.node.op_type == "Conv":
+                assert decision.output is not None
+                _lower_conv(graph, item, activation, decision.activation, decision.output)
+            else:
+                _lower_linear(graph, item, activation)
+    model.opset_imports[_MICROSOFT] = 1
+    remove_unused(graph)
+    return model
+
+
+Codes = tuple[ir.Value, ir.Value, ir.Value]  # 8-bit values, scale, zero point
+
+
+def _quantized(
+    graph: ir.Graph, item: WeightedNode, quantizer: Quantizer, shared: dict[tuple[str, float, int], Codes]
+) -> Codes:
+    """The node's input as codes; nodes that read one tensor through equal quantizers (q, k, v) share them."""
+    key = (str(item.activation.name), float(quantizer.scale), int(quantizer.zero_point))
+    if key not in shared:
+        scale, zero_point = quantizer_constants(graph, f"{item.name}:input", quantizer)
+        codes = insert_before(
+            item.node, "QuantizeLinear", [item.activation, scale, zero_point], name=f"{item.name}:QuantizeLinear"
+        )
+        shared[key] = (codes, scale, zero_point)
+    return shared[key]
+
+
+def _lower_conv(graph: ir.Graph, item: WeightedNode, activation: Codes, entry: Quantizer, exit_: Quantizer) -> None:
+    """Conv -> QLinearConv -> DequantizeLinear; the bias becomes INT32 in units of scale_x * scale_w."""
+    node, weight = item.node, item.weight_array()
+    weights = weight_quantizer(weight, item.output_axis)
+    name = str(item.weight.name)
+    codes = constant(graph, f"{name}:codes", quantize(weight, weights))
+    weight_scale, weight_zero_point = quantizer_constants(graph, name, weights)
+    scale, zero_point = quantizer_constants(graph, f"{item.name}:output", exit_)
+    inputs = [*activation, codes, weight_scale, weight_zero_point, scale, zero_point]
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        inputs.append(_integer_bias(graph, node.inputs[2], entry, weights))
+    result = insert_before(node, "QLinearConv", inputs, name=f"{item.name}:QLinearConv")
+    for attribute in node.attributes.values():
+        _producer(result).attributes.add(attribute)
+    floats = insert_before(node, "DequantizeLinear", [result, scale, zero_point], name=f"{item.name}:DequantizeLinear")
+    _take_over(graph, node, floats)
+
+
+def _integer_bias(graph: ir.Graph, bias: ir.Value, entry: Quantizer, weights: Quantizer) -> ir.Value:
+    assert bias.const_value is not None
+    scale = entry.scale.astype(np.float64) * weights.scale
+    limits = np.iinfo(np.int32)
+    codes = np.clip(np.rint(bias.const_value.numpy() / scale), limits.min, limits.max).astype(np.int32)
+    return constant(graph, f"{bias.name}:int32", codes)
+
+
+def _lower_linear(graph: ir.Graph, item: WeightedNode, activation: Codes) -> None:
+    """MatMul (+ Add of a bias) or Gemm -> MatMulIntegerToFloat, whose weight is (K, N) with a scale per column."""
+    node, weight = item.node, item.weight_array()
+    weights = weight_quantizer(weight, item.output_axis)
+    stored: Array = quantize(weight, weights)
+    if item.output_axis == 0:
+        stored = np.ascontiguousarray(stored.T)
+    name = str(item.weight.name)
+    codes = constant(graph, f"{name}:codes", stored)
+    weight_scale, weight_zero_point = quantizer_constants(graph, name, weights)
+    values, scale, zero_point = activation
+    last, bias = _bias_of(node)
+    inputs = [values, codes, scale, weight_scale, zero_point, weight_zero_point, bias]
+    result = insert_before(
+        node, "MatMulIntegerToFloat", inputs[: 7 if bias is not None else 6], name=f"{item.name}:MatMulIntegerToFloat", domain=_MICROSOFT
+    )
+    _take_over(graph, last, result)
+    if last is not node:
+        graph.remove(node, safe=True)
+
+
+def _bias_of(node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
+    """The last node of the linear (the MatMul, or the Add of its bias) and the bias (N,)."""
+    if node.op_type == "Gemm":
+        return node, node.inputs[2] if len(node.inputs) > 2 else None
+    uses = list(node.outputs[0].uses())
+    if len(uses) == 1 and uses[0].node.op_type == "Add" and not node.outputs[0].is_graph_output():
+        add = uses[0].node
+        bias = add.inputs[1 - uses[0].idx]
+        if bias is not None and bias.const_value is not None and len(bias.const_value.shape) == 1:
+            return add, bias
+    return node, None
+
+
+def _take_over(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
+    """Make `value` what `node`'s only output was, and drop the node."""
+    old = node.outputs[0]
+    value.shape, value.type = old.shape, old.type
+    if old.is_graph_output():
+        name = old.name
+        graph.outputs[list(graph.outputs).index(old)] = value
+        old.name, value.name = f"{name}:replaced", name
+    ir.convenience.replace_all_uses_with(old, value)
+    graph.remove(node, safe=True)
+
+
+def _producer(value: ir.Value) -> ir.Node:
+    node = value.producer()
+    assert node is not None
+    return node

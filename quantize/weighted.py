@@ -1,0 +1,65 @@
+"""The weighted nodes of a graph: convolutions and linears with a constant weight, and how to read and replace one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
+from mezzotint.runtime.arrays import Array
+
+__all__ = ["WeightedNode", "weight_quantizer", "weighted_nodes"]
+
+
+@dataclass(frozen=True)
+class WeightedNode:
+    """A Conv (weight (O, I, kh, kw)), Gemm with transB (weight (N, K)) or MatMul (weight (K, N)) with a constant weight."""
+
+    node: ir.Node
+    weight: ir.Value
+    output_axis: int  # of the weight: the axis of the output channels
+    channel_axis: int  # of the activation: the axis of the input channels
+
+    @property
+    def name(self) -> str:
+        """ "module.path/OpType", unique in the graph."""
+        return str(self.node.name)
+
+    @property
+    def activation(self) -> ir.Value:
+        """The input that is not the weight."""
+        value = self.node.inputs[0]
+        assert value is not None  # weighted_nodes admits no node without it
+        return value
+
+    def weight_array(self) -> Array:
+        """The weight as a numpy array; memory-mapped where it lies in external data."""
+        assert self.weight.const_value is not None
+        return self.weight.const_value.numpy()
+
+
+def weighted_nodes(graph: ir.Graph) -> tuple[WeightedNode, ...]:
+    """Every weighted node in the graph's order."""
+    found = (_weighted_node(node) for node in graph)
+    return tuple(item for item in found if item is not None)
+
+
+def _weighted_node(node: ir.Node) -> WeightedNode | None:
+    if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.inputs) < 2 or node.inputs[0] is None:
+        return None
+    weight = node.inputs[1]
+    if weight is None or weight.const_value is None or weight.const_value.dtype != ir.DataType.FLOAT:
+        return None
+    if node.op_type == "Conv":
+        return WeightedNode(node, weight, output_axis=0, channel_axis=1)
+    if node.op_type == "Gemm":
+        transposed = bool(node.attributes.get_int("transB", 0))
+        return WeightedNode(node, weight, output_axis=0 if transposed else 1, channel_axis=1)
+    return WeightedNode(node, weight, output_axis=1, channel_axis=-1)
+
+
+def weight_quantizer(weight: Array, output_axis: int) -> Quantizer:
+    """Symmetric INT8 per output channel, scale from the largest absolute weight of the channel."""
+    others = tuple(axis for axis in range(weight.ndim) if axis != output_axis)
+    largest = np.max(np.abs(weight), axis=others)
+    return range_to_quantizer(-largest, largest, INT8_SYMMETRIC, axis=output_axis)

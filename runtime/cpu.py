@@ -1,0 +1,26 @@
+"""What this CPU can do, as the kernel names it."""
+
+from functools import cache
+from pathlib import Path
+
+__all__ = ["cpu_features", "cpu_model"]
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """The flags of the first processor, such as "avx512_vnni" or "amx_int8"; empty where /proc has none."""
+    return frozenset(_cpuinfo("flags").split())
+
+
+@cache
+def cpu_model() -> str:
+    """The processor's model name; "unknown" where /proc has none."""
+    return _cpuinfo("model name") or "unknown"
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")

@@ -1,0 +1,97 @@
+"""The adapter from a UNet session to the samplers' contract `denoise(x, sigma) -> x0`.
+
+Samplers see variance-exploding coordinates, x_VE = x_VP * sqrt(1 + sigma^2); the UNet was trained on x_VP. What the
+UNet predicts (noise, velocity or the picture itself) and classifier-free guidance are settled here.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .arrays import Array, FloatArray
+from .errors import MezzotintError
+from .schedule import Schedule
+from .scheduler_config import SchedulerConfig
+from .session import Session
+
+__all__ = ["Conditioning", "Denoiser", "guide"]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Text embeddings (B, tokens, width) of the prompts and of the negative prompts, and the guidance scale."""
+
+    positive: FloatArray
+    negative: FloatArray
+    guidance: float
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the negative half is run at all: with a scale of 1 or less it is not, as in diffusers."""
+        return self.guidance > 1.0
+
+
+def guide(negative: Array, positive: Array, guidance: float) -> Array:
+    """Classifier-free guidance, `negative + guidance * (positive - negative)` (Ho and Salimans 2022, equation 6)."""
+    return negative + np.float32(guidance) * (positive - negative)
+
+
+@dataclass
+class Denoiser:
+    """`denoise(x, sigma) -> x0` for one batch of prompts on one schedule; keeps the time of every UNet call."""
+
+    unet: Session
+    config: SchedulerConfig
+    schedule: Schedule
+    conditioning: Conditioning
+    unet_ms: list[float] = field(default_factory=list)
+
+    def __call__(self, x: FloatArray, sigma: float) -> FloatArray:
+        """The predicted clean latents (B, 4, h, w) for noisy latents `x` of the same shape at noise level `sigma`."""
+        scale = math.sqrt(1.0 + sigma * sigma)
+        latents = (x / scale).astype(np.float32)
+        output = self.predict(latents, self.schedule.timestep_at(sigma))
+        x0 = _to_x0(self.config.prediction_type, x, output, sigma)
+        limit = self.schedule.clip_range
+        return x0 if limit is None else np.clip(x0, -limit, limit)
+
+    def predict(self, latents: FloatArray, timestep: float) -> FloatArray:
+        """The guided UNet output (B, 4, h, w) for variance-preserving latents at `timestep`."""
+        conditioning = self.conditioning
+        started = time.perf_counter()
+        if conditioning.is_guided:
+            embeddings = np.concatenate([conditioning.negative, conditioning.positive])  # (2B, tokens, width)
+            output = self._run(np.concatenate([latents, latents]), timestep, embeddings)  # (2B, 4, h, w)
+            output = guide(*np.split(output, 2), conditioning.guidance)
+        else:
+            output = self._run(latents, timestep, conditioning.positive)
+        self.unet_ms.append((time.perf_counter() - started) * 1e3)
+        return output
+
+    def _run(self, latents: Array, timestep: float, embeddings: Array) -> Array:
+        feeds = {
+            "sample": latents,
+            "timestep": self._timestep(timestep),
+            "encoder_hidden_states": embeddings,
+        }
+        return self.unet.run(feeds)["out_sample"]
+
+    def _timestep(self, timestep: float) -> Array:
+        """Float scalar in our own graphs; graphs that Optimum exported take one integer in an array."""
+        spec = next(spec for spec in self.unet.component.inputs if spec.name == "timestep")
+        if np.issubdtype(np.dtype(spec.dtype), np.integer) and not float(timestep).is_integer():
+            raise MezzotintError(
+                f"the UNet takes whole timesteps, got {timestep}; choose the scheduler ddim, or export with Mezzotint"
+            )
+        return np.full((1,) * len(spec.dims), timestep, dtype=spec.dtype)
+
+
+def _to_x0(prediction_type: str, x: FloatArray, output: FloatArray, sigma: float) -> FloatArray:
+    if prediction_type == "epsilon":
+        return x - np.float32(sigma) * output
+    if prediction_type == "v_prediction":  # Salimans and Ho 2022, in the preconditioning of Karras et al. 2022
+        variance = 1.0 + sigma * sigma
+        return x * np.float32(1.0 / variance) - output * np.float32(sigma / math.sqrt(variance))
+    return output  # "sample": the config's parser admits no other value

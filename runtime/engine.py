@@ -1,0 +1,52 @@
+"""The contract of an inference engine.
+
+An engine opens one ONNX file as a `Graph`: something that maps input arrays to output arrays in the order of the
+component's `inputs` and `outputs`. Checking names, dtypes and shapes is the session's work, once, for all engines;
+an engine only runs. Adding one costs a file with an `Engine` value and a line in `engines.ENGINES`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .arrays import Array
+from .manifest import Component
+
+__all__ = ["Engine", "EngineOptions", "Graph", "OpenGraph"]
+
+
+class Graph(Protocol):
+    """A loaded graph on one engine. `infer` may be called from several threads."""
+
+    def infer(self, arrays: Sequence[Array]) -> list[Array]:
+        """Outputs in the component's order for inputs in the component's order."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to run: compute precision ("f32", "bf16", "f16"), threads (None: all cores), compiled-model cache."""
+
+    precision: str
+    threads: int | None = None
+    cache_dir: Path | None = None
+
+
+OpenGraph = Callable[[Path, Component, EngineOptions], Graph]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine: the backend's name, the package to import, the extra that installs it, and how it opens a graph.
+
+    `runs` names the targets whose graphs it can run besides "portable"; `precisions` the arithmetic it offers on this
+    machine, best first.
+    """
+
+    name: str
+    package: str
+    extra: str
+    runs: tuple[str, ...]
+    precisions: Callable[[], tuple[str, ...]]
+    open: OpenGraph

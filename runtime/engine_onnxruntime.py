@@ -1,0 +1,51 @@
+"""ONNX Runtime's CPU engine. It computes in FP32 and INT8 only: it has no fast 16-bit kernels on x86."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .engine import Engine, EngineOptions, Graph
+from .errors import MezzotintError
+from .manifest import Component
+
+__all__ = ["ONNXRUNTIME"]
+
+
+class _OrtGraph:
+    def __init__(self, session: Any, component: Component) -> None:
+        self._session = session
+        self._inputs = [spec.name for spec in component.inputs]
+        self._outputs = [spec.name for spec in component.outputs]
+
+    def infer(self, arrays: Sequence[Array]) -> list[Array]:
+        results = self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)))
+        return [np.asarray(result) for result in results]
+
+
+def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
+    import onnxruntime  # noqa: PLC0415 -- the engine is loaded when it is asked for
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3  # errors only; 2 warns of every constant that it folds
+    if options.threads is not None:
+        settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 -- its exceptions share no base class but Exception
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MezzotintError(f"ONNX Runtime cannot load {path} ({reason}); make the bundle again") from error
+    return _OrtGraph(session, component)
+
+
+ONNXRUNTIME = Engine(
+    name="onnxruntime",
+    package="onnxruntime",
+    extra="cpu",
+    runs=("onnxruntime",),
+    precisions=lambda: ("f32",),
+    open=_open,
+)

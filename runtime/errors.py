@@ -1,0 +1,15 @@
+"""The errors a user can cause. Each message is one sentence: what, where, got, expected, what to do next."""
+
+__all__ = ["CheckFailed", "MezzotintError"]
+
+
+class MezzotintError(Exception):
+    """Input that cannot be used as given. The CLI prints the message and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class CheckFailed(MezzotintError):
+    """The input was usable, but a promise did not hold: parity, hashes, kernels or a fidelity gate."""
+
+    exit_code = 1

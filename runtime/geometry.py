@@ -1,0 +1,53 @@
+"""Sizes of a checkpoint, from its configs: nothing of SD 1.5's 8, 4 and 512 is assumed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import MezzotintError
+
+__all__ = ["Geometry"]
+
+_MAX_SIDE_PIXELS = 4096
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Latent channels, the VAE's factor between pixels and latents, the native side in pixels, and latent scaling."""
+
+    latent_channels: int
+    vae_factor: int
+    native_side_pixels: int
+    scaling_factor: float
+    shift_factor: float
+
+    @classmethod
+    def from_configs(cls, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> "Geometry":
+        """Read the UNet's and the VAE's config.json; MezzotintError names a key that is missing or malformed."""
+        try:
+            factor = 2 ** (len(vae["block_out_channels"]) - 1)
+            return cls(
+                latent_channels=int(vae["latent_channels"]),
+                vae_factor=factor,
+                native_side_pixels=int(unet["sample_size"]) * factor,
+                scaling_factor=float(vae["scaling_factor"]),
+                shift_factor=float(vae.get("shift_factor") or 0.0),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MezzotintError(f"the UNet's or VAE's config.json is unusable ({error!r}); make the bundle again") from None
+
+    def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
+        """(channels, h, w) for a picture size in pixels; None is the native size."""
+        return (
+            self.latent_channels,
+            self._latent_side("height", height),
+            self._latent_side("width", width),
+        )
+
+    def _latent_side(self, name: str, pixels: int | None) -> int:
+        pixels = self.native_side_pixels if pixels is None else pixels
+        if not self.vae_factor <= pixels <= _MAX_SIDE_PIXELS or pixels % self.vae_factor:
+            raise MezzotintError(
+                f"{name} is {pixels}, expected a multiple of {self.vae_factor} from {self.vae_factor} to {_MAX_SIDE_PIXELS}"
+            )
+        return pixels // self.vae_factor

@@ -1,0 +1,36 @@
+"""Pictures as arrays and as PNG files."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .arrays import Array, FloatArray
+from .errors import MezzotintError
+
+__all__ = ["to_images", "to_pixels", "write_image"]
+
+
+def to_pixels(decoded: Array) -> FloatArray:
+    """Floats in [0, 1], (B, H, W, 3), from the VAE's output in about [-1, 1], (B, 3, H, W)."""
+    return np.clip(decoded.transpose(0, 2, 3, 1) * 0.5 + 0.5, 0.0, 1.0).astype(np.float32)
+
+
+def to_images(pixels: FloatArray) -> tuple[Image.Image, ...]:
+    """8-bit RGB images from floats in [0, 1], (B, H, W, 3); rounds half to even, as diffusers does."""
+    return tuple(Image.fromarray(picture) for picture in np.rint(pixels * 255.0).astype(np.uint8))
+
+
+def write_image(image: Image.Image, path: Path, *, overwrite: bool = False) -> None:
+    """Write an image in the format of the path's ending; an existing file needs `overwrite`, and is never half-written."""
+    if path.exists() and not overwrite:
+        raise MezzotintError(f"{path} exists already; choose another output or pass --overwrite")
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise MezzotintError(f"{path} has no picture ending that is known; use .png")
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        image.save(partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise MezzotintError(f"cannot write {path} ({error}); choose another output") from None

@@ -1,0 +1,132 @@
+"""Folders that appear whole or not at all.
+
+`replace_folder` writes beside the destination and swaps by renames; a kill at any moment leaves the old folder or the
+new one, and `repair` finishes or rolls back an interrupted swap. For a destination `NAME` the siblings are
+
+    .NAME.lock     held (flock) by the process that writes; the kernel frees it when that process dies
+    .NAME.staging  being written; worth nothing until renamed
+    .NAME.ready    complete and flushed: from here on the new folder wins
+    .NAME.old      the previous folder, between two renames
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import MezzotintError
+
+__all__ = ["repair", "replace_folder"]
+
+
+@contextmanager
+def replace_folder(destination: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder to fill; on a clean exit it becomes `destination`, on an exception it is removed.
+
+    Raises MezzotintError when `destination` exists and `overwrite` is False, when it exists without the file `marker`
+    (then it is no folder of ours, and replacing would destroy what is), or when another process writes it.
+    """
+    destination = _absolute(destination)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MezzotintError(f"cannot create {destination.parent} ({error.strerror}); choose another output") from None
+    with _lock(destination, blocking=False):
+        _repair_locked(destination)
+        _refuse_existing(destination, marker, overwrite)
+        staging = _sibling(destination, "staging")
+        _remove(staging)
+        staging.mkdir()
+        try:
+            yield staging
+            _flush(staging)
+        except BaseException:
+            _remove(staging)
+            raise
+        staging.rename(_sibling(destination, "ready"))
+        _repair_locked(destination)
+
+
+def _refuse_existing(destination: Path, marker: str, overwrite: bool) -> None:
+    if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
+        return
+    if not overwrite:
+        raise MezzotintError(f"{destination} exists already; choose another output or pass --overwrite")
+    if not (destination / marker).is_file():
+        raise MezzotintError(f"{destination} has no {marker}, so it is not overwritten; choose another output")
+
+
+def repair(destination: Path) -> None:
+    """Finish or roll back a swap of `destination` that a kill interrupted; cheap when there is none."""
+    destination = _absolute(destination)
+    if _sibling(destination, "ready").exists() or _sibling(destination, "old").exists():
+        with _lock(destination, blocking=True):
+            _repair_locked(destination)
+
+
+def _repair_locked(destination: Path) -> None:
+    ready, old = _sibling(destination, "ready"), _sibling(destination, "old")
+    if ready.exists():
+        if destination.exists():
+            _remove(old)
+            destination.rename(old)
+        ready.rename(destination)
+        _flush_entry(destination.parent)
+    elif old.exists() and not destination.exists():
+        old.rename(destination)
+    _remove(old)
+
+
+@contextmanager
+def _lock(destination: Path, *, blocking: bool) -> Iterator[None]:
+    path = _sibling(destination, "lock")
+    descriptor = _locked_descriptor(path, destination, blocking)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked_descriptor(path: Path, destination: Path, blocking: bool) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise MezzotintError(f"{destination} is being written by another process; wait until it is done") from None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # the holder before us unlinked this file: the lock counts only on the one that is there
+
+
+def _absolute(destination: Path) -> Path:
+    return Path(os.path.abspath(destination))  # noqa: PTH100 -- resolve() would follow a link the user wants replaced
+
+
+def _sibling(destination: Path, role: str) -> Path:
+    return destination.with_name(f".{destination.name}.{role}")
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _flush(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        _flush_entry(path)
+    _flush_entry(folder)
+
+
+def _flush_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

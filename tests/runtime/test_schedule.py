@@ -1,0 +1,232 @@
+"""Schedules and their configuration against diffusers' schedulers."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+
+from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.noise_levels import training_alphas_bar
+from mezzotint.runtime.samplers import SAMPLERS, find_sampler
+from mezzotint.runtime.schedule import Schedule
+from mezzotint.runtime.scheduler_config import BETA_SCHEDULES, TIMESTEP_SPACINGS, SchedulerConfig
+
+# diffusers 0.39 under numpy 2 calls np.array on tensors in set_timesteps.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+CHECKPOINT = Path(__file__).parents[2] / "demo" / "checkpoint"
+SD15 = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
+ORACLES = {
+    "ddim": diffusers.DDIMScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
+}
+
+
+def ddim_config(**options: Any) -> dict[str, Any]:
+    """A scheduler_config.json as diffusers writes it for DDIM."""
+    written: dict[str, Any] = json.loads(diffusers.DDIMScheduler(**{**SD15, **options}).to_json_string())
+    return written
+
+
+def schedule(name: str, options: Mapping[str, Any], steps: int) -> Schedule:
+    return find_sampler(name).schedule(SchedulerConfig.from_dict(options), steps)
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
+def test_alphas_bar_equal_diffusers(beta_schedule: str, rescale: bool) -> None:
+    options = ddim_config(beta_schedule=beta_schedule, rescale_betas_zero_snr=rescale)
+    expected = diffusers.DDIMScheduler.from_config(options).alphas_cumprod.double().numpy()
+    alphas_bar = training_alphas_bar(SchedulerConfig.from_dict(options))
+    np.testing.assert_allclose(alphas_bar[:-1], expected[:-1], rtol=1e-4 if rescale else 1e-6)
+    assert math.isclose(alphas_bar[-1], expected[-1], rel_tol=1e-6)
+
+
+def test_trained_betas_are_used() -> None:
+    betas = np.linspace(0.001, 0.03, 100).tolist()
+    options = ddim_config(trained_betas=betas, num_train_timesteps=100)
+    expected = diffusers.DDIMScheduler.from_config(options).alphas_cumprod.double().numpy()
+    np.testing.assert_allclose(training_alphas_bar(SchedulerConfig.from_dict(options)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 20, 25, 30, 50, 77])
+@pytest.mark.parametrize("spacing", TIMESTEP_SPACINGS)
+@pytest.mark.parametrize("name", ORACLES)
+def test_timesteps_sigmas_and_start_equal_diffusers(name: str, spacing: str, steps: int) -> None:
+    options = ddim_config(timestep_spacing=spacing, steps_offset=1)
+    oracle = ORACLES[name].from_config(options)
+    oracle.set_timesteps(steps)
+    ours = schedule(name, options, steps)
+    np.testing.assert_allclose(ours.timesteps, oracle.timesteps.double().numpy(), rtol=1e-6)
+    if name == "ddim":
+        alphas_bar = oracle.alphas_cumprod.double().numpy()[oracle.timesteps.numpy()]
+        np.testing.assert_allclose(ours.sigmas[:-1], np.sqrt((1 - alphas_bar) / alphas_bar), rtol=1e-5)
+    else:
+        np.testing.assert_allclose(ours.sigmas, oracle.sigmas.double().numpy(), rtol=1e-5)
+    # diffusers' start is in its own coordinates: variance-exploding for Euler, variance-preserving for the others
+    to_exploding = 1.0 if name == "euler" else math.sqrt(1 + ours.sigmas[0] ** 2)
+    assert math.isclose(ours.initial_scale, float(oracle.init_noise_sigma) * to_exploding, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
+@pytest.mark.parametrize("name", ["euler", "dpmpp-2m"])
+def test_karras_sigmas_equal_diffusers(name: str, beta_schedule: str) -> None:
+    options = {**ddim_config(beta_schedule=beta_schedule), "use_karras_sigmas": True}
+    oracle = ORACLES[name].from_config(options)
+    oracle.set_timesteps(23)
+    ours = schedule(name, options, 23)
+    np.testing.assert_allclose(ours.sigmas, oracle.sigmas.double().numpy(), rtol=1e-5)
+    # Euler's are not whole; on the cosine betas DPM-Solver++ cuts them, and float32 takes 999 for 998.99
+    tolerance = 1e-2 if name == "euler" else float(beta_schedule == "squaredcos_cap_v2")
+    np.testing.assert_allclose(ours.timesteps, oracle.timesteps.double().numpy(), atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("ddim", "leading"), ("euler", "linspace"), ("dpmpp-2m", "linspace")])
+def test_without_a_spacing_each_sampler_has_its_own(name: str, expected: str) -> None:
+    ours, explicit = schedule(name, SD15, 20), schedule(name, {**SD15, "timestep_spacing": expected}, 20)
+    oracle = ORACLES[name].from_config(SD15)
+    oracle.set_timesteps(20)
+    np.testing.assert_array_equal(ours.timesteps, explicit.timesteps)
+    np.testing.assert_allclose(ours.timesteps, oracle.timesteps.double().numpy(), rtol=1e-6)
+
+
+def test_a_step_too_many_of_diffusers_is_not_taken() -> None:
+    """For some counts diffusers' trailing spacing ends with a surplus timestep of -1."""
+    options = ddim_config(timestep_spacing="trailing")
+    oracle = diffusers.DDIMScheduler.from_config(options)
+    oracle.set_timesteps(61)
+    assert oracle.timesteps.tolist()[61:] == [-1]
+    assert schedule("ddim", options, 61).timesteps.tolist() == oracle.timesteps.tolist()[:61]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
+def test_shapes_and_order(sampler: Any) -> None:
+    ours = sampler.schedule(SchedulerConfig.from_dict(ddim_config()), 25)
+    assert ours.timesteps.shape == (25,)
+    assert ours.sigmas.shape == (26,)
+    assert ours.sigma_pairs.shape == (25, 2)
+    assert (np.diff(ours.sigmas) < 0).all()
+    np.testing.assert_array_equal(ours.sigma_pairs[:, 0], ours.sigmas[:-1])
+    np.testing.assert_array_equal(ours.sigma_pairs[:, 1], ours.sigmas[1:])
+
+
+def test_ddim_lands_off_its_levels_when_steps_do_not_divide_training() -> None:
+    ours = schedule("ddim", ddim_config(timestep_spacing="linspace"), 20)
+    assert (ours.sigma_pairs[:-1, 1] != ours.sigmas[1:-1]).any()
+    assert ours.sigma_pairs[-1, 1] == ours.sigmas[-1]
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_timestep_at_is_exact_on_the_schedule(name: str) -> None:
+    ours = schedule(name, ddim_config(timestep_spacing="trailing"), 40)
+    for sigma, timestep in zip(ours.sigmas, ours.timesteps, strict=False):
+        assert ours.timestep_at(float(sigma)) == timestep
+        assert ours.timestep_at(float(np.float32(sigma))) == timestep
+
+
+def test_timestep_at_is_log_linear_elsewhere() -> None:
+    ours = schedule("ddim", ddim_config(timestep_spacing="trailing"), 20)
+    between = math.sqrt(ours.trained_sigmas[400] * ours.trained_sigmas[401])
+    assert math.isclose(ours.timestep_at(between), 400.5, rel_tol=1e-9)
+    assert ours.timestep_at(1e-9) == 0
+    assert ours.timestep_at(1e9) == 999
+
+
+@pytest.mark.parametrize(("set_alpha_to_one", "end"), [(True, 0.0), (False, 0.02916)])
+def test_final_latents_are_variance_preserving(set_alpha_to_one: bool, end: float) -> None:
+    ours = schedule("ddim", ddim_config(set_alpha_to_one=set_alpha_to_one), 20)
+    assert math.isclose(ours.sigmas[-1], end, rel_tol=1e-3, abs_tol=1e-12)
+    x = np.ones((1, 4, 2, 2), dtype=np.float32)
+    latents = ours.final_latents(x)
+    assert latents.dtype == np.float32
+    np.testing.assert_allclose(latents, 1 / math.sqrt(1 + end**2), rtol=1e-5)
+
+
+def test_only_ddim_clips() -> None:
+    options = ddim_config(clip_sample=True, clip_sample_range=2.5)
+    assert {name: schedule(name, options, 5).clip_range for name in ORACLES} == {
+        "ddim": 2.5,
+        "euler": None,
+        "dpmpp-2m": None,
+    }
+    assert schedule("ddim", ddim_config(), 5).clip_range is None
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("steps", [0, -1, 1001])
+def test_impossible_step_counts_are_errors(name: str, steps: int) -> None:
+    with pytest.raises(MezzotintError, match=f"between 1 and 1000, got {steps}"):
+        schedule(name, ddim_config(), steps)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_timesteps_past_training_are_errors(name: str) -> None:
+    with pytest.raises(MezzotintError, match=r"1000 steps do not fit 1000 training timesteps.*fewer"):
+        schedule(name, ddim_config(timestep_spacing="leading", steps_offset=1), 1000)
+
+
+def test_ddim_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(MezzotintError, match="ddim has no use_karras_sigmas"):
+        schedule("ddim", {**ddim_config(), "use_karras_sigmas": True}, 20)
+    with pytest.raises(MezzotintError, match="ddim cannot start at zero SNR"):
+        schedule("ddim", ddim_config(rescale_betas_zero_snr=True, timestep_spacing="trailing"), 20)
+
+
+@pytest.mark.parametrize("oracle", [*ORACLES.values(), diffusers.PNDMScheduler])
+def test_files_that_diffusers_writes_are_read(oracle: Any, tmp_path: Path) -> None:
+    oracle(**{key: value for key, value in SD15.items() if key != "clip_sample"}).save_pretrained(tmp_path)
+    config = SchedulerConfig.from_dict(json.loads((tmp_path / "scheduler_config.json").read_text()))
+    assert (config.beta_schedule, config.beta_start, config.beta_end) == ("scaled_linear", 0.00085, 0.012)
+
+
+def test_the_demo_checkpoint_is_read() -> None:
+    config = SchedulerConfig.from_dict(json.loads((CHECKPOINT / "scheduler" / "scheduler_config.json").read_text()))
+    assert config == SchedulerConfig(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        steps_offset=1,
+        set_alpha_to_one=False,
+        timestep_spacing="trailing",
+    )
+
+
+def test_unknown_options_are_named_with_the_known_ones() -> None:
+    with pytest.raises(MezzotintError, match=r"does not know: base_shift, shift; it knows .*beta_end.*solver_order"):
+        SchedulerConfig.from_dict({"shift": 3.0, "base_shift": 0.5, "beta_start": 0.1, "_class_name": "X"})
+
+
+def test_unsupported_options_are_all_named() -> None:
+    with pytest.raises(
+        MezzotintError, match=r"thresholding=True \(supported: False\), solver_order=3 \(supported: 2\)"
+    ):
+        SchedulerConfig.from_dict({"solver_order": 3, "thresholding": True})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prediction_type": "flow"}, "prediction_type must be one of epsilon, v_prediction, sample, got 'flow'"),
+        ({"beta_schedule": "sigmoid"}, "beta_schedule must be one of linear, scaled_linear, squaredcos_cap_v2"),
+        ({"timestep_spacing": None}, "timestep_spacing must be one of leading, linspace, trailing, got None"),
+        ({"num_train_timesteps": 1}, "num_train_timesteps must be an integer of at least 2, got 1"),
+        ({"num_train_timesteps": 1000.0}, "num_train_timesteps must be an integer"),
+        ({"steps_offset": -1}, "steps_offset must be an integer of at least 0, got -1"),
+        ({"beta_start": "small"}, "beta_start must be a number, got 'small'"),
+        ({"beta_end": 1.5}, "beta_end must be a number between 0 and 1, got 1.5"),
+        ({"set_alpha_to_one": 1}, "set_alpha_to_one must be true or false, got 1"),
+        ({"use_karras_sigmas": "yes"}, "use_karras_sigmas must be true or false, got 'yes'"),
+        ({"trained_betas": [0.1, 2.0]}, "trained_betas must be null or a list of numbers between 0 and 1"),
+        ({"trained_betas": [0.1, 0.2]}, "trained_betas has 2 values and num_train_timesteps is 1000"),
+        ({"clip_sample_range": 0}, "clip_sample_range must be a number above 0, got 0"),
+    ],
+)
+def test_wrong_values_are_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MezzotintError, match=message):
+        SchedulerConfig.from_dict(options)
