@@ -28,7 +28,7 @@ WORK_FOLDER = "work"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a benchmark left: its three files, and one sentence for every case that failed and every broken condition."""
+    """What a benchmark left: its three files, and a sentence for every case that failed and every broken condition."""
 
     results: Path
     report_md: Path
@@ -53,10 +53,10 @@ def run_benchmark(
 ) -> Benchmark:
     """Measure `bundles` against `checkpoint` in diffusers FP32, and write results.json, report.md and report.html.
 
-    `backends` run the portable bundles; `pictures` are timed in each of `rounds` fresh processes a case. What an earlier
-    run left in `out_dir`/work is taken again where nothing it depends on has changed, unless `fresh`. `command` is what
-    the user typed, for the report. MezzotintError for what cannot be measured as asked, before anything is; a case that
-    fails on the way is a row with its reason, and a line in `failures`.
+    `backends` run the portable bundles; `pictures` are timed in each of `rounds` fresh processes a case. What
+    an earlier run left in `out_dir`/work is taken again where nothing it depends on has changed, unless `fresh`.
+    `command` is what the user typed, for the report. MezzotintError for what cannot be measured as asked, before
+    anything is; a case that fails on the way is a row with its reason, and a line in `failures`.
     """
     if rounds < 1 or pictures < 1:
         raise MezzotintError(f"{rounds} rounds of {pictures} pictures measure nothing; both must be 1 or more")

@@ -15,7 +15,7 @@ from .metric import Drawing, Metric, NotComputedError
 from .record import Record
 from .results import IDENTICAL, Score
 
-__all__ = ["METRICS", "missing_score", "score_record"]
+__all__ = ["METRICS", "score_record"]
 
 METRICS = (
     Metric("psnr_db", "PSNR", "dB", math.inf, picture_psnr_db),
@@ -29,12 +29,6 @@ def score_record(reference: Record, test: Record, guidance: float) -> dict[str, 
     """Every metric's score by its name."""
     pairs = list(zip(_drawings(reference, guidance), _drawings(test, guidance), strict=True))
     return {metric.name: _score(metric, pairs) for metric in METRICS}
-
-
-def missing_score(reason: str) -> Score:
-    """A score that there is not, and why."""
-    reasons = dict.fromkeys(("per_prompt", "median", "p5", "ci95"), reason)
-    return {"per_prompt": None, "identical": False, "median": None, "p5": None, "ci95": None, "reasons": reasons}
 
 
 def _drawings(record: Record, guidance: float) -> list[Drawing]:
@@ -53,9 +47,9 @@ def _score(metric: Metric, pairs: Sequence[tuple[Drawing, Drawing]]) -> Score:
         values = [metric.compute(reference, test) for reference, test in pairs]
         curves = [metric.curve(reference, test) for reference, test in pairs] if metric.curve is not None else []
     except NotComputedError as refusal:
-        return missing_score(str(refusal))
+        return _missing_score(str(refusal))
     if any(math.isnan(value) or value == -math.inf for value in values):
-        return missing_score("a picture's figure is not a number")
+        return _missing_score("a picture's figure is not a number")
     lower, upper = median_interval(values)
     summary = {"median": quantile(values, 0.5), "p5": quantile(values, 0.05)}
     score: Score = {
@@ -69,6 +63,12 @@ def _score(metric: Metric, pairs: Sequence[tuple[Drawing, Drawing]]) -> Score:
     if curves:
         score["per_step"] = [_finite(float(np.median(values))) for values in zip(*curves, strict=True)]
     return score
+
+
+def _missing_score(reason: str) -> Score:
+    """A score that there is not, and why."""
+    reasons = dict.fromkeys(("per_prompt", "median", "p5", "ci95"), reason)
+    return {"per_prompt": None, "identical": False, "median": None, "p5": None, "ci95": None, "reasons": reasons}
 
 
 def _finite(value: float) -> float | None:

@@ -27,6 +27,7 @@ __all__ = [
     "Score",
     "Speedup",
     "WorkloadRow",
+    "find_score",
     "read_results",
     "write_results",
 ]
@@ -147,6 +148,11 @@ class Results(TypedDict):
     protocol: Protocol
     cases: list[CaseRow]
     gate: list[GateRow]
+
+
+def find_score(row: CaseRow, metric: str) -> Score | None:
+    """The case's score in a metric; None where it was not scored."""
+    return None if row["fidelity"] is None else row["fidelity"].get(metric)
 
 
 def write_results(results: Results, path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .case import REFERENCE, Case
-from .fidelity import METRICS, missing_score, score_record
+from .fidelity import score_record
 from .lineup import BF16_BASELINE
 from .measure import TimedPicture, Timing, read_timing
 from .pictures import write_pictures
@@ -75,8 +75,7 @@ def _fidelity(
         return None, "it is what the others are compared with"
     if case.name in records and REFERENCE in records:
         return score_record(records[REFERENCE], records[case.name], guidance), ""
-    reason = failures[0] if failures else f"there are no pictures of {REFERENCE}"
-    return {metric.name: missing_score(reason) for metric in METRICS}, ""
+    return None, failures[0] if failures else f"there are no pictures of {REFERENCE}"
 
 
 def _latency(pictures: Sequence[TimedPicture]) -> Latency:

@@ -56,7 +56,9 @@ def load_checkpoint(model: str) -> Checkpoint:
     _check_family(folder)
     return Checkpoint(
         folder=folder,
-        source=Source(folder.resolve().name if folder.exists() and Path(model).exists() else model, _weights_sha256(folder)),
+        source=Source(
+            folder.resolve().name if folder.exists() and Path(model).exists() else model, _weights_sha256(folder)
+        ),
         text_encoder=_load_module(CLIPTextModel, folder / "text_encoder"),
         unet=_load_module(UNet2DConditionModel, folder / "unet"),
         vae=_load_module(AutoencoderKL, folder / "vae"),
@@ -69,14 +71,16 @@ def resolve_folder(model: str) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise MezzotintError(f"{model} is a file, expected a diffusers folder; convert single-file checkpoints with diffusers")
+        raise MezzotintError(
+            f"{model} is a file, expected a diffusers folder; convert single-file checkpoints with diffusers"
+        )
     if not _HUB_ID.fullmatch(model):
         raise MezzotintError(f"{model} does not exist; expected a diffusers folder or a hub id such as owner/name")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(model, allow_patterns=_HUB_PATTERNS))
-    except Exception as error:  # noqa: BLE001 -- the hub client raises OSError, ValueError and HTTP errors of its own
+    except Exception as error:
         raise MezzotintError(
             f"{model} is no local folder, and the hub gave no copy of it ({type(error).__name__}); "
             "download it where there is a network and pass the folder"
@@ -90,7 +94,9 @@ def _check_family(folder: Path) -> None:
     except (OSError, ValueError, AttributeError) as error:
         raise MezzotintError(f"{index} cannot be read ({error}); expected a diffusers folder") from None
     if name != PIPELINE_CLASS:
-        raise MezzotintError(f"{folder} is a {name}, expected a {PIPELINE_CLASS}; only Stable Diffusion 1.x and 2.x export")
+        raise MezzotintError(
+            f"{folder} is a {name}, expected a {PIPELINE_CLASS}; only Stable Diffusion 1.x and 2.x export"
+        )
 
 
 def _load_module(kind: Any, folder: Path) -> Any:

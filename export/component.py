@@ -204,7 +204,7 @@ def _vae_parity_sizes(checkpoint: Checkpoint) -> tuple[ExampleSize, ...]:
 
 
 def _unet_trace_size(levels: int) -> ExampleSize:
-    """Sides that no halving divides evenly: else the exporter takes divisibility for granted at the skip connections."""
+    """Sides that no halving divides evenly: else the exporter takes divisibility for granted at skip connections."""
     multiple = 2 ** (levels - 1)
     return ExampleSize(2, 4 * multiple + multiple // 2, 3 * multiple + multiple // 2)
 

@@ -33,9 +33,7 @@ FAMILY = "stable-diffusion"
 _TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
-def export_checkpoint(
-    model: str, output: Path, *, overwrite: bool = False, progress: Progress = silent
-) -> Bundle:
+def export_checkpoint(model: str, output: Path, *, overwrite: bool = False, progress: Progress = silent) -> Bundle:
     """Export `model` (diffusers folder, hub id, or a folder that Optimum exported) to a bundle at `output`.
 
     Every graph is checked against PyTorch before the bundle appears. Raises MezzotintError for unusable input and
@@ -99,7 +97,9 @@ def _save(model: ir.Model, folder: Path) -> list[str]:
 def _copy_texts(checkpoint: Checkpoint, staging: Path) -> None:
     """The pipeline index, the scheduler's config and the tokenizer, as the checkpoint has them."""
     index = json.loads((checkpoint.folder / "model_index.json").read_text(encoding="utf-8"))
-    _write_json(staging / "model_index.json", {**index, "safety_checker": [None, None], "feature_extractor": [None, None]})
+    _write_json(
+        staging / "model_index.json", {**index, "safety_checker": [None, None], "feature_extractor": [None, None]}
+    )
     for name in ("scheduler", "tokenizer"):
         files = sorted(path for path in (checkpoint.folder / name).glob("*") if path.suffix in (".json", ".txt"))
         if not files:
@@ -107,6 +107,14 @@ def _copy_texts(checkpoint: Checkpoint, staging: Path) -> None:
         (staging / name).mkdir()
         for path in files:
             shutil.copyfile(path, staging / name / path.name)
+    _effective_scheduler_config(staging / "scheduler" / "scheduler_config.json")
+
+
+def _effective_scheduler_config(path: Path) -> None:
+    """Write what diffusers' StableDiffusionPipeline makes of a scheduler's config: it forces two values."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    forced = {"steps_offset": 1, "clip_sample": False}
+    _write_json(path, {**config, **{key: value for key, value in forced.items() if key in config}})
 
 
 def _write_json(path: Path, data: object) -> None:

@@ -1,7 +1,7 @@
 """A folder that Optimum exported, taken as it is: its graphs are copied and a manifest is added.
 
-Node names are rewritten from "/down_blocks.0/resnets.0/conv1/Conv" to our "down_blocks.0.resnets.0.conv1/Conv", which is
-what quantization rules match on. Nothing is checked against PyTorch: there are no modules to check against.
+Node names are rewritten from "/down_blocks.0/resnets.0/conv1/Conv" to our "down_blocks.0.resnets.0.conv1/Conv", which
+is what quantization rules match on. Nothing is checked against PyTorch: there are no modules to check against.
 """
 
 import hashlib

@@ -24,9 +24,7 @@ class ParityError(CheckFailed):
     """An exported graph does not agree with its source."""
 
 
-def check_parity(
-    source: GraphSource, path: Path, component: Component, floor_db: float = PARITY_FLOOR_DB
-) -> Parity:
+def check_parity(source: GraphSource, path: Path, component: Component, floor_db: float = PARITY_FLOOR_DB) -> Parity:
     """The worst SQNR over the source's parity sizes and outputs.
 
     Runs in FP32 on an installed engine. Raises ParityError with the component, the size, got and floor.

@@ -69,7 +69,7 @@ def _rename_dims(model: ir.Model, source: GraphSource) -> None:
 
 
 def _rename_weights(model: ir.Model, paths: dict[ir.Node, str]) -> None:
-    """Parameters lose the wrapper's prefix; a linear weight that the exporter transposed gets its parameter's name back."""
+    """Parameters lose the wrapper's prefix; a linear weight that the exporter transposed gets its name back."""
     taken = {_without_root(name) for name in model.graph.initializers}
     for value in list(model.graph.initializers.values()):
         name = _without_root(str(value.name))

@@ -1,0 +1,9 @@
+"""Turns an FP32 bundle into an FP16 or INT8 one for a target, and checks what that cost.
+
+The contract is scheme.py: decisions know no target; a lowering turns them into a graph for one engine.
+"""
+
+from .quantize import quantize_bundle
+from .trajectories import CalibrationSettings
+
+__all__ = ["CalibrationSettings", "quantize_bundle"]

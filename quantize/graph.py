@@ -17,13 +17,19 @@ def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     if name in graph.initializers:
         return graph.initializers[name]
     tensor = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
-    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
 
 
 def new_node(
-    graph: ir.Graph, op_type: str, inputs: Sequence[ir.Value | None], *, name: str | None = None, domain: str = "", **attributes: Any
+    graph: ir.Graph,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    *,
+    name: str | None = None,
+    domain: str = "",
+    **attributes: Any,
 ) -> ir.Value:
     """Append a node of one output at the end of the graph; its output."""
     node = ir.node(op_type, inputs, attributes, domain=domain, name=name)

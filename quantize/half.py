@@ -1,7 +1,7 @@
 """FP16 storage: weights lie on disk in 16 bits and are cast to FP32 at load, so graph inputs and outputs stay FP32.
 
-Which arithmetic then runs is the engine's affair (BF16 in OpenVINO, FP32 in ONNX Runtime's CPU engine); engines fold the
-casts of constants when they load the graph. A weight that FP16 cannot hold (beyond 65504) stays FP32 and is reported.
+Which arithmetic then runs is the engine's affair (BF16 in OpenVINO, FP32 in ONNX Runtime's CPU engine); engines fold
+the casts of constants when they load the graph. A weight that FP16 cannot hold (beyond 65504) stays FP32.
 """
 
 import numpy as np
@@ -34,8 +34,7 @@ def store_half(graph: ir.Graph, value: ir.Value) -> bool:
     graph.insert_before(graph[0], cast)
     for use in uses:
         use.node.replace_input_with(use.idx, cast.outputs[0])
-    if value.name in graph.initializers:
-        del graph.initializers[value.name]
+    graph.initializers.pop(str(value.name), None)
     return True
 
 

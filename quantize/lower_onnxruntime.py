@@ -1,10 +1,10 @@
 """Lowering for ONNX Runtime's CPU engine: operators that are integer by name, so that none can run in float unseen.
 
-Q/DQ around float operators would rely on fusions that silently do not happen: a MatMul with a bias becomes a float Gemm
-before the Q/DQ is looked at, a Conv without a quantized output is dequantized. So the integer operators are written out:
-QLinearConv (its output must be 8-bit too) and com.microsoft.MatMulIntegerToFloat (float output, AMX kernels). U8
-asymmetric activations and S8 symmetric weights are the pair that its kernels are fast for. W8 nodes keep FP16 weights:
-this engine would dequantize 8-bit constants at every call.
+Q/DQ around float operators would rely on fusions that silently do not happen: a MatMul with a bias becomes a float
+Gemm before the Q/DQ is looked at, a Conv without a quantized output is dequantized. So the integer operators are
+written out: QLinearConv (its output must be 8-bit too) and com.microsoft.MatMulIntegerToFloat (float output, AMX
+kernels). U8 asymmetric activations and S8 symmetric weights are the pair that its kernels are fast for. W8 nodes keep
+FP16 weights: this engine would dequantize 8-bit constants at every call.
 """
 
 import numpy as np
@@ -101,7 +101,11 @@ def _lower_linear(graph: ir.Graph, item: WeightedNode, activation: Codes) -> Non
     last, bias = _bias_of(node)
     inputs = [values, codes, scale, weight_scale, zero_point, weight_zero_point, bias]
     result = insert_before(
-        node, "MatMulIntegerToFloat", inputs[: 7 if bias is not None else 6], name=f"{item.name}:MatMulIntegerToFloat", domain=_MICROSOFT
+        node,
+        "MatMulIntegerToFloat",
+        inputs[: 7 if bias is not None else 6],
+        name=f"{item.name}:MatMulIntegerToFloat",
+        domain=_MICROSOFT,
     )
     _take_over(graph, last, result)
     if last is not node:

@@ -39,7 +39,11 @@ def quantize_weight(graph: ir.Graph, item: WeightedNode) -> None:
     codes = constant(graph, f"{name}:codes", quantize(weight, quantizer))
     scale, zero_point = quantizer_constants(graph, name, quantizer)
     value = insert_before(
-        item.node, "DequantizeLinear", [codes, scale, zero_point], name=f"{name}/DequantizeLinear", axis=item.output_axis
+        item.node,
+        "DequantizeLinear",
+        [codes, scale, zero_point],
+        name=f"{name}/DequantizeLinear",
+        axis=item.output_axis,
     )
     replace_input(item.node, 1, value)
 

@@ -14,7 +14,7 @@ from mezzotint.runtime.arrays import FloatArray
 
 from .statistics import TensorStatistics
 
-__all__ = ["RANGE_METHODS", "Range", "least_error_range"]
+__all__ = ["RANGE_METHODS", "Range", "least_error_range", "min_max", "percentile", "step_mean"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def least_error_range(
     best: tuple[float, Range, Quantizer] | None = None
     for name, search in RANGE_METHODS:
         low, high = search(statistics)
-        quantizer = range_to_quantizer(np.float64(low), np.float64(high), integer)
+        quantizer = range_to_quantizer(np.asarray(low), np.asarray(high), integer)
         score = measure(statistics.samples, quantizer)
         if best is None or score < best[0]:
             best = (score, Range(low, high, name), quantizer)

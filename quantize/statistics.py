@@ -20,7 +20,7 @@ from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.session import Session
 
 from .graph import constant, new_node
-from .trajectories import GuidedCall
+from .trajectories import Call
 
 __all__ = ["Probe", "TensorStatistics", "collect", "instrument"]
 
@@ -64,7 +64,7 @@ def instrument(model: ir.Model, probes: Sequence[Probe], seed: int) -> ir.Model:
 
 
 def collect(
-    path: Path, component: Component, probes: Sequence[Probe], calls: Sequence[GuidedCall], progress: Progress = silent
+    path: Path, component: Component, probes: Sequence[Probe], calls: Sequence[Call], progress: Progress = silent
 ) -> dict[str, TensorStatistics]:
     """Run `calls` through the instrumented graph at `path` in FP32; the statistics by tensor name."""
     engines = installed_engines()

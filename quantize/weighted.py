@@ -13,7 +13,7 @@ __all__ = ["WeightedNode", "weight_quantizer", "weighted_nodes"]
 
 @dataclass(frozen=True)
 class WeightedNode:
-    """A Conv (weight (O, I, kh, kw)), Gemm with transB (weight (N, K)) or MatMul (weight (K, N)) with a constant weight."""
+    """A Conv (weight (O, I, kh, kw)), Gemm (weight (N, K) with transB) or MatMul (weight (K, N))."""
 
     node: ir.Node
     weight: ir.Value

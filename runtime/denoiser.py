@@ -35,7 +35,8 @@ class Conditioning:
 
 def guide(negative: Array, positive: Array, guidance: float) -> Array:
     """Classifier-free guidance, `negative + guidance * (positive - negative)` (Ho and Salimans 2022, equation 6)."""
-    return negative + np.float32(guidance) * (positive - negative)
+    guided: Array = negative + np.float32(guidance) * (positive - negative)
+    return guided
 
 
 @dataclass
@@ -64,7 +65,8 @@ class Denoiser:
         if conditioning.is_guided:
             embeddings = np.concatenate([conditioning.negative, conditioning.positive])  # (2B, tokens, width)
             output = self._run(np.concatenate([latents, latents]), timestep, embeddings)  # (2B, 4, h, w)
-            output = guide(*np.split(output, 2), conditioning.guidance)
+            negative, positive = np.split(output, 2)
+            output = guide(negative, positive, conditioning.guidance)
         else:
             output = self._run(latents, timestep, conditioning.positive)
         self.unet_ms.append((time.perf_counter() - started) * 1e3)

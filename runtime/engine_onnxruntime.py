@@ -26,7 +26,7 @@ class _OrtGraph:
 
 
 def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
-    import onnxruntime  # noqa: PLC0415 -- the engine is loaded when it is asked for
+    import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3  # errors only; 2 warns of every constant that it folds
@@ -35,7 +35,7 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     settings.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 -- its exceptions share no base class but Exception
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MezzotintError(f"ONNX Runtime cannot load {path} ({reason}); make the bundle again") from error
     return _OrtGraph(session, component)

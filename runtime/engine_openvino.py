@@ -60,7 +60,7 @@ class _OpenVinoGraph:
 
 
 def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
-    import openvino  # noqa: PLC0415 -- the engine is loaded when it is asked for
+    import openvino
 
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",

@@ -58,14 +58,14 @@ def _first_installed(fitting: list[Engine], target: str) -> Choice:
     installed = [engine for engine in fitting if engine in installed_engines()]
     if not installed:
         extras = " or ".join(f"`pip install 'mezzotint[{engine.extra}]'`" for engine in fitting)
-        raise MezzotintError(f"no engine for a {target} bundle is installed; install one with {extras}")
-    return Choice(installed[0], f"the fastest installed engine for a {target} bundle")
+        raise MezzotintError(f"no engine for {target} bundles is installed; install one with {extras}")
+    return Choice(installed[0], f"the fastest installed engine for {target} bundles")
 
 
 def _check_cpu(manifest: Manifest) -> None:
-    missing = sorted(set(manifest.cpu_features) - cpu_features())
+    missing = [needed for needed in manifest.cpu_features if not cpu_features().intersection(needed.split("|"))]
     if missing:
         raise MezzotintError(
-            f"the bundle needs the CPU features {', '.join(missing)}, which this CPU lacks: its INT8 sums could saturate; "
+            f"the bundle needs the CPU feature {' and '.join(missing).replace('|', ' or ')}, which this CPU lacks: its INT8 sums could saturate; "
             "use an fp16 bundle instead (`mezzotint quantize --recipe fp16`)"
         )

@@ -34,7 +34,9 @@ class Geometry:
                 shift_factor=float(vae.get("shift_factor") or 0.0),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise MezzotintError(f"the UNet's or VAE's config.json is unusable ({error!r}); make the bundle again") from None
+            raise MezzotintError(
+                f"the UNet's or VAE's config.json is unusable ({error!r}); make the bundle again"
+            ) from None
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
         """(channels, h, w) for a picture size in pixels; None is the native size."""

@@ -75,7 +75,7 @@ class Manifest:
     target: str
     components: Mapping[str, Component]
     files: tuple[FileEntry, ...] = ()  # tokenizer, scheduler and config files
-    cpu_features: tuple[str, ...] = ()
+    cpu_features: tuple[str, ...] = ()  # all are needed; "a|b" is met by either
     calibration: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -89,7 +89,9 @@ class Manifest:
         """Parse a manifest; MezzotintError names the file and the first field that is missing, unknown or mistyped."""
         try:
             if path.stat().st_size > _MAX_MANIFEST_BYTES:
-                raise MezzotintError(f"{path} is larger than {_MAX_MANIFEST_BYTES} bytes; it is not a Mezzotint manifest")
+                raise MezzotintError(
+                    f"{path} is larger than {_MAX_MANIFEST_BYTES} bytes; it is not a Mezzotint manifest"
+                )
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise MezzotintError(f"{path.parent} has no {path.name}; make a bundle with `mezzotint export`") from None
@@ -97,7 +99,9 @@ class Manifest:
             raise MezzotintError(f"{path} cannot be read as a manifest ({error}); make the bundle again") from None
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
-            raise MezzotintError(f"{path}: schema_version is {version!r}, expected {SCHEMA_VERSION}; make the bundle again")
+            raise MezzotintError(
+                f"{path}: schema_version is {version!r}, expected {SCHEMA_VERSION}; make the bundle again"
+            )
         return _parse(cls, data, str(path))
 
 

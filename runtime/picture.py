@@ -8,7 +8,7 @@ from PIL import Image
 from .arrays import Array, FloatArray
 from .errors import MezzotintError
 
-__all__ = ["to_images", "to_pixels", "write_image"]
+__all__ = ["check_output", "to_images", "to_pixels", "write_image"]
 
 
 def to_pixels(decoded: Array) -> FloatArray:
@@ -21,12 +21,19 @@ def to_images(pixels: FloatArray) -> tuple[Image.Image, ...]:
     return tuple(Image.fromarray(picture) for picture in np.rint(pixels * 255.0).astype(np.uint8))
 
 
-def write_image(image: Image.Image, path: Path, *, overwrite: bool = False) -> None:
-    """Write an image in the format of the path's ending; an existing file needs `overwrite`, and is never half-written."""
+def check_output(path: Path, *, overwrite: bool = False) -> None:
+    """MezzotintError when no image could be written to `path`: ask before the minutes of drawing, not after."""
     if path.exists() and not overwrite:
         raise MezzotintError(f"{path} exists already; choose another output or pass --overwrite")
     if path.suffix.lower() not in Image.registered_extensions():
         raise MezzotintError(f"{path} has no picture ending that is known; use .png")
+    if not path.resolve().parent.is_dir():
+        raise MezzotintError(f"{path.parent} is not a folder; make it first or choose another output")
+
+
+def write_image(image: Image.Image, path: Path, *, overwrite: bool = False) -> None:
+    """Write an image in the format of the path's ending; an existing file needs `overwrite`, and is never half-written."""
+    check_output(path, overwrite=overwrite)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         image.save(partial)

@@ -20,9 +20,10 @@ __all__ = ["Session"]
 class Session:
     """One component, loaded. `run` may be called from several threads."""
 
-    def __init__(self, name: str, component: Component, graph: Graph) -> None:
+    def __init__(self, name: str, component: Component, graph: Graph, precision: str) -> None:
         self.name = name
         self.component = component
+        self.precision = precision
         self._graph = graph
 
     @classmethod
@@ -34,7 +35,7 @@ class Session:
                 f"{engine.name} cannot compute {name} in {options.precision} on this machine; "
                 f"pass --precision {' or '.join(offered)}"
             )
-        return cls(name, component, engine.open(path, component, options))
+        return cls(name, component, engine.open(path, component, options), options.precision)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises MezzotintError naming the input, what it got and what was expected."""

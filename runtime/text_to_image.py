@@ -1,9 +1,9 @@
 """Text to image from a bundle: numpy and one inference engine, no PyTorch.
 
-    from mezzotint.runtime import TextToImage
+from mezzotint.runtime import TextToImage
 
-    pipe = TextToImage.load("bundle")
-    image = pipe("a red apple on a blue background", steps=25, seed=0).images[0]
+pipe = TextToImage.load("bundle")
+image = pipe("a red apple on a blue background", steps=25, seed=0).images[0]
 """
 
 import os
@@ -72,7 +72,9 @@ class TextToImage:
         self.choice = choice
         self.sessions = sessions
         self.config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
-        self.geometry = Geometry.from_configs(bundle.config("unet/config.json"), bundle.config("vae_decoder/config.json"))
+        self.geometry = Geometry.from_configs(
+            bundle.config("unet/config.json"), bundle.config("vae_decoder/config.json")
+        )
         self.tokenizer = ClipTokenizer.load(bundle.path / "tokenizer")
 
     @classmethod
@@ -133,6 +135,11 @@ class TextToImage:
     def backend(self) -> str:
         """The engine's name."""
         return self.choice.engine.name
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic that the UNet computes in."""
+        return self.sessions["unet"].precision
 
     def encode(self, prompts: Sequence[str]) -> FloatArray:
         """Text embeddings (B, tokens, width); warns when a prompt is longer than the token window."""

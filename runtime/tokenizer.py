@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer  # type: ignore[import-untyped]  # it ships no types
+from tokenizers import Tokenizer
 
 from .arrays import IntArray
 from .errors import MezzotintError

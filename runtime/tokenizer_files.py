@@ -11,14 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import (  # type: ignore[import-untyped]  # it ships no types
-    AddedToken,
-    Regex,
-    Tokenizer,
-    normalizers,
-    pre_tokenizers,
-)
-from tokenizers.models import BPE  # type: ignore[import-untyped]
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE
 
 from .errors import MezzotintError
 

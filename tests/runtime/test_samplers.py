@@ -69,7 +69,8 @@ def oracle_trajectory(name: str, options: Mapping[str, Any], steps: int) -> Iter
 
 def our_trajectory(name: str, options: Mapping[str, Any], steps: int) -> tuple[list[Array], Array]:
     """Our x after each step, in diffusers' coordinates, and the final latents."""
-    config, sampler, states = SchedulerConfig.from_dict(options), find_sampler(name), []
+    config, sampler = SchedulerConfig.from_dict(options), find_sampler(name)
+    states: list[Array] = []
     schedule = sampler.schedule(config, steps)
 
     def on_step(index: int, x: Array, x0: Array) -> None:
@@ -78,7 +79,7 @@ def our_trajectory(name: str, options: Mapping[str, Any], steps: int) -> tuple[l
         landed = 0.0 if name == "euler" else schedule.sigma_pairs[index, 1]  # Euler's are variance-exploding there too
         states.append(x / math.sqrt(1 + landed**2))
 
-    start = noise() * schedule.initial_scale
+    start: Array = noise() * schedule.initial_scale
     x = sampler.sample(denoiser(config.prediction_type, schedule), start, schedule.sigma_pairs, on_step)
     return states, schedule.final_latents(x)
 
@@ -212,7 +213,7 @@ def test_clipping_in_the_denoiser_is_ddim_with_the_clipped_output() -> None:
     limit = schedule.clip_range
     assert limit == 0.5
     predict = denoiser("epsilon", schedule)
-    start = noise() * schedule.initial_scale
+    start: Array = noise() * schedule.initial_scale
     x = sampler.sample(lambda x, sigma: np.clip(predict(x, sigma), -limit, limit), start, schedule.sigma_pairs)
     np.testing.assert_allclose(schedule.final_latents(x), expected.numpy(), atol=1e-4)
 

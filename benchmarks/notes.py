@@ -1,0 +1,91 @@
+"""What a reader must know to judge the figures, found in the figures themselves. Each rule is one function."""
+
+from collections.abc import Callable, Iterator
+
+from .formats import format_value
+from .lineup import OTHER_SEED
+from .results import IDENTICAL, CaseRow, Results, find_score
+from .timing import NOISY_IQR_SHARE
+
+__all__ = ["notes"]
+
+
+def notes(results: Results) -> list[str]:
+    """Sentences in the order of the rules."""
+    return [note for rule in _RULES for note in rule(results)]
+
+
+def _failed(results: Results) -> Iterator[str]:
+    for row in results["cases"]:
+        if row["status"] == "failed":
+            yield f"{row['name']} failed: {row['reason']}"
+
+
+def _identical(results: Results) -> Iterator[str]:
+    for row in results["cases"]:
+        psnr = find_score(row, "psnr_db")
+        if psnr is not None and psnr["identical"]:
+            yield f"{row['name']}: every picture is identical to the reference's, bit for bit before rounding."
+
+
+def _not_computed(results: Results) -> Iterator[str]:
+    for row in results["cases"]:
+        for name, score in (row["fidelity"] or {}).items():
+            if score["per_prompt"] is None:
+                yield f"{row['name']}: {name} was not computed: {score['reasons']['median']}."
+
+
+def _noisy(results: Results) -> Iterator[str]:
+    for row in results["cases"]:
+        latency = row["latency_ms"]
+        if latency is not None and latency["end_to_end"]["noisy"]:
+            spread = 100 * latency["end_to_end"]["iqr"] / latency["end_to_end"]["median"]
+            yield (
+                f"{row['name']}: the time of a picture is noisy, its interquartile range is {spread:.0f} % of the "
+                f"median (more than {100 * NOISY_IQR_SHARE:.0f} %); measure again on an idle machine before quoting it."
+            )
+
+
+def _no_closer_than_chance(results: Results) -> Iterator[str]:
+    other = next((row for row in results["cases"] if row["name"] == OTHER_SEED), None)
+    if other is None:
+        return
+    ceiling = _psnr(other)
+    for row in results["cases"]:
+        median = _psnr(row)
+        if row["role"] == "bundle" and median is not None and ceiling is not None and median <= ceiling:
+            yield (
+                f"{row['name']}: PSNR {format_value(median, 'dB')} is no closer to the reference than pictures of "
+                f"another seed are ({format_value(ceiling, 'dB')}); either the bundle is of another checkpoint, or the "
+                "checkpoint draws nearly one picture a prompt, and then the latent and eps figures tell more."
+            )
+
+
+def _psnr(row: CaseRow) -> float | None:
+    score = find_score(row, "psnr_db")
+    return None if score is None or score["reasons"].get("median") == IDENTICAL else score["median"]
+
+
+def _few_prompts(results: Results) -> Iterator[str]:
+    count = len(results["workload"]["prompts"])
+    if count < 16:
+        yield f"Only {count} prompts were drawn: the 5th percentile and the intervals say little below 16."
+
+
+def _cold_start(results: Results) -> Iterator[str]:
+    if any(row["cold_start_ms"] is not None for row in results["cases"]):
+        yield (
+            "Cold start runs from asking for the process to its first finished picture, imports included; "
+            "compiled-model caches are warm, because fidelity is measured first."
+        )
+
+
+_RULES: tuple[Callable[[Results], Iterator[str]], ...] = (
+    _failed,
+    _identical,
+    _not_computed,
+    _noisy,
+    _no_closer_than_chance,
+    _few_prompts,
+    _cold_start,
+)

@@ -1,0 +1,229 @@
+"""The report's plots, each a function of the results alone."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .formats import format_bytes, format_ms, format_score
+from .results import CaseRow, Results, find_score
+from .svg import FIGURE_WIDTH_IN, INK, MUTED, inline_svg, page_style
+from .timing import Measurement
+
+__all__ = ["PSNR_CEILING_DB", "Plot", "draw_plots"]
+
+PSNR_CEILING_DB = 60.0
+"""Where the Pareto plot ends: rounding to 8 bits alone costs a picture 59 dB, so what lies above cannot be seen."""
+
+# All have a contrast of 3:1 or more both on white and on the dark theme's near-black.
+_COLOURS = (
+    "#3b7dd8",
+    "#c8641b",
+    "#2f8f5b",
+    "#8a63d2",
+    "#c2487f",
+    "#8a7a12",
+    "#1f8a99",
+)  # 3:1 on white and on near-black
+_CONTROL_COLOUR = "#7d8590"
+_MARKERS = "osD^vPX"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An inline <svg> and the sentence below it."""
+
+    title: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class _Style:
+    colour: str
+    marker: str
+
+
+def draw_plots(results: Results) -> list[Plot]:
+    """Those plots for which there are figures."""
+    with page_style():
+        drawn = [draw(results) for draw in _PLOTS]
+    return [plot for plot in drawn if plot is not None]
+
+
+def _styles(results: Results) -> dict[str, _Style]:
+    """Bundles get colours in their order; reference and controls stay grey."""
+    bundles = [row["name"] for row in results["cases"] if row["role"] == "bundle"]
+    styles = {row["name"]: _Style(_CONTROL_COLOUR, "o") for row in results["cases"]}
+    for index, name in enumerate(bundles):
+        styles[name] = _Style(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
+    return styles
+
+
+def _pareto(results: Results) -> Plot | None:
+    rows = [row for row in results["cases"] if row["latency_ms"] is not None and _is_scored(row)]
+    if not rows:
+        return None
+    styles = _styles(results)
+    largest = max(row["bytes_on_disk"] or 0 for row in rows) or 1
+    figure = _figure(3.4 + 0.1 * len(rows))
+    axes = figure.add_subplot()
+    for row in rows:
+        x, y = _median_ms(row), _clipped_psnr(row)
+        style = styles[row["name"]]
+        area = 40 + 360 * (row["bytes_on_disk"] or 0) / largest
+        label = f"{row['name']}, {_psnr_text(row)}"
+        axes.scatter([x], [y], s=area, marker=style.marker, color=style.colour, alpha=0.75, linewidths=0, label=label)
+    _mark_reference(axes, results)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.15)
+    axes.set_ylim(0, PSNR_CEILING_DB + 5)
+    axes.set_xlabel("time of a picture, ms (less is better)")
+    axes.set_ylabel(f"PSNR against FP32, dB, cut at {PSNR_CEILING_DB:.0f}")
+    axes.grid(visible=True)
+    for handle in figure.legend(loc="outside upper left", ncols=2, fontsize=8.5).legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([40])  # not the area of the mark, which would swell the line
+    points = "; ".join(f"{row['name']} {_picture_text(row)}, PSNR {_psnr_text(row)}" for row in rows)
+    caption = (
+        "Up and to the left is better; a mark's area is the size on disk. "
+        f"Above {PSNR_CEILING_DB:.0f} dB a difference is lost in the rounding to 8 bits."
+    )
+    return Plot("Speed against fidelity", inline_svg(figure, "pareto", f"Scatter plot. {points}."), caption)
+
+
+def _mark_reference(axes: Axes, results: Results) -> None:
+    for row in results["cases"]:
+        if row["role"] == "reference" and row["latency_ms"] is not None:
+            axes.axvline(_median_ms(row), color=MUTED, linestyle="--", linewidth=1)
+            axes.annotate(
+                row["name"], (_median_ms(row), 0), (-4, 6), textcoords="offset points", rotation=90, ha="right"
+            )
+
+
+def _latency(results: Results) -> Plot | None:
+    rows = [row for row in results["cases"] if row["latency_ms"] is not None]
+    if not rows:
+        return None
+    values = [_median_ms(row) for row in rows]
+    errors = [_quartile_distances(row) for row in rows]
+    labels = [_picture_text(row) for row in rows]
+    figure = _figure(0.9 + 0.42 * len(rows))
+    axes = figure.add_subplot()
+    _bars(axes, results, rows, values, labels, errors)
+    axes.set_xlabel("time of a picture, ms; median and quartiles")
+    text = "; ".join(f"{row['name']} {label}" for row, label in zip(rows, labels, strict=True))
+    caption = "End to end, from prompt to pixels. The thin lines reach from the first to the third quartile."
+    return Plot("Time of a picture", inline_svg(figure, "latency", f"Bar chart. {text}."), caption)
+
+
+def _memory(results: Results) -> Plot | None:
+    rows = [
+        row for row in results["cases"] if row["memory"] is not None and row["memory"]["peak_rss_bytes"] is not None
+    ]
+    if not rows:
+        return None
+    peaks = [(row["memory"]["peak_rss_bytes"] or 0) if row["memory"] else 0 for row in rows]
+    sizes = [row["bytes_on_disk"] or 0 for row in rows]
+    figure = _figure(1.6 + 0.84 * len(rows))
+    upper, lower = figure.subplots(2, 1)
+    for axes, counts, label in ((upper, peaks, "peak resident memory, MB"), (lower, sizes, "files on disk, MB")):
+        _bars(axes, results, rows, [count / 1e6 for count in counts], [format_bytes(count) for count in counts])
+        axes.set_xlabel(label)
+    text = "; ".join(
+        f"{row['name']} {format_bytes(peak)} in memory, {format_bytes(size)} on disk"
+        for row, peak, size in zip(rows, peaks, sizes, strict=True)
+    )
+    caption = "Memory is the kernel's high-water mark of the whole process, interpreter and libraries included."
+    return Plot("Memory and size", inline_svg(figure, "memory", f"Bar charts. {text}."), caption)
+
+
+def _eps_curve(results: Results) -> Plot | None:
+    curves: dict[str, list[float]] = {}
+    for row in results["cases"]:
+        score = find_score(row, "eps_sqnr_db")
+        per_step = None if score is None else score.get("per_step")
+        if per_step and any(value is not None for value in per_step):
+            curves[row["name"]] = [math.nan if value is None else value for value in per_step]
+    if not curves:
+        return None
+    styles = _styles(results)
+    figure = _figure(3.6)
+    axes = figure.add_subplot()
+    for name, values in curves.items():
+        steps = range(1, len(values) + 1)
+        style = styles[name]
+        axes.plot(steps, values, color=style.colour, marker=style.marker, markersize=3.5, linewidth=1.5, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("step, from pure noise to picture")
+    axes.set_ylabel("eps SQNR, dB (more is better)")
+    axes.grid(visible=True)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8.5)
+    ends = "; ".join(f"{name} from {values[0]:.0f} to {values[-1]:.0f} dB" for name, values in curves.items())
+    caption = "Each step's guided UNet output on the reference's states, so errors do not add up. Median over prompts."
+    return Plot("Error of each step", inline_svg(figure, "eps", f"Line chart over steps. {ends}."), caption)
+
+
+_PLOTS: tuple[Callable[[Results], Plot | None], ...] = (_pareto, _latency, _memory, _eps_curve)
+
+
+def _bars(
+    axes: Axes,
+    results: Results,
+    rows: Sequence[CaseRow],
+    values: Sequence[float],
+    labels: Sequence[str],
+    errors: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Horizontal bars, the first row on top, each with its figure at the end."""
+    styles = _styles(results)
+    places = range(len(rows))
+    reach = max(value + (errors[index][1] if errors else 0.0) for index, value in enumerate(values))
+    axes.barh(places, values, color=[styles[row["name"]].colour for row in rows], height=0.62)
+    for place, (value, label) in enumerate(zip(values, labels, strict=True)):
+        above = errors[place][1] if errors else 0.0
+        axes.annotate(label, (value + above, place), (6, 0), textcoords="offset points", va="center")
+    if errors:
+        reaches = tuple(zip(*errors, strict=True))
+        axes.errorbar(values, places, xerr=reaches, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+    axes.set_yticks(places, [row["name"] for row in rows])
+    axes.set_xlim(0, reach * 1.38)  # room for the labels
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+
+
+def _figure(height_in: float) -> Figure:
+    return Figure(figsize=(FIGURE_WIDTH_IN, height_in), layout="constrained")
+
+
+def _median_ms(row: CaseRow) -> float:
+    return row["latency_ms"]["end_to_end"]["median"] if row["latency_ms"] else math.nan
+
+
+def _quartile_distances(row: CaseRow) -> tuple[float, float]:
+    measurement = Measurement(tuple(row["latency_ms"]["end_to_end"]["samples"] if row["latency_ms"] else ()))
+    lower, upper = measurement.quartiles
+    return measurement.median - lower, upper - measurement.median
+
+
+def _is_scored(row: CaseRow) -> bool:
+    score = find_score(row, "psnr_db")
+    return score is not None and score["per_prompt"] is not None
+
+
+def _clipped_psnr(row: CaseRow) -> float:
+    score = find_score(row, "psnr_db")
+    median = None if score is None else score["median"]
+    return PSNR_CEILING_DB if median is None else min(median, PSNR_CEILING_DB)
+
+
+def _picture_text(row: CaseRow) -> str:
+    return format_ms(row["latency_ms"] and row["latency_ms"]["end_to_end"])
+
+
+def _psnr_text(row: CaseRow) -> str:
+    return format_score(find_score(row, "psnr_db"), "median", "dB")

@@ -1,0 +1,54 @@
+"""Turns results.json into report.md and one report.html that needs no other file. Measures nothing."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from .atomic_file import write_text
+from .notes import notes
+from .pictures import AMPLIFICATION
+from .plots import draw_plots
+from .results import Results, read_results
+from .strips import Gallery, build_gallery
+from .summary import facts, fidelity_table, gate_table, headline, speed_table, summary_table
+
+__all__ = ["make_report"]
+
+
+def make_report(results_path: Path) -> tuple[Path, Path]:
+    """Write report.md and report.html beside results.json; their paths. The pictures are looked for beside it too."""
+    results = read_results(results_path)
+    folder = results_path.parent
+    gallery = build_gallery(results, folder)
+    pages = (folder / "report.md", folder / "report.html")
+    for page, template, is_html in zip(pages, ("report.md.j2", "report.html.j2"), (False, True), strict=True):
+        write_text(page, _render(template, results, gallery, is_html=is_html))
+    return pages
+
+
+def _render(template: str, results: Results, gallery: Gallery, *, is_html: bool) -> str:
+    environment = Environment(
+        autoescape=is_html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["cell"] = _markdown_cell
+    source = files(__package__).joinpath("assets", template).read_text(encoding="utf-8")
+    tables = (summary_table(results), gate_table(results))
+    details = (speed_table(results), fidelity_table(results))
+    return environment.from_string(source).render(
+        headline=headline(results),
+        notes=notes(results),
+        tables=[table for table in tables if table.rows],
+        details=[table for table in details if table.rows],
+        plots=draw_plots(results) if is_html else [],
+        gallery=gallery,
+        facts=facts(results),
+        prompts=results["workload"]["prompts"],
+        pictures={row["name"]: row["pictures"] for row in results["cases"] if row["pictures"] is not None},
+        amplification=AMPLIFICATION,
+    )
+
+
+def _markdown_cell(text: str) -> str:
+    """Text that cannot end a Markdown table's cell, nor be taken for markup."""
+    return "".join(f"\\{character}" if character in "\\|`*_<>[]" else character for character in " ".join(text.split()))

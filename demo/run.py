@@ -1,0 +1,90 @@
+"""`make demo`: the embedded checkpoint from weights to report, through the command line that users have.
+
+Every step is a `mezzotint` command, printed before it runs. A step whose bundle is there, whole, and made from the same
+inputs is skipped, so that a second run is fast.
+"""
+
+import hashlib
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mezzotint.runtime import Bundle, MezzotintError
+from mezzotint.runtime.bundle import list_files, sha256_of
+
+__all__ = ["STEPS", "Step", "main"]
+
+CHECKPOINT = "demo/checkpoint"
+FP32 = "bundles/demo-fp32"
+REPORT = "reports/demo"
+_QUANTIZED = (("fp16", "openvino"), ("fp16", "onnxruntime"), ("int8", "openvino"), ("int8", "onnxruntime"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that makes one bundle, and the folders and files that it is made from."""
+
+    bundle: str
+    arguments: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+def _quantize_step(recipe: str, target: str) -> Step:
+    bundle = f"bundles/demo-{recipe}-{target}"
+    arguments = ("quantize", FP32, "-o", bundle, "--recipe", recipe, "--target", target)
+    prompts = "demo/prompts/calibration.txt"
+    return Step(bundle, (*arguments, "--prompts", prompts), (FP32, prompts, "quantize", "runtime"))
+
+
+STEPS: tuple[Step, ...] = (
+    Step(FP32, ("export", CHECKPOINT, "-o", FP32), (CHECKPOINT, "export", "runtime")),
+    *(_quantize_step(recipe, target) for recipe, target in _QUANTIZED),
+)
+
+
+def main() -> None:
+    """Run what is missing, then the benchmark; exit with the first failing command's code."""
+    for step in STEPS:
+        stamp = Path("bundles") / f".{Path(step.bundle).name}.inputs"
+        fingerprint = _fingerprint(step)
+        if _is_current(step, stamp, fingerprint):
+            print(f"{step.bundle} is up to date")
+            continue
+        _run(*step.arguments, "--overwrite")
+        stamp.write_text(fingerprint, encoding="utf-8")
+    bundles = [step.bundle for step in STEPS]
+    _run("benchmark", CHECKPOINT, *bundles, "-o", REPORT, "--prompts", "demo/prompts/evaluation.txt")
+    print(f"\nThe report is {REPORT}/report.html; open it in a browser.")
+
+
+def _is_current(step: Step, stamp: Path, fingerprint: str) -> bool:
+    try:
+        Bundle.open(step.bundle).verify()
+        return stamp.read_text(encoding="utf-8") == fingerprint
+    except (MezzotintError, OSError):
+        return False
+
+
+def _fingerprint(step: Step) -> str:
+    """A hash over the command and everything that it reads, our own code included."""
+    digest = hashlib.sha256(repr(step.arguments).encode())
+    for name in step.inputs:
+        path = Path(name)
+        files = [path] if path.is_file() else [path / item for item in list_files(path) if "__pycache__" not in item]
+        for file in files:
+            digest.update(f"{file.as_posix()} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _run(*arguments: str) -> None:
+    command = ("mezzotint", *arguments)
+    print(f"$ {shlex.join(command)}", flush=True)
+    result = subprocess.run([sys.executable, "-m", *command], check=False)
+    if result.returncode:
+        sys.exit(result.returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The command line: thin commands over the library.
+
+Exit codes: 0 done, 1 a check failed, 2 the user's input, 130 interrupted.
+"""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mezzotint import __version__
+from mezzotint.runtime.errors import CheckFailed, MezzotintError
+
+from .terminal import STDERR, STDOUT, show_progress
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Make Stable Diffusion small and fast, and measure what that cost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+BundlePath = Annotated[Path, typer.Argument(help="A bundle folder.")]
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="A diffusers folder, a hub id, or a folder that Optimum exported.")],
+    output: Output,
+    overwrite: Overwrite = False,
+) -> None:
+    """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
+    from mezzotint.export import export_checkpoint
+
+    with show_progress() as progress:
+        bundle = export_checkpoint(checkpoint, output, overwrite=overwrite, progress=progress)
+    for name, component in bundle.manifest.components.items():
+        parity = component.parity
+        agreement = "not checked" if parity is None else f"{parity.sqnr_db} dB against {parity.against}"
+        STDOUT.print(f"{name}: {agreement}")
+    STDOUT.print(f"wrote {output}")
+
+
+@app.command()
+def quantize(
+    bundle: BundlePath,
+    output: Output,
+    recipe: Annotated[str, typer.Option(help="int8, fp16 or int8-weights.")],
+    target: Annotated[str, typer.Option(help="openvino or onnxruntime.")],
+    prompts: Annotated[Path | None, typer.Option(help="Calibration prompts, one a line; INT8 needs them.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="COMPONENT=SCHEME, such as vae_decoder=int8.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the schedule to calibrate for.")] = 25,
+    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale to calibrate for.")] = 5.0,
+    scheduler: Annotated[str, typer.Option(help="Scheduler to calibrate for.")] = "ddim",
+    calls: Annotated[int, typer.Option(min=1, help="UNet calls that statistics are taken from.")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Quantize an FP32 bundle for a target."""
+    from mezzotint.quantize import CalibrationSettings, quantize_bundle
+    from mezzotint.runtime.prompts import read_prompts
+
+    settings = CalibrationSettings(scheduler, steps, guidance, calls, seed)
+    with show_progress() as progress:
+        result = quantize_bundle(
+            bundle,
+            output,
+            recipe=recipe,
+            target=target,
+            prompts=read_prompts(prompts) if prompts else (),
+            overrides=_overrides(set_ or []),
+            settings=settings,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for name, component in result.manifest.components.items():
+        parity = component.parity
+        figure = "not checked" if parity is None else "identical" if parity.identical else f"{parity.sqnr_db} dB"
+        size = sum(entry.bytes for entry in component.files) / 1e6
+        STDOUT.print(
+            f"{name}: {component.storage}, computes in {component.compute}, {size:.1f} MB, {figure} against FP32"
+        )
+    STDOUT.print(f"wrote {output}")
+
+
+@app.command()
+def generate(
+    bundle: BundlePath,
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    output: Output,
+    negative_prompt: Annotated[str, typer.Option(help="What not to draw.")] = "",
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 or less runs without.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
+    scheduler: Annotated[str, typer.Option(help="ddim, euler or dpmpp-2m.")] = "ddim",
+    height: Annotated[int | None, typer.Option(help="In pixels; the checkpoint's own size without.")] = None,
+    width: Annotated[int | None, typer.Option(help="In pixels; the checkpoint's own size without.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="f32, bf16 or f16 instead of what the bundle states.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="All cores without.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw a picture from a bundle, without PyTorch."""
+    from mezzotint.runtime import Step, TextToImage
+    from mezzotint.runtime.picture import check_output, write_image
+
+    check_output(output, overwrite=overwrite)
+    pipe = TextToImage.load(bundle, backend=backend, precision=precision, threads=threads)
+    if backend == "auto":
+        STDERR.print(f"backend {pipe.backend}: {pipe.choice.reason}")
+    with show_progress() as progress:
+
+        def on_step(step: Step) -> None:
+            progress("drawing", step.index + 1, step.steps)
+
+        result = pipe(
+            prompt,
+            negative_prompt=negative_prompt,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            scheduler=scheduler,
+            height=height,
+            width=width,
+            on_step=on_step,
+        )
+    write_image(result.images[0], output, overwrite=overwrite)
+    STDOUT.print(f"wrote {output} in {result.timings.total_ms / 1e3:.2f} s")
+
+
+@app.command()
+def benchmark(
+    checkpoint: Annotated[Path, typer.Argument(help="The diffusers folder that the bundles came from.")],
+    bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.")],
+    output: Output,
+    prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures timed in each of them.")] = 4,
+    backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
+    bf16: Annotated[bool, typer.Option("--bf16", help="Measure diffusers in BF16 too.")] = False,
+    fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier run left.")] = False,
+) -> None:
+    """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
+    from mezzotint.benchmarks.benchmark import run_benchmark
+    from mezzotint.benchmarks.workload import Workload, scheduler_of
+    from mezzotint.runtime.prompts import read_prompts
+
+    workload = Workload(read_prompts(prompts)[:limit], scheduler=scheduler_of(checkpoint))
+    with show_progress() as progress:
+        outcome = run_benchmark(
+            checkpoint,
+            bundles,
+            output,
+            workload,
+            rounds=rounds,
+            pictures=pictures,
+            backends=tuple(backends.split(",")),
+            bf16_baseline=bf16,
+            fail_if=fail_if or [],
+            fresh=fresh,
+            command=shlex.join(["mezzotint", *sys.argv[1:]]),
+            progress=progress,
+        )
+    STDOUT.print(f"wrote {outcome.report_html}, {outcome.report_md} and {outcome.results}")
+    if outcome.failures:
+        raise CheckFailed("; ".join(outcome.failures))
+
+
+@app.command()
+def report(results: Annotated[Path, typer.Argument(help="A results.json of an earlier benchmark.")]) -> None:
+    """Write report.md and report.html again from measured results."""
+    from mezzotint.benchmarks.report import make_report
+
+    for path in make_report(results):
+        STDOUT.print(f"wrote {path}")
+
+
+@app.command()
+def inspect(
+    bundle: BundlePath,
+    explain: Annotated[
+        str | None, typer.Option(help="Say why a node has its precision; a part of its name does.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
+) -> None:
+    """Show what is in a bundle and how it was made."""
+    from mezzotint.inspection import component_table, explain_node
+    from mezzotint.runtime import Bundle
+
+    opened = Bundle.open(bundle)
+    if explain is not None:
+        STDOUT.print_json(json.dumps(explain_node(opened, explain)))
+    elif as_json:
+        STDOUT.print_json(opened.manifest.to_json())
+    else:
+        STDOUT.print(component_table(opened))
+
+
+@app.command()
+def verify(bundle: BundlePath) -> None:
+    """Check every file of a bundle against its hash."""
+    from mezzotint.runtime import Bundle
+
+    count = Bundle.open(bundle).verify()
+    STDOUT.print(f"{bundle}: {count} files are what the manifest says")
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """The group itself."""
+    if show:
+        STDOUT.print(__version__)
+        raise typer.Exit
+
+
+def _overrides(pairs: list[str]) -> dict[str, str]:
+    overrides: dict[str, str] = {}
+    for pair in pairs:
+        component, separator, scheme = pair.partition("=")
+        if not separator:
+            raise MezzotintError(f"--set got {pair!r}, expected COMPONENT=SCHEME such as vae_decoder=fp16")
+        overrides[component] = scheme
+    return overrides
+
+
+def main() -> None:
+    """Run the command line and exit; Typer itself exits with 2 for wrong usage and 130 for an interrupt."""
+    try:
+        app()
+    except MezzotintError as error:
+        STDERR.print(f"mezzotint: {error}", markup=False)
+        sys.exit(error.exit_code)

@@ -1,0 +1,57 @@
+"""What `mezzotint inspect` shows of a bundle."""
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mezzotint.runtime import Bundle
+from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.manifest import Component
+
+__all__ = ["component_table", "explain_node"]
+
+
+def component_table(bundle: Bundle) -> Group:
+    """Where the bundle came from, and a line for every component."""
+    manifest = bundle.manifest
+    head = [
+        f"{manifest.family}, recipe {manifest.recipe}, target {manifest.target}",
+        f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]})",
+        f"calibration: {_calibration(manifest.calibration)}",
+        f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",
+    ]
+    table = Table("component", "storage", "computes in", "MB", "checked against", "dB")
+    for name, component in manifest.components.items():
+        megabytes = sum(entry.bytes for entry in component.files) / 1e6
+        against, figure = _parity(component)
+        table.add_row(name, component.storage, component.compute, f"{megabytes:.1f}", against, figure)
+    return Group(*(Text(line) for line in head), table)
+
+
+def explain_node(bundle: Bundle, wanted: str) -> dict[str, Any]:
+    """The decisions of all nodes whose name contains `wanted`; MezzotintError when there is none, or no INT8 at all."""
+    found: dict[str, Any] = {}
+    sources = [name for name in bundle.manifest.components if (bundle.path / name / "quantization.json").is_file()]
+    if not sources:
+        raise MezzotintError(f"{bundle.path} has no INT8 component, so there is nothing to explain")
+    for name in sources:
+        decisions = bundle.config(f"{name}/quantization.json")
+        found |= {f"{name}/{node}": decision for node, decision in decisions.items() if wanted in node}
+    if not found:
+        raise MezzotintError(f"{bundle.path} has no quantizable node called {wanted!r} in {', '.join(sources)}")
+    return found
+
+
+def _parity(component: Component) -> tuple[str, str]:
+    parity = component.parity
+    if parity is None:
+        return "not checked", ""
+    return parity.against, "identical" if parity.identical else f"{parity.sqnr_db}"
+
+
+def _calibration(record: Any) -> str:
+    if record is None:
+        return "none"
+    return ", ".join(f"{key} {str(value)[:12]}" for key, value in record.items())

@@ -1,0 +1,87 @@
+"""W8A8 for one component: decide by rule, calibrate, lower for the target."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import onnx_ir as ir
+
+from mezzotint.runtime import Bundle
+from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.geometry import Geometry
+from mezzotint.runtime.progress import Progress
+
+from .calibrate import cached_statistics, cached_trajectories, probes_for, with_quantizers
+from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide
+from .scheme import Decisions
+from .target import Target
+from .trajectories import CalibrationSettings, Call, Trajectories, decoder_calls, guided_calls
+from .weighted import weighted_nodes
+
+__all__ = ["Calibration", "lower_integer"]
+
+_RULES: dict[str, Sequence[Rule]] = {"unet": UNET_W8A8, "vae_decoder": VAE_DECODER_W8A8}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The data of one quantization; trajectories are run when they are first asked for, and cached on disk."""
+
+    bundle: Bundle
+    prompts: tuple[str, ...]
+    settings: CalibrationSettings
+    progress: Progress
+
+    @cached_property
+    def trajectories(self) -> Trajectories:
+        """Latents of every step for every calibration prompt."""
+        return cached_trajectories(self.bundle, self.prompts, self.settings, self.progress)
+
+    @property
+    def prompts_sha256(self) -> str:
+        """Hash of the prompts in their order."""
+        return hashlib.sha256("\n".join(self.prompts).encode()).hexdigest()
+
+    def calls(self, component: str, count: int, seed: int) -> list[Call]:
+        """`count` seeded calls of a component, taken from the trajectories."""
+        if component == "unet":
+            return guided_calls(self.trajectories, count, seed)
+        geometry = Geometry.from_configs(
+            self.bundle.config("unet/config.json"), self.bundle.config("vae_decoder/config.json")
+        )
+        return decoder_calls(self.trajectories, geometry, count, seed)
+
+    def record(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        settings = self.settings
+        return {
+            "prompts_sha256": self.prompts_sha256,
+            "prompts": len(self.prompts),
+            "scheduler": settings.scheduler,
+            "steps": settings.steps,
+            "guidance": settings.guidance,
+            "latent_shape": list(self.trajectories.latents.shape[2:]),
+            "calls": settings.calls,
+            "seed": settings.seed,
+        }
+
+
+def lower_integer(
+    model: ir.Model, component: str, calibration: Calibration, target: Target
+) -> tuple[ir.Model, Decisions]:
+    """Rewrite `model` in place to W8A8 where the component's rules say so; the model and every node's decision."""
+    if component not in _RULES:
+        raise MezzotintError(
+            f"there are no INT8 rules for {component}; choose int8-weights, or int8 for {list(_RULES)}"
+        )
+    decisions = decide((item.name for item in weighted_nodes(model.graph)), _RULES[component])
+    settings = calibration.settings
+    calls = calibration.calls(component, settings.calls, settings.seed)
+    key_parts = {"prompts": calibration.prompts_sha256, "settings": settings}
+    statistics = cached_statistics(
+        calibration.bundle, component, probes_for(model.graph, decisions), calls, key_parts, calibration.progress
+    )
+    decisions = with_quantizers(model.graph, decisions, statistics)
+    return target.lower(model, decisions), decisions

@@ -1,0 +1,155 @@
+"""`mezzotint quantize`: an FP32 bundle, a recipe and a target in, a smaller bundle out."""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from mezzotint.runtime.bundle import (
+    EXTERNAL_DATA_FILE,
+    EXTERNAL_DATA_THRESHOLD_BYTES,
+    GRAPH_FILE,
+    Bundle,
+    file_entry,
+    write_manifest,
+)
+from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.manifest import MANIFEST_NAME, Component
+from mezzotint.runtime.progress import Progress, silent
+from mezzotint.runtime.swap import replace_folder
+
+from .half import lower_half
+from .integer import Calibration, lower_integer
+from .parity import measure_parity
+from .recipe import Recipe, find_recipe, with_overrides
+from .scheme import Decisions
+from .target import Target, find_target
+from .trajectories import CalibrationSettings
+from .weight_only import compress_all_weights, compress_with_nncf
+
+__all__ = ["quantize_bundle"]
+
+_TOOLS = ("mezzotint", "onnx", "onnx-ir", "nncf")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all components share."""
+
+    bundle: Bundle
+    recipe: Recipe
+    target: Target
+    calibration: Calibration
+
+
+def quantize_bundle(
+    source: Path,
+    output: Path,
+    *,
+    recipe: str,
+    target: str,
+    prompts: Sequence[str] = (),
+    overrides: Mapping[str, str] | None = None,
+    settings: CalibrationSettings | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Bundle:
+    """Quantize the FP32 bundle at `source` into a new one at `output`.
+
+    `prompts` are the calibration prompts, which an "int8" component needs; `overrides` maps components to schemes.
+    Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
+    as it was.
+    """
+    bundle = Bundle.open(source)
+    chosen = with_overrides(find_recipe(recipe), overrides or {})
+    if bundle.manifest.recipe != "fp32":
+        raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
+    if "int8" in chosen.schemes.values() and not prompts:
+        raise MezzotintError("INT8 needs calibration prompts; pass --prompts FILE with one prompt a line")
+    calibration = Calibration(bundle, tuple(prompts), settings or CalibrationSettings(), progress)
+    job = _Job(bundle, chosen, find_target(target), calibration)
+    with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
+        _fill(job, staging, progress)
+    return Bundle.open(output)
+
+
+def _fill(job: _Job, staging: Path, progress: Progress) -> None:
+    for entry in job.bundle.manifest.files:
+        (staging / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(job.bundle.path / entry.path, staging / entry.path)
+    components: dict[str, Component] = {}
+    for index, name in enumerate(job.bundle.manifest.components):
+        progress(f"quantizing {name} ({job.recipe.schemes[name]})", index, len(job.bundle.manifest.components))
+        components[name] = _quantize_component(job, name, staging)
+    integer = "int8" in job.recipe.schemes.values()
+    manifest = replace(
+        job.bundle.manifest,
+        recipe=job.recipe.name,
+        target=job.target.name,
+        components=components,
+        cpu_features=job.target.cpu_features if integer else (),
+        calibration=job.calibration.record() if integer else None,
+        versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
+    )
+    write_manifest(staging, manifest)
+
+
+def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
+    scheme = job.recipe.schemes[name]
+    before = job.bundle.component(name)
+    model = ir.load(job.bundle.graph_path(name))
+    if scheme == "int8":
+        model, decisions = lower_integer(model, name, job.calibration, job.target)
+        _write_decisions(decisions, staging / name / "quantization.json")
+    elif scheme == "fp16":
+        lower_half(model)
+    elif scheme == "int8-weights":
+        model = compress_with_nncf(model) if name.startswith("text_encoder") else compress_all_weights(model)
+    files = _save(model, staging / name)
+    component = replace(
+        before,
+        files=tuple(file_entry(staging, f"{name}/{file}") for file in files),
+        storage={"fp32": "float32", "fp16": "float16"}.get(scheme, scheme),
+        compute="f32" if scheme == "fp32" else job.target.compute,
+        parity=None,
+    )
+    return replace(component, parity=measure_parity(job.calibration, name, component, staging, job.target))
+
+
+def _save(model: ir.Model, folder: Path) -> list[str]:
+    """Write the graph; the names of its files, the graph first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
+        ir.save(model, folder / GRAPH_FILE)
+        return [GRAPH_FILE]
+    ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
+    return [GRAPH_FILE, EXTERNAL_DATA_FILE]
+
+
+def _write_decisions(decisions: Decisions, path: Path) -> None:
+    """Per node: scheme, ranges, and the rule that decided."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {name: _plain(asdict(decision)) for name, decision in decisions.items()}
+    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _plain(decision: dict[str, Any]) -> dict[str, Any]:
+    for role in ("activation", "output"):
+        quantizer = decision[role]
+        if quantizer is not None:
+            scale, zero_point = float(quantizer["scale"]), int(quantizer["zero_point"])
+            q_min, q_max = quantizer["integer"]["q_min"], quantizer["integer"]["q_max"]
+            decision[role] = {
+                "dtype": quantizer["integer"]["dtype"],
+                "scale": scale,
+                "zero_point": zero_point,
+                "low": (q_min - zero_point) * scale,
+                "high": (q_max - zero_point) * scale,
+            }
+    return {key: value for key, value in decision.items() if key != "node"}

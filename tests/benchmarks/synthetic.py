@@ -1,0 +1,130 @@
+"""A benchmark's leftovers, made up: results and pictures for the tests of everything that reads them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mezzotint.benchmarks.case import REFERENCE
+from mezzotint.benchmarks.fidelity import score_record
+from mezzotint.benchmarks.lineup import OTHER_SEED
+from mezzotint.benchmarks.pictures import write_pictures
+from mezzotint.benchmarks.record import Record
+from mezzotint.benchmarks.results import CaseRow, Latency, MeasurementRow, Results
+from mezzotint.benchmarks.rows import measurement_row
+from mezzotint.benchmarks.workload import Workload
+from mezzotint.runtime.arrays import FloatArray
+
+PROMPTS = ("a red apple", "a cat | with a pipe", "a <b>bold</b> rocket", "a fox & a hen", "a penguin")
+
+
+def record(noise: float, *, seed: int = 0, count: int = len(PROMPTS), side: int = 24, forced: bool = True) -> Record:
+    """Pictures of one fixed scene with `noise` on top; noise 0 is the scene itself."""
+    scene, errors = np.random.default_rng(7), np.random.default_rng(seed)
+
+    def draw(*shape: int) -> FloatArray:
+        spread = noise * np.linspace(0.5, 1.5, shape[0]).reshape(-1, *(1,) * (len(shape) - 1))
+        return (scene.uniform(0.2, 0.8, shape) + spread * errors.standard_normal(shape)).astype(np.float32)
+
+    pixels, latents, outputs = draw(count, side, side, 3), draw(count, 4, 6, 6), draw(count, 5, 2, 4, 6, 6)
+    return Record("f32", np.clip(pixels, 0.0, 1.0), latents, outputs if forced else None)
+
+
+def measured(median: float, spread: float = 0.01) -> MeasurementRow:
+    """Seven samples around a median."""
+    return measurement_row([median * (1.0 + spread * step) for step in (-3, -2, -1, 0, 1, 2, 3)])
+
+
+def latency(picture_ms: float, spread: float = 0.01) -> Latency:
+    """Parts that add up to `picture_ms`, with 20 steps."""
+    return {
+        "text_encoder": measured(picture_ms * 0.05),
+        "unet_step": measured(picture_ms * 0.04),
+        "vae_decoder": measured(picture_ms * 0.10),
+        "outside_graphs": measured(picture_ms * 0.05),
+        "end_to_end": measured(picture_ms, spread),
+    }
+
+
+def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | None, folder: Path) -> CaseRow:
+    """A row as a benchmark makes it; no time or no record means a failed case."""
+    failed = drawn is None
+    reference = record(0.0)
+    is_timed = picture_ms is not None
+    return {
+        "name": name,
+        "role": role,
+        "source": "bundles/x" if role == "bundle" else "checkpoint",
+        "backend": name.rpartition("-")[2] if role == "bundle" else "diffusers",
+        "recipe": name.partition("-")[0] if role == "bundle" else "fp32",
+        "precision": None if failed else "f32",
+        "status": "failed" if failed else "ok",
+        "reason": "the process was ended by signal 9" if failed else None,
+        "bytes_on_disk": 58_900_000,
+        "cold_start_ms": measured(5 * picture_ms) if picture_ms is not None else None,
+        "latency_ms": latency(picture_ms) if picture_ms is not None else None,
+        "memory": {
+            "peak_rss_bytes": 612_000_000,
+            "resting_rss_bytes": 600_000_000,
+            "peak_vram_bytes": None,
+            "reasons": {"peak_vram_bytes": "no GPU"},
+        }
+        if is_timed
+        else None,
+        "fidelity": None if drawn is None or role == "reference" else score_record(reference, drawn, 5.0),
+        "speedup": {
+            "fp32": 800.0 / picture_ms if picture_ms is not None else None,
+            "bf16": None,
+            "reasons": {"bf16": "diffusers-bf16 was not measured"}
+            | ({} if is_timed else {"fp32": "a control for fidelity alone"}),
+        },
+        "pictures": None if drawn is None else write_pictures(drawn.pixels, folder, name),
+        "reasons": {} if is_timed else {"latency_ms": "a control", "memory": "a control", "cold_start_ms": "a control"},
+    }
+
+
+def results(folder: Path) -> Results:
+    """Reference, an identical bundle, two INT8 bundles, one that failed and the ceiling control; pictures in `folder`."""
+    workload = Workload(PROMPTS)
+    cases = [
+        case_row(REFERENCE, "reference", 800.0, record(0.0), folder),
+        case_row("fp32-onnxruntime", "bundle", 760.0, record(0.0), folder),
+        case_row("int8-openvino", "bundle", 200.0, record(0.01, seed=1), folder),
+        case_row("int8-onnxruntime", "bundle", 390.0, record(0.03, seed=2), folder),
+        case_row("fp16-openvino", "bundle", None, None, folder),
+        case_row(OTHER_SEED, "control", None, record(0.2, seed=3, forced=False), folder),
+    ]
+    return {
+        "schema_version": 1,
+        "created": "2026-11-21T12:00:00+00:00",
+        "command": "mezzotint benchmark checkpoint bundles/x -o report",
+        "machine": {
+            "cpu_model": "A Processor",
+            "instruction_sets": ["avx2", "amx_int8"],
+            "cores": 2,
+            "ram_bytes": 24_000_000_000,
+            "gpu": None,
+            "os": "Linux",
+            "python": "3.11.7",
+            "versions": {"mezzotint": "0.1.0"},
+            "reasons": {"gpu": "no GPU"},
+        },
+        "workload": {
+            "prompts": list(PROMPTS),
+            "prompts_sha256": workload.prompts_sha256,
+            "seed": 1000,
+            "steps": 5,
+            "guidance": 5.0,
+            "scheduler": "ddim",
+            "size": [24, 24],
+        },
+        "protocol": {
+            "rounds": [[row["name"] for row in cases if row["latency_ms"] is not None]],
+            "pictures_per_round": 7,
+            "warm_up_pictures": 1,
+        },
+        "cases": cases,
+        "gate": [
+            {"condition": "psnr_db<24", "case": "int8-openvino", "got": 40.0, "failed": False, "note": None},
+            {"condition": "psnr_db<24", "case": "fp32-onnxruntime", "got": None, "failed": False, "note": "identical"},
+        ],
+    }
