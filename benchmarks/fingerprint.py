@@ -20,11 +20,11 @@ _MEASURING = ("baseline.py", "bundle_subject.py", "measure.py", "record.py", "wo
 
 def fingerprint_case(case: Case, machine: Machine) -> str:
     """SHA-256 in hex."""
-    runtime = sorted(Path(mezzotint.runtime.__file__).parent.glob("*.py"))
-    measuring = [Path(__file__).with_name(name) for name in _MEASURING]
+    runtime, here = Path(mezzotint.runtime.__file__).parent, Path(__file__).parent
+    code = (content_sha256(runtime, sorted(runtime.glob("*.py"))), content_sha256(here, map(here.joinpath, _MEASURING)))
     facts = {
-        "files": content_sha256(case_files(case)),
-        "code": content_sha256([*runtime, *measuring]),
+        "files": content_sha256(Path(case.source), case_files(case)),
+        "code": code,
         "cpu": [machine["cpu_model"], machine["cores"], machine["ram_bytes"]],
         "versions": machine["versions"],
     }

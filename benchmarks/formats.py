@@ -2,7 +2,7 @@
 
 from .results import IDENTICAL, MeasurementRow, Score
 
-__all__ = ["MISSING", "format_bytes", "format_factor", "format_ms", "format_score", "format_value"]
+__all__ = ["MISSING", "format_bytes", "format_factor", "format_ms", "format_number", "format_score", "format_value"]
 
 MISSING = "n/a"
 
@@ -25,6 +25,11 @@ def format_bytes(count: int | None) -> str:
 def format_factor(factor: float | None) -> str:
     """A ratio of times: "4.1x"."""
     return MISSING if factor is None else f"{factor:.2f}x" if factor < 10 else f"{factor:.1f}x"
+
+
+def format_number(value: float | None) -> str:
+    """A figure of any unit: six digits, and never an exponent."""
+    return MISSING if value is None else f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.6g}"
 
 
 def format_score(score: Score | None, figure: str, unit: str) -> str:

@@ -19,6 +19,7 @@ from mezzotint.runtime.errors import MezzotintError
 
 from .case import Case
 from .fidelity import METRICS
+from .formats import format_number
 from .results import IDENTICAL, CaseRow, GateRow, Latency
 
 __all__ = ["PATHS", "Condition", "check_conditions", "describe_failure", "evaluate", "parse_conditions"]
@@ -100,7 +101,7 @@ def evaluate(conditions: Sequence[Condition], rows: Sequence[CaseRow]) -> list[G
 
 def describe_failure(row: GateRow) -> str:
     """A broken condition in one sentence with the offending figure."""
-    got = row["note"] if row["got"] is None else f"{row['got']:g}"
+    got = row["note"] or format_number(row["got"])
     return f"{row['case']} breaks the gate {row['condition']!r}: got {got}"
 
 

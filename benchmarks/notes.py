@@ -31,19 +31,21 @@ def _identical(results: Results) -> Iterator[str]:
 def _not_computed(results: Results) -> Iterator[str]:
     for row in results["cases"]:
         for name, score in (row["fidelity"] or {}).items():
-            if score["per_prompt"] is None:
+            if score["per_prompt"] is None and row["role"] != "control":
                 yield f"{row['name']}: {name} was not computed: {score['reasons']['median']}."
 
 
 def _noisy(results: Results) -> Iterator[str]:
+    spreads = []
     for row in results["cases"]:
-        latency = row["latency_ms"]
-        if latency is not None and latency["end_to_end"]["noisy"]:
-            spread = 100 * latency["end_to_end"]["iqr"] / latency["end_to_end"]["median"]
-            yield (
-                f"{row['name']}: the time of a picture is noisy, its interquartile range is {spread:.0f} % of the "
-                f"median (more than {100 * NOISY_IQR_SHARE:.0f} %); measure again on an idle machine before quoting it."
-            )
+        picture = None if row["latency_ms"] is None else row["latency_ms"]["end_to_end"]
+        if picture is not None and picture["noisy"]:
+            spreads.append(f"{row['name']} {100 * picture['iqr'] / picture['median']:.0f} %")
+    if spreads:
+        yield (
+            "These times are noisy, measure again on an idle machine before quoting them (interquartile range as a "
+            f"share of the median, warned of beyond {100 * NOISY_IQR_SHARE:.0f} %): {', '.join(spreads)}."
+        )
 
 
 def _no_closer_than_chance(results: Results) -> Iterator[str]:

@@ -14,10 +14,10 @@ from .results import CaseRow, Results, find_score
 from .svg import FIGURE_WIDTH_IN, INK, MUTED, inline_svg, page_style
 from .timing import Measurement
 
-__all__ = ["PSNR_CEILING_DB", "Plot", "draw_plots"]
+__all__ = ["CEILING_DB", "Plot", "draw_plots"]
 
-PSNR_CEILING_DB = 60.0
-"""Where the Pareto plot ends: rounding to 8 bits alone costs a picture 59 dB, so what lies above cannot be seen."""
+CEILING_DB = 60.0
+"""Where decibel axes end: rounding to 8 bits alone costs a picture 59 dB, so what lies above cannot be seen."""
 
 # All have a contrast of 3:1 or more both on white and on the dark theme's near-black.
 _COLOURS = (
@@ -81,9 +81,9 @@ def _pareto(results: Results) -> Plot | None:
     _mark_reference(axes, results)
     axes.set_xlim(left=0)
     axes.margins(x=0.15)
-    axes.set_ylim(0, PSNR_CEILING_DB + 5)
+    axes.set_ylim(0, CEILING_DB + 5)
     axes.set_xlabel("time of a picture, ms (less is better)")
-    axes.set_ylabel(f"PSNR against FP32, dB, cut at {PSNR_CEILING_DB:.0f}")
+    axes.set_ylabel(f"PSNR against FP32, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
     for handle in figure.legend(loc="outside upper left", ncols=2, fontsize=8.5).legend_handles:
         if isinstance(handle, PathCollection):
@@ -91,7 +91,7 @@ def _pareto(results: Results) -> Plot | None:
     points = "; ".join(f"{row['name']} {_picture_text(row)}, PSNR {_psnr_text(row)}" for row in rows)
     caption = (
         "Up and to the left is better; a mark's area is the size on disk. "
-        f"Above {PSNR_CEILING_DB:.0f} dB a difference is lost in the rounding to 8 bits."
+        f"Above {CEILING_DB:.0f} dB a difference is lost in the rounding to 8 bits."
     )
     return Plot("Speed against fidelity", inline_svg(figure, "pareto", f"Scatter plot. {points}."), caption)
 
@@ -112,7 +112,7 @@ def _latency(results: Results) -> Plot | None:
     values = [_median_ms(row) for row in rows]
     errors = [_quartile_distances(row) for row in rows]
     labels = [_picture_text(row) for row in rows]
-    figure = _figure(0.9 + 0.42 * len(rows))
+    figure = _figure(0.9 + 0.34 * len(rows))
     axes = figure.add_subplot()
     _bars(axes, results, rows, values, labels, errors)
     axes.set_xlabel("time of a picture, ms; median and quartiles")
@@ -129,7 +129,7 @@ def _memory(results: Results) -> Plot | None:
         return None
     peaks = [(row["memory"]["peak_rss_bytes"] or 0) if row["memory"] else 0 for row in rows]
     sizes = [row["bytes_on_disk"] or 0 for row in rows]
-    figure = _figure(1.6 + 0.84 * len(rows))
+    figure = _figure(1.5 + 0.62 * len(rows))
     upper, lower = figure.subplots(2, 1)
     for axes, counts, label in ((upper, peaks, "peak resident memory, MB"), (lower, sizes, "files on disk, MB")):
         _bars(axes, results, rows, [count / 1e6 for count in counts], [format_bytes(count) for count in counts])
@@ -148,7 +148,7 @@ def _eps_curve(results: Results) -> Plot | None:
         score = find_score(row, "eps_sqnr_db")
         per_step = None if score is None else score.get("per_step")
         if per_step and any(value is not None for value in per_step):
-            curves[row["name"]] = [math.nan if value is None else value for value in per_step]
+            curves[row["name"]] = [CEILING_DB if value is None else value for value in per_step]
     if not curves:
         return None
     styles = _styles(results)
@@ -157,10 +157,11 @@ def _eps_curve(results: Results) -> Plot | None:
     for name, values in curves.items():
         steps = range(1, len(values) + 1)
         style = styles[name]
-        axes.plot(steps, values, color=style.colour, marker=style.marker, markersize=3.5, linewidth=1.5, label=name)
+        drawn = [min(value, CEILING_DB) for value in values]
+        axes.plot(steps, drawn, color=style.colour, marker=style.marker, markersize=3.5, linewidth=1.5, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step, from pure noise to picture")
-    axes.set_ylabel("eps SQNR, dB (more is better)")
+    axes.set_ylabel(f"eps SQNR, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8.5)
     ends = "; ".join(f"{name} from {values[0]:.0f} to {values[-1]:.0f} dB" for name, values in curves.items())
@@ -218,7 +219,7 @@ def _is_scored(row: CaseRow) -> bool:
 def _clipped_psnr(row: CaseRow) -> float:
     score = find_score(row, "psnr_db")
     median = None if score is None else score["median"]
-    return PSNR_CEILING_DB if median is None else min(median, PSNR_CEILING_DB)
+    return CEILING_DB if median is None else min(median, CEILING_DB)
 
 
 def _picture_text(row: CaseRow) -> str:

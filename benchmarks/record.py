@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -71,8 +72,8 @@ def write_record(record: Record, path: Path) -> None:
 def read_record(path: Path) -> Record:
     """The record that `write_record` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             optional = {name: arrays[name] for name in _OPTIONAL if name in arrays}
             return Record(str(arrays["precision"]), arrays["pixels"], arrays["latents"], **optional)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
         raise MezzotintError(f"{path} is not a benchmark record ({error}); measure again with --fresh") from None

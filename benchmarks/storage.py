@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mezzotint.runtime.bundle import Bundle, sha256_of
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.manifest import MANIFEST_NAME
 
 from .case import Case
 
@@ -16,11 +17,11 @@ _WEIGHTS = (".safetensors", ".bin")
 
 
 def case_files(case: Case) -> tuple[Path, ...]:
-    """Every file that loading the case reads, sorted. MezzotintError when the source is no bundle, or no checkpoint."""
+    """Every file that loading the case reads, in a fixed order. MezzotintError when the source is not of its kind."""
     folder = Path(case.source)
     if case.kind == "bundle":
         bundle = Bundle.open(folder)
-        return tuple(sorted({folder / entry.path for entry in bundle.entries()}))
+        return (folder / MANIFEST_NAME, *sorted({folder / entry.path for entry in bundle.entries()}))
     if not (folder / "model_index.json").is_file():
         raise MezzotintError(f"{folder} has no model_index.json; expected a diffusers checkpoint folder")
     files = [folder / "model_index.json"]
@@ -43,9 +44,9 @@ def bytes_on_disk(files: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def content_sha256(files: Iterable[Path]) -> str:
-    """One SHA-256 over the names and contents of files, in their order."""
+def content_sha256(folder: Path, files: Iterable[Path]) -> str:
+    """One SHA-256 over the contents of files below `folder` and their names there, in their order."""
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.parent.name}/{path.name} {sha256_of(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .fidelity import METRICS
-from .formats import MISSING, format_bytes, format_factor, format_ms, format_score, format_value
+from .formats import MISSING, format_bytes, format_factor, format_ms, format_number, format_score, format_value
 from .metric import Metric
 from .results import CaseRow, Results, find_score
 
@@ -77,7 +77,7 @@ def fidelity_table(results: Results) -> Table:
 def gate_table(results: Results) -> Table:
     """One row for each condition and case."""
     rows = tuple(
-        (row["condition"], row["case"], row["note"] or f"{row['got']:g}", "FAILED" if row["failed"] else "kept")
+        (row["condition"], row["case"], row["note"] or format_number(row["got"]), "FAILED" if row["failed"] else "kept")
         for row in results["gate"]
     )
     return Table("Gate", ("fails if", "case", "got", "verdict"), rows, worded=2)

@@ -3,7 +3,6 @@
 Raw samples are kept and everything else is derived, after torch.utils.benchmark's Measurement.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .bootstrap import quantile
@@ -22,11 +21,6 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.samples:
             raise ValueError("a measurement needs at least one sample")
-
-    @classmethod
-    def of(cls, samples: Sequence[float]) -> "Measurement | None":
-        """A measurement, or None where nothing was measured."""
-        return cls(tuple(samples)) if samples else None
 
     @property
     def median(self) -> float:

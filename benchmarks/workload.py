@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mezzotint.runtime.errors import MezzotintError
 
-__all__ = ["SCHEDULERS", "Workload", "read_prompts", "scheduler_of"]
+__all__ = ["SCHEDULERS", "Workload", "scheduler_of"]
 
 SCHEDULERS = (  # diffusers' class, the runtime's name
     ("DDIMScheduler", "ddim"),
@@ -36,20 +36,6 @@ class Workload:
     def prompts_sha256(self) -> str:
         """SHA-256 of the prompts, one a line: that of the prompt file where it has no blank lines."""
         return hashlib.sha256("".join(f"{prompt}\n" for prompt in self.prompts).encode()).hexdigest()
-
-
-def read_prompts(path: Path, limit: int | None = None) -> tuple[str, ...]:
-    """The first `limit` prompts of a UTF-8 file, one a line, blank lines left out. MezzotintError when none is left."""
-    if limit is not None and limit < 1:
-        raise MezzotintError(f"the limit of prompts is {limit}, expected 1 or more")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MezzotintError(f"{path} cannot be read as UTF-8 prompts ({error}); pass a file with one a line") from None
-    prompts = tuple(line.strip() for line in lines if line.strip())
-    if not prompts:
-        raise MezzotintError(f"{path} has no prompts; write one a line")
-    return prompts[:limit]
 
 
 def scheduler_of(checkpoint: Path) -> str:

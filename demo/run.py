@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mezzotint.runtime import Bundle, MezzotintError
 from mezzotint.runtime.bundle import list_files, sha256_of
+from mezzotint.terminal import STDOUT
 
 __all__ = ["STEPS", "Step", "main"]
 
@@ -50,13 +51,13 @@ def main() -> None:
         stamp = Path("bundles") / f".{Path(step.bundle).name}.inputs"
         fingerprint = _fingerprint(step)
         if _is_current(step, stamp, fingerprint):
-            print(f"{step.bundle} is up to date")
+            STDOUT.print(f"{step.bundle} is up to date")
             continue
         _run(*step.arguments, "--overwrite")
         stamp.write_text(fingerprint, encoding="utf-8")
     bundles = [step.bundle for step in STEPS]
     _run("benchmark", CHECKPOINT, *bundles, "-o", REPORT, "--prompts", "demo/prompts/evaluation.txt")
-    print(f"\nThe report is {REPORT}/report.html; open it in a browser.")
+    STDOUT.print(f"\nThe report is {REPORT}/report.html; open it in a browser.")
 
 
 def _is_current(step: Step, stamp: Path, fingerprint: str) -> bool:
@@ -80,7 +81,7 @@ def _fingerprint(step: Step) -> str:
 
 def _run(*arguments: str) -> None:
     command = ("mezzotint", *arguments)
-    print(f"$ {shlex.join(command)}", flush=True)
+    STDOUT.print(f"$ {shlex.join(command)}", markup=False)
     result = subprocess.run([sys.executable, "-m", *command], check=False)
     if result.returncode:
         sys.exit(result.returncode)

@@ -22,7 +22,7 @@ __all__ = ["PIPELINE_CLASS", "Checkpoint", "load_checkpoint", "resolve_folder"]
 
 PIPELINE_CLASS = "StableDiffusionPipeline"
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _HUB_PATTERNS = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
 
 

@@ -17,6 +17,7 @@ __all__ = ["tidy"]
 
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _ROOT = "root"  # the attribute under which the wrappers hold the module
+_NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"  # torch's scope for nodes outside any module
 _GETITEM = re.compile(r"\.__dict__\['_modules'\]\['(\w+)'\]|\._modules\['(\w+)'\]")
 
 
@@ -46,8 +47,9 @@ def _module_path(node: ir.Node) -> str:
     scopes = node.metadata_props.get(_SCOPES_KEY)
     if not scopes:
         return ""
-    path = str(ast.literal_eval(scopes)[-2]) if len(ast.literal_eval(scopes)) > 1 else ""
-    return _without_root(_GETITEM.sub(lambda match: f".{match[1] or match[2]}", path))
+    names = ast.literal_eval(scopes)
+    path = str(names[-2]) if len(names) > 1 else ""
+    return "" if path == _NO_MODULE else _without_root(_GETITEM.sub(lambda match: f".{match[1] or match[2]}", path))
 
 
 def _without_root(path: str) -> str:

@@ -206,6 +206,26 @@ def inspect(
 
 
 @app.command()
+def audit(
+    bundle: BundlePath,
+    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    component: Annotated[str, typer.Option(help="The component to run.")] = "unet",
+    as_json: Annotated[bool, typer.Option("--json", help="Print every kernel as JSON.")] = False,
+) -> None:
+    """Run a graph and show which kernels really ran, at which precision; exit 1 when INT8 ran in float."""
+    from mezzotint.inspection import audit_json, audit_table
+    from mezzotint.quantize import audit_bundle, check_promise
+    from mezzotint.runtime import Bundle
+
+    result = audit_bundle(Bundle.open(bundle), backend, component)
+    if as_json:
+        STDOUT.print_json(audit_json(result))
+    else:
+        STDOUT.print(audit_table(result))
+    check_promise(result)
+
+
+@app.command()
 def verify(bundle: BundlePath) -> None:
     """Check every file of a bundle against its hash."""
     from mezzotint.runtime import Bundle

@@ -1,6 +1,9 @@
-"""What `mezzotint inspect` shows of a bundle."""
+"""What `mezzotint inspect` and `mezzotint audit` show of a bundle."""
 
-from typing import Any
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
@@ -10,7 +13,10 @@ from mezzotint.runtime import Bundle
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.manifest import Component
 
-__all__ = ["component_table", "explain_node"]
+if TYPE_CHECKING:  # `inspect` works where nothing but the runtime is installed
+    from mezzotint.quantize import Audit
+
+__all__ = ["audit_json", "audit_table", "component_table", "explain_node"]
 
 
 def component_table(bundle: Bundle) -> Group:
@@ -42,6 +48,31 @@ def explain_node(bundle: Bundle, wanted: str) -> dict[str, Any]:
     if not found:
         raise MezzotintError(f"{bundle.path} has no quantizable node called {wanted!r} in {', '.join(sources)}")
     return found
+
+
+def audit_table(audit: "Audit") -> Group:
+    """Time and multiplications by operation and precision, the slowest first, and the two figures."""
+    times: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
+    macs: Counter[tuple[str, str]] = Counter()
+    for kernel in audit.kernels:
+        key = (kernel.operation, kernel.precision)
+        times[key] += kernel.time_ms  # type: ignore[assignment]  # Counter's stub knows whole numbers only
+        counts[key] += 1
+        macs[key] += kernel.macs
+    table = Table("operation", "precision", "kernels", "ms", "GMAC")
+    for key, time_ms in times.most_common():
+        table.add_row(*key, str(counts[key]), f"{time_ms:.2f}", f"{macs[key] / 1e9:.3f}")
+    head = (
+        f"{audit.component} on {audit.backend}: kept promise {audit.kept_promise:.1%} of {len(audit.promised)} nodes, "
+    )
+    return Group(Text(f"{head}integer share {audit.integer_share:.1%}"), table)
+
+
+def audit_json(audit: "Audit") -> str:
+    """Every kernel, and the two figures."""
+    data = asdict(audit) | {"kept_promise": audit.kept_promise, "integer_share": audit.integer_share}
+    return json.dumps(data)
 
 
 def _parity(component: Component) -> tuple[str, str]:

@@ -3,7 +3,8 @@
 The contract is scheme.py: decisions know no target; a lowering turns them into a graph for one engine.
 """
 
+from .audit import Audit, audit_bundle, check_promise
 from .quantize import quantize_bundle
 from .trajectories import CalibrationSettings
 
-__all__ = ["CalibrationSettings", "quantize_bundle"]
+__all__ = ["Audit", "CalibrationSettings", "audit_bundle", "check_promise", "quantize_bundle"]

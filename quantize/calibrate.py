@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from mezzotint.runtime import Bundle, TextToImage
-from mezzotint.runtime.affine import UINT8
+from mezzotint.runtime.affine import UINT8, Quantizer
 from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.bundle import GRAPH_FILE
 from mezzotint.runtime.progress import Progress
@@ -18,11 +19,11 @@ from .ranges import least_error_range
 from .scheme import Decisions, Scheme
 from .statistics import Probe, TensorStatistics, collect, instrument
 from .trajectories import CalibrationSettings, Call, Trajectories, run_trajectories
-from .weighted import WeightedNode, weighted_nodes
+from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_REVISION = 1  # of what the cached arrays mean
+_REVISION = 2  # of what the cached arrays mean
 
 
 def cached_trajectories(
@@ -52,12 +53,12 @@ def cached_statistics(
     def make() -> dict[str, Array]:
         with tempfile.TemporaryDirectory(prefix="mezzotint-") as folder:
             path = Path(folder) / GRAPH_FILE
-            ir.save(instrument(ir.load(bundle.graph_path(component)), probes, seed=0), path)
+            ir.save(instrument(ir.load(bundle.graph_path(component)), probes), path)
             collected = collect(path, bundle.component(component), probes, calls, progress)
         return {f"{tensor}|{name}": array for tensor, one in collected.items() for name, array in asdict(one).items()}
 
     arrays = cached_arrays("statistics", content_key(parts), make)
-    names = ("low", "high", "channel_absmax", "channel_mean", "samples", "steps")
+    names = [field.name for field in fields(TensorStatistics)]
     return {probe.tensor: TensorStatistics(*(arrays[f"{probe.tensor}|{name}"] for name in names)) for probe in probes}
 
 
@@ -76,14 +77,21 @@ def with_quantizers(graph: ir.Graph, decisions: Decisions, statistics: Mapping[s
     """The decisions with the activation and output quantizers of every W8A8 node filled in."""
     filled = dict(decisions)
     for item in _integer_nodes(graph, decisions):
-        chosen, activation = least_error_range(statistics[str(item.activation.name)], UINT8)
-        output = None
-        if item.node.op_type == "Conv":
-            _, output = least_error_range(statistics[str(item.node.outputs[0].name)], UINT8)
+        energy = weight_energy(item.weight_array(), item.input_axis)
+        chosen, activation = least_error_range(statistics[str(item.activation.name)], UINT8, energy)
         filled[item.name] = replace(
-            decisions[item.name], activation=activation, output=output, range_method=chosen.method
+            decisions[item.name],
+            activation=activation,
+            output=_output_quantizer(item, statistics) if item.node.op_type == "Conv" else None,
+            range_method=chosen.method,
         )
     return filled
+
+
+def _output_quantizer(item: WeightedNode, statistics: Mapping[str, TensorStatistics]) -> Quantizer:
+    seen = statistics[str(item.node.outputs[0].name)]
+    _, quantizer = least_error_range(seen, UINT8, np.ones(len(seen.channel_low)))
+    return quantizer
 
 
 def _integer_nodes(graph: ir.Graph, decisions: Decisions) -> list[WeightedNode]:

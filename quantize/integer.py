@@ -1,4 +1,4 @@
-"""W8A8 for one component: decide by rule, calibrate, lower for the target."""
+"""W8A8 for one component: decide by rule, calibrate, smooth, lower for the target."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from mezzotint.runtime.progress import Progress
 from .calibrate import cached_statistics, cached_trajectories, probes_for, with_quantizers
 from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide
 from .scheme import Decisions
+from .smooth import smooth, with_alphas
 from .target import Target
 from .trajectories import CalibrationSettings, Call, Trajectories, decoder_calls, guided_calls
 from .weighted import weighted_nodes
@@ -83,5 +84,6 @@ def lower_integer(
     statistics = cached_statistics(
         calibration.bundle, component, probes_for(model.graph, decisions), calls, key_parts, calibration.progress
     )
-    decisions = with_quantizers(model.graph, decisions, statistics)
+    smoothings, statistics = smooth(model, decisions, statistics)
+    decisions = with_quantizers(model.graph, with_alphas(model.graph, decisions, smoothings), statistics)
     return target.lower(model, decisions), decisions

@@ -83,5 +83,5 @@ def _outputs(
 def _guided(pair: tuple[Array, Array], guidance: float | None) -> tuple[Array, Array]:
     if guidance is None:
         return pair
-    reference, tested = (np.split(output, 2) for output in pair)  # each (1, 4, h, w): negative, positive
-    return guide(*reference, guidance), guide(*tested, guidance)
+    (negative, positive), (tested_negative, tested_positive) = (np.split(output, 2) for output in pair)
+    return guide(negative, positive, guidance), guide(tested_negative, tested_positive, guidance)

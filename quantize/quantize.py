@@ -23,6 +23,7 @@ from mezzotint.runtime.manifest import MANIFEST_NAME, Component
 from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.swap import replace_folder
 
+from .audit import audit_bundle, check_promise
 from .half import lower_half
 from .integer import Calibration, lower_integer
 from .parity import measure_parity
@@ -75,6 +76,7 @@ def quantize_bundle(
     job = _Job(bundle, chosen, find_target(target), calibration)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         _fill(job, staging, progress)
+        _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
 
 
@@ -97,6 +99,14 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
     )
     write_manifest(staging, manifest)
+
+
+def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
+    """Nothing is called INT8 that runs in float: CheckFailed unless the engine's own record says so."""
+    for name, scheme in job.recipe.schemes.items():
+        if scheme == "int8":
+            progress(f"auditing {name}", 0, 1)
+            check_promise(audit_bundle(bundle, job.target.name, name))
 
 
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:

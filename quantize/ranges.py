@@ -1,7 +1,8 @@
 """From activation statistics to a range: which values to clip so that the rest is finer.
 
-*What* a range is, is one question (min-max, a percentile, the least squared error); *which* fits a node is another, and
-is settled by the quantization error on the calibration samples.
+*What* a range is, is one question (min-max, a percentile, a share of min-max); *which* fits a node is another, and is
+settled by the error that it makes at the node's output: the squared error of each input channel times the squared
+weights that read it.
 """
 
 from collections.abc import Callable
@@ -10,20 +11,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from mezzotint.runtime.affine import IntegerType, Quantizer, dequantize, quantize, range_to_quantizer
-from mezzotint.runtime.arrays import FloatArray
+from mezzotint.runtime.arrays import Array, FloatArray
 
 from .statistics import TensorStatistics
 
-__all__ = ["RANGE_METHODS", "Range", "least_error_range", "min_max", "percentile", "step_mean"]
+__all__ = [
+    "RANGE_METHODS",
+    "Range",
+    "least_error_range",
+    "min_max",
+    "output_error",
+    "percentile",
+    "shrunk",
+    "step_mean",
+]
+
+Search = Callable[[TensorStatistics], tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values from `low` to `high` get codes of their own; what lies beyond is clipped."""
+    """The values from `low` to `high` get codes of their own; what lies beyond is clipped. `error` is relative."""
 
     low: float
     high: float
     method: str
+    error: float
 
 
 def min_max(statistics: TensorStatistics) -> tuple[float, float]:
@@ -31,7 +44,7 @@ def min_max(statistics: TensorStatistics) -> tuple[float, float]:
     return float(statistics.low.min()), float(statistics.high.max())
 
 
-def percentile(percent: float) -> Callable[[TensorStatistics], tuple[float, float]]:
+def percentile(percent: float) -> Search:
     """The central `percent` of the pooled samples."""
 
     def search(statistics: TensorStatistics) -> tuple[float, float]:
@@ -42,36 +55,51 @@ def percentile(percent: float) -> Callable[[TensorStatistics], tuple[float, floa
     return search
 
 
+def shrunk(share: float) -> Search:
+    """A share of min-max on both sides."""
+
+    def search(statistics: TensorStatistics) -> tuple[float, float]:
+        low, high = min_max(statistics)
+        return low * share, high * share
+
+    return search
+
+
 def step_mean(statistics: TensorStatistics) -> tuple[float, float]:
     """The mean over calls of each call's extremes: one wild call does not stretch the grid of all."""
     return float(statistics.low.mean()), float(statistics.high.mean())
 
 
-RANGE_METHODS: tuple[tuple[str, Callable[[TensorStatistics], tuple[float, float]]], ...] = (
+RANGE_METHODS: tuple[tuple[str, Search], ...] = (
     ("min-max", min_max),
     ("step-mean", step_mean),
     ("percentile 99.999", percentile(99.999)),
     ("percentile 99.99", percentile(99.99)),
     ("percentile 99.9", percentile(99.9)),
+    *((f"{share:.2f} of min-max", shrunk(share)) for share in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)),
 )
 
 
 def least_error_range(
-    statistics: TensorStatistics, integer: IntegerType, error: Callable[[FloatArray, Quantizer], float] | None = None
+    statistics: TensorStatistics, integer: IntegerType, weight_energy: Array
 ) -> tuple[Range, Quantizer]:
-    """The method of `RANGE_METHODS` whose grid has the least squared error on the samples, and its quantizer."""
-    measure = error or _squared_error
-    best: tuple[float, Range, Quantizer] | None = None
-    for name, search in RANGE_METHODS:
-        low, high = search(statistics)
+    """The method of `RANGE_METHODS` with the least `output_error`, and its quantizer; `weight_energy` as there."""
+    candidates = [(name, *search(statistics)) for name, search in RANGE_METHODS]
+    scored = []
+    for name, low, high in candidates:
         quantizer = range_to_quantizer(np.asarray(low), np.asarray(high), integer)
-        score = measure(statistics.samples, quantizer)
-        if best is None or score < best[0]:
-            best = (score, Range(low, high, name), quantizer)
-    assert best is not None  # RANGE_METHODS is not empty
-    return best[1], best[2]
+        scored.append((Range(low, high, name, output_error(statistics, quantizer, weight_energy)), quantizer))
+    return min(scored, key=lambda pair: pair[0].error)
 
 
-def _squared_error(samples: FloatArray, quantizer: Quantizer) -> float:
-    difference = samples - dequantize(quantize(samples, quantizer), quantizer)
-    return float(np.mean(np.square(difference, dtype=np.float64)))
+def output_error(statistics: TensorStatistics, quantizer: Quantizer, weight_energy: Array) -> float:
+    """The error's energy at the node's output divided by the output's energy, over all calls together.
+
+    `weight_energy` (C,) is the sum of the squared weights that read each input channel; inputs are taken as
+    uncorrelated, so that energies add.
+    """
+    samples: FloatArray = statistics.samples  # (N, k)
+    squared = np.square(samples - dequantize(quantize(samples, quantizer), quantizer))
+    weights = weight_energy[statistics.channels]  # (k,)
+    energy = float((np.square(samples) @ weights).sum())
+    return float((squared @ weights).sum()) / max(energy, float(np.finfo(np.float32).tiny))

@@ -32,6 +32,7 @@ class Decision:
     activation: Quantizer | None = None
     output: Quantizer | None = None
     range_method: str | None = None
+    smoothing_alpha: float | None = None  # of SmoothQuant; None: the input cannot be smoothed for free
 
 
 Decisions = dict[str, Decision]  # by node name, in the graph's order

@@ -22,10 +22,11 @@ from mezzotint.runtime.session import Session
 from .graph import constant, new_node
 from .trajectories import Call
 
-__all__ = ["Probe", "TensorStatistics", "collect", "instrument"]
+__all__ = ["Probe", "TensorStatistics", "collect", "instrument", "sample_places"]
 
-SAMPLES_PER_CALL = 4096
-_FIGURES = ("low", "high", "channel_absmax", "channel_mean", "samples")
+SAMPLES_PER_CALL = 1024
+_SEED = 0
+_FIGURES = ("low", "high", "channel_low", "channel_high", "channel_mean", "samples", "size")
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,33 @@ class Probe:
     """A tensor to observe and the axis of its channels."""
 
     tensor: str
-    channel_axis: int
+    channel_axis: int  # 1 in (B, C, h, w), -1 in (B, tokens, C)
 
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """Figures over N calls: `low` and `high` (N,) exact; `channel_absmax`, `channel_mean` (C,); `samples` (N, k)."""
+    """Figures over N calls. Extremes and means are exact; `samples` are the same k random places of every call."""
 
-    low: FloatArray
-    high: FloatArray
-    channel_absmax: FloatArray
-    channel_mean: FloatArray
-    samples: FloatArray
+    low: FloatArray  # (N,)
+    high: FloatArray  # (N,)
+    channel_low: FloatArray  # (C,) over all calls
+    channel_high: FloatArray  # (C,)
+    channel_mean: FloatArray  # (C,)
+    samples: FloatArray  # (N, k)
+    channels: Array  # (k,) the channel of each sample
     steps: Array  # (N,) the step of each call
 
+    @property
+    def channel_absmax(self) -> FloatArray:
+        """(C,)"""
+        return np.maximum(-self.channel_low, self.channel_high)
 
-def instrument(model: ir.Model, probes: Sequence[Probe], seed: int) -> ir.Model:
-    """Add to `model`, in place, five outputs for every probe. The subsample's places are drawn from `seed`."""
+
+def instrument(model: ir.Model, probes: Sequence[Probe]) -> ir.Model:
+    """Add to `model`, in place, an output for every figure of every probe."""
     values = {value.name: value for node in model.graph for value in node.outputs}
     values |= {value.name: value for value in model.graph.inputs}
-    fractions = np.random.default_rng(seed).random(SAMPLES_PER_CALL)
-    places = constant(model.graph, "calibration/places", fractions)
+    places = constant(model.graph, "calibration/places", sample_places(_SEED))
     flat = constant(model.graph, "calibration/flat", np.array([-1], dtype=np.int64))
     for index, probe in enumerate(probes):
         outputs = _reductions(model.graph, values[probe.tensor], probe, places, flat)
@@ -79,17 +86,29 @@ def collect(
         progress("collecting activation statistics", index, len(calls))
         runs.append(session.run(call.feeds))
     steps = np.array([call.step for call in calls])
-    return {probe.tensor: _merge(runs, index, steps) for index, probe in enumerate(probes)}
+    batch = len(calls[0].feeds[component.inputs[0].name])
+    return {probe.tensor: _merge(runs, index, probe, steps, batch) for index, probe in enumerate(probes)}
 
 
-def _merge(runs: Sequence[dict[str, Array]], index: int, steps: Array) -> TensorStatistics:
+def sample_places(seed: int) -> Array:
+    """Where the samples of a tensor lie, as fractions of its flattened size: (k,) in [0, 1)."""
+    return np.random.default_rng(seed).random(SAMPLES_PER_CALL)
+
+
+def _merge(runs: Sequence[dict[str, Array]], index: int, probe: Probe, steps: Array, batch: int) -> TensorStatistics:
     stacked = {figure: np.stack([run[f"probe{index}:{figure}"] for run in runs]) for figure in _FIGURES}
+    count = stacked["channel_low"].shape[1]
+    indices = (sample_places(_SEED) * int(stacked["size"][0])).astype(np.int64)
+    # (B, tokens, C): channels are innermost. (B, C, h, w): h * w values of a channel lie together, B being the batch.
+    plane = 1 if probe.channel_axis == -1 else int(stacked["size"][0]) // (count * batch)
     return TensorStatistics(
         low=stacked["low"].reshape(-1),
         high=stacked["high"].reshape(-1),
-        channel_absmax=stacked["channel_absmax"].max(axis=0),
+        channel_low=stacked["channel_low"].min(axis=0),
+        channel_high=stacked["channel_high"].max(axis=0),
         channel_mean=stacked["channel_mean"].mean(axis=0),
         samples=stacked["samples"],
+        channels=indices // plane % count,
         steps=steps,
     )
 
@@ -100,14 +119,16 @@ def _reductions(graph: ir.Graph, value: ir.Value, probe: Probe, places: ir.Value
         rank = len(value.shape)
     others = np.array([axis for axis in range(rank) if axis != probe.channel_axis % rank], dtype=np.int64)
     axes = constant(graph, f"calibration/axes{probe.channel_axis % rank}of{rank}", others)
-    absolute = new_node(graph, "Abs", [value])
     flattened = new_node(graph, "Reshape", [value, flat])
-    count = new_node(graph, "Cast", [new_node(graph, "Size", [value])], to=ir.DataType.DOUBLE)
+    size = new_node(graph, "Size", [value])
+    count = new_node(graph, "Cast", [size], to=ir.DataType.DOUBLE)
     indices = new_node(graph, "Cast", [new_node(graph, "Mul", [places, count])], to=ir.DataType.INT64)
     return [
         new_node(graph, "ReduceMin", [value], keepdims=0),
         new_node(graph, "ReduceMax", [value], keepdims=0),
-        new_node(graph, "ReduceMax", [absolute, axes], keepdims=0),
+        new_node(graph, "ReduceMin", [value, axes], keepdims=0),
+        new_node(graph, "ReduceMax", [value, axes], keepdims=0),
         new_node(graph, "ReduceMean", [value, axes], keepdims=0),
         new_node(graph, "Gather", [flattened, indices]),
+        size,
     ]

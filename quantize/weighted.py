@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
-from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.arrays import Array, FloatArray
 
-__all__ = ["WeightedNode", "weight_quantizer", "weighted_nodes"]
+__all__ = ["WeightedNode", "weight_energy", "weight_quantizer", "weighted_nodes"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,18 @@ class WeightedNode:
         value = self.node.inputs[0]
         assert value is not None  # weighted_nodes admits no node without it
         return value
+
+    @property
+    def input_axis(self) -> int:
+        """Of the weight: the axis of the input channels."""
+        return 1 - self.output_axis
+
+    def scaled_inputs(self, scales: FloatArray) -> FloatArray:
+        """The weight with every input channel multiplied by its scale (C,)."""
+        shape = [1] * len(self.weight_array().shape)
+        shape[self.input_axis] = -1
+        scaled: FloatArray = (self.weight_array() * scales.reshape(shape)).astype(np.float32)
+        return scaled
 
     def weight_array(self) -> Array:
         """The weight as a numpy array; memory-mapped where it lies in external data."""
@@ -56,6 +68,13 @@ def _weighted_node(node: ir.Node) -> WeightedNode | None:
         transposed = bool(node.attributes.get_int("transB", 0))
         return WeightedNode(node, weight, output_axis=0 if transposed else 1, channel_axis=1)
     return WeightedNode(node, weight, output_axis=1, channel_axis=-1)
+
+
+def weight_energy(weight: Array, input_axis: int) -> Array:
+    """Sum of the squared weights that read each input channel: (C,)."""
+    others = tuple(axis for axis in range(weight.ndim) if axis != input_axis)
+    energy: Array = np.square(weight, dtype=np.float64).sum(axis=others)
+    return energy
 
 
 def weight_quantizer(weight: Array, output_axis: int) -> Quantizer:

@@ -51,7 +51,7 @@ def range_to_quantizer(low: Array, high: Array, integer: IntegerType, axis: int 
         zero_point = integer.q_min - low64 / np.where(scale > 0.0, scale, 1.0)
     scale32 = np.where(scale > np.finfo(np.float32).tiny, scale, 1.0).astype(np.float32)
     codes = np.clip(np.rint(zero_point), integer.q_min, integer.q_max).astype(integer.dtype)
-    return Quantizer(scale32, codes, integer, axis)
+    return Quantizer(np.asarray(scale32), np.asarray(codes), integer, axis)  # arrays, where numpy makes scalars of 0-d
 
 
 def quantize(values: Array, quantizer: Quantizer) -> Array:

@@ -28,7 +28,7 @@ def sqnr_db(reference: Array, test: Array) -> float:
 
 
 def psnr_db(reference: Array, test: Array, data_range: float = 1.0) -> float:
-    """Peak signal to noise ratio, `10 log10(data_range^2 / mse)`, over arrays of one shape (pictures: floats in [0, 1])."""
+    """Peak signal to noise ratio, `10 log10(data_range^2 / mse)`, over arrays of one shape; pictures have range 1."""
     _, noise = _energies(reference, test)
     if not math.isfinite(noise):
         return -math.inf

@@ -5,15 +5,16 @@ component's `inputs` and `outputs`. Checking names, dtypes and shapes is the ses
 an engine only runs. Adding one costs a file with an `Engine` value and a line in `engines.ENGINES`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from .arrays import Array
+from .errors import MezzotintError
 from .manifest import Component
 
-__all__ = ["Engine", "EngineOptions", "Graph", "OpenGraph"]
+__all__ = ["Engine", "EngineOptions", "Graph", "OpenGraph", "check_names"]
 
 
 class Graph(Protocol):
@@ -50,3 +51,14 @@ class Engine:
     runs: tuple[str, ...]
     precisions: Callable[[], tuple[str, ...]]
     open: OpenGraph
+
+
+def check_names(path: Path, component: Component, inputs: Collection[str], outputs: Collection[str]) -> None:
+    """MezzotintError when a graph lacks an input or output that the manifest states, or wants more inputs than that."""
+    missing = [spec.name for spec in component.outputs if spec.name not in outputs]
+    expected = [spec.name for spec in component.inputs]
+    if missing or sorted(inputs) != sorted(expected):
+        raise MezzotintError(
+            f"{path} has the inputs {sorted(inputs)} and outputs {sorted(outputs)}, expected {expected} and "
+            f"{[spec.name for spec in component.outputs]}; make the bundle again"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .engine import Engine, EngineOptions, Graph
+from .engine import Engine, EngineOptions, Graph, check_names
 from .errors import MezzotintError
 from .manifest import Component
 
@@ -38,6 +38,8 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MezzotintError(f"ONNX Runtime cannot load {path} ({reason}); make the bundle again") from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    check_names(path, component, [value.name for value in inputs], [value.name for value in outputs])
     return _OrtGraph(session, component)
 
 

@@ -40,7 +40,9 @@ def choose_engine(manifest: Manifest, backend: str = "auto") -> Choice:
         raise MezzotintError(f"unknown backend {backend!r}; expected auto, {', '.join(names)}")
     fitting = [engine for engine in ENGINES if manifest.target in ("portable", *engine.runs)]
     if not fitting:
-        raise MezzotintError(f"the bundle was lowered for {manifest.target!r}, which no engine here runs: {names}")
+        raise MezzotintError(
+            f"the bundle was lowered for {manifest.target!r}, which no engine here runs; there are {', '.join(names)}"
+        )
     if backend == "auto":
         return _first_installed(fitting, manifest.target)
     engine = next(engine for engine in ENGINES if engine.name == backend)
@@ -65,7 +67,8 @@ def _first_installed(fitting: list[Engine], target: str) -> Choice:
 def _check_cpu(manifest: Manifest) -> None:
     missing = [needed for needed in manifest.cpu_features if not cpu_features().intersection(needed.split("|"))]
     if missing:
+        lacking = " and ".join(missing).replace("|", " or ")
         raise MezzotintError(
-            f"the bundle needs the CPU feature {' and '.join(missing).replace('|', ' or ')}, which this CPU lacks: its INT8 sums could saturate; "
+            f"the bundle needs the CPU feature {lacking}, which this CPU lacks: its INT8 sums could saturate; "
             "use an fp16 bundle instead (`mezzotint quantize --recipe fp16`)"
         )

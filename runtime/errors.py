@@ -9,7 +9,7 @@ class MezzotintError(Exception):
     exit_code = 2
 
 
-class CheckFailed(MezzotintError):
+class CheckFailed(MezzotintError):  # noqa: N818 -- it says what happened; "CheckFailedError" says it twice
     """The input was usable, but a promise did not hold: parity, hashes, kernels or a fidelity gate."""
 
     exit_code = 1

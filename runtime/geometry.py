@@ -1,5 +1,6 @@
 """Sizes of a checkpoint, from its configs: nothing of SD 1.5's 8, 4 and 512 is assumed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,18 +26,21 @@ class Geometry:
     def from_configs(cls, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> "Geometry":
         """Read the UNet's and the VAE's config.json; MezzotintError names a key that is missing or malformed."""
         try:
-            factor = 2 ** (len(vae["block_out_channels"]) - 1)
-            return cls(
+            factor = 1 << (len(vae["block_out_channels"]) - 1)
+            geometry = cls(
                 latent_channels=int(vae["latent_channels"]),
                 vae_factor=factor,
                 native_side_pixels=int(unet["sample_size"]) * factor,
                 scaling_factor=float(vae["scaling_factor"]),
                 shift_factor=float(vae.get("shift_factor") or 0.0),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MezzotintError(
                 f"the UNet's or VAE's config.json is unusable ({error!r}); make the bundle again"
             ) from None
+        if not geometry._is_possible():
+            raise MezzotintError(f"the UNet's or VAE's config.json gives {geometry}; make the bundle again")
+        return geometry
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
         """(channels, h, w) for a picture size in pixels; None is the native size."""
@@ -46,10 +50,15 @@ class Geometry:
             self._latent_side("width", width),
         )
 
+    def _is_possible(self) -> bool:
+        counts = (self.latent_channels, self.native_side_pixels)
+        return min(counts) >= 1 and math.isfinite(self.shift_factor) and 0.0 < self.scaling_factor < math.inf
+
     def _latent_side(self, name: str, pixels: int | None) -> int:
         pixels = self.native_side_pixels if pixels is None else pixels
-        if not self.vae_factor <= pixels <= _MAX_SIDE_PIXELS or pixels % self.vae_factor:
+        factor = self.vae_factor
+        if not factor <= pixels <= _MAX_SIDE_PIXELS or pixels % factor:
             raise MezzotintError(
-                f"{name} is {pixels}, expected a multiple of {self.vae_factor} from {self.vae_factor} to {_MAX_SIDE_PIXELS}"
+                f"{name} is {pixels}, expected a multiple of {factor} from {factor} to {_MAX_SIDE_PIXELS}"
             )
-        return pixels // self.vae_factor
+        return pixels // factor

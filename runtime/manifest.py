@@ -1,5 +1,9 @@
-"""What a bundle says of itself: `mezzotint.json` as frozen values, read strictly and written the same way every time."""
+"""What a bundle says of itself: `mezzotint.json` as frozen values, read strictly and written the same way every time.
 
+The text ends in a digest of itself, so that a manifest whose text is not what `to_json` makes of it was changed.
+"""
+
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -14,6 +18,7 @@ __all__ = ["MANIFEST_NAME", "SCHEMA_VERSION", "Component", "FileEntry", "Manifes
 MANIFEST_NAME = "mezzotint.json"
 SCHEMA_VERSION = 1
 _MAX_MANIFEST_BYTES = 4 << 20
+_DIGEST = "manifest_sha256"  # of the text without this field
 
 T = TypeVar("T")
 
@@ -81,28 +86,43 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """Deterministic JSON text."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        """Deterministic JSON text; a manifest that was parsed gives the text that it was parsed from."""
+        content = json.loads(json.dumps(asdict(self)))  # as it will be read: keys are strings, and sorted as such
+        digest = hashlib.sha256(_dump(content).encode("utf-8", "surrogatepass")).hexdigest()
+        return _dump({**content, _DIGEST: digest})
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Parse a manifest; MezzotintError names the file and the first field that is missing, unknown or mistyped."""
+        """Parse a manifest file. Raises MezzotintError as `parse` does."""
         try:
             if path.stat().st_size > _MAX_MANIFEST_BYTES:
                 raise MezzotintError(
                     f"{path} is larger than {_MAX_MANIFEST_BYTES} bytes; it is not a Mezzotint manifest"
                 )
-            data = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise MezzotintError(f"{path.parent} has no {path.name}; make a bundle with `mezzotint export`") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise MezzotintError(f"{path} cannot be read as a manifest ({error}); make the bundle again") from None
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, where: str = MANIFEST_NAME) -> "Manifest":
+        """The manifest that `text` says; MezzotintError names the first field that is missing, unknown or mistyped."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise MezzotintError(f"{where} cannot be read as a manifest ({error}); make the bundle again") from None
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
             raise MezzotintError(
-                f"{path}: schema_version is {version!r}, expected {SCHEMA_VERSION}; make the bundle again"
+                f"{where}: schema_version is {version!r}, expected {SCHEMA_VERSION}; make the bundle again"
             )
-        return _parse(cls, data, str(path))
+        return _parse(cls, {name: value for name, value in data.items() if name != _DIGEST}, where)
+
+
+def _dump(content: Any) -> str:
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _parse(kind: type[T], data: Any, where: str) -> T:

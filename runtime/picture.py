@@ -1,5 +1,6 @@
 """Pictures as arrays and as PNG files."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,21 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     """MezzotintError when no image could be written to `path`: ask before the minutes of drawing, not after."""
     if path.exists() and not overwrite:
         raise MezzotintError(f"{path} exists already; choose another output or pass --overwrite")
-    if path.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:  # some formats can only be read
         raise MezzotintError(f"{path} has no picture ending that is known; use .png")
     if not path.resolve().parent.is_dir():
         raise MezzotintError(f"{path.parent} is not a folder; make it first or choose another output")
 
 
 def write_image(image: Image.Image, path: Path, *, overwrite: bool = False) -> None:
-    """Write an image in the format of the path's ending; an existing file needs `overwrite`, and is never half-written."""
+    """Write an image in the format of the path's ending, whole or not at all; an existing file needs `overwrite`."""
     check_output(path, overwrite=overwrite)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         image.save(partial)
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: the format cannot hold RGB
         raise MezzotintError(f"cannot write {path} ({error}); choose another output") from None
+    finally:
+        with suppress(OSError):  # where this fails, writing it had failed before
+            partial.unlink(missing_ok=True)

@@ -35,6 +35,8 @@ class Session:
                 f"{engine.name} cannot compute {name} in {options.precision} on this machine; "
                 f"pass --precision {' or '.join(offered)}"
             )
+        if options.threads is not None and options.threads < 1:
+            raise MezzotintError(f"got {options.threads} threads for {name}, expected at least 1")
         return cls(name, component, engine.open(path, component, options), options.precision)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -4,7 +4,7 @@
 new one, and `repair` finishes or rolls back an interrupted swap. For a destination `NAME` the siblings are
 
     .NAME.lock     held (flock) by the process that writes; the kernel frees it when that process dies
-    .NAME.staging  being written; worth nothing until renamed
+    .NAME.staging  being written, or being removed; worth nothing until renamed
     .NAME.ready    complete and flushed: from here on the new folder wins
     .NAME.old      the previous folder, between two renames
 """
@@ -50,7 +50,7 @@ def replace_folder(destination: Path, *, marker: str, overwrite: bool = False) -
 
 
 def _refuse_existing(destination: Path, marker: str, overwrite: bool) -> None:
-    if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
+    if not os.path.lexists(destination) or (destination.is_dir() and not any(destination.iterdir())):
         return
     if not overwrite:
         raise MezzotintError(f"{destination} exists already; choose another output or pass --overwrite")
@@ -61,22 +61,31 @@ def _refuse_existing(destination: Path, marker: str, overwrite: bool) -> None:
 def repair(destination: Path) -> None:
     """Finish or roll back a swap of `destination` that a kill interrupted; cheap when there is none."""
     destination = _absolute(destination)
-    if _sibling(destination, "ready").exists() or _sibling(destination, "old").exists():
+    if any(os.path.lexists(_sibling(destination, role)) for role in ("ready", "old")):
         with _lock(destination, blocking=True):
             _repair_locked(destination)
 
 
 def _repair_locked(destination: Path) -> None:
     ready, old = _sibling(destination, "ready"), _sibling(destination, "old")
-    if ready.exists():
-        if destination.exists():
-            _remove(old)
+    if os.path.lexists(ready):
+        if os.path.lexists(destination):
+            _discard(old, destination)
             destination.rename(old)
         ready.rename(destination)
         _flush_entry(destination.parent)
-    elif old.exists() and not destination.exists():
+    elif os.path.lexists(old) and not os.path.lexists(destination):
         old.rename(destination)
-    _remove(old)
+    _discard(old, destination)
+
+
+def _discard(old: Path, destination: Path) -> None:
+    """Remove `old` under another name: what a kill leaves of it must never be taken for the previous folder."""
+    if os.path.lexists(old):
+        staging = _sibling(destination, "staging")
+        _remove(staging)
+        old.rename(staging)
+        _remove(staging)
 
 
 @contextmanager
@@ -92,9 +101,13 @@ def _lock(destination: Path, *, blocking: bool) -> Iterator[None]:
 
 def _locked_descriptor(path: Path, destination: Path, blocking: bool) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise MezzotintError(
+                f"cannot write beside {destination} ({error.strerror}); choose another place"
+            ) from None
+        try:
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:
@@ -106,16 +119,21 @@ def _locked_descriptor(path: Path, destination: Path, blocking: bool) -> int:
 
 
 def _absolute(destination: Path) -> Path:
-    return Path(os.path.abspath(destination))  # noqa: PTH100 -- resolve() would follow a link the user wants replaced
+    path = Path(os.path.abspath(destination))  # noqa: PTH100 -- resolve() would follow a link the user wants replaced
+    if not path.name:
+        raise MezzotintError(f"{path} cannot be a bundle; name a folder below it")
+    return path
 
 
 def _sibling(destination: Path, role: str) -> Path:
     return destination.with_name(f".{destination.name}.{role}")
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _flush(folder: Path) -> None:

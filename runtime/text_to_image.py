@@ -1,11 +1,14 @@
 """Text to image from a bundle: numpy and one inference engine, no PyTorch.
 
-from mezzotint.runtime import TextToImage
+    from mezzotint.runtime import TextToImage
 
-pipe = TextToImage.load("bundle")
-image = pipe("a red apple on a blue background", steps=25, seed=0).images[0]
+    pipe = TextToImage.load("bundle")
+    image = pipe("a red apple on a blue background", steps=25, seed=0).images[0]
+
+A pipe holds no state between calls, and may be called from several threads.
 """
 
+import math
 import os
 import time
 import warnings
@@ -32,6 +35,7 @@ from .tokenizer import ClipTokenizer
 
 __all__ = ["Result", "Step", "TextToImage", "Timings"]
 
+_FAMILY = "stable-diffusion"
 _COMPONENTS = ("text_encoder", "unet", "vae_decoder")
 
 
@@ -83,6 +87,8 @@ class TextToImage:
     ) -> "TextToImage":
         """Open a bundle and load its graphs; `precision` ("f32", "bf16", "f16") overrides what the manifest states."""
         bundle = Bundle.open(path)
+        if bundle.manifest.family != _FAMILY:
+            raise MezzotintError(f"{path} is of the family {bundle.manifest.family!r}, expected {_FAMILY!r}")
         choice = choose_engine(bundle.manifest, backend)
         sessions = {}
         for name in _COMPONENTS:
@@ -109,6 +115,8 @@ class TextToImage:
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if not prompts:
             raise MezzotintError("got no prompt; pass at least one")
+        if not math.isfinite(guidance):
+            raise MezzotintError(f"guidance is {guidance}, expected a finite number; 1 or less is no guidance")
         sampler = find_sampler(scheduler)
         schedule = sampler.schedule(self.config, steps)
         noise = self._noise(len(prompts), height, width, seed)  # (B, 4, h, w)
@@ -165,6 +173,11 @@ def _ms_since(started: float) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
-def _cache_dir(engine: str) -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "mezzotint" / engine
+def _cache_dir(engine: str) -> Path | None:
+    """The folder for compiled graphs, as the XDG base directory specification has it; None for a user without home."""
+    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        home = stated if stated.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return home / "mezzotint" / engine

@@ -113,6 +113,23 @@ def _add_tokens(
         if backend.token_to_id(token.content) is None:
             raise MezzotintError(f"{folder} names {token.content!r} as {role}, but its vocabulary does not have it")
         backend.add_special_tokens([token])
+    _refuse_unknown_extras(backend, config, folder)
+
+
+def _refuse_unknown_extras(backend: Tokenizer, config: Mapping[str, Any], folder: Path) -> None:
+    """Further special tokens must be among the added ones already; others have no id that the files state."""
+    added = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for option in ("additional_special_tokens", "extra_special_tokens"):
+        extras = config.get(option) or []
+        if not isinstance(extras, list | dict):
+            raise MezzotintError(f"{folder} has the {option} {extras!r:.60}, expected a list or an object")
+        values = extras.values() if isinstance(extras, dict) else extras
+        unknown = [token.content for token in map(_added_token, values) if token.content not in added]
+        if unknown:
+            raise MezzotintError(
+                f"{folder} has the {option} {', '.join(unknown)} without saying their ids; save the tokenizer again "
+                "with transformers, which then lists them in tokenizer.json"
+            )
 
 
 def _added_token(value: object) -> AddedToken:

@@ -83,7 +83,7 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
 
 
 def results(folder: Path) -> Results:
-    """Reference, an identical bundle, two INT8 bundles, one that failed and the ceiling control; pictures in `folder`."""
+    """Reference, an identical bundle, two INT8 bundles, a failed one, the ceiling control; pictures in `folder`."""
     workload = Workload(PROMPTS)
     cases = [
         case_row(REFERENCE, "reference", 800.0, record(0.0), folder),

@@ -1,0 +1,21 @@
+"""One kernel of an engine's record."""
+
+from dataclasses import dataclass
+
+__all__ = ["Kernel"]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """`node` is the ONNX node's name, or the engine's own for what it inserted; `macs` counts multiplications."""
+
+    node: str
+    operation: str
+    precision: str  # "int8", "bf16", "f32", ...
+    time_ms: float
+    macs: int
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it multiplied 8-bit integers."""
+        return self.precision == "int8"

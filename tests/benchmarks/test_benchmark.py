@@ -1,0 +1,127 @@
+"""The whole benchmark over fake workers: what it writes, what it refuses, what it says of failures."""
+
+import json
+import subprocess
+import sys
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from mezzotint.benchmarks import benchmark as benchmark_module
+from mezzotint.benchmarks.benchmark import Benchmark, run_benchmark
+from mezzotint.benchmarks.record import write_record
+from mezzotint.benchmarks.results import read_results
+from mezzotint.benchmarks.rounds import measure_all
+from mezzotint.benchmarks.task import Task
+from mezzotint.benchmarks.workload import Workload
+from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.progress import Progress
+
+from .synthetic import PROMPTS, record
+from .test_lineup import make_bundle
+
+
+def fake_run(task: Task, folder: Path, _progress: Progress) -> str | None:
+    """INT8 is four times as fast as FP32 and a little off; the ONNX Runtime bundle cannot be timed."""
+    if task.kind == "timing" and task.case.name == "int8-onnxruntime":
+        return "the process was ended by signal 6"
+    if task.kind != "timing":
+        noise = 0.0 if task.kind == "reference" else 0.01
+        write_record(record(noise, seed=len(task.case.name)), folder / task.result_name)
+        return None
+    picture_ms = 200.0 if task.case.kind == "bundle" else 800.0
+    picture = {"text_encoder": 1.0, "unet_step": [2.0], "vae_decoder": 1.0, "end_to_end": picture_ms}
+    timing = {"precision": "bf16", "cold_start_ms": 1e3, "pictures": [picture] * task.pictures, "reasons": {}}
+    memory = {"peak_rss_bytes": 3_000_000, "resting_rss_bytes": 2_000_000, "peak_vram_bytes": 1_000_000}
+    (folder / task.result_name).write_text(json.dumps(timing | memory))
+    return None
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[Path]]:
+    """A checkpoint and two bundles that are enough for fake workers, in the present folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark_module, "measure_all", partial(measure_all, run=fake_run))
+    checkpoint = Path("checkpoint")
+    checkpoint.mkdir()
+    (checkpoint / "model_index.json").write_text("{}")
+    bundles = [Path("bundles/ov"), Path("bundles/ort")]
+    make_bundle(bundles[0], "int8", "openvino")
+    make_bundle(bundles[1], "int8", "onnxruntime")
+    return checkpoint, bundles
+
+
+def run(sources: tuple[Path, list[Path]], fail_if: str = "int8-openvino:speedup.fp32<3") -> Benchmark:
+    """Two rounds of three pictures."""
+    checkpoint, bundles = sources
+    return run_benchmark(
+        checkpoint, bundles, Path("report"), Workload(PROMPTS), rounds=2, pictures=3, fail_if=[fail_if], command="typed"
+    )
+
+
+def test_results_follow_the_schema_and_tell_all(sources: tuple[Path, list[Path]]) -> None:
+    benchmark = run(sources)
+    results = read_results(benchmark.results)
+    schema = files("mezzotint.benchmarks").joinpath("assets", "results.schema.json").read_text(encoding="utf-8")
+    jsonschema.validate(results, json.loads(schema))
+    rows = {row["name"]: row for row in results["cases"]}
+    assert list(rows) == ["diffusers-fp32", "int8-openvino", "int8-onnxruntime", "other-seed"]
+    assert rows["int8-openvino"]["speedup"]["fp32"] == 4.0
+    assert results["protocol"]["rounds"][1] == ["int8-openvino", "int8-onnxruntime", "diffusers-fp32"]
+    assert results["workload"]["size"] == [24, 24]
+    assert results["command"] == "typed"
+
+
+def test_a_failed_case_ends_nothing_and_is_told(sources: tuple[Path, list[Path]]) -> None:
+    benchmark = run(sources)
+    assert benchmark.failures == ("int8-onnxruntime failed: the process was ended by signal 6",)
+    assert "int8-onnxruntime failed" in benchmark.report_html.read_text(encoding="utf-8")
+
+
+def test_a_broken_condition_is_told_with_the_figure(sources: tuple[Path, list[Path]]) -> None:
+    benchmark = run(sources, "int8-openvino:speedup.fp32<6")
+    assert benchmark.failures[1] == "int8-openvino breaks the gate 'int8-openvino:speedup.fp32<6': got 4"
+
+
+def test_outputs_do_not_name_this_machines_folders(sources: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    benchmark = run(sources)
+    for path in (benchmark.results, benchmark.report_md, benchmark.report_html):
+        text = path.read_text(encoding="utf-8")
+        assert str(tmp_path) not in text
+        assert str(Path.home()) not in text
+    assert read_results(benchmark.results)["cases"][1]["source"] == "bundles/ov"
+
+
+@pytest.mark.parametrize("fail_if", ["int4:psnr_db<1", "psnr<1", "psnr_db"])
+def test_a_bad_condition_is_refused_before_anything_is_measured(sources: tuple[Path, list[Path]], fail_if: str) -> None:
+    with pytest.raises(MezzotintError, match="--fail-if"):
+        run(sources, fail_if)
+    assert not Path("report").exists()
+
+
+def test_missing_sources_are_refused_before_anything_is_measured(sources: tuple[Path, list[Path]]) -> None:
+    checkpoint, bundles = sources
+    with pytest.raises(MezzotintError, match="nowhere"):
+        run((Path("nowhere"), bundles))
+    with pytest.raises(MezzotintError, match="nothing"):
+        run((checkpoint, [Path("nothing")]))
+    assert not Path("report").exists()
+
+
+@pytest.mark.parametrize(("rounds", "pictures"), [(0, 4), (3, 0)])
+def test_no_rounds_or_pictures_is_refused(sources: tuple[Path, list[Path]], rounds: int, pictures: int) -> None:
+    checkpoint, bundles = sources
+    with pytest.raises(MezzotintError, match="measure nothing"):
+        run_benchmark(checkpoint, bundles, Path("report"), Workload(PROMPTS), rounds=rounds, pictures=pictures)
+
+
+@pytest.mark.parametrize("module", ["benchmark", "report", "worker", "bundle_subject"])
+def test_only_the_baseline_imports_torch(module: str) -> None:
+    code = (
+        f"import sys, mezzotint.benchmarks.{module}\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'skimage'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

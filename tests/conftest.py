@@ -1,0 +1,129 @@
+"""What tests share: checkpoints and the bundles exported from them, made once a session, and only when asked for.
+
+No test may touch the network or the user's own files: the hub clients are offline, and caches lie in a temporary folder.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from mezzotint.runtime import Bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+
+for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ[variable] = "1"  # the libraries read these when they are imported, so before any test module is
+
+# Warnings of other people's code that we cannot avoid; all others are errors.
+FOREIGN_WARNINGS = (
+    # diffusers' set_timesteps calls np.array on tensors, whose __array__ lacks numpy 2's argument
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in FOREIGN_WARNINGS:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that programs under test take for the user's cache; empty at the start."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def demo_checkpoint(repo_root: Path) -> Path:
+    """The embedded checkpoint: trained, 64x64 pixels, 32 tokens. Not to be written to."""
+    return repo_root / "demo" / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) -> Path:
+    """A Stable Diffusion folder of the smallest nets, with seeded random weights: 16x16 pixels, 32 tokens."""
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    _save_tiny_pipeline(folder, demo_checkpoint)
+    for name in ("tokenizer", "scheduler"):
+        shutil.copytree(demo_checkpoint / name, folder / name, dirs_exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> "Bundle":
+    """The FP32 bundle of `tiny_checkpoint`. Not to be written to."""
+    from mezzotint.export import export_checkpoint
+
+    return export_checkpoint(str(tiny_checkpoint), tmp_path_factory.mktemp("tiny-fp32") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) -> "Bundle":
+    """The FP32 bundle of `demo_checkpoint`; takes a minute or two. Not to be written to."""
+    from mezzotint.export import export_checkpoint
+
+    return export_checkpoint(str(demo_checkpoint), tmp_path_factory.mktemp("demo-fp32") / "bundle")
+
+
+def _save_tiny_pipeline(folder: Path, demo_checkpoint: Path) -> None:
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=4096,
+                max_position_embeddings=32,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=1,
+                num_attention_heads=4,
+                bos_token_id=4094,
+                eos_token_id=4095,
+                pad_token_id=4095,
+            )
+        )
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(32, 64),
+            layers_per_block=1,
+            cross_attention_dim=32,
+            attention_head_dim=8,
+            norm_num_groups=8,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            mid_block_type="UNetMidBlock2D",
+            up_block_types=("UpBlock2D", "UpBlock2D"),
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(16, 32),
+            norm_num_groups=8,
+            sample_size=16,
+            latent_channels=4,
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+        )
+    StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=CLIPTokenizerFast.from_pretrained(demo_checkpoint / "tokenizer"),
+        unet=unet,
+        scheduler=DDIMScheduler.from_pretrained(demo_checkpoint / "scheduler"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)

@@ -1,0 +1,17 @@
+"""Exporting without the tracing, which takes most of a minute: for tests of everything around it."""
+
+import onnx_ir as ir
+import pytest
+
+from mezzotint.export.component import GraphSource
+from mezzotint.runtime import Bundle
+
+
+@pytest.fixture
+def traced_before(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`export_checkpoint` takes the graphs of `tiny_bundle` for what tracing gives."""
+
+    def graph_of(source: GraphSource) -> ir.Model:
+        return ir.load(tiny_bundle.graph_path(source.name))
+
+    monkeypatch.setattr("mezzotint.export.export.to_onnx", graph_of)

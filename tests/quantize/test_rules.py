@@ -1,0 +1,60 @@
+"""Which rule decides: the last that matches, and never in silence."""
+
+import pytest
+
+from mezzotint.quantize.rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide
+from mezzotint.quantize.scheme import Scheme
+from mezzotint.runtime.errors import MezzotintError
+
+DENY_ALL = Rule("*", Scheme.W8, "deny all")
+
+
+def schemes(nodes: tuple[str, ...], *rules: Rule) -> dict[str, Scheme]:
+    return {name: decision.scheme for name, decision in decide(nodes, rules).items()}
+
+
+def test_later_rules_win() -> None:
+    nodes = ("up.conv1/Conv", "up.conv2/Conv", "down.conv1/Conv")
+    rules = (DENY_ALL, Rule("up.*", Scheme.W8A8, "a"), Rule("*.conv2", Scheme.FLOAT, "b"))
+    assert schemes(nodes, *rules) == dict(zip(nodes, (Scheme.W8A8, Scheme.FLOAT, Scheme.W8), strict=True))
+    assert schemes(nodes, *reversed(rules)) == dict.fromkeys(nodes, Scheme.W8)
+
+
+def test_a_pattern_is_matched_with_the_module_path_and_not_the_operator() -> None:
+    rules = (DENY_ALL, Rule("*/Conv", Scheme.W8A8, "never"), Rule("a.b", Scheme.FLOAT, "exactly this"))
+    assert schemes(("a.b/Conv", "a.b.c/Conv", "za.b/Conv"), *rules) == {
+        "a.b/Conv": Scheme.FLOAT,
+        "a.b.c/Conv": Scheme.W8,
+        "za.b/Conv": Scheme.W8,
+    }
+
+
+def test_patterns_are_globs_and_not_regular_expressions() -> None:
+    rules = (DENY_ALL, Rule("block.conv", Scheme.W8A8, "a dot is a dot"), Rule("q[kv]", Scheme.FLOAT, "a set"))
+    assert schemes(("blockXconv/Conv", "qk/MatMul", "qq/MatMul"), *rules) == {
+        "blockXconv/Conv": Scheme.W8,
+        "qk/MatMul": Scheme.FLOAT,
+        "qq/MatMul": Scheme.W8,
+    }
+
+
+def test_a_node_that_no_rule_matches_is_an_error() -> None:
+    with pytest.raises(
+        MezzotintError, match=r"no rule matches the node time\.linear/Gemm; start the list with a deny-all"
+    ):
+        decide(["conv/Conv", "time.linear/Gemm"], [Rule("conv", Scheme.W8A8, "only this")])
+
+
+def test_a_decision_names_the_rule_that_decided() -> None:
+    decision = decide(["mid.conv1/Conv"], [DENY_ALL, Rule("mid.*", Scheme.W8A8, "the reason")])["mid.conv1/Conv"]
+    assert decision.node == "mid.conv1/Conv"
+    assert "mid.*" in decision.rule
+    assert "the reason" in decision.rule
+    assert (decision.activation, decision.output) == (None, None)
+
+
+@pytest.mark.parametrize("rules", [UNET_W8A8, VAE_DECODER_W8A8], ids=["unet", "vae_decoder"])
+def test_the_lists_start_with_deny_all(rules: tuple[Rule, ...]) -> None:
+    assert rules[0].pattern == "*"
+    assert rules[0].scheme is not Scheme.W8A8
+    assert all(rule.why for rule in rules)

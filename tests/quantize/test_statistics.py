@@ -1,0 +1,79 @@
+"""Figures taken inside the graph, against numpy on the real activation."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from mezzotint.quantize.statistics import Probe, collect, instrument
+from mezzotint.quantize.trajectories import Call
+from mezzotint.runtime.arrays import Array, FloatArray
+from mezzotint.runtime.manifest import Component, TensorSpec
+
+from .small_graphs import activations, run, small_graph
+
+NETWORK = """
+small (float[n,8,h,w] x, float[16,8,3,3] "a.conv.weight", float[16,24] "b.fc.weight") => (float[n,t,24] y)
+<int64[3] shape = {0, 16, -1}>
+{ ["a.conv/Conv"] mapped = Conv<pads=[1,1,1,1]>(x, "a.conv.weight")
+  flat = Reshape(mapped, shape)
+  tokens = Transpose<perm=[0,2,1]>(flat)
+  ["b.fc/MatMul"] y = MatMul(tokens, "b.fc.weight") }
+"""
+PROBES = (Probe("x", 1), Probe("mapped", 1), Probe("tokens", -1))
+COMPONENT = Component((), "float32", "f32", (TensorSpec("x", "float32", ("n", 8, "h", "w")),), ())
+CALLS = [
+    Call(step, {"x": activations(*shape, seed=step)})
+    for step, shape in ((3, (2, 8, 9, 7)), (5, (2, 8, 9, 7)), (0, (2, 8, 12, 5)))
+]
+
+
+def observed(tensor: str, folder: Path) -> list[FloatArray]:
+    """The whole activation of every call."""
+    model = small_graph(NETWORK)
+    if tensor != "x":
+        value = next(value for node in model.graph for value in node.outputs if value.name == tensor)
+        model.graph.outputs.clear()
+        model.graph.outputs.append(value)
+        return [run(model, folder, "onnxruntime", call.feeds) for call in CALLS]
+    return [call.feeds["x"] for call in CALLS]
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.tensor)
+def test_figures_equal_numpys(probe: Probe, tmp_path: Path) -> None:
+    path = tmp_path / "instrumented.onnx"
+    ir.save(instrument(small_graph(NETWORK), PROBES, seed=0), path)
+    found = collect(path, COMPONENT, PROBES, CALLS)[probe.tensor]
+    real = observed(probe.tensor, tmp_path)
+    channels = [np.moveaxis(one, probe.channel_axis, 0) for one in real]
+    rows = [one.reshape(len(one), -1) for one in channels]  # (C, everything else) a call
+    assert_close(found.low, np.array([one.min() for one in real]))
+    assert_close(found.high, np.array([one.max() for one in real]))
+    assert_close(found.channel_absmax, np.max([np.abs(one).max(axis=1) for one in rows], axis=0))
+    assert_close(found.channel_mean, np.mean([one.mean(axis=1) for one in rows], axis=0))
+    assert found.steps.tolist() == [3, 5, 0]
+    for sample, array in zip(found.samples, real, strict=True):
+        assert np.min(np.abs(sample[:, np.newaxis] - array.reshape(1, -1)), axis=1).max() < 1e-5
+        assert np.unique(sample).size > 0.5 * array.size  # drawn all over, not from one corner
+        assert abs(float(sample.mean() - array.mean())) < 0.2 * float(array.std())
+
+
+def assert_close(got: Array, expected: Array) -> None:
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_same_seed_looks_at_the_same_places(tmp_path: Path) -> None:
+    def samples(seed: int) -> FloatArray:
+        path = tmp_path / f"{seed}.onnx"
+        ir.save(instrument(small_graph(NETWORK), PROBES, seed=seed), path)
+        return collect(path, COMPONENT, PROBES, CALLS)["mapped"].samples
+
+    np.testing.assert_array_equal(samples(0), samples(0))
+    assert not np.array_equal(samples(0), samples(1))
+
+
+def test_instrumenting_leaves_the_outputs_as_they_were(tmp_path: Path) -> None:
+    plain = run(small_graph(NETWORK), tmp_path, "onnxruntime", CALLS[0].feeds)
+    instrumented = run(instrument(small_graph(NETWORK), PROBES, seed=0), tmp_path, "onnxruntime", CALLS[0].feeds)
+    np.testing.assert_array_equal(instrumented, plain)
