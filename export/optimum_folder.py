@@ -1,7 +1,8 @@
 """A folder that Optimum exported, taken as it is: its graphs are copied and a manifest is added.
 
 Node names are rewritten from "/down_blocks.0/resnets.0/conv1/Conv" to our "down_blocks.0.resnets.0.conv1/Conv", which
-is what quantization rules match on. Nothing is checked against PyTorch: there are no modules to check against.
+is what quantization rules match on, and the linear weights that its exporter numbers ("onnx::MatMul_1234") get their
+module's name back. Nothing is checked against PyTorch: there are no modules to check against.
 """
 
 import hashlib
@@ -65,6 +66,8 @@ def _adopt_component(staging: Path, name: str) -> Component:
     for node in model.graph:
         module, _, operation = (node.name or "").strip("/").rpartition("/")
         node.name = f"{module.replace('/', '.')}/{operation}"
+        if operation == "MatMul":
+            _name_weight(model.graph, node, f"{module.replace('/', '.')}.weight")
     external = path.with_name(EXTERNAL_DATA_FILE).is_file()
     ir.save(model, path)
     names = [GRAPH_FILE, EXTERNAL_DATA_FILE] if external else [GRAPH_FILE]
@@ -75,6 +78,17 @@ def _adopt_component(staging: Path, name: str) -> Component:
         inputs=tuple(_spec(value) for value in model.graph.inputs),
         outputs=tuple(_spec(value) for value in model.graph.outputs),
     )
+
+
+def _name_weight(graph: ir.Graph, node: ir.Node, name: str) -> None:
+    weight = node.inputs[1]
+    if (
+        weight is not None
+        and weight.is_initializer()
+        and "." not in str(weight.name)
+        and name not in graph.initializers
+    ):
+        weight.name = name
 
 
 def _spec(value: ir.Value) -> TensorSpec:

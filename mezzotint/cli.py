@@ -25,6 +25,14 @@ app = typer.Typer(
     add_completion=False,
 )
 
+_EXTRAS = {  # what a command needs beyond the runtime
+    "export": "cpu,export",
+    "quantize": "cpu,openvino,quantize",
+    "audit": "quantize",
+    "benchmark": "benchmark",
+    "report": "benchmark",
+}
+
 Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 BundlePath = Annotated[Path, typer.Argument(help="A bundle folder.")]
@@ -261,3 +269,10 @@ def main() -> None:
     except MezzotintError as error:
         STDERR.print(f"mezzotint: {error}", markup=False)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(sys.argv[1])
+        if extra is None or (error.name or "").startswith("mezzotint"):
+            raise
+        needed = f"`pip install 'mezzotint[{extra}]'`"
+        STDERR.print(f"mezzotint: {error.name} is not installed; install it with {needed}", markup=False)
+        sys.exit(2)

@@ -9,7 +9,15 @@ import onnx_ir as ir
 from mezzotint.runtime.affine import Quantizer
 from mezzotint.runtime.arrays import Array
 
-__all__ = ["constant", "insert_before", "new_node", "quantizer_constants", "remove_unused", "replace_input"]
+__all__ = [
+    "constant",
+    "insert_before",
+    "new_node",
+    "quantizer_constants",
+    "remove_unused",
+    "replace_input",
+    "take_over",
+]
 
 
 def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
@@ -58,6 +66,18 @@ def quantizer_constants(graph: ir.Graph, prefix: str, quantizer: Quantizer) -> t
     scale = constant(graph, f"{prefix}:scale", np.asarray(quantizer.scale, dtype=np.float32))
     zero_point = constant(graph, f"{prefix}:zero_point", np.asarray(quantizer.zero_point))
     return scale, zero_point
+
+
+def take_over(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
+    """Make `value` what `node`'s only output was, and drop the node."""
+    old = node.outputs[0]
+    value.shape, value.type = old.shape, old.type
+    if old.is_graph_output():
+        name = old.name
+        graph.outputs[list(graph.outputs).index(old)] = value
+        old.name, value.name = f"{name}:replaced", name
+    ir.convenience.replace_all_uses_with(old, value)
+    graph.remove(node, safe=True)
 
 
 def remove_unused(graph: ir.Graph) -> None:

@@ -13,12 +13,14 @@ import onnx_ir as ir
 from mezzotint.runtime.affine import Quantizer, quantize
 from mezzotint.runtime.arrays import Array
 
-from .graph import constant, insert_before, quantizer_constants, remove_unused
+from .graph import constant, insert_before, quantizer_constants, remove_unused, take_over
 from .half import store_half
+from .ort_attention import rewrite_attentions
+from .ort_group_norm import rewrite_group_norms
 from .scheme import Decisions, Scheme
 from .weighted import WeightedNode, weight_quantizer, weighted_nodes
 
-__all__ = ["lower_onnxruntime"]
+__all__ = ["lower_onnxruntime", "lower_onnxruntime_floats"]
 
 _MICROSOFT = "com.microsoft"
 
@@ -40,7 +42,14 @@ def lower_onnxruntime(model: ir.Model, decisions: Decisions) -> ir.Model:
             else:
                 _lower_linear(graph, item, activation)
     model.opset_imports[_MICROSOFT] = 1
-    remove_unused(graph)
+    return lower_onnxruntime_floats(model)
+
+
+def lower_onnxruntime_floats(model: ir.Model) -> ir.Model:
+    """Rewrite, in place, the float operators that this engine runs badly as they are."""
+    rewrite_attentions(model)
+    rewrite_group_norms(model)
+    remove_unused(model.graph)
     return model
 
 
@@ -76,7 +85,7 @@ def _lower_conv(graph: ir.Graph, item: WeightedNode, activation: Codes, entry: Q
     for attribute in node.attributes.values():
         _producer(result).attributes.add(attribute)
     floats = insert_before(node, "DequantizeLinear", [result, scale, zero_point], name=f"{item.name}:DequantizeLinear")
-    _take_over(graph, node, floats)
+    take_over(graph, node, floats)
 
 
 def _integer_bias(graph: ir.Graph, bias: ir.Value, entry: Quantizer, weights: Quantizer) -> ir.Value:
@@ -107,7 +116,7 @@ def _lower_linear(graph: ir.Graph, item: WeightedNode, activation: Codes) -> Non
         name=f"{item.name}:MatMulIntegerToFloat",
         domain=_MICROSOFT,
     )
-    _take_over(graph, last, result)
+    take_over(graph, last, result)
     if last is not node:
         graph.remove(node, safe=True)
 
@@ -123,18 +132,6 @@ def _bias_of(node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
         if bias is not None and bias.const_value is not None and len(bias.const_value.shape) == 1:
             return add, bias
     return node, None
-
-
-def _take_over(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
-    """Make `value` what `node`'s only output was, and drop the node."""
-    old = node.outputs[0]
-    value.shape, value.type = old.shape, old.type
-    if old.is_graph_output():
-        name = old.name
-        graph.outputs[list(graph.outputs).index(old)] = value
-        old.name, value.name = f"{name}:replaced", name
-    ir.convenience.replace_all_uses_with(old, value)
-    graph.remove(node, safe=True)
 
 
 def _producer(value: ir.Value) -> ir.Node:

@@ -117,7 +117,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         model, decisions = lower_integer(model, name, job.calibration, job.target)
         _write_decisions(decisions, staging / name / "quantization.json")
     elif scheme == "fp16":
-        lower_half(model)
+        lower_half(job.target.lower_floats(model))
     elif scheme == "int8-weights":
         model = compress_with_nncf(model) if name.startswith("text_encoder") else compress_all_weights(model)
     files = _save(model, staging / name)

@@ -7,8 +7,8 @@ import onnx_ir as ir
 
 from mezzotint.runtime.errors import MezzotintError
 
-from .lower_onnxruntime import lower_onnxruntime
-from .lower_openvino import lower_openvino
+from .lower_onnxruntime import lower_onnxruntime, lower_onnxruntime_floats
+from .lower_openvino import lower_openvino, lower_openvino_floats
 from .scheme import Decisions
 
 __all__ = ["TARGETS", "Target", "find_target"]
@@ -24,13 +24,13 @@ class Target:
     name: str
     compute: str
     lower: Callable[[ir.Model, Decisions], ir.Model]
-    needs_output_ranges: bool
+    lower_floats: Callable[[ir.Model], ir.Model]
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("openvino", "bf16", lower_openvino, needs_output_ranges=False),
-    Target("onnxruntime", "f32", lower_onnxruntime, needs_output_ranges=True),
+    Target("openvino", "bf16", lower_openvino, lower_openvino_floats),
+    Target("onnxruntime", "f32", lower_onnxruntime, lower_onnxruntime_floats),
 )
 
 
