@@ -2,8 +2,8 @@
 
 At its best means: `inference_mode`, scaled-dot-product attention (diffusers' default processor where torch has it) and
 all cores (torch's default). Weights stay contiguous: channels_last gave no difference beyond noise on the embedded
-checkpoint (10 steps on 2 cores: 0.67 to 0.81 s contiguous, 0.70 to 0.97 s channels_last). The same pipeline in BF16 is a
-control, and the peer to beat where the CPU has AMX.
+checkpoint (10 steps on 2 cores: 0.67 to 0.81 s contiguous, 0.70 to 0.97 s channels_last). The same pipeline in BF16
+is a control, and the peer to beat where the CPU has AMX.
 """
 
 import time

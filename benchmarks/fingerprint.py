@@ -12,20 +12,27 @@ import mezzotint.runtime
 from .case import Case
 from .machine import Machine
 from .storage import case_files, content_sha256
+from .subjects import KINDS
 
 __all__ = ["fingerprint_case"]
 
-_MEASURING = ("baseline.py", "bundle_subject.py", "measure.py", "record.py", "worker.py")
+_MEASURING = ("case.py", "measure.py", "memory.py", "record.py", "worker.py")
 
 
 def fingerprint_case(case: Case, machine: Machine) -> str:
     """SHA-256 in hex."""
-    runtime, here = Path(mezzotint.runtime.__file__).parent, Path(__file__).parent
-    code = (content_sha256(runtime, sorted(runtime.glob("*.py"))), content_sha256(here, map(here.joinpath, _MEASURING)))
     facts = {
         "files": content_sha256(Path(case.source), case_files(case)),
-        "code": code,
+        "code": _code_sha256(case),
         "cpu": [machine["cpu_model"], machine["cores"], machine["ram_bytes"]],
         "versions": machine["versions"],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _code_sha256(case: Case) -> list[str]:
+    """The code that measures, the file that loads this kind of case, and for a bundle the runtime: it is what runs."""
+    here, runtime = Path(__file__).parent, Path(mezzotint.runtime.__file__).parent
+    measuring = [here / name for name in (*_MEASURING, f"{dict(KINDS)[case.kind].lstrip('.')}.py")]
+    measured = sorted(runtime.glob("*.py")) if case.kind == "bundle" else []
+    return [content_sha256(here, measuring), content_sha256(runtime, measured)]

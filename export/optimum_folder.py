@@ -62,7 +62,11 @@ def _pipeline_class(folder: Path) -> str:
 
 def _adopt_component(staging: Path, name: str) -> Component:
     path = staging / name / GRAPH_FILE
-    model = ir.load(path)
+    try:
+        model = ir.load(path)
+    except Exception as error:
+        reason = type(error).__name__
+        raise MezzotintError(f"{name}/{GRAPH_FILE} cannot be read ({reason}); export with Optimum again") from error
     for node in model.graph:
         module, _, operation = (node.name or "").strip("/").rpartition("/")
         node.name = f"{module.replace('/', '.')}/{operation}"

@@ -69,6 +69,9 @@ def quantize(
     scheduler: Annotated[str, typer.Option(help="Scheduler to calibrate for.")] = "ddim",
     calls: Annotated[int, typer.Option(min=1, help="UNet calls that statistics are taken from.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
+    min_sqnr_db: Annotated[
+        float | None, typer.Option(help="Leave nodes out of INT8 until the output reaches this many dB.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Quantize an FP32 bundle for a target."""
@@ -85,6 +88,7 @@ def quantize(
             prompts=read_prompts(prompts) if prompts else (),
             overrides=_overrides(set_ or []),
             settings=settings,
+            min_sqnr_db=min_sqnr_db,
             overwrite=overwrite,
             progress=progress,
         )

@@ -23,7 +23,7 @@ from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_REVISION = 2  # of what the cached arrays mean
+_REVISION = 3  # of what the cached arrays mean
 
 
 def cached_trajectories(

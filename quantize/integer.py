@@ -1,4 +1,4 @@
-"""W8A8 for one component: decide by rule, calibrate, smooth, lower for the target."""
+"""W8A8 for one component, whatever the target: decide by rule, calibrate, smooth."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from .calibrate import cached_statistics, cached_trajectories, probes_for, with_
 from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide
 from .scheme import Decisions
 from .smooth import smooth, with_alphas
-from .target import Target
+from .statistics import TensorStatistics
 from .trajectories import CalibrationSettings, Call, Trajectories, decoder_calls, guided_calls
 from .weighted import weighted_nodes
 
-__all__ = ["Calibration", "lower_integer"]
+__all__ = ["Calibration", "decide_integer"]
 
 _RULES: dict[str, Sequence[Rule]] = {"unet": UNET_W8A8, "vae_decoder": VAE_DECODER_W8A8}
 
@@ -69,10 +69,10 @@ class Calibration:
         }
 
 
-def lower_integer(
-    model: ir.Model, component: str, calibration: Calibration, target: Target
-) -> tuple[ir.Model, Decisions]:
-    """Rewrite `model` in place to W8A8 where the component's rules say so; the model and every node's decision."""
+def decide_integer(
+    model: ir.Model, component: str, calibration: Calibration
+) -> tuple[Decisions, dict[str, TensorStatistics]]:
+    """Every node's decision with its quantizers, and the statistics they came from; smooths `model` in place."""
     if component not in _RULES:
         raise MezzotintError(
             f"there are no INT8 rules for {component}; choose int8-weights, or int8 for {list(_RULES)}"
@@ -86,4 +86,4 @@ def lower_integer(
     )
     smoothings, statistics = smooth(model, decisions, statistics)
     decisions = with_quantizers(model.graph, with_alphas(model.graph, decisions, smoothings), statistics)
-    return target.lower(model, decisions), decisions
+    return decisions, statistics

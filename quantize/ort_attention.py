@@ -31,10 +31,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
     heads = shape[1] if shape is not None else None
     if query is None or key is None or value is None or joined is None or not isinstance(heads, int):
         return False
-    if (
-        node.attributes.get_int("is_causal", 0)
-        or ("softcap" in node.attributes
-        and node.attributes["softcap"].as_float())
+    if node.attributes.get_int("is_causal", 0) or (
+        "softcap" in node.attributes and node.attributes["softcap"].as_float()
     ):
         return False
     attributes: dict[str, int | float] = {"num_heads": heads}

@@ -19,7 +19,7 @@ from .target import Target
 from .text_calls import token_calls
 from .trajectories import Call
 
-__all__ = ["FLOORS_DB", "measure_parity"]
+__all__ = ["FLOORS_DB", "measure_parity", "sqnr_figures_db"]
 
 # Far below what a working graph reaches (see docs/quantization.md), far above what a broken one does.
 FLOORS_DB = {"float32": 80.0, "float16": 25.0, "int8-weights": 25.0, "int8": 12.0}
@@ -32,20 +32,12 @@ def measure_parity(
 ) -> Parity | None:
     """Median SQNR over calls of the graph in `folder` on the target's own arithmetic, against the FP32 graph.
 
-    UNet outputs are compared after guidance. Raises CheckFailed below the floor of the component's storage. None for a
-    component that no call can be made for (the VAE encoder, when there is no picture to encode).
+    Raises CheckFailed below the floor of the component's storage. None for a component that no call can be made for
+    (the VAE encoder, when there is no picture to encode).
     """
-    calls = _calls(calibration, name)
-    if not calls:
+    figures = sqnr_figures_db(calibration, name, component, folder / component.files[0].path, target)
+    if not figures:
         return None
-    engine = _engine(target)
-    precision = component.compute if component.compute in engine.precisions() else "f32"
-    reference = _outputs(
-        calibration.bundle.graph_path(name), name, calibration.bundle.component(name), engine, "f32", calls
-    )
-    tested = _outputs(folder / component.files[0].path, name, component, engine, precision, calls)
-    guidance = calibration.settings.guidance if name == "unet" else None
-    figures = [sqnr_db(*_guided(pair, guidance)) for pair in zip(reference, tested, strict=True)]
     median = float(np.median(figures))
     if median < FLOORS_DB[component.storage]:
         raise CheckFailed(
@@ -53,7 +45,24 @@ def measure_parity(
             f"{FLOORS_DB[component.storage]:.0f} dB; keep it in more bits with `--set {name}=fp16`"
         )
     identical = min(figures) == float("inf")
-    return Parity(f"FP32 graph on {engine.name}", None if identical else round(median, 1), identical)
+    return Parity(f"FP32 graph on {target.name}", None if identical else round(median, 1), identical)
+
+
+def sqnr_figures_db(
+    calibration: Calibration, name: str, component: Component, path: Path, target: Target
+) -> list[float]:
+    """One figure a call, of the graph at `path` in the target's arithmetic; UNet outputs compare after guidance."""
+    calls = _calls(calibration, name)
+    if not calls:
+        return []
+    engine = _engine(target)
+    precision = component.compute if component.compute in engine.precisions() else "f32"
+    reference = _outputs(
+        calibration.bundle.graph_path(name), name, calibration.bundle.component(name), engine, "f32", calls
+    )
+    tested = _outputs(path, name, component, engine, precision, calls)
+    guidance = calibration.settings.guidance if name == "unet" else None
+    return [sqnr_db(*_guided(pair, guidance)) for pair in zip(reference, tested, strict=True)]
 
 
 def _calls(calibration: Calibration, name: str) -> Sequence[Call]:

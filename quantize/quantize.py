@@ -25,10 +25,11 @@ from mezzotint.runtime.swap import replace_folder
 
 from .audit import audit_bundle, check_promise
 from .half import lower_half
-from .integer import Calibration, lower_integer
+from .integer import Calibration, decide_integer
 from .parity import measure_parity
 from .recipe import Recipe, find_recipe, with_overrides
 from .scheme import Decisions
+from .search import search_exclusions
 from .target import Target, find_target
 from .trajectories import CalibrationSettings
 from .weight_only import compress_all_weights, compress_with_nncf
@@ -46,6 +47,7 @@ class _Job:
     recipe: Recipe
     target: Target
     calibration: Calibration
+    min_sqnr_db: float | None
 
 
 def quantize_bundle(
@@ -57,12 +59,14 @@ def quantize_bundle(
     prompts: Sequence[str] = (),
     overrides: Mapping[str, str] | None = None,
     settings: CalibrationSettings | None = None,
+    min_sqnr_db: float | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
     """Quantize the FP32 bundle at `source` into a new one at `output`.
 
-    `prompts` are the calibration prompts, which an "int8" component needs; `overrides` maps components to schemes.
+    `prompts` are the calibration prompts, which an "int8" component needs; `overrides` maps components to schemes;
+    `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
@@ -73,7 +77,7 @@ def quantize_bundle(
     if "int8" in chosen.schemes.values() and not prompts:
         raise MezzotintError("INT8 needs calibration prompts; pass --prompts FILE with one prompt a line")
     calibration = Calibration(bundle, tuple(prompts), settings or CalibrationSettings(), progress)
-    job = _Job(bundle, chosen, find_target(target), calibration)
+    job = _Job(bundle, chosen, find_target(target), calibration, min_sqnr_db)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
@@ -114,7 +118,12 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     before = job.bundle.component(name)
     model = ir.load(job.bundle.graph_path(name))
     if scheme == "int8":
-        model, decisions = lower_integer(model, name, job.calibration, job.target)
+        decisions, statistics = decide_integer(model, name, job.calibration)
+        if job.min_sqnr_db is not None:
+            decisions = search_exclusions(
+                model, name, decisions, statistics, job.calibration, job.target, job.min_sqnr_db
+            )
+        model = job.target.lower(model, decisions)
         _write_decisions(decisions, staging / name / "quantization.json")
     elif scheme == "fp16":
         lower_half(job.target.lower_floats(model))

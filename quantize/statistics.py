@@ -5,7 +5,7 @@ few thousand numbers a tensor whatever the picture's size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,7 @@ class TensorStatistics:
     samples: FloatArray  # (N, k)
     channels: Array  # (k,) the channel of each sample
     steps: Array  # (N,) the step of each call
+    size: Array = field(default_factory=lambda: np.zeros((), dtype=np.int64))  # () elements of the tensor in a call
 
     @property
     def channel_absmax(self) -> FloatArray:
@@ -110,6 +111,7 @@ def _merge(runs: Sequence[dict[str, Array]], index: int, probe: Probe, steps: Ar
         samples=stacked["samples"],
         channels=indices // plane % count,
         steps=steps,
+        size=stacked["size"][0],
     )
 
 

@@ -108,6 +108,7 @@ def _locked_descriptor(path: Path, destination: Path, blocking: bool) -> int:
                 f"cannot write beside {destination} ({error.strerror}); choose another place"
             ) from None
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:

@@ -1,11 +1,12 @@
 """What tests share: checkpoints and the bundles exported from them, made once a session, and only when asked for.
 
-No test may touch the network or the user's own files: the hub clients are offline, and caches lie in a temporary folder.
+No test may touch the network or the user's own files: hub clients are offline, and caches lie in a temporary folder.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,27 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path)
     from mezzotint.export import export_checkpoint
 
     return export_checkpoint(str(demo_checkpoint), tmp_path_factory.mktemp("demo-fp32") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def demo_int8(
+    tmp_path_factory: pytest.TempPathFactory, demo_bundle: "Bundle", repo_root: Path
+) -> "Callable[[str], Bundle]":
+    """The INT8 bundle of `demo_bundle` for a target, made when first asked for: about a minute each."""
+    from mezzotint.quantize import CalibrationSettings, quantize_bundle
+    from mezzotint.runtime.prompts import read_prompts
+
+    folder = tmp_path_factory.mktemp("demo-int8")
+    prompts = read_prompts(repo_root / "demo" / "prompts" / "calibration.txt")[::4]
+
+    @cache
+    def quantized(target: str) -> "Bundle":
+        settings = CalibrationSettings(calls=50)
+        return quantize_bundle(
+            demo_bundle.path, folder / target, recipe="int8", target=target, prompts=prompts, settings=settings
+        )
+
+    return quantized
 
 
 def _save_tiny_pipeline(folder: Path, demo_checkpoint: Path) -> None:

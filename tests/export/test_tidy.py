@@ -21,7 +21,8 @@ MODULE_PATH_AND_OPERATOR = re.compile(r"([A-Za-z]\w*(\.\w+)*)?/[A-Za-z]+(_\d+)?"
 def weights_of(checkpoint: Path, component: str) -> dict[str, Array]:
     """The checkpoint's own tensors, by their names there."""
     (path,) = (checkpoint / component.partition("_")[0].replace("text", "text_encoder")).glob("*.safetensors")
-    return load_file(path)
+    weights: dict[str, Array] = load_file(path)
+    return weights
 
 
 @pytest.mark.parametrize("name", COMPONENTS)

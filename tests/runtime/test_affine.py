@@ -99,7 +99,7 @@ def test_ties_and_overflows_go_where_onnx_sends_them(integer: IntegerType) -> No
 @pytest.mark.parametrize("name", ["around zero", "all positive", "all negative", "up to zero"])
 @pytest.mark.parametrize("integer", GRIDS, **ids)
 def test_per_tensor_equals_torch(name: str, integer: IntegerType) -> None:
-    """To one step: torch multiplies with the reciprocal of the scale, which moves a value between two codes at times."""
+    """To one step: torch multiplies with the reciprocal of the scale, which at times moves a value to the next code."""
     low, high = RANGES[name]
     quantizer = range_to_quantizer(np.array(low), np.array(high), integer)
     values = values_within(low, high, seed=5)

@@ -15,7 +15,7 @@ from mezzotint.runtime.manifest import Component, FileEntry, Manifest, Parity, S
 
 MANIFEST = Manifest(
     family="stable-diffusion",
-    source=Source("embedded – 銅版画", "ab" * 32),
+    source=Source("embedded, 銅版画", "ab" * 32),
     recipe="int8",
     target="openvino",
     components={
@@ -23,7 +23,10 @@ MANIFEST = Manifest(
             files=(FileEntry("unet/model.onnx", 1234, "cd" * 32), FileEntry("unet/model.onnx_data", 5, "ef" * 32)),
             storage="int8",
             compute="bf16",
-            inputs=(TensorSpec("sample", "float32", ("batch_size", 4, "height", "width")), TensorSpec("t", "int64", ())),
+            inputs=(
+                TensorSpec("sample", "float32", ("batch_size", 4, "height", "width")),
+                TensorSpec("t", "int64", ()),
+            ),
             outputs=(TensorSpec("out_sample", "float32", ("batch_size", 4, "height", "width")),),
             parity=Parity("PyTorch FP32", 31.5, identical=False),
         ),

@@ -30,18 +30,26 @@ class Writer:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
+        self.child: int | None = None
 
-    def start(self, name: str, destination: Path, version: int = 0, die_at: int = 0) -> int:
-        """The child's process id. It runs until it is done, is killed, or dies at the n-th file operation."""
+    def start(self, name: str, destination: Path, version: int = 0, die_at: int = 0) -> None:
+        """Fork a child. It runs until it is done, is killed, or dies at the n-th file operation."""
         order = {"name": name, "destination": str(destination), "version": version, "die_at": die_at}
         assert self.process.stdin
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
-        return self._answer()
+        self.child = self._answer()
 
     def wait(self) -> int:
         """The child's exit code; minus the signal that ended it."""
+        self.child = None
         return self._answer()
+
+    def kill(self) -> None:
+        """Kill the child, if there is one, and wait for its end."""
+        if self.child is not None:
+            os.kill(self.child, signal.SIGKILL)
+            assert self.wait() == -signal.SIGKILL
 
     def _answer(self) -> int:
         assert self.process.stdout
@@ -53,7 +61,9 @@ def writer(repo_root: Path) -> Iterator[Writer]:
     command = [sys.executable, "-m", "tests.runtime.swap_writer"]
     process = subprocess.Popen(command, cwd=repo_root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
-        yield Writer(process)
+        one = Writer(process)
+        yield one
+        one.kill()  # a failed test may have left its child running
 
 
 @pytest.fixture
@@ -85,10 +95,9 @@ def test_200_kills_leave_the_old_folder_or_the_new_one(writer: Writer, destinati
     write_s = time.perf_counter() - started
     seen, last = Counter[str](), 1
     for _ in range(KILLS):
-        child = writer.start("write forever", destination, last + 1)
+        writer.start("write forever", destination, last + 1)
         time.sleep(rng.choice((0.0, rng.random() * write_s, rng.random() * 5 * write_s)))
-        os.kill(child, signal.SIGKILL)
-        assert writer.wait() == -signal.SIGKILL
+        writer.kill()
         seen.update(litter(destination) or {"nothing"})
         repair(destination)
         assert litter(destination) <= {"staging", "lock"}
@@ -131,15 +140,14 @@ def test_a_kill_at_every_single_operation(writer: Writer, destination: Path, exi
 
 def test_a_second_writer_is_refused_until_the_first_is_gone(writer: Writer, destination: Path) -> None:
     write_version(destination, 1)
-    child = writer.start("hold", destination)
+    writer.start("hold", destination)
     while not (destination.parent / "is held").exists():
         time.sleep(0.01)
     with pytest.raises(MezzotintError, match="is being written by another process; wait until it is done"):
         write_version(destination, 2)
     assert version_of(destination) == 1
     repair(destination)  # which finds nothing to repair, and does not wait either
-    os.kill(child, signal.SIGKILL)
-    writer.wait()
+    writer.kill()
     write_version(destination, 2)
     assert version_of(destination) == 2
     assert litter(destination) == set()

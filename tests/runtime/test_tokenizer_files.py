@@ -81,6 +81,53 @@ def test_broken_files_are_errors(folder: Path, name: str, content: str, message:
         read_tokenizer(folder)
 
 
+EXTRAS = [
+    ("additional_special_tokens", ["<sks>"]),
+    ("additional_special_tokens", [{"content": "<sks>", "lstrip": True}]),
+    ("extra_special_tokens", {"image_token": "<sks>"}),
+    ("extra_special_tokens", ["<sks>", "<|endoftext|>"]),
+    ("additional_special_tokens", ["!"]),  # in the vocabulary, but not among the tokens that are found whole
+]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("option", "value"), EXTRAS)
+def test_special_tokens_without_an_id_are_refused(folder: Path, option: str, value: object, whole: bool) -> None:
+    if not whole:
+        (folder / "tokenizer.json").unlink()
+    change_config(folder, **{option: value})
+    with pytest.raises(MezzotintError, match=f"has the {option} (<sks>|!) without saying their ids"):
+        read_tokenizer(folder)
+
+
+def test_special_tokens_in_special_tokens_map_are_refused_too(folder: Path) -> None:
+    (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": ["<sks>"]}))
+    with pytest.raises(MezzotintError, match="has the additional_special_tokens <sks> without"):
+        read_tokenizer(folder)
+
+
+@pytest.mark.parametrize("value", [[], {}, None, ["<|endoftext|>"], {"end": "<|endoftext|>"}])
+@pytest.mark.parametrize("option", ["additional_special_tokens", "extra_special_tokens"])
+def test_special_tokens_that_are_known_are_read(folder: Path, option: str, value: object) -> None:
+    change_config(folder, **{option: value})
+    assert read_tokenizer(folder).window == 32
+
+
+def test_special_tokens_with_an_id_are_read(folder: Path) -> None:
+    token = {"content": "<sks>", "lstrip": False, "normalized": False, "rstrip": False, "special": True}
+    change_config(folder, additional_special_tokens=["<sks>"], added_tokens_decoder={"4096": token})
+    backend = read_tokenizer(folder).backend
+    assert backend.token_to_id("<sks>") == 4096
+    assert 4096 in backend.encode("a <sks> b").ids
+
+
+@pytest.mark.parametrize("value", [5, True, "<sks>"])
+def test_special_tokens_that_are_no_list_are_an_error(folder: Path, value: object) -> None:
+    change_config(folder, additional_special_tokens=value)
+    with pytest.raises(MezzotintError, match="expected a list or an object"):
+        read_tokenizer(folder)
+
+
 def test_added_tokens_json_is_refused(folder: Path) -> None:
     (folder / "added_tokens.json").write_text("{}")
     with pytest.raises(MezzotintError, match=r"added_tokens\.json is not supported"):

@@ -1,0 +1,45 @@
+"""INT8 on the embedded checkpoint: pictures for prompts that calibration never saw, against FP32."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mezzotint.runtime import Bundle, TextToImage
+from mezzotint.runtime.arrays import FloatArray
+from mezzotint.runtime.decibel import psnr_db
+from mezzotint.runtime.prompts import read_prompts
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
+COUNT = 6
+
+
+@cache
+def drawn(path: Path, backend: str, prompts: tuple[str, ...]) -> tuple[FloatArray, ...]:
+    """Pictures as the benchmark's workload draws them."""
+    pipe = TextToImage.load(path, backend=backend)
+    return tuple(pipe(prompt, seed=1000 + index).pixels for index, prompt in enumerate(prompts))
+
+
+@pytest.mark.parametrize(("target", "floor_db"), [("openvino", 30.0), ("onnxruntime", 25.0)])
+def test_pictures_stay_close_to_fp32(
+    target: str, floor_db: float, demo_bundle: Bundle, demo_int8: Callable[[str], Bundle], repo_root: Path
+) -> None:
+    pytest.importorskip(target)
+    prompts = read_prompts(repo_root / "demo" / "prompts" / "evaluation.txt")[::11][:COUNT]
+    expected = drawn(demo_bundle.path, "onnxruntime", prompts)
+    got = drawn(demo_int8(target).path, target, prompts)
+    figures = [psnr_db(reference, picture) for reference, picture in zip(expected, got, strict=True)]
+    assert np.median(figures) >= floor_db, figures
+    assert min(figures) < 100.0  # it is not FP32 that ran
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_the_bundle_shrinks(target: str, demo_bundle: Bundle, demo_int8: Callable[[str], Bundle]) -> None:
+    pytest.importorskip(target)
+    before, after = (
+        sum(file.bytes for file in bundle.component("unet").files) for bundle in (demo_bundle, demo_int8(target))
+    )
+    assert before / after > 2.5

@@ -1,0 +1,170 @@
+"""`quantize_bundle` on a tiny bundle: what the new bundle says of itself, and what is refused."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from mezzotint.quantize import CalibrationSettings, quantize_bundle
+from mezzotint.runtime import Bundle, CheckFailed, MezzotintError, TextToImage
+from mezzotint.runtime.bundle import list_files, sha256_of
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
+PROMPTS = ("a red apple", "a dog on a blue background")
+SETTINGS = CalibrationSettings(steps=4, guidance=3.0, calls=8, seed=3)
+TARGETS = ("openvino", "onnxruntime")
+
+Make = Callable[[str, str], Bundle]
+
+
+@pytest.fixture(scope="module")
+def quantized(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Bundles by recipe and target, each made once."""
+    made: dict[tuple[str, str], Bundle] = {}
+
+    def make(recipe: str, target: str) -> Bundle:
+        pytest.importorskip(target)
+        if (recipe, target) not in made:
+            output = tmp_path_factory.mktemp("quantized") / f"{recipe}-{target}"
+            made[recipe, target] = quantize_bundle(
+                tiny_bundle.path, output, recipe=recipe, target=target, prompts=PROMPTS, settings=SETTINGS
+            )
+        return made[recipe, target]
+
+    return make
+
+
+def interface(bundle: Bundle, name: str) -> list[tuple[str, int]]:
+    """Names and dtypes of a graph's inputs and outputs, read with onnx itself."""
+    graph = onnx.load(bundle.graph_path(name)).graph
+    return [(value.name, value.type.tensor_type.elem_type) for value in (*graph.input, *graph.output)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("recipe", ["fp16", "int8", "int8-weights"])
+def test_every_recipe_gives_a_smaller_bundle_with_the_same_interface(
+    recipe: str, target: str, quantized: Make, tiny_bundle: Bundle
+) -> None:
+    bundle = quantized(recipe, target)
+    bundle.verify()
+    assert (bundle.manifest.recipe, bundle.manifest.target) == (recipe, target)
+    assert bundle.manifest.source == tiny_bundle.manifest.source
+    for name, before in tiny_bundle.manifest.components.items():
+        after = bundle.component(name)
+        assert interface(bundle, name) == interface(tiny_bundle, name)
+        assert (after.inputs, after.outputs) == (before.inputs, before.outputs)
+        assert sum(file.bytes for file in after.files) < 0.7 * sum(file.bytes for file in before.files)
+    pixels = TextToImage.load(bundle.path)("a red apple", steps=2).pixels
+    assert pixels.shape == (1, 16, 16, 3)
+
+
+@pytest.mark.parametrize(("target", "compute"), [("openvino", "bf16"), ("onnxruntime", "f32")])
+def test_the_manifest_says_how_it_was_made(target: str, compute: str, quantized: Make) -> None:
+    manifest = quantized("int8", target).manifest
+    storages = {name: (one.storage, one.compute) for name, one in manifest.components.items()}
+    assert storages["unet"] == ("int8", compute)
+    assert storages["text_encoder"] == ("int8-weights", compute)
+    assert storages["vae_encoder"] == ("float16", compute)
+    record = manifest.calibration
+    assert record is not None
+    expected = {"prompts": 2, "steps": 4, "guidance": 3.0, "calls": 8, "seed": 3, "scheduler": "ddim"}
+    assert {key: record[key] for key in expected} == expected
+    assert record["latent_shape"] == [4, 8, 8]
+    assert record["prompts_sha256"] == hashlib.sha256("\n".join(PROMPTS).encode()).hexdigest()
+    assert any("vnni" in feature for feature in manifest.cpu_features)
+    assert {"torch", "nncf", "onnx-ir"} <= set(manifest.versions)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_parity_is_stated_against_the_targets_engine(target: str, quantized: Make) -> None:
+    for name in ("text_encoder", "unet", "vae_decoder"):
+        parity = quantized("int8", target).component(name).parity
+        assert parity is not None
+        assert target in parity.against
+        assert parity.identical or (parity.sqnr_db is not None and parity.sqnr_db > 12.0)
+
+
+def test_fp16_needs_neither_prompts_nor_vnni(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = quantize_bundle(tiny_bundle.path, tmp_path / "fp16", recipe="fp16", target="onnxruntime")
+    assert bundle.manifest.calibration is None
+    assert bundle.manifest.cpu_features == ()
+    assert {one.storage for one in bundle.manifest.components.values()} == {"float16"}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_node_says_what_decided(target: str, quantized: Make) -> None:
+    decisions = quantized("int8", target).config("unet/quantization.json")
+    for name, decision in decisions.items():
+        assert decision["rule"], name
+        assert decision["scheme"] in ("float", "w8", "w8a8")
+        activation = decision["activation"]
+        assert (activation is not None) == (decision["scheme"] == "w8a8")
+        if activation is not None:
+            assert activation["low"] <= 0.0 <= activation["high"]
+            assert activation["scale"] > 0.0
+    assert decisions["conv_in/Conv"]["scheme"] == "float"
+    assert decisions["mid_block.resnets.0.conv1/Conv"]["scheme"] == "w8a8"
+
+
+def test_the_same_inputs_give_the_same_bytes(
+    quantized: Make, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without the cache that the first run left."""
+    first = quantized("int8", "onnxruntime")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    again = quantize_bundle(
+        tiny_bundle.path, tmp_path / "again", recipe="int8", target="onnxruntime", prompts=PROMPTS, settings=SETTINGS
+    )
+    assert list_files(again.path) == list_files(first.path)
+    assert [
+        name for name in list_files(first.path) if sha256_of(first.path / name) != sha256_of(again.path / name)
+    ] == []
+
+
+def test_overrides_reach_the_bundle(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = quantize_bundle(
+        tiny_bundle.path,
+        tmp_path / "mixed",
+        recipe="fp16",
+        target="onnxruntime",
+        overrides={"vae_encoder": "fp32", "text_encoder": "int8-weights"},
+    )
+    storages = {name: one.storage for name, one in bundle.manifest.components.items()}
+    assert storages == {
+        "text_encoder": "int8-weights",
+        "unet": "float16",
+        "vae_decoder": "float16",
+        "vae_encoder": "float32",
+    }
+
+
+def test_a_quantized_bundle_is_refused(quantized: Make, tmp_path: Path) -> None:
+    with pytest.raises(MezzotintError, match="is int8 already; quantize the FP32 bundle it came from"):
+        quantize_bundle(quantized("int8", "onnxruntime").path, tmp_path / "out", recipe="fp16", target="onnxruntime")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_without_prompts_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(MezzotintError, match="INT8 needs calibration prompts"):
+        quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="int8", target="openvino")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missed_floor_leaves_the_output_as_it_was(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    quantize_bundle(tiny_bundle.path, output, recipe="fp16", target="onnxruntime")
+    kept = {name: sha256_of(tmp_path / name) for name in list_files(tmp_path)}
+    monkeypatch.setattr(
+        "mezzotint.quantize.parity.FLOORS_DB",
+        {"float16": 200.0, "float32": 200.0, "int8": 200.0, "int8-weights": 200.0},
+    )
+    with pytest.raises(CheckFailed, match=r"agrees with FP32 to .* dB, expected at least 200 dB") as error:
+        quantize_bundle(
+            tiny_bundle.path, output, recipe="int8-weights", target="onnxruntime", prompts=PROMPTS, overwrite=True
+        )
+    assert error.value.exit_code == 1
+    assert {name: sha256_of(tmp_path / name) for name in list_files(tmp_path)} == kept

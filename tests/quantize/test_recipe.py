@@ -1,0 +1,60 @@
+"""Recipes, targets and overrides: an unknown name is an error that lists the known ones."""
+
+import pytest
+
+from mezzotint.quantize.recipe import COMPONENT_SCHEMES, RECIPES, find_recipe, with_overrides
+from mezzotint.quantize.target import TARGETS, find_target
+from mezzotint.runtime.engines import ENGINES
+from mezzotint.runtime.errors import MezzotintError
+
+COMPONENTS = {"text_encoder", "unet", "vae_decoder", "vae_encoder"}
+
+
+@pytest.mark.parametrize("name", ["fp16", "int8", "int8-weights"])
+def test_every_recipe_says_what_becomes_of_every_component(name: str) -> None:
+    recipe = find_recipe(name)
+    assert set(recipe.schemes) == COMPONENTS
+    assert set(recipe.schemes.values()) <= set(COMPONENT_SCHEMES)
+
+
+def test_int8_quantizes_the_unet_and_the_text_encoders_weights() -> None:
+    schemes = find_recipe("int8").schemes
+    assert (schemes["unet"], schemes["text_encoder"]) == ("int8", "int8-weights")
+
+
+@pytest.mark.parametrize("name", ["int4", "INT8", "", "int8 "])
+def test_an_unknown_recipe_lists_the_known(name: str) -> None:
+    with pytest.raises(MezzotintError) as error:
+        find_recipe(name)
+    assert repr(name) in str(error.value)
+    assert all(recipe.name in str(error.value) for recipe in RECIPES)
+
+
+@pytest.mark.parametrize("name", ["tpu", "OpenVINO", ""])
+def test_an_unknown_target_lists_the_known(name: str) -> None:
+    with pytest.raises(MezzotintError) as error:
+        find_target(name)
+    assert repr(name) in str(error.value)
+    assert all(target.name in str(error.value) for target in TARGETS)
+
+
+def test_every_target_has_an_engine_that_runs_it() -> None:
+    runnable = {name for engine in ENGINES for name in engine.runs}
+    assert {target.name for target in TARGETS} <= runnable
+
+
+def test_overrides_change_one_component() -> None:
+    recipe = find_recipe("int8")
+    changed = with_overrides(recipe, {"vae_decoder": "fp32"})
+    assert changed.schemes == {**recipe.schemes, "vae_decoder": "fp32"}
+    assert with_overrides(recipe, {}) == recipe
+
+
+def test_an_override_of_an_unknown_component_lists_the_known() -> None:
+    with pytest.raises(MezzotintError, match=r"unknown component 'vae'; expected .*vae_decoder"):
+        with_overrides(find_recipe("int8"), {"vae": "fp16"})
+
+
+def test_an_override_to_an_unknown_scheme_lists_the_known() -> None:
+    with pytest.raises(MezzotintError, match=r"unknown scheme 'int4' for unet; expected .*int8-weights"):
+        with_overrides(find_recipe("int8"), {"unet": "int4"})

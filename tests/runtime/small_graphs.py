@@ -1,0 +1,56 @@
+"""A small ONNX graph for tests of sessions and engines, what it should answer, and its manifest entry."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.manifest import Component, TensorSpec
+
+__all__ = ["COMPONENT", "expected", "feeds", "save_graph"]
+
+# Inputs of every kind that Stable Diffusion's graphs have: a batch of vectors, a scalar, and integer ids.
+TEXT = """
+<ir_version: 10, opset_import: ["" : 20]>
+small (float[batch,3,width] x, float scale, int64[batch] ids) => (float[batch,3,width] scaled, int64[batch] twice)
+{
+    product = Mul(x, scale)
+    scaled = Add(product, x)
+    twice = Add(ids, ids)
+}
+"""
+COMPONENT = Component(
+    files=(),
+    storage="float32",
+    compute="f32",
+    inputs=(
+        TensorSpec("x", "float32", ("batch", 3, "width")),
+        TensorSpec("scale", "float32", ()),
+        TensorSpec("ids", "int64", ("batch",)),
+    ),
+    outputs=(TensorSpec("scaled", "float32", ("batch", 3, "width")), TensorSpec("twice", "int64", ("batch",))),
+)
+
+
+def save_graph(folder: Path) -> Path:
+    """Write the graph into `folder`; its path."""
+    path = folder / "model.onnx"
+    onnx.save(onnx.parser.parse_model(TEXT), path)
+    return path
+
+
+def feeds(batch: int = 2, width: int = 5, seed: int = 0) -> dict[str, Array]:
+    """Valid inputs."""
+    rng = np.random.default_rng(seed)
+    return {
+        "x": rng.standard_normal((batch, 3, width), dtype=np.float32),
+        "scale": np.array(rng.random(), dtype=np.float32),
+        "ids": rng.integers(0, 2**30, batch),  # OpenVINO computes int64 in 32 bits, which is enough for token ids
+    }
+
+
+def expected(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What the graph answers, by numpy."""
+    return {"scaled": inputs["x"] * inputs["scale"] + inputs["x"], "twice": inputs["ids"] * 2}

@@ -1,0 +1,264 @@
+"""Pictures from a bundle against diffusers' from the checkpoint: the same seed gives the same picture."""
+
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from mezzotint.runtime import Bundle, MezzotintError, Step, TextToImage
+from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.decibel import psnr_db
+from mezzotint.runtime.engines import ENGINES
+from mezzotint.runtime.manifest import MANIFEST_NAME
+from mezzotint.runtime.text_to_image import Result
+
+PROMPT = "a flat emoji of a red apple on a blue background"
+OTHERS = ("a noto emoji of a cat on a white background", "flat style car, green background")
+SCHEDULERS = {
+    "ddim": diffusers.DDIMScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
+}
+
+
+@pytest.fixture(scope="module")
+def oracle(demo_checkpoint: Path) -> Any:
+    """diffusers' pipeline in FP32, with weights that it reads as they are."""
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(demo_checkpoint, torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module", params=[engine.name for engine in ENGINES])
+def each_pipe(request: pytest.FixtureRequest, demo_bundle: Bundle) -> TextToImage:
+    return TextToImage.load(demo_bundle.path, backend=request.param)
+
+
+@pytest.fixture(scope="module")
+def pipe(demo_bundle: Bundle) -> TextToImage:
+    return TextToImage.load(demo_bundle.path)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_bundle: Bundle) -> TextToImage:
+    """For what does not depend on a trained net: 16x16 pixels in milliseconds."""
+    return TextToImage.load(tiny_bundle.path)
+
+
+def drawn_by_diffusers(oracle: Any, scheduler: str, prompt: str, *, seed: int = 0, **options: Any) -> Array:
+    """8-bit pixels, (H, W, 3)."""
+    oracle.scheduler = SCHEDULERS[scheduler].from_config(oracle.scheduler.config)
+    generator = torch.Generator().manual_seed(seed)
+    result = oracle(prompt, generator=generator, num_inference_steps=25, output_type="np", **options)
+    return (result.images[0] * 255).round().astype(np.uint8)  # type: ignore[no-any-return] -- diffusers has no types
+
+
+def assert_same_picture(result: Result, expected: Array) -> None:
+    """At most 2/255 apart on at least 99.9 % of the values."""
+    found = np.asarray(result.images[0])
+    assert found.shape == expected.shape
+    difference = np.abs(found.astype(np.int16) - expected.astype(np.int16))
+    assert np.mean(difference <= 2) >= 0.999, f"{np.mean(difference > 2):.2%} differ, by up to {difference.max()}"
+    assert expected.std() > 20  # a picture, not a plane
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_the_picture_is_that_of_diffusers(each_pipe: TextToImage, oracle: Any, scheduler: str) -> None:
+    expected = drawn_by_diffusers(oracle, scheduler, PROMPT, seed=3, guidance_scale=5.0)
+    assert_same_picture(each_pipe(PROMPT, steps=25, guidance=5.0, seed=3, scheduler=scheduler), expected)
+
+
+def test_another_size_is_that_of_diffusers(each_pipe: TextToImage, oracle: Any) -> None:
+    size = {"height": 72, "width": 56}
+    expected = drawn_by_diffusers(oracle, "ddim", PROMPT, guidance_scale=5.0, **size)
+    assert_same_picture(each_pipe(PROMPT, **size), expected)
+
+
+def test_a_negative_prompt_is_that_of_diffusers(pipe: TextToImage, oracle: Any) -> None:
+    expected = drawn_by_diffusers(oracle, "ddim", PROMPT, guidance_scale=7.5, negative_prompt="blue background")
+    assert_same_picture(pipe(PROMPT, guidance=7.5, negative_prompt="blue background"), expected)
+    plain = np.asarray(pipe(PROMPT, guidance=7.5).images[0])
+    assert np.abs(plain.astype(np.int16) - expected.astype(np.int16)).mean() > 2
+
+
+def test_no_guidance_is_that_of_diffusers(pipe: TextToImage, oracle: Any) -> None:
+    expected = drawn_by_diffusers(oracle, "ddim", PROMPT, guidance_scale=1.0)
+    assert_same_picture(pipe(PROMPT, guidance=1.0), expected)
+
+
+def test_each_picture_of_a_batch_is_that_of_a_single_run(pipe: TextToImage) -> None:
+    prompts = (PROMPT, *OTHERS)
+    batch = pipe(prompts, steps=8, seed=40)
+    assert batch.pixels.shape == (3, 64, 64, 3)
+    for index, prompt in enumerate(prompts):
+        single = pipe(prompt, steps=8, seed=40 + index)
+        assert psnr_db(single.pixels[0], batch.pixels[index]) > 60
+    assert psnr_db(batch.pixels[0], batch.pixels[1]) < 30
+
+
+class Recorder:
+    """Stands in for a session, and keeps what it was fed."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.component = session.component
+        self.batches: list[int] = []
+
+    def run(self, feeds: dict[str, Array]) -> Any:
+        self.batches.append(len(next(iter(feeds.values()))))
+        return self.session.run(feeds)
+
+
+@pytest.mark.parametrize(("guidance", "halves"), [(5.0, 2), (1.0001, 2), (1.0, 1), (0.0, 1)])
+def test_without_guidance_one_half_is_run(tiny: TextToImage, guidance: float, halves: int) -> None:
+    unet: Any = Recorder(tiny.sessions["unet"])
+    spied = TextToImage(tiny.bundle, tiny.choice, {**tiny.sessions, "unet": unet})
+    result = spied(["a", "b", "c"], steps=4, guidance=guidance)
+    assert unet.batches == [3 * halves] * 4
+    assert len(result.timings.unet_step_ms) == 4
+
+
+def test_the_result_fits_together(tiny: TextToImage) -> None:
+    result = tiny(["a", "b"], steps=3, height=24, width=32)
+    assert result.latents.shape == (2, 4, 12, 16)
+    assert result.pixels.shape == (2, 24, 32, 3)
+    assert [image.size for image in result.images] == [(32, 24)] * 2
+    assert (result.latents.dtype, result.pixels.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(tiny.decode(result.latents), result.pixels)
+    timings = result.timings
+    parts = timings.text_encoder_ms + sum(timings.unet_step_ms) + timings.vae_decoder_ms
+    assert 0 < parts <= timings.total_ms
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_does_not(tiny: TextToImage) -> None:
+    first, again, other = (tiny("a", steps=3, seed=seed).pixels for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert psnr_db(first, other) < 40
+
+
+def test_calls_from_several_threads_do_not_mix(tiny: TextToImage) -> None:
+    expected = [tiny("a", steps=4, seed=seed).pixels for seed in range(4)]
+    found: dict[int, Array] = {}
+    threads = [
+        threading.Thread(target=lambda seed=seed: found.update({seed: tiny("a", steps=4, seed=seed).pixels}))
+        for seed in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed, pixels in enumerate(expected):
+        np.testing.assert_array_equal(found[seed], pixels)
+
+
+def test_steps_are_told_in_order_with_the_latents_they_left(tiny: TextToImage) -> None:
+    steps: list[Step] = []
+    result = tiny("a", steps=5, scheduler="euler", on_step=steps.append)
+    assert [(step.index, step.steps) for step in steps] == [(index, 5) for index in range(5)]
+    assert {step.latents.shape for step in steps} == {(1, 4, 8, 8)}
+    np.testing.assert_array_equal(steps[-1].latents, result.latents)  # Euler ends at sigma 0
+
+
+def test_an_exception_in_on_step_cancels(tiny: TextToImage) -> None:
+    seen: list[int] = []
+
+    def cancel(step: Step) -> None:
+        seen.append(step.index)
+        if step.index == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny("a", steps=9, on_step=cancel)
+    assert seen == [0, 1]
+
+
+def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tiny: TextToImage) -> None:
+    long = "apple " * 40
+    with pytest.warns(UserWarning, match=r"the prompt 'apple .* is \d+ tokens too long; its end was cut") as caught:
+        cut = tiny(long, steps=2)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="tokens too long"):
+        np.testing.assert_array_equal(tiny(long + "car", steps=2).pixels, cut.pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny("apple", steps=2)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "message"),
+    [
+        ([], {}, "got no prompt; pass at least one"),
+        ("a", {"steps": 0}, "the number of steps must be between 1 and 1000, got 0"),
+        ("a", {"scheduler": "heun"}, "there is no sampler 'heun'; choose one of ddim, euler, dpmpp-2m"),
+        ("a", {"height": 17}, "height is 17, expected a multiple of 2 from 2 to 4096"),
+        ("a", {"width": -2}, "width is -2, expected a multiple of 2"),
+        ("a", {"seed": -1}, "the seed must be between 0"),
+        ("a", {"guidance": float("nan")}, "guidance is nan, expected a finite number"),
+        ("a", {"guidance": float("inf")}, "guidance is inf, expected a finite number"),
+        ("\ud800", {}, "is not Unicode text"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_the_first_step(
+    tiny: TextToImage, prompts: str | Sequence[str], options: dict[str, Any], message: str
+) -> None:
+    unet: Any = Recorder(tiny.sessions["unet"])
+    spied = TextToImage(tiny.bundle, tiny.choice, {**tiny.sessions, "unet": unet})
+    with pytest.raises(MezzotintError, match=message):
+        spied(prompts, **options)
+    assert unet.batches == []
+
+
+def test_sizes_that_the_nets_cannot_halve_are_drawn(tiny: TextToImage) -> None:
+    """The UNet halves once: latents of odd sides have to be padded and cut at the skip connections."""
+    assert tiny("a", steps=2, height=18, width=14).pixels.shape == (1, 18, 14, 3)
+
+
+@pytest.mark.parametrize("backend", [engine.name for engine in ENGINES])
+def test_a_pipe_says_what_it_runs_on(tiny_bundle: Bundle, backend: str) -> None:
+    loaded = TextToImage.load(str(tiny_bundle.path), backend=backend, threads=1)
+    assert (loaded.backend, loaded.precision) == (backend, "f32")
+    with pytest.raises(MezzotintError, match="cannot compute text_encoder in f8"):
+        TextToImage.load(tiny_bundle.path, backend=backend, precision="f8")
+
+
+def test_another_family_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    manifest = replace(tiny_bundle.manifest, family="flux", components={}, files=())
+    (tmp_path / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    with pytest.raises(MezzotintError, match="is of the family 'flux', expected 'stable-diffusion'"):
+        TextToImage.load(tmp_path)
+
+
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", fail)
+    yield
+
+
+@pytest.mark.usefixtures("no_home")
+def test_a_user_without_home_can_draw(tiny_bundle: Bundle) -> None:
+    assert TextToImage.load(tiny_bundle.path)("a", steps=1).pixels.shape == (1, 16, 16, 3)
+
+
+def test_compiled_graphs_go_to_the_users_cache_and_never_into_the_bundle(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tiny_bundle.path)
+    loaded = TextToImage.load(".", backend="openvino")
+    assert list(tmp_path.iterdir()) == []
+    loaded("a", steps=1)
+    assert list((tmp_path / "mezzotint" / "openvino").iterdir())
+    tiny_bundle.verify()
