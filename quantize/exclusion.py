@@ -24,7 +24,6 @@ def exclude_until(
 ) -> tuple[Decisions, float]:
     """Take nodes out of INT8 in `exclusion_order` until `measure` reaches `floor_db`; the decisions and the figure.
 
-
     Noise of many nodes together is more than the sum of each alone, so the table is scaled to what was measured with
     all nodes in INT8 and with none. Raises CheckFailed when even none reaches the floor.
     """

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ[variable] = "1"  # the libraries read these when they are imported, so before any test module is
+# torch's threads must sleep while they wait: spinning, they take ten times as long on cores that others use as well.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 # Warnings of other people's code that we cannot avoid; all others are errors.
 FOREIGN_WARNINGS = (

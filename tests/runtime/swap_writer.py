@@ -1,6 +1,6 @@
 """A process that writes folders and gets killed. `test_swap.py` starts it once; it forks a child for each order.
 
-An order is a line of JSON on standard input. The answers are two lines: the child's process id and, later, its exit code.
+An order is a line of JSON on standard input; the answers are the child's process id and, later, its exit code.
 Forking spares the child the interpreter's start, so that a kill can come at its very first moment.
 """
 

@@ -30,7 +30,7 @@ RANGES = {
     "tiny": (-1e-30, 3e-30),
     "huge": (-3e38, 1e38),
 }
-ids = {"ids": lambda grid: grid.dtype if isinstance(grid, IntegerType) else None}
+each_grid = pytest.mark.parametrize("integer", GRIDS, ids=lambda grid: grid.dtype)
 
 
 @cache
@@ -38,7 +38,9 @@ def onnx_session(operator: str, dtype: str, axis: int | None) -> Any:
     """QuantizeLinear or DequantizeLinear as a model of its own, on ONNX Runtime."""
     code = TensorProto.UINT8 if dtype == "uint8" else TensorProto.INT8
     source, target = (TensorProto.FLOAT, code) if operator == "QuantizeLinear" else (code, TensorProto.FLOAT)
-    node = helper.make_node(operator, ["x", "scale", "zero"], ["y"], **({} if axis is None else {"axis": axis}))
+    node = helper.make_node(operator, ["x", "scale", "zero"], ["y"])
+    if axis is not None:
+        node.attribute.append(helper.make_attribute("axis", axis))
     inputs = [
         helper.make_tensor_value_info(name, kind, None)
         for name, kind in (("x", source), ("scale", TensorProto.FLOAT), ("zero", code))
@@ -62,7 +64,7 @@ def values_within(low: float, high: float, seed: int = 0) -> Array:
     return np.concatenate([random, [low, high]]).astype(np.float32)
 
 
-@pytest.mark.parametrize("integer", GRIDS, **ids)
+@each_grid
 @pytest.mark.parametrize("name", RANGES)
 def test_codes_and_values_equal_onnx_runtime(name: str, integer: IntegerType) -> None:
     low, high = RANGES[name]
@@ -75,7 +77,7 @@ def test_codes_and_values_equal_onnx_runtime(name: str, integer: IntegerType) ->
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
-@pytest.mark.parametrize("integer", GRIDS, **ids)
+@each_grid
 def test_per_channel_equals_onnx_runtime(integer: IntegerType, axis: int) -> None:
     rng = np.random.default_rng(3)
     values = (rng.normal(0, 1, (3, 4, 5)) * rng.random((3, 4, 5)) * 10).astype(np.float32)
@@ -86,7 +88,7 @@ def test_per_channel_equals_onnx_runtime(integer: IntegerType, axis: int) -> Non
     np.testing.assert_array_equal(dequantize(codes, quantizer), run_onnx("DequantizeLinear", codes, quantizer))
 
 
-@pytest.mark.parametrize("integer", GRIDS, **ids)
+@each_grid
 def test_ties_and_overflows_go_where_onnx_sends_them(integer: IntegerType) -> None:
     quantizer = Quantizer(np.array(0.5, np.float32), np.array(3 * (integer is UINT8), integer.dtype), integer)
     ties = np.arange(-20, 20, dtype=np.float32) * 0.25
@@ -97,7 +99,7 @@ def test_ties_and_overflows_go_where_onnx_sends_them(integer: IntegerType) -> No
 
 
 @pytest.mark.parametrize("name", ["around zero", "all positive", "all negative", "up to zero"])
-@pytest.mark.parametrize("integer", GRIDS, **ids)
+@each_grid
 def test_per_tensor_equals_torch(name: str, integer: IntegerType) -> None:
     """To one step: torch multiplies with the reciprocal of the scale, which at times moves a value to the next code."""
     low, high = RANGES[name]
@@ -125,7 +127,7 @@ def assert_nearly_same(found: Array, expected: Array, scale: Array) -> None:
     assert np.mean(steps > 1e-3) < 0.01
 
 
-@pytest.mark.parametrize("integer", GRIDS, **ids)
+@each_grid
 @pytest.mark.parametrize("name", RANGES)
 def test_zero_is_exact_and_the_range_is_covered_to_half_a_step(name: str, integer: IntegerType) -> None:
     low, high = RANGES[name]
@@ -147,7 +149,7 @@ def test_a_symmetric_grid_has_zero_point_0_and_no_code_of_minus_128() -> None:
     assert quantize(values, quantizer).tolist() == [[-127, -127], [-127, 127]]
 
 
-@pytest.mark.parametrize("integer", GRIDS, **ids)
+@each_grid
 def test_a_range_of_no_width_is_exact(integer: IntegerType) -> None:
     quantizer = range_to_quantizer(np.zeros(3), np.zeros(3), integer, axis=0)
     assert quantizer.scale.tolist() == [1.0, 1.0, 1.0]
@@ -155,9 +157,9 @@ def test_a_range_of_no_width_is_exact(integer: IntegerType) -> None:
     np.testing.assert_array_equal(dequantize(quantize(values, quantizer), quantizer), values)
 
 
-@pytest.mark.parametrize("integer", GRIDS, **ids)
+@each_grid
 def test_scales_and_zero_points_have_the_types_of_onnx(integer: IntegerType) -> None:
-    quantizer = range_to_quantizer(np.float32(-1), np.float32(1), integer)
+    quantizer = range_to_quantizer(np.array(-1.0), np.array(1.0), integer)
     assert quantizer.scale.dtype == np.float32
     assert quantizer.scale.shape == quantizer.zero_point.shape == ()
     assert quantizer.zero_point.dtype == integer.dtype

@@ -79,7 +79,9 @@ def test_auto_takes_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_installed(monkeypatch, "onnxruntime")
     assert installed_engines() == (ONNXRUNTIME,)
     assert choose_engine(manifest()).engine is ONNXRUNTIME
-    with pytest.raises(MezzotintError, match=r"no engine for openvino bundles .*`pip install 'mezzotint\[openvino\]'`$"):
+    with pytest.raises(
+        MezzotintError, match=r"no engine for openvino bundles .*`pip install 'mezzotint\[openvino\]'`$"
+    ):
         choose_engine(manifest("openvino"))
     pretend_installed(monkeypatch)
     with pytest.raises(MezzotintError, match=r"mezzotint\[openvino\].* or .*mezzotint\[cpu\]"):
@@ -102,11 +104,13 @@ def test_an_unknown_backend_lists_the_known() -> None:
 
 def test_a_bundle_for_another_target_is_refused() -> None:
     with pytest.raises(
-        MezzotintError, match="lowered for onnxruntime, not for openvino; .*--target openvino.*--backend onnxruntime"
+        MezzotintError, match=r"lowered for onnxruntime, not for openvino; .*--target openvino.*--backend onnxruntime"
     ):
         choose_engine(manifest("onnxruntime"), "openvino")
     for backend in ("auto", "openvino"):
-        with pytest.raises(MezzotintError, match="'tensorrt', which no engine here runs; there are openvino, onnxruntime"):
+        with pytest.raises(
+            MezzotintError, match="'tensorrt', which no engine here runs; there are openvino, onnxruntime"
+        ):
             choose_engine(manifest("tensorrt"), backend)
 
 

@@ -14,6 +14,10 @@ from mezzotint.runtime.picture import check_output, to_images, to_pixels, write_
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8))
 
 
+def write_picture(path: Path) -> None:
+    write_image(PICTURE, path)
+
+
 def size_of(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         return image.size
@@ -62,9 +66,9 @@ def test_the_ending_chooses_the_format(tmp_path: Path, name: str) -> None:
 def test_an_existing_file_needs_overwrite(tmp_path: Path) -> None:
     path = tmp_path / "out.png"
     path.write_text("precious")
-    for call in (lambda: write_image(PICTURE, path), lambda: check_output(path)):
+    for call in (write_picture, check_output):
         with pytest.raises(MezzotintError, match="exists already; choose another output or pass --overwrite"):
-            call()
+            call(path)
     assert path.read_text() == "precious"
     check_output(path, overwrite=True)
     write_image(PICTURE, path, overwrite=True)
@@ -74,7 +78,7 @@ def test_an_existing_file_needs_overwrite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out", "out.txt", ".png", "out.onnx", "out.psd"])
 def test_an_ending_that_cannot_be_written_is_an_error(tmp_path: Path, name: str) -> None:
     """Pillow knows .psd, but only to read it."""
-    for call in (lambda path: write_image(PICTURE, path), check_output):
+    for call in (write_picture, check_output):
         with pytest.raises(MezzotintError, match=r"has no picture ending that is known; use \.png"):
             call(tmp_path / name)
     assert files_in(tmp_path) == []
@@ -103,7 +107,7 @@ def test_a_failure_amid_writing_leaves_the_old_file(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    for call in (lambda path: write_image(PICTURE, path), check_output):
+    for call in (write_picture, check_output):
         with pytest.raises(MezzotintError, match="missing is not a folder; make it first"):
             call(tmp_path / "missing" / "out.png")
     (tmp_path / "folder.png").mkdir()

@@ -23,9 +23,6 @@ from mezzotint.runtime.scheduler_config import (
     SchedulerConfig,
 )
 
-# diffusers 0.39 under numpy 2 calls np.array on tensors in set_timesteps.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 SHAPE = (2, 4, 3, 5)
 ORACLES = {
     "ddim": diffusers.DDIMScheduler,

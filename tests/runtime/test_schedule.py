@@ -15,9 +15,6 @@ from mezzotint.runtime.samplers import SAMPLERS, find_sampler
 from mezzotint.runtime.schedule import Schedule
 from mezzotint.runtime.scheduler_config import BETA_SCHEDULES, TIMESTEP_SPACINGS, SchedulerConfig
 
-# diffusers 0.39 under numpy 2 calls np.array on tensors in set_timesteps.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 SD15 = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
 ORACLES = {
     "ddim": diffusers.DDIMScheduler,
