@@ -65,8 +65,7 @@ def run_benchmark(
     check_conditions(conditions, cases)
     machine = describe_machine()
     fingerprints = {case.name: fingerprint_case(case, machine) for case in cases}
-    work = out_dir / WORK_FOLDER
-    work.mkdir(parents=True, exist_ok=True)
+    work = _make_folder(out_dir / WORK_FOLDER)
 
     plan = Plan(cases, workload, rounds, pictures, fingerprints)
     outcome = measure_all(plan, work, fresh=fresh, progress=progress)
@@ -75,6 +74,14 @@ def run_benchmark(
     write_results(results, out_dir / RESULTS_NAME)
     report_md, report_html = make_report(out_dir / RESULTS_NAME)
     return Benchmark(out_dir / RESULTS_NAME, report_md, report_html, _failures(results))
+
+
+def _make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MezzotintError(f"cannot create {path} ({error.strerror}); choose another output") from None
+    return path
 
 
 def _results(

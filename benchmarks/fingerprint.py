@@ -26,6 +26,7 @@ def fingerprint_case(case: Case, machine: Machine) -> str:
         "code": _code_sha256(case),
         "cpu": [machine["cpu_model"], machine["cores"], machine["ram_bytes"]],
         "versions": machine["versions"],
+        "settings": machine["settings"],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -13,12 +13,26 @@ from .gpu import gpu_name
 
 __all__ = ["Machine", "describe_machine"]
 
-INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "diffusers", "transformers", "numpy", "scikit-image")
+_INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+# Variables that set how many threads the engines' math libraries use, and how these wait.
+_SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "torch",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "scikit-image",
+)
 
 
 class Machine(TypedDict):
-    """`instruction_sets` are those that decide the speed of 8- and 16-bit arithmetic; `cores` those usable here."""
+    """`instruction_sets` are those that decide the speed of 8- and 16-bit arithmetic; `cores` those usable here.
+
+    `settings` are the environment's variables about threads, where they are set.
+    """
 
     cpu_model: str
     instruction_sets: list[str]
@@ -28,6 +42,7 @@ class Machine(TypedDict):
     os: str
     python: str
     versions: dict[str, str]
+    settings: dict[str, str]
     reasons: dict[str, str]
 
 
@@ -40,20 +55,21 @@ def describe_machine() -> Machine:
         reasons["gpu"] = no_gpu
     return {
         "cpu_model": cpu_model(),
-        "instruction_sets": [name for name in INSTRUCTION_SETS if name in cpu_features()],
+        "instruction_sets": [name for name in _INSTRUCTION_SETS if name in cpu_features()],
         "cores": len(os.sched_getaffinity(0)),
         "ram_bytes": ram,
         "gpu": gpu,
         "os": _os_name(),
         "python": platform.python_version(),
         "versions": {"mezzotint": __version__, **_package_versions()},
+        "settings": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
         "reasons": reasons,
     }
 
 
 def _package_versions() -> dict[str, str]:
     found = {}
-    for name in PACKAGES:
+    for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

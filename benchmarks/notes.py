@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from .case import REFERENCE
 from .formats import format_value
 from .lineup import OTHER_SEED
 from .results import IDENTICAL, CaseRow, Results, find_score
@@ -22,10 +23,22 @@ def _failed(results: Results) -> Iterator[str]:
 
 
 def _identical(results: Results) -> Iterator[str]:
+    count = len(results["workload"]["prompts"])
     for row in results["cases"]:
         psnr = find_score(row, "psnr_db")
         if psnr is not None and psnr["identical"]:
             yield f"{row['name']}: every picture is identical to the reference's, bit for bit before rounding."
+        elif row["identical_pictures"]:
+            yield (
+                f"{row['name']}: {row['identical_pictures']} of {count} pictures are identical to the reference's "
+                "after rounding to 8 bits."
+            )
+
+
+def _twins(results: Results) -> Iterator[str]:
+    for row in results["cases"]:
+        if row["draws_as"] not in (None, REFERENCE):
+            yield f"{row['name']} draws exactly what {row['draws_as']} draws, bit for bit before rounding."
 
 
 def _not_computed(results: Results) -> Iterator[str]:
@@ -85,6 +98,7 @@ def _cold_start(results: Results) -> Iterator[str]:
 _RULES: tuple[Callable[[Results], Iterator[str]], ...] = (
     _failed,
     _identical,
+    _twins,
     _not_computed,
     _noisy,
     _no_closer_than_chance,

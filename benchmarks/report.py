@@ -5,6 +5,8 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from mezzotint.runtime.errors import MezzotintError
+
 from .atomic_file import write_text
 from .notes import notes
 from .pictures import AMPLIFICATION
@@ -20,11 +22,15 @@ def make_report(results_path: Path) -> tuple[Path, Path]:
     """Write report.md and report.html beside results.json; their paths. The pictures are looked for beside it too."""
     results = read_results(results_path)
     folder = results_path.parent
-    gallery = build_gallery(results, folder)
-    pages = (folder / "report.md", folder / "report.html")
-    for page, template, is_html in zip(pages, ("report.md.j2", "report.html.j2"), (False, True), strict=True):
-        write_text(page, _render(template, results, gallery, is_html=is_html))
-    return pages
+    try:
+        gallery = build_gallery(results, folder)
+        markdown = _render("report.md.j2", results, gallery, is_html=False)
+        html = _render("report.html.j2", results, gallery, is_html=True)
+    except (KeyError, TypeError) as error:
+        raise MezzotintError(f"{results_path} is not as a benchmark wrote it ({error!r}); run it again") from error
+    write_text(folder / "report.md", markdown)
+    write_text(folder / "report.html", html)
+    return folder / "report.md", folder / "report.html"
 
 
 def _render(template: str, results: Results, gallery: Gallery, *, is_html: bool) -> str:

@@ -87,7 +87,11 @@ class Speedup(TypedDict):
 
 
 class CaseRow(TypedDict):
-    """One case. `status` is "ok" or "failed"; what was measured before a failure stays."""
+    """One case. `status` is "ok" or "failed"; what was measured before a failure stays.
+
+    `identical_pictures` counts those that equal the reference's after rounding to 8 bits; `draws_as` names the first
+    case before this one, if any, whose pictures are all the same to the last bit before rounding.
+    """
 
     name: str
     role: str
@@ -102,6 +106,8 @@ class CaseRow(TypedDict):
     latency_ms: Latency | None
     memory: MemoryRow | None
     fidelity: dict[str, Score] | None
+    identical_pictures: int | None
+    draws_as: str | None
     speedup: Speedup
     pictures: list[str] | None
     reasons: dict[str, str]

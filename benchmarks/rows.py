@@ -3,6 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from mezzotint.runtime.picture import to_images
+
 from .case import REFERENCE, Case
 from .fidelity import score_record
 from .lineup import BF16_BASELINE
@@ -36,7 +40,7 @@ def _case_row(case: Case, outcome: Outcome, records: dict[str, Record], guidance
     untimed = (failures[0] if failures else "no round was run") if case.is_timed else _NOT_TIMED
     fidelity, no_fidelity = _fidelity(case, records, failures, guidance)
     reasons = {} if timings else dict.fromkeys(("cold_start_ms", "latency_ms", "memory"), untimed)
-    reasons |= {} if fidelity is not None else {"fidelity": no_fidelity}
+    reasons |= {} if fidelity is not None else dict.fromkeys(("fidelity", "identical_pictures"), no_fidelity)
     reasons |= {} if record is not None else {"pictures": failures[0] if failures else no_fidelity}
     return {
         "name": case.name,
@@ -52,6 +56,8 @@ def _case_row(case: Case, outcome: Outcome, records: dict[str, Record], guidance
         "latency_ms": _latency([picture for timing in timings for picture in timing["pictures"]]) if timings else None,
         "memory": _memory(timings) if timings else None,
         "fidelity": fidelity,
+        "identical_pictures": _identical_pictures(case, records),
+        "draws_as": None if record is None else _twin(case, record, records),
         "speedup": {"fp32": None, "bf16": None, "reasons": {}},
         "pictures": None if record is None else write_pictures(record.pixels, folder, case.name),
         "reasons": reasons,
@@ -76,6 +82,22 @@ def _fidelity(
     if case.name in records and REFERENCE in records:
         return score_record(records[REFERENCE], records[case.name], guidance), ""
     return None, failures[0] if failures else f"there are no pictures of {REFERENCE}"
+
+
+def _identical_pictures(case: Case, records: dict[str, Record]) -> int | None:
+    if case.role == "reference" or not {case.name, REFERENCE} <= set(records):
+        return None
+    pairs = zip(to_images(records[REFERENCE].pixels), to_images(records[case.name].pixels), strict=True)
+    return sum(wanted.tobytes() == got.tobytes() for wanted, got in pairs)
+
+
+def _twin(case: Case, record: Record, records: dict[str, Record]) -> str | None:
+    for name, other in records.items():  # in the order of the cases
+        if name == case.name:
+            return None
+        if np.array_equal(other.pixels, record.pixels):
+            return name
+    return None
 
 
 def _latency(pictures: Sequence[TimedPicture]) -> Latency:

@@ -100,6 +100,7 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("GPU", machine["gpu"] or machine["reasons"].get("gpu", MISSING)),
         ("System", f"{machine['os']}, Python {machine['python']}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())),
+        ("Thread settings", ", ".join(f"{name}={value}" for name, value in machine["settings"].items()) or "none"),
         ("Workload", f"{prompts}, seeds from {workload['seed']}, {drawing}"),
         ("Protocol", f"{rounds}: cold start, {pictures}"),
     )

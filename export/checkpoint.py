@@ -18,11 +18,14 @@ from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.manifest import Source
 
+from .quiet import quiet
+
 __all__ = ["PIPELINE_CLASS", "Checkpoint", "load_checkpoint", "resolve_folder"]
 
 PIPELINE_CLASS = "StableDiffusionPipeline"
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
 _HUB_PATTERNS = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
 
 
@@ -49,20 +52,19 @@ class Checkpoint:
 
 def load_checkpoint(model: str) -> Checkpoint:
     """Load a diffusers folder or a hub id. Raises MezzotintError for everything that is not a whole SD checkpoint."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel
-
     folder = resolve_folder(model)
     _check_family(folder)
-    return Checkpoint(
-        folder=folder,
-        source=Source(
-            folder.resolve().name if folder.exists() and Path(model).exists() else model, _weights_sha256(folder)
-        ),
-        text_encoder=_load_module(CLIPTextModel, folder / "text_encoder"),
-        unet=_load_module(UNet2DConditionModel, folder / "unet"),
-        vae=_load_module(AutoencoderKL, folder / "vae"),
-    )
+    with quiet(*_LOADERS):
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+        from transformers import CLIPTextModel
+
+        return Checkpoint(
+            folder=folder,
+            source=Source(folder.resolve().name if Path(model).exists() else model, _weights_sha256(folder)),
+            text_encoder=_load_module(CLIPTextModel, folder / "text_encoder", "dtype"),
+            unet=_load_module(UNet2DConditionModel, folder / "unet", "torch_dtype"),
+            vae=_load_module(AutoencoderKL, folder / "vae", "torch_dtype"),
+        )
 
 
 def resolve_folder(model: str) -> Path:
@@ -99,11 +101,10 @@ def _check_family(folder: Path) -> None:
         )
 
 
-def _load_module(kind: Any, folder: Path) -> Any:
+def _load_module(kind: Any, folder: Path, dtype_option: str) -> Any:
+    options = {dtype_option: torch.float32, "output_loading_info": True, "local_files_only": True}
     try:
-        module, info = kind.from_pretrained(
-            folder, torch_dtype=torch.float32, output_loading_info=True, local_files_only=True
-        )
+        module, info = kind.from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MezzotintError(f"{folder} cannot be loaded as a {kind.__name__} ({reason}); check the folder") from error

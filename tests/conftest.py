@@ -74,6 +74,22 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path)
 
 
 @pytest.fixture(scope="session")
+def tiny_int8(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: "Bundle") -> "Bundle":
+    """The INT8 bundle of `tiny_bundle` for ONNX Runtime. Not to be written to."""
+    from mezzotint.quantize import CalibrationSettings, quantize_bundle
+
+    folder = tmp_path_factory.mktemp("tiny-int8") / "bundle"
+    return quantize_bundle(
+        tiny_bundle.path,
+        folder,
+        recipe="int8",
+        target="onnxruntime",
+        prompts=("a flat emoji of a red apple", "noto style cat face"),
+        settings=CalibrationSettings(steps=4, calls=4),
+    )
+
+
+@pytest.fixture(scope="session")
 def demo_bundle(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) -> "Bundle":
     """The FP32 bundle of `demo_checkpoint`; takes a minute or two. Not to be written to."""
     from mezzotint.export import export_checkpoint
@@ -90,11 +106,11 @@ def demo_int8(
     from mezzotint.runtime.prompts import read_prompts
 
     folder = tmp_path_factory.mktemp("demo-int8")
-    prompts = read_prompts(repo_root / "demo" / "prompts" / "calibration.txt")[::4]
+    prompts = read_prompts(repo_root / "demo" / "prompts" / "calibration.txt")[::8]
 
     @cache
     def quantized(target: str) -> "Bundle":
-        settings = CalibrationSettings(calls=50)
+        settings = CalibrationSettings(calls=25)  # each step once
         return quantize_bundle(
             demo_bundle.path, folder / target, recipe="int8", target=target, prompts=prompts, settings=settings
         )

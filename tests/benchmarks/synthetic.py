@@ -71,6 +71,8 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
         if is_timed
         else None,
         "fidelity": None if drawn is None or role == "reference" else score_record(reference, drawn, 5.0),
+        "identical_pictures": None if drawn is None or role == "reference" else 0,
+        "draws_as": None,
         "speedup": {
             "fp32": 800.0 / picture_ms if picture_ms is not None else None,
             "bf16": None,
@@ -106,6 +108,7 @@ def results(folder: Path) -> Results:
             "os": "Linux",
             "python": "3.11.7",
             "versions": {"mezzotint": "0.1.0"},
+            "settings": {},
             "reasons": {"gpu": "no GPU"},
         },
         "workload": {

@@ -177,6 +177,15 @@ def test_a_picture_that_is_gone_is_said(tmp_path: Path) -> None:
         make_report(tmp_path / "results.json")
 
 
+def test_results_that_were_edited_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    made = results(tmp_path)
+    made["machine"].pop("settings")  # type: ignore[misc]
+    write_results(made, tmp_path / "results.json")
+    with pytest.raises(MezzotintError, match="settings"):
+        make_report(tmp_path / "results.json")
+    assert not list(tmp_path.glob("report.*"))
+
+
 def test_a_report_of_failures_alone_still_renders(tmp_path: Path) -> None:
     made: Results = results(tmp_path)
     made["cases"] = [case_row("int8-openvino", "bundle", None, None, tmp_path)]

@@ -1,6 +1,8 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -115,6 +117,25 @@ def test_every_picture_lies_where_the_row_says(outcome: Outcome, tmp_path: Path)
             assert image.size == (24, 24)
 
 
+def test_cases_that_draw_the_same_are_told(outcome: Outcome, tmp_path: Path) -> None:
+    rows = _by_name(case_rows(PLAN, outcome, tmp_path))
+    assert [rows[case.name]["draws_as"] for case in CASES] == [None, None, "int8-openvino"]  # one seed draws both here
+    assert rows["int8-openvino"]["identical_pictures"] == 0
+    assert rows[REFERENCE]["identical_pictures"] is None
+
+
+def test_pictures_that_rounding_makes_equal_are_counted(outcome: Outcome, tmp_path: Path) -> None:
+    task = next(task for task in outcome.done if task.case.name == "int8-openvino" and task.kind == "fidelity")
+    scene = record(0.0)
+    nearly = np.rint(scene.pixels * 255.0).astype(np.float32) / np.float32(255.0)
+    nearly[0] = 0.0
+    write_record(replace(scene, pixels=nearly), outcome.done[task])
+    row = _by_name(case_rows(PLAN, outcome, tmp_path))["int8-openvino"]
+    assert row["identical_pictures"] == len(PROMPTS) - 1
+    assert row["fidelity"] is not None
+    assert not row["fidelity"]["psnr_db"]["identical"]
+
+
 def test_a_failed_case_keeps_what_was_measured(outcome: Outcome, tmp_path: Path) -> None:
     lost = [task for task in outcome.done if task.case.name == "int8-openvino" and task.kind == "fidelity"]
     done = {task: path for task, path in outcome.done.items() if task not in lost}
@@ -122,7 +143,7 @@ def test_a_failed_case_keeps_what_was_measured(outcome: Outcome, tmp_path: Path)
     row = rows["int8-openvino"]
     assert (row["status"], row["reason"]) == ("failed", "out of paint")
     assert row["fidelity"] is None
-    assert row["reasons"] == {"fidelity": "out of paint", "pictures": "out of paint"}
+    assert row["reasons"] == dict.fromkeys(("fidelity", "identical_pictures", "pictures"), "out of paint")
     assert row["latency_ms"] is not None
     assert row["precision"] == "bf16"
 

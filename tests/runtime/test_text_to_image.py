@@ -21,7 +21,6 @@ from mezzotint.runtime.manifest import MANIFEST_NAME
 from mezzotint.runtime.text_to_image import Result
 
 PROMPT = "a flat emoji of a red apple on a blue background"
-OTHERS = ("a noto emoji of a cat on a white background", "flat style car, green background")
 SCHEDULERS = {
     "ddim": diffusers.DDIMScheduler,
     "euler": diffusers.EulerDiscreteScheduler,
@@ -98,11 +97,11 @@ def test_no_guidance_is_that_of_diffusers(pipe: TextToImage, by_diffusers: Draw)
 
 
 def test_each_picture_of_a_batch_is_that_of_a_single_run(pipe: TextToImage) -> None:
-    prompts = (PROMPT, *OTHERS)
-    batch = pipe(prompts, steps=8, seed=40)
-    assert batch.pixels.shape == (3, 64, 64, 3)
+    prompts = (PROMPT, "a noto emoji of a cat on a white background")
+    batch = pipe(prompts, steps=6, seed=40)
+    assert batch.pixels.shape == (2, 64, 64, 3)
     for index, prompt in enumerate(prompts):
-        single = pipe(prompt, steps=8, seed=40 + index)
+        single = pipe(prompt, steps=6, seed=40 + index)
         assert psnr_db(single.pixels[0], batch.pixels[index]) > 60
     assert psnr_db(batch.pixels[0], batch.pixels[1]) < 30
 
