@@ -38,6 +38,7 @@ _MEASURED = ("cold_start_ms", *(f"latency_ms.{part}" for part in Latency.__annot
 PATHS: tuple[str, ...] = (
     *(f"{path}.{part}" for path in _MEASURED for part in ("median", "iqr", "p95")),
     *(f"memory.{name}" for name in ("peak_rss_bytes", "resting_rss_bytes", "peak_vram_bytes")),
+    "foreign_cpu_share",
     "bytes_on_disk",
     *(f"fidelity.{metric.name}.{part}" for metric in METRICS for part in ("median", "p5")),
     "speedup.fp32",

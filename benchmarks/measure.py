@@ -11,6 +11,7 @@ from mezzotint.runtime.progress import Progress
 
 from .atomic_file import write_text
 from .case import Recorder, Sample, Subject
+from .contention import foreign_cpu_share, read_cpu_times
 from .memory import read_memory
 from .record import read_record, stack_record, write_record
 from .subjects import load_subject
@@ -32,11 +33,15 @@ class TimedPicture(TypedDict):
 
 
 class Timing(TypedDict):
-    """What one timing task found: `cold_start_ms` from asking for the process to its first finished picture."""
+    """What one timing task found: `cold_start_ms` from asking for the process to its first finished picture.
+
+    `foreign_cpu_share` is the share of the processors that others took while `pictures` were drawn.
+    """
 
     precision: str
     cold_start_ms: float
     pictures: list[TimedPicture]
+    foreign_cpu_share: float | None
     peak_rss_bytes: int | None
     resting_rss_bytes: int | None
     peak_vram_bytes: int | None
@@ -84,15 +89,17 @@ def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int,
     cold_start_ms = (time.monotonic_ns() - started_ns) / 1e6
     for _ in range(WARM_UP_PICTURES):
         draw(0)
-    samples = []
+    samples, before = [], read_cpu_times()
     for index in range(count):
         samples.append(draw(index))
         progress("timing", index + 1, count)
+    foreign = foreign_cpu_share(before, read_cpu_times())
     memory = read_memory()
     timing: Timing = {
         "precision": subject.precision,
         "cold_start_ms": cold_start_ms,
         "pictures": [_timed_picture(sample) for sample in samples],
+        "foreign_cpu_share": foreign,
         "peak_rss_bytes": memory.peak_rss_bytes,
         "resting_rss_bytes": memory.resting_rss_bytes,
         "peak_vram_bytes": memory.peak_vram_bytes,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from .case import REFERENCE
+from .contention import FOREIGN_CPU_LIMIT
 from .formats import format_value
 from .lineup import OTHER_SEED
 from .results import IDENTICAL, CaseRow, Results, find_score
@@ -61,6 +62,19 @@ def _noisy(results: Results) -> Iterator[str]:
         )
 
 
+def _busy_machine(results: Results) -> Iterator[str]:
+    shares = [
+        f"{row['name']} {100 * row['foreign_cpu_share']:.0f} %"
+        for row in results["cases"]
+        if row["foreign_cpu_share"] is not None and row["foreign_cpu_share"] > FOREIGN_CPU_LIMIT
+    ]
+    if shares:
+        yield (
+            "Other programs ran during these measurements, so the times and their ratios are not to be relied on "
+            f"(share of the processors that others took, in the worst round): {', '.join(shares)}."
+        )
+
+
 def _no_closer_than_chance(results: Results) -> Iterator[str]:
     other = next((row for row in results["cases"] if row["name"] == OTHER_SEED), None)
     if other is None:
@@ -101,6 +115,7 @@ _RULES: tuple[Callable[[Results], Iterator[str]], ...] = (
     _twins,
     _not_computed,
     _noisy,
+    _busy_machine,
     _no_closer_than_chance,
     _few_prompts,
     _cold_start,

@@ -90,7 +90,8 @@ class CaseRow(TypedDict):
     """One case. `status` is "ok" or "failed"; what was measured before a failure stays.
 
     `identical_pictures` counts those that equal the reference's after rounding to 8 bits; `draws_as` names the first
-    case before this one, if any, whose pictures are all the same to the last bit before rounding.
+    case before this one, if any, whose pictures are all the same to the last bit before rounding. `foreign_cpu_share`
+    is the largest share of the processors, 0 to 1, that others took during a round's timed pictures.
     """
 
     name: str
@@ -104,6 +105,7 @@ class CaseRow(TypedDict):
     bytes_on_disk: int | None
     cold_start_ms: MeasurementRow | None
     latency_ms: Latency | None
+    foreign_cpu_share: float | None
     memory: MemoryRow | None
     fidelity: dict[str, Score] | None
     identical_pictures: int | None

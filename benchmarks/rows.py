@@ -21,6 +21,7 @@ from .timing import Measurement
 
 __all__ = ["case_rows", "measurement_row"]
 
+_TIMED_FIGURES = ("cold_start_ms", "latency_ms", "memory", "foreign_cpu_share")
 _NOT_TIMED = "a control for fidelity alone"
 
 
@@ -39,9 +40,12 @@ def _case_row(case: Case, outcome: Outcome, records: dict[str, Record], guidance
     record = records.get(case.name)
     untimed = (failures[0] if failures else "no round was run") if case.is_timed else _NOT_TIMED
     fidelity, no_fidelity = _fidelity(case, records, failures, guidance)
-    reasons = {} if timings else dict.fromkeys(("cold_start_ms", "latency_ms", "memory"), untimed)
+    reasons = {} if timings else dict.fromkeys(_TIMED_FIGURES, untimed)
     reasons |= {} if fidelity is not None else dict.fromkeys(("fidelity", "identical_pictures"), no_fidelity)
     reasons |= {} if record is not None else {"pictures": failures[0] if failures else no_fidelity}
+    foreign_cpu_share = _foreign_cpu_share(timings)
+    if timings and foreign_cpu_share is None:
+        reasons["foreign_cpu_share"] = "/proc/stat does not tell it on this system"
     return {
         "name": case.name,
         "role": case.role,
@@ -54,6 +58,7 @@ def _case_row(case: Case, outcome: Outcome, records: dict[str, Record], guidance
         "bytes_on_disk": bytes_on_disk(case_files(case)),
         "cold_start_ms": measurement_row([timing["cold_start_ms"] for timing in timings]) if timings else None,
         "latency_ms": _latency([picture for timing in timings for picture in timing["pictures"]]) if timings else None,
+        "foreign_cpu_share": foreign_cpu_share,
         "memory": _memory(timings) if timings else None,
         "fidelity": fidelity,
         "identical_pictures": _identical_pictures(case, records),
@@ -124,6 +129,11 @@ def measurement_row(samples: Iterable[float]) -> MeasurementRow:
         "p95": round(measurement.p95, 4),
         "noisy": measurement.noisy,
     }
+
+
+def _foreign_cpu_share(timings: Sequence[Timing]) -> float | None:
+    shares = [timing["foreign_cpu_share"] for timing in timings if timing["foreign_cpu_share"] is not None]
+    return round(max(shares), 4) if shares else None
 
 
 def _memory(timings: Sequence[Timing]) -> MemoryRow:

@@ -108,11 +108,15 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
 
 def headline(results: Results) -> str:
     """The fastest bundle in one sentence."""
-    timed = [row for row in results["cases"] if row["role"] == "bundle" and row["latency_ms"] is not None]
+    timed = [
+        (row["latency_ms"]["end_to_end"]["median"], row)
+        for row in results["cases"]
+        if row["role"] == "bundle" and row["status"] == "ok" and row["latency_ms"] is not None
+    ]
     if not timed:
-        return "No bundle was measured."
-    best = min(timed, key=lambda row: row["latency_ms"]["end_to_end"]["median"] if row["latency_ms"] else 0.0)
-    parts = [f"{best['name']} is the fastest bundle: {_SUMMARY[2].cell(best)} a picture"]
+        return "No bundle was measured from beginning to end."
+    _, best = min(timed, key=lambda pair: pair[0])
+    parts = [f"{best['name']} is the fastest bundle: {_picture_cell(best)} a picture"]
     if best["speedup"]["fp32"] is not None:
         parts.append(f"{format_factor(best['speedup']['fp32'])} the speed of diffusers in FP32")
     parts.append(f"{format_bytes(best['bytes_on_disk'])} on disk")
@@ -131,7 +135,9 @@ def _score_cell(row: CaseRow, metric: str, figure: str, unit: str) -> str:
 
 
 def _picture_cell(row: CaseRow) -> str:
-    return "failed" if row["status"] == "failed" else format_ms(row["latency_ms"] and row["latency_ms"]["end_to_end"])
+    if row["latency_ms"] is None:
+        return "failed" if row["status"] == "failed" else MISSING
+    return format_ms(row["latency_ms"]["end_to_end"])
 
 
 def _p95_cell(row: CaseRow) -> str:

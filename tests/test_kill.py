@@ -56,6 +56,7 @@ def test_export_survives_kills(old: Path, tiny_checkpoint: Path) -> None:
     kill_at_random_moments(["export", str(tiny_checkpoint)], old, seed=0)
 
 
-def test_quantize_survives_kills(old: Path, tiny_bundle: Bundle) -> None:
-    command = ["quantize", str(tiny_bundle.path), "--recipe", "fp16", "--target", "onnxruntime"]
-    kill_at_random_moments(command, old, seed=1)
+def test_quantize_survives_kills(old: Path, tiny_bundle: Bundle, repo_root: Path) -> None:
+    prompts = repo_root / "demo" / "prompts" / "calibration.txt"
+    options = ["--recipe", "int8", "--target", "onnxruntime", "--prompts", str(prompts), "--steps", "4", "--calls", "8"]
+    kill_at_random_moments(["quantize", str(tiny_bundle.path), *options], old, seed=1)

@@ -62,6 +62,7 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
         "bytes_on_disk": 58_900_000,
         "cold_start_ms": measured(5 * picture_ms) if picture_ms is not None else None,
         "latency_ms": latency(picture_ms) if picture_ms is not None else None,
+        "foreign_cpu_share": 0.01 if is_timed else None,
         "memory": {
             "peak_rss_bytes": 612_000_000,
             "resting_rss_bytes": 600_000_000,

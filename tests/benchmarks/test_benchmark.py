@@ -35,6 +35,7 @@ def fake_run(task: Task, folder: Path, _progress: Progress) -> str | None:
     picture_ms = 200.0 if task.case.kind == "bundle" else 800.0
     picture = {"text_encoder": 1.0, "unet_step": [2.0], "vae_decoder": 1.0, "end_to_end": picture_ms}
     timing = {"precision": "bf16", "cold_start_ms": 1e3, "pictures": [picture] * task.pictures, "reasons": {}}
+    timing["foreign_cpu_share"] = None
     memory = {"peak_rss_bytes": 3_000_000, "resting_rss_bytes": 2_000_000, "peak_vram_bytes": 1_000_000}
     (folder / task.result_name).write_text(json.dumps(timing | memory))
     return None

@@ -93,6 +93,7 @@ def test_timing_keeps_the_pictures_after_cold_start_and_warm_up(subject: FakeSub
     assert [picture["end_to_end"] for picture in timing["pictures"]] == [43.0, 44.0, 45.0, 46.0]
     assert timing["pictures"][0]["unet_step"] == [10.0, 20.0]
     assert 2000.0 <= timing["cold_start_ms"] < 60_000.0
+    assert 0.0 <= (timing["foreign_cpu_share"] or 0.0) <= 1.0
     assert (timing["peak_rss_bytes"] or 0) > 10_000_000
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
 

@@ -13,6 +13,7 @@ from mezzotint.benchmarks.plots import draw_plots
 from mezzotint.benchmarks.report import make_report
 from mezzotint.benchmarks.results import Results, find_score, write_results
 from mezzotint.benchmarks.strips import build_gallery, ranked_prompts
+from mezzotint.benchmarks.summary import headline, summary_table
 from mezzotint.runtime.errors import MezzotintError
 
 from .synthetic import PROMPTS, case_row, latency, measured, record, results
@@ -141,7 +142,9 @@ def test_notes_say_what_spoils_the_figures(folder: Path) -> None:
     made = results(folder)
     noisy = next(row for row in made["cases"] if row["name"] == "int8-openvino")
     noisy["latency_ms"] = latency(200.0, spread=0.08)
+    noisy["foreign_cpu_share"] = 0.31
     text = "\n".join(notes(made))
+    assert re.search(r"Other programs ran .*: int8-openvino 31 %\.", text)
     assert "fp16-openvino failed: the process was ended by signal 9" in text
     assert "fp32-onnxruntime: every picture is identical" in text
     assert re.search(r"noisy, .*: int8-openvino 24 %\.", text)
@@ -193,8 +196,17 @@ def test_a_report_of_failures_alone_still_renders(tmp_path: Path) -> None:
     write_results(made, tmp_path / "results.json")
     _, page = make_report(tmp_path / "results.json")
     text = Page(page.read_text(encoding="utf-8")).text
-    assert "No bundle was measured" in text
+    assert "No bundle was measured from beginning to end" in text
     assert "int8-openvino failed" in text
+
+
+def test_the_headline_is_the_fastest_bundle_that_did_not_fail(folder: Path) -> None:
+    made = results(folder)
+    assert headline(made).startswith("int8-openvino is the fastest bundle: 200 ± 3 ms a picture, 4.00x the speed")
+    next(row for row in made["cases"] if row["name"] == "int8-openvino")["status"] = "failed"
+    assert headline(made).startswith("int8-onnxruntime is")
+    assert summary_table(made).rows[2][2] == "200 ± 3 ms"  # its time stays, the note says that it failed
+    assert summary_table(made).rows[4][2] == "failed"
 
 
 def test_differences_are_amplified_around_grey() -> None:

@@ -35,6 +35,7 @@ def _timing(picture_ms: float, peak: int | None) -> Timing:
             {"text_encoder": part, "unet_step": [3 * part, 4 * part], "vae_decoder": part, "end_to_end": ms}
             for ms in (picture_ms, picture_ms + 2)
         ],
+        "foreign_cpu_share": 0.02 if picture_ms == 210.0 else 0.01,
         "peak_rss_bytes": peak,
         "resting_rss_bytes": 500,
         "peak_vram_bytes": None,
@@ -72,6 +73,7 @@ def test_samples_of_all_rounds_are_pooled(outcome: Outcome, tmp_path: Path) -> N
     assert latency["end_to_end"]["median"] == 206.0
     assert latency["unet_step"]["samples"] == [60.0, 80.0] * 2 + [63.0, 84.0] * 2
     assert latency["outside_graphs"]["samples"] == pytest.approx([20.0, 22.0, 21.0, 23.0])
+    assert row["foreign_cpu_share"] == 0.02
     assert row["cold_start_ms"] is not None
     assert row["cold_start_ms"]["samples"] == [1000.0, 1050.0]
 

@@ -130,7 +130,7 @@ class TestAroundTheGraphs:
 
     @pytest.mark.filterwarnings("ignore")  # Optimum's own
     def test_external_weights_load_in_optimum(self, external: Bundle) -> None:
-        optimum = pytest.importorskip("optimum.onnxruntime", reason="Optimum is not installed")
+        optimum = pytest.importorskip("optimum.onnxruntime", reason="Optimum is not installed", exc_type=ImportError)
         pipe = optimum.ORTStableDiffusionPipeline.from_pretrained(str(external.path))
         pipe.set_progress_bar_config(disable=True)
         noise = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)

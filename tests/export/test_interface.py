@@ -83,7 +83,9 @@ def test_equal_sizes_have_equal_symbols(tiny_bundle: Bundle) -> None:
     ],
 )
 def test_names_are_those_of_optimums_exporter(name: str, kind: str, tiny_bundle: Bundle) -> None:
-    configs = pytest.importorskip("optimum.exporters.onnx.model_configs", reason="Optimum is not installed")
+    configs = pytest.importorskip(
+        "optimum.exporters.onnx.model_configs", reason="Optimum is not installed", exc_type=ImportError
+    )
     from transformers import PretrainedConfig
 
     expected = getattr(configs, kind)(PretrainedConfig(**tiny_bundle.config(f"{name}/config.json")))

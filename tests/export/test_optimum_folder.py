@@ -108,7 +108,7 @@ def test_a_graph_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Optimum's tracing warns of everything
 def test_optimums_own_export_draws_and_quantizes(tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path) -> None:
-    exporters = pytest.importorskip("optimum.exporters.onnx", reason="Optimum is not installed")
+    exporters = pytest.importorskip("optimum.exporters.onnx", reason="Optimum is not installed", exc_type=ImportError)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exporters.main_export(str(tiny_checkpoint), tmp_path / "optimum", task="text-to-image", do_validation=False)

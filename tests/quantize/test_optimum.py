@@ -14,7 +14,9 @@ from mezzotint.runtime.decibel import psnr_db
 from mezzotint.runtime.noise import torch_normal
 
 onnxruntime_of_optimum: Any = pytest.importorskip(
-    "optimum.onnxruntime", reason="Optimum is not installed: it does not allow these transformers yet"
+    "optimum.onnxruntime",
+    reason="Optimum is not installed: it does not allow these transformers yet",
+    exc_type=ImportError,
 )
 pytestmark = pytest.mark.filterwarnings("ignore")  # Optimum's own
 PROMPT = "a flat emoji of a red apple on a blue background"

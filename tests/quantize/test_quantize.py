@@ -140,6 +140,17 @@ def test_overrides_reach_the_bundle(tiny_bundle: Bundle, tmp_path: Path) -> None
     }
 
 
+def test_large_weights_lie_beside_the_graph(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mezzotint.quantize.quantize.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
+    bundle = quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="fp16", target="onnxruntime")
+    for name, component in bundle.manifest.components.items():
+        assert [file.path for file in component.files] == [f"{name}/model.onnx", f"{name}/model.onnx_data"]
+    bundle.verify()
+    assert TextToImage.load(bundle.path)("a red apple", steps=1).pixels.shape == (1, 16, 16, 3)
+
+
 def test_a_quantized_bundle_is_refused(quantized: Make, tmp_path: Path) -> None:
     with pytest.raises(MezzotintError, match="is int8 already; quantize the FP32 bundle it came from"):
         quantize_bundle(quantized("int8", "onnxruntime").path, tmp_path / "out", recipe="fp16", target="onnxruntime")
