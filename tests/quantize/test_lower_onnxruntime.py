@@ -102,15 +102,17 @@ def test_nodes_that_read_one_tensor_share_its_codes(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_an_add_that_is_no_bias_stays(tmp_path: Path) -> None:
-    """A residual connection has the shape of the activations; taking it for a bias would drop it."""
+@pytest.mark.parametrize("summand", ["x", '"position.table"'])
+def test_an_add_that_is_no_bias_stays(summand: str, tmp_path: Path) -> None:
+    """A residual connection, or a table with a row for each token: taking one for a bias would drop or misread it."""
     residual = """
-    small (float[n,t,24] x, float[24,24] "block.fc.weight") => (float[n,t,24] y)
+    small (float[n,3,24] x, float[24,24] "block.fc.weight", float[3,24] "position.table") => (float[n,3,24] y)
     { ["block.fc/MatMul"] product = MatMul(x, "block.fc.weight")
-      y = Add(product, x) }
+      y = Add(product, SUMMAND) }
     """
-    model, x = small_graph(residual), activations(2, 3, 24)
-    expected = integer_linear(x, weight_of(model, "block.fc.weight"), None, GRID) + x
+    model, x = small_graph(residual.replace("SUMMAND", summand)), activations(2, 3, 24)
+    added = x if summand == "x" else weight_of(model, "position.table")
+    expected = integer_linear(x, weight_of(model, "block.fc.weight"), None, GRID) + added
     after = lower_onnxruntime(model, decided("block.fc/MatMul", entry=GRID))
     assert operators(after) == {"QuantizeLinear": 1, "MatMulIntegerToFloat": 1, "Add": 1}
     got = run(after, tmp_path, "onnxruntime", {"x": x})

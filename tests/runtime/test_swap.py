@@ -242,6 +242,30 @@ def test_a_link_to_a_bundle_is_replaced_and_the_bundle_stays(destination: Path) 
     assert litter(destination) == set()
 
 
+@pytest.mark.parametrize("present", [("ready",), ("ready", "old"), ("ready", "here"), ("ready", "here", "old")])
+def test_a_ready_folder_wins(destination: Path, present: tuple[str, ...]) -> None:
+    assert repaired(destination, present) == "ready"
+
+
+@pytest.mark.parametrize(("present", "winner"), [(("old",), "old"), (("old", "here"), "here"), (("here",), "here")])
+def test_without_a_ready_folder_the_previous_one_stays(
+    destination: Path, present: tuple[str, ...], winner: str
+) -> None:
+    """Only a file system that loses a rename in a power failure leaves the previous folder alone."""
+    assert repaired(destination, present) == winner
+
+
+def repaired(destination: Path, present: tuple[str, ...]) -> str:
+    """Which folder is at `destination` after the repair of one that was interrupted with these folders `present`."""
+    for role in present:
+        folder = destination if role == "here" else destination.with_name(f".{destination.name}.{role}")
+        folder.mkdir()
+        (folder / "name").write_text(role)
+    repair(destination)
+    assert litter(destination) == set()
+    return (destination / "name").read_text()
+
+
 def test_a_half_removed_folder_is_never_brought_back(writer: Writer, destination: Path) -> None:
     """The previous folder is removed last; a kill amid that, and then a user who deletes the new folder by hand."""
     for operation in count(1):

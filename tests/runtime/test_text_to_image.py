@@ -15,7 +15,7 @@ import torch
 
 from mezzotint.runtime import Bundle, MezzotintError, Step, TextToImage
 from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.decibel import psnr_db
+from mezzotint.runtime.decibel import psnr_db, sqnr_db
 from mezzotint.runtime.engines import ENGINES
 from mezzotint.runtime.manifest import MANIFEST_NAME
 from mezzotint.runtime.text_to_image import Result
@@ -104,6 +104,18 @@ def test_each_picture_of_a_batch_is_that_of_a_single_run(pipe: TextToImage) -> N
         single = pipe(prompt, steps=6, seed=40 + index)
         assert psnr_db(single.pixels[0], batch.pixels[index]) > 60
     assert psnr_db(batch.pixels[0], batch.pixels[1]) < 30
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_latents_are_those_of_diffusers_to_80_db(tiny: TextToImage, tiny_checkpoint: Path, scheduler: str) -> None:
+    """Finer than pictures show: a start or an end that is off by one training step is 60 dB."""
+    oracle = diffusers.StableDiffusionPipeline.from_pretrained(tiny_checkpoint)
+    oracle.set_progress_bar_config(disable=True)
+    oracle.scheduler = SCHEDULERS[scheduler].from_config(oracle.scheduler.config)
+    generator = torch.Generator().manual_seed(9)
+    expected = oracle(PROMPT, generator=generator, num_inference_steps=12, guidance_scale=3.0, output_type="latent")
+    result = tiny(PROMPT, steps=12, guidance=3.0, seed=9, scheduler=scheduler)
+    assert sqnr_db(expected.images.numpy(), result.latents) > 80
 
 
 class Recorder:
