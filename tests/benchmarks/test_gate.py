@@ -13,9 +13,10 @@ from mezzotint.runtime.errors import MezzotintError
 
 from .synthetic import results
 
-CASES = tuple(
-    Case(name, kind, "x", "y", "z")
-    for name, kind in (("diffusers-fp32", "baseline"), ("int8-openvino", "bundle"), ("int8-openvino@a", "bundle"))
+CASES = (
+    Case("diffusers-fp32", "baseline", "x", "y", "z"),
+    Case("int8-openvino", "bundle", "x", "y", "z"),
+    Case("int8-openvino@a", "bundle", "x", "y", "z"),
 )
 
 

@@ -10,7 +10,7 @@ from mezzotint.benchmarks import measure as measure_module
 from mezzotint.benchmarks.case import REFERENCE, Case, Sample, Trajectory
 from mezzotint.benchmarks.measure import measure, read_timing
 from mezzotint.benchmarks.record import read_record
-from mezzotint.benchmarks.task import Task
+from mezzotint.benchmarks.task import Task, TaskKind
 from mezzotint.benchmarks.workload import Workload
 from mezzotint.runtime.arrays import FloatArray
 from mezzotint.runtime.errors import MezzotintError
@@ -51,8 +51,8 @@ def subject(monkeypatch: pytest.MonkeyPatch) -> FakeSubject:
     return fake
 
 
-def _task(kind: str, **changes: object) -> Task:
-    return replace(Task("timing", CASE, WORKLOAD, "f00d", pictures=4), kind=kind, **changes)
+def _task(kind: TaskKind, case: Case = CASE, reference: str | None = None) -> Task:
+    return Task(kind, case, WORKLOAD, "f00d", reference=reference, pictures=4)
 
 
 def test_the_reference_keeps_what_its_unet_saw(subject: FakeSubject, tmp_path: Path) -> None:
