@@ -14,14 +14,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("runtime", "export", "quantize", "benchmarks")
 
 # Who may import whom, across folders. `mezzotint` is the command line; `demo` and `tests` sit on top.
+COMMAND_LINE = ("cli", "inspection", "terminal")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
     "export": ("runtime",),
     "quantize": ("runtime",),
     "benchmarks": ("runtime", "export", "quantize"),
-    "mezzotint": (*FOLDERS, "cli"),
-    "demo": (*FOLDERS, "cli"),
-    "tests": (*FOLDERS, "cli"),
+    "mezzotint": (*FOLDERS, *COMMAND_LINE),
+    "demo": (*FOLDERS, *COMMAND_LINE),
+    "tests": (*FOLDERS, *COMMAND_LINE),
 }
 TORCH = {"torch", "torchvision", "diffusers", "transformers", "accelerate"}  # torch, and what brings it along
 NOT_IN_RUNTIME = TORCH | {"onnx", "onnx_ir", "onnxscript", "optimum", "nncf"}

@@ -1,4 +1,4 @@
-"""A process that writes folders and gets killed. `test_swap.py` starts it once; it forks a child for each order.
+"""A process that writes folders and gets killed. `test_swap_kills.py` starts it; it forks a child for each order.
 
 An order is a line of JSON on standard input; the answers are the child's process id and, later, its exit code.
 Forking spares the child the interpreter's start, so that a kill can come at its very first moment.
@@ -16,9 +16,10 @@ from typing import Any
 
 from mezzotint.runtime.swap import repair, replace_folder
 
-__all__ = ["FILES", "MARKER", "write_version"]
+__all__ = ["FILES", "MARKER", "litter", "version_of", "write_version"]
 
 MARKER = "mezzotint.json"
+LITTER = ("staging", "ready", "old", "lock")
 FILES = ("a/model.onnx", "a/b/deep.json", "tokenizer.txt", MARKER)
 
 
@@ -28,6 +29,22 @@ def write_version(destination: Path, version: int) -> None:
         for name in FILES:
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_text(f"{version}\n" * 400)
+
+
+def version_of(folder: Path) -> int:
+    """The version that every file of a whole folder repeats; an AssertionError for any other folder."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert found == sorted(FILES)
+    texts = {(folder / name).read_text() for name in FILES}
+    assert len(texts) == 1, "files of several versions"
+    (text,) = texts
+    version = int(text.split("\n")[0])
+    assert text == f"{version}\n" * 400
+    return version
+
+
+def litter(destination: Path) -> set[str]:
+    return {role for role in LITTER if os.path.lexists(destination.with_name(f".{destination.name}.{role}"))}
 
 
 def write_forever(destination: Path, first_version: int) -> None:
