@@ -7,6 +7,8 @@ and a text encoder saved by transformers 5 would be random numbers under transfo
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,7 @@ def load_checkpoint(model: str) -> Checkpoint:
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel
 
+    with quiet(*_LOADERS), _no_progress_bar():
         return Checkpoint(
             folder=folder,
             source=Source(folder.resolve().name if Path(model).exists() else model, _weights_sha256(folder)),
@@ -65,6 +68,20 @@ def load_checkpoint(model: str) -> Checkpoint:
             unet=_load_module(UNet2DConditionModel, folder / "unet", "torch_dtype"),
             vae=_load_module(AutoencoderKL, folder / "vae", "torch_dtype"),
         )
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """transformers 5 draws one for every module that it loads; ours says what is being done already."""
+    from transformers.utils import logging
+
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()
 
 
 def resolve_folder(model: str) -> Path:

@@ -28,9 +28,9 @@ def cached_arrays(kind: str, key: str, make: Callable[[], dict[str, Array]]) -> 
     """The arrays of `kind` under `key`, made and kept when they are not there or cannot be read."""
     path = _folder() / f"{kind}-{key}.npz"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stored, np.load(stored, allow_pickle=False) as archive:
             return dict(archive)
-    except (OSError, ValueError, zipfile.BadZipFile, KeyError):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, KeyError):
         arrays = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")

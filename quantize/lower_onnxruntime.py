@@ -7,6 +7,8 @@ kernels). U8 asymmetric activations and S8 symmetric weights are the pair that i
 FP16 weights: this engine would dequantize 8-bit constants at every call.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 
@@ -74,18 +76,28 @@ def _lower_conv(graph: ir.Graph, item: WeightedNode, activation: Codes, entry: Q
     """Conv -> QLinearConv -> DequantizeLinear; the bias becomes INT32 in units of scale_x * scale_w."""
     node, weight = item.node, item.weight_array()
     weights = weight_quantizer(weight, item.output_axis)
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None:
+        weights = _room_for_bias(weights, bias, entry)
     name = str(item.weight.name)
     codes = constant(graph, f"{name}:codes", quantize(weight, weights))
     weight_scale, weight_zero_point = quantizer_constants(graph, name, weights)
     scale, zero_point = quantizer_constants(graph, f"{item.name}:output", exit_)
     inputs = [*activation, codes, weight_scale, weight_zero_point, scale, zero_point]
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        inputs.append(_integer_bias(graph, node.inputs[2], entry, weights))
+    if bias is not None:
+        inputs.append(_integer_bias(graph, bias, entry, weights))
     result = insert_before(node, "QLinearConv", inputs, name=f"{item.name}:QLinearConv")
     for attribute in node.attributes.values():
         _producer(result).attributes.add(attribute)
     floats = insert_before(node, "DequantizeLinear", [result, scale, zero_point], name=f"{item.name}:DequantizeLinear")
     take_over(graph, node, floats)
+
+
+def _room_for_bias(weights: Quantizer, bias: ir.Value, entry: Quantizer) -> Quantizer:
+    """Widen the scale of channels whose weights are so small that their INT32 bias would saturate."""
+    assert bias.const_value is not None
+    smallest = np.abs(bias.const_value.numpy().astype(np.float64)) / (float(entry.scale) * 2.0**30)
+    return replace(weights, scale=np.maximum(weights.scale, smallest).astype(np.float32))
 
 
 def _integer_bias(graph: ir.Graph, bias: ir.Value, entry: Quantizer, weights: Quantizer) -> ir.Value:

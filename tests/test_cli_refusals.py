@@ -99,7 +99,7 @@ def _lose_a_weight(path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     weights = load_file(path)
-    del weights["text_model.final_layer_norm.weight"]
+    del weights[next(name for name in weights if name.endswith("final_layer_norm.weight"))]
     save_file(weights, path, metadata={"format": "pt"})
 
 
