@@ -13,7 +13,7 @@ import numpy as np
 from .arrays import Array, FloatArray
 from .errors import MezzotintError
 from .schedule import Schedule
-from .scheduler_config import SchedulerConfig
+from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 from .session import Session
 
 __all__ = ["Conditioning", "Denoiser", "guide"]
@@ -51,12 +51,9 @@ class Denoiser:
 
     def __call__(self, x: FloatArray, sigma: float) -> FloatArray:
         """The predicted clean latents (B, 4, h, w) for noisy latents `x` of the same shape at noise level `sigma`."""
-        scale = math.sqrt(1.0 + sigma * sigma)
-        latents = (x / scale).astype(np.float32)
+        latents = (x / self.schedule.model_scale(sigma)).astype(np.float32)
         output = self.predict(latents, self.schedule.timestep_at(sigma))
-        x0 = _to_x0(self.config.prediction_type, x, output, sigma)
-        limit = self.schedule.clip_range
-        return x0 if limit is None else np.clip(x0, -limit, limit)
+        return _to_x0(self.config.prediction_type, x, output, sigma)
 
     def predict(self, latents: FloatArray, timestep: float) -> FloatArray:
         """The guided UNet output (B, 4, h, w) for variance-preserving latents at `timestep`."""
@@ -96,4 +93,6 @@ def _to_x0(prediction_type: str, x: FloatArray, output: FloatArray, sigma: float
     if prediction_type == "v_prediction":  # Salimans and Ho 2022, in the preconditioning of Karras et al. 2022
         variance = 1.0 + sigma * sigma
         return x * np.float32(1.0 / variance) - output * np.float32(sigma / math.sqrt(variance))
+    if prediction_type == FLOW_PREDICTION:  # Lipman et al. 2023: the model sees x / (1 + sigma) and predicts noise - x0
+        return x * np.float32(1.0 / (1.0 + sigma)) - output * np.float32(sigma / (1.0 + sigma))
     return output  # "sample": the config's parser admits no other value

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import FloatArray
-from .scheduler_config import SchedulerConfig
+from .errors import MezzotintError
+from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
 __all__ = ["interpolate_timesteps", "karras_sigmas", "training_alphas_bar", "training_sigmas"]
 
@@ -21,7 +22,15 @@ _KARRAS_RHO = 7.0
 
 
 def training_alphas_bar(config: SchedulerConfig) -> NDArray[np.float64]:
-    """abar at every training timestep, (T,), descending in [0, 1); its last value is 0 at zero terminal SNR."""
+    """abar at every training timestep, (T,), descending in [0, 1); its last value is 0 at zero terminal SNR.
+
+    Raises MezzotintError for a model of flow matching, which has no betas.
+    """
+    if config.prediction_type == FLOW_PREDICTION:
+        raise MezzotintError(
+            f"the checkpoint was trained by flow matching (prediction_type={FLOW_PREDICTION!r}), and this sampler is "
+            "for models trained on betas; choose flow-euler"
+        )
     betas = _betas(config)
     if config.rescale_betas_zero_snr:
         betas = _rescale_to_zero_snr(betas)

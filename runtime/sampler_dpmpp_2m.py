@@ -7,11 +7,10 @@ a step of first order.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .arrays import FloatArray
 from .noise_levels import interpolate_timesteps, karras_sigmas, training_sigmas
-from .sampler import Denoise, OnStep, Sampler, rejoin, step_pairs
+from .sampler import Denoise, Noise, OnStep, Sampler, rejoin, step_pairs
 from .schedule import Schedule, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
@@ -21,11 +20,15 @@ _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma 
 
 
 def sample_dpmpp_2m(
-    denoise: Denoise, x: FloatArray, sigmas: NDArray[np.float64], on_step: OnStep | None = None
+    denoise: Denoise,
+    x: FloatArray,
+    schedule: Schedule,
+    on_step: OnStep | None = None,
+    noise: Noise | None = None,  # noqa: ARG001 - part of the contract
 ) -> FloatArray:
-    """Steps of second order along `sigmas`, but of first order at the start and to sigma 0; one model call a step."""
+    """Steps of second order along `schedule`, but of first order at the start and to sigma 0; one model call a step."""
     last: tuple[float, float, FloatArray] | None = None  # where the last step started and landed, and its x0
-    for index, (sigma, sigma_next) in enumerate(step_pairs(sigmas)):
+    for index, (sigma, sigma_next) in enumerate(step_pairs(schedule)):
         if last is not None:
             x = rejoin(x, last[1], sigma)
         x0 = denoise(x, sigma)
@@ -52,7 +55,7 @@ def dpmpp_2m_schedule(config: SchedulerConfig, steps: int) -> Schedule:
         timesteps = interpolate_timesteps(levels, trained)
         # diffusers' own rule: it rounds, except that on the cosine betas it cuts
         timesteps = np.trunc(timesteps) if config.beta_schedule == "squaredcos_cap_v2" else np.round(timesteps)
-    return Schedule(timesteps, np.append(levels, 0.0), math.sqrt(1.0 + float(levels[0]) ** 2), trained)
+    return Schedule(config, timesteps, np.append(levels, 0.0), math.sqrt(1.0 + float(levels[0]) ** 2), trained)
 
 
 DPMPP_2M = Sampler("dpmpp-2m", dpmpp_2m_schedule, sample_dpmpp_2m)

@@ -6,11 +6,10 @@ Equal to diffusers' EulerDiscreteScheduler with s_churn = 0.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .arrays import FloatArray
 from .noise_levels import interpolate_timesteps, karras_sigmas, training_sigmas
-from .sampler import Denoise, OnStep, Sampler, rejoin, step_pairs
+from .sampler import Denoise, Noise, OnStep, Sampler, rejoin, step_pairs
 from .schedule import Schedule, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
@@ -20,11 +19,15 @@ _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma 
 
 
 def sample_euler(
-    denoise: Denoise, x: FloatArray, sigmas: NDArray[np.float64], on_step: OnStep | None = None
+    denoise: Denoise,
+    x: FloatArray,
+    schedule: Schedule,
+    on_step: OnStep | None = None,
+    noise: Noise | None = None,  # noqa: ARG001 - part of the contract
 ) -> FloatArray:
-    """Euler steps along `sigmas`; one model call a step."""
+    """Euler steps along `schedule`; one model call a step."""
     landed = None
-    for index, (sigma, sigma_next) in enumerate(step_pairs(sigmas)):
+    for index, (sigma, sigma_next) in enumerate(step_pairs(schedule)):
         if landed is not None:
             x = rejoin(x, landed, sigma)
         x0 = denoise(x, sigma)
@@ -48,7 +51,7 @@ def euler_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     # diffusers starts "leading" at the deviation of noised data, the two others at that of the noise alone.
     sigma_max = float(levels[0])
     initial_scale = math.sqrt(1.0 + sigma_max**2) if config.timestep_spacing == "leading" else sigma_max
-    return Schedule(timesteps, np.append(levels, 0.0), initial_scale, trained)
+    return Schedule(config, timesteps, np.append(levels, 0.0), initial_scale, trained)
 
 
 EULER = Sampler("euler", euler_schedule, sample_euler)

@@ -11,10 +11,11 @@ from typing import Final
 
 from .errors import MezzotintError
 
-__all__ = ["BETA_SCHEDULES", "PREDICTION_TYPES", "TIMESTEP_SPACINGS", "SchedulerConfig"]
+__all__ = ["BETA_SCHEDULES", "FLOW_PREDICTION", "PREDICTION_TYPES", "TIMESTEP_SPACINGS", "SchedulerConfig"]
 
 BETA_SCHEDULES: Final = ("linear", "scaled_linear", "squaredcos_cap_v2")
-PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
+FLOW_PREDICTION: Final = "flow_prediction"  # the velocity noise - x0 of flow matching
+PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample", FLOW_PREDICTION)
 TIMESTEP_SPACINGS: Final = ("leading", "linspace", "trailing")
 
 # Known options that have no effect here: PNDM's warm-up, and the parameters of thresholding, which must be off.
@@ -61,8 +62,8 @@ class SchedulerConfig:
     prediction_type: str = "epsilon"  # one of PREDICTION_TYPES
     timestep_spacing: str | None = None  # one of TIMESTEP_SPACINGS
     steps_offset: int = 0  # timesteps added by the "leading" spacing
-    set_alpha_to_one: bool = True  # DDIM ends at sigma 0, else at the first training sigma
-    clip_sample: bool = False  # DDIM only; for the denoiser, see Schedule.clip_range
+    set_alpha_to_one: bool | None = None  # DDIM and PNDM end at sigma 0, else at the first training sigma
+    clip_sample: bool = False  # x0 is clipped to +-clip_sample_range by DDIM, DDPM, Heun and LCM, the others have none
     clip_sample_range: float = 1.0
     rescale_betas_zero_snr: bool = False
     use_karras_sigmas: bool = False
@@ -81,7 +82,7 @@ class SchedulerConfig:
             prediction_type=_choice(options, "prediction_type", "epsilon", PREDICTION_TYPES),
             timestep_spacing=_spacing(options),
             steps_offset=_integer(options, "steps_offset", 0, at_least=0),
-            set_alpha_to_one=_flag(options, "set_alpha_to_one", True),
+            set_alpha_to_one=_optional_flag(options, "set_alpha_to_one"),
             clip_sample=_flag(options, "clip_sample", False),
             clip_sample_range=_number(options, "clip_sample_range", 1.0),
             rescale_betas_zero_snr=_flag(options, "rescale_betas_zero_snr", False),
@@ -146,6 +147,10 @@ def _flag(options: Mapping[str, object], name: str, default: bool) -> bool:
     if not isinstance(value, bool):
         raise _wrong(name, value, "true or false")
     return value
+
+
+def _optional_flag(options: Mapping[str, object], name: str) -> bool | None:
+    return _flag(options, name, False) if name in options else None
 
 
 def _choice(options: Mapping[str, object], name: str, default: str, known: tuple[str, ...]) -> str:

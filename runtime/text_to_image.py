@@ -26,7 +26,7 @@ from .engine import EngineOptions
 from .engines import Choice, choose_engine
 from .errors import MezzotintError
 from .geometry import Geometry
-from .noise import torch_normal
+from .noise_batch import BatchNoise
 from .picture import to_images, to_pixels
 from .samplers import find_sampler
 from .scheduler_config import SchedulerConfig
@@ -105,12 +105,16 @@ class TextToImage:
         steps: int = 25,
         guidance: float = 5.0,
         seed: int = 0,
+        rng: str = "torch",
         scheduler: str = "ddim",
         height: int | None = None,
         width: int | None = None,
         on_step: Callable[[Step], None] | None = None,
     ) -> Result:
-        """Draw one picture a prompt; picture i has the seed `seed + i` and equals a single run with that seed."""
+        """Draw one picture a prompt; picture i has the seed `seed + i` and equals a single run with that seed.
+
+        `rng` is one of noise_batch.RNGS: whose noise a seed stands for.
+        """
         started = time.perf_counter()
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if not prompts:
@@ -119,7 +123,8 @@ class TextToImage:
             raise MezzotintError(f"guidance is {guidance}, expected a finite number; 1 or less is no guidance")
         sampler = find_sampler(scheduler)
         schedule = sampler.schedule(self.config, steps)
-        noise = self._noise(len(prompts), height, width, seed)  # (B, 4, h, w)
+        noise = BatchNoise.seeded(rng, seed, len(prompts), self.geometry.latent_shape(height, width))
+        start = noise() * np.float32(schedule.initial_scale)  # (B, 4, h, w)
 
         encoding = time.perf_counter()
         conditioning = Conditioning(self.encode(prompts), self.encode([negative_prompt] * len(prompts)), guidance)
@@ -131,7 +136,7 @@ class TextToImage:
             if on_step is not None:
                 on_step(Step(index, steps, x))
 
-        x = sampler.sample(denoiser, noise * np.float32(schedule.initial_scale), schedule.sigma_pairs, report)
+        x = sampler.sample(denoiser, start, schedule, report, noise)
         latents = schedule.final_latents(x)
 
         decoding = time.perf_counter()
@@ -163,10 +168,6 @@ class TextToImage:
         """Pixels in [0, 1], (B, H, W, 3), of final latents (B, 4, h, w)."""
         scaled = (latents / self.geometry.scaling_factor + self.geometry.shift_factor).astype(np.float32)
         return to_pixels(self.sessions["vae_decoder"].run({"latent_sample": scaled})["sample"])
-
-    def _noise(self, count: int, height: int | None, width: int | None, seed: int) -> FloatArray:
-        shape = (1, *self.geometry.latent_shape(height, width))  # (1, 4, h, w)
-        return np.concatenate([torch_normal(shape, seed + index) for index in range(count)])
 
 
 def _ms_since(started: float) -> float:

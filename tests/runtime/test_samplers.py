@@ -13,12 +13,11 @@ import torch
 
 from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.sampler import Denoise, step_pairs
+from mezzotint.runtime.sampler import Denoise
 from mezzotint.runtime.samplers import SAMPLERS, find_sampler
 from mezzotint.runtime.schedule import Schedule
 from mezzotint.runtime.scheduler_config import (
     BETA_SCHEDULES,
-    PREDICTION_TYPES,
     TIMESTEP_SPACINGS,
     SchedulerConfig,
 )
@@ -77,7 +76,7 @@ def our_trajectory(name: str, options: Mapping[str, Any], steps: int) -> tuple[l
         states.append(x / math.sqrt(1 + landed**2))
 
     start: Array = noise() * schedule.initial_scale
-    x = sampler.sample(denoiser(config.prediction_type, schedule), start, schedule.sigma_pairs, on_step)
+    x = sampler.sample(denoiser(config.prediction_type, schedule), start, schedule, on_step)
     return states, schedule.final_latents(x)
 
 
@@ -97,7 +96,7 @@ def ddim_config(**options: Any) -> dict[str, Any]:
     return written
 
 
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
 @pytest.mark.parametrize("spacing", TIMESTEP_SPACINGS)
 @pytest.mark.parametrize("name", ORACLES)
@@ -152,27 +151,10 @@ def test_float32_stays_float32(sampler: Any) -> None:
     results = []
     for dtype in (np.float32, np.float64):
         start = noise().astype(dtype) * schedule.initial_scale
-        x = schedule.final_latents(
-            sampler.sample(denoiser("epsilon", schedule), start, schedule.sigma_pairs, lambda *_: None)
-        )
+        x = schedule.final_latents(sampler.sample(denoiser("epsilon", schedule), start, schedule, lambda *_: None))
         assert x.dtype == dtype
         results.append(x)
     np.testing.assert_allclose(results[0], results[1], atol=1e-4)
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
-def test_levels_and_pairs_are_the_same_run_when_steps_join(sampler: Any) -> None:
-    schedule = sampler.schedule(SchedulerConfig.from_dict(ddim_config()), 20)
-    start = noise() * schedule.initial_scale
-    results = [
-        sampler.sample(denoiser("epsilon", schedule), start, sigmas)
-        for sigmas in (schedule.sigmas, schedule.sigma_pairs)
-    ]
-    np.testing.assert_array_equal(results[0], results[1])
-
-
-def test_step_pairs_of_levels() -> None:
-    assert list(step_pairs(np.array([3.0, 2.0, 0.0]))) == [(3.0, 2.0), (2.0, 0.0)]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
@@ -190,29 +172,9 @@ def test_the_callback_can_cancel_and_the_start_is_not_written_to(sampler: Any) -
     schedule = sampler.schedule(SchedulerConfig(), 10)
     start = noise()
     with pytest.raises(KeyboardInterrupt):
-        sampler.sample(denoise, start, schedule.sigma_pairs, cancel)
+        sampler.sample(denoise, start, schedule, cancel)
     assert calls == schedule.sigmas[:3].tolist()
     np.testing.assert_array_equal(start, noise())
-
-
-def test_clipping_in_the_denoiser_is_ddim_with_the_clipped_output() -> None:
-    """What diffusers calls `use_clipped_model_output`: the noise is derived from the clipped x0."""
-    options = {**ddim_config(timestep_spacing="trailing"), "clip_sample": True, "clip_sample_range": 0.5}
-    oracle = diffusers.DDIMScheduler.from_config(options)
-    oracle.set_timesteps(20)
-    expected = torch.from_numpy(noise())
-    for timestep in oracle.timesteps:
-        output = torch.from_numpy(model(expected.numpy(), float(timestep)))
-        expected = oracle.step(output, timestep, expected, use_clipped_model_output=True).prev_sample
-
-    sampler = find_sampler("ddim")
-    schedule = sampler.schedule(SchedulerConfig.from_dict(options), 20)
-    limit = schedule.clip_range
-    assert limit == 0.5
-    predict = denoiser("epsilon", schedule)
-    start: Array = noise() * schedule.initial_scale
-    x = sampler.sample(lambda x, sigma: np.clip(predict(x, sigma), -limit, limit), start, schedule.sigma_pairs)
-    np.testing.assert_allclose(schedule.final_latents(x), expected.numpy(), atol=1e-4)
 
 
 def test_unknown_sampler_lists_the_known_ones() -> None:

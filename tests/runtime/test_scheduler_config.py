@@ -53,7 +53,10 @@ def test_unsupported_options_are_all_named() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prediction_type": "flow"}, "prediction_type must be one of epsilon, v_prediction, sample, got 'flow'"),
+        (
+            {"prediction_type": "flow"},
+            "prediction_type must be one of epsilon, v_prediction, sample, flow_prediction, got 'flow'",
+        ),
         ({"beta_schedule": "sigmoid"}, "beta_schedule must be one of linear, scaled_linear, squaredcos_cap_v2"),
         ({"timestep_spacing": None}, "timestep_spacing must be one of leading, linspace, trailing, got None"),
         ({"num_train_timesteps": 1}, "num_train_timesteps must be an integer of at least 2, got 1"),
