@@ -1,11 +1,34 @@
 """Draws pictures from a bundle with numpy, Pillow, tokenizers and one inference engine; never PyTorch.
 
-Contracts: a *denoiser* is `denoise(x, sigma) -> x0` (sampler.py); a *sampler* is a function of (denoise, x, sigmas)
+Contracts: a *denoiser* is `denoise(x, sigma) -> x0` (sampler.py); a *sampler* is a function of (denoise, x, schedule)
 (sampler.py); a *session* runs one graph on one engine with checked inputs (session.py, engine.py).
 """
 
 from .bundle import Bundle
-from .errors import CheckFailed, MezzotintError
-from .text_to_image import Result, Step, TextToImage, Timings
+from .calibration_range import OutsideCalibrationWarning
+from .errors import Cancelled, CheckFailed, MezzotintError
+from .image_to_image import ImageToImage
+from .inpaint import Inpaint
+from .metadata import Origin, read_origin, read_settings
+from .result import Result, Step, Timings
+from .settings import Options, Settings
+from .text_to_image import TextToImage
 
-__all__ = ["Bundle", "CheckFailed", "MezzotintError", "Result", "Step", "TextToImage", "Timings"]
+__all__ = [
+    "Bundle",
+    "Cancelled",
+    "CheckFailed",
+    "ImageToImage",
+    "Inpaint",
+    "MezzotintError",
+    "Options",
+    "Origin",
+    "OutsideCalibrationWarning",
+    "Result",
+    "Settings",
+    "Step",
+    "TextToImage",
+    "Timings",
+    "read_origin",
+    "read_settings",
+]

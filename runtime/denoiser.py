@@ -16,27 +16,50 @@ from .schedule import Schedule
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 from .session import Session
 
-__all__ = ["Conditioning", "Denoiser", "guide"]
+__all__ = ["Conditioning", "Denoiser", "guide", "rescale_guided"]
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Text embeddings (B, tokens, width) of the prompts and of the negative prompts, and the guidance scale."""
+    """Text embeddings (B, tokens, width) of the prompts and of the negative prompts, and the guidance scale.
+
+    `rescale` in [0, 1] is how far guidance is rescaled, `guided_sigmas` the lowest and the highest noise level at which
+    it is on, and `extra_channels` (B, k, h, w) what the UNet sees beside the latents. `negative` is not read where
+    there is no guidance.
+    """
 
     positive: FloatArray
     negative: FloatArray
     guidance: float
+    rescale: float = 0.0
+    guided_sigmas: tuple[float, float] = (0.0, math.inf)
+    extra_channels: FloatArray | None = None
 
     @property
     def is_guided(self) -> bool:
         """Whether the negative half is run at all: with a scale of 1 or less it is not, as in diffusers."""
         return self.guidance > 1.0
 
+    def is_guided_at(self, sigma: float) -> bool:
+        """Whether the negative half is run at this noise level (Kynkaanniemi et al. 2024)."""
+        low, high = self.guided_sigmas
+        return self.is_guided and low <= sigma <= high
+
 
 def guide(negative: Array, positive: Array, guidance: float) -> Array:
     """Classifier-free guidance, `negative + guidance * (positive - negative)` (Ho and Salimans 2022, equation 6)."""
     guided: Array = negative + np.float32(guidance) * (positive - negative)
     return guided
+
+
+def rescale_guided(guided: FloatArray, positive: FloatArray, rescale: float) -> FloatArray:
+    """`guided` (B, ...), its deviation brought back towards that of `positive` (Lin et al. 2024, section 3.4)."""
+    if rescale == 0.0:
+        return guided
+    axes = tuple(range(1, guided.ndim))
+    factor = np.std(positive, axis=axes, keepdims=True) / np.std(guided, axis=axes, keepdims=True)
+    rescaled: FloatArray = (guided * (rescale * factor + (1.0 - rescale))).astype(np.float32)
+    return rescaled
 
 
 @dataclass
@@ -52,26 +75,30 @@ class Denoiser:
     def __call__(self, x: FloatArray, sigma: float) -> FloatArray:
         """The predicted clean latents (B, 4, h, w) for noisy latents `x` of the same shape at noise level `sigma`."""
         latents = (x / self.schedule.model_scale(sigma)).astype(np.float32)
-        output = self.predict(latents, self.schedule.timestep_at(sigma))
+        guided = self.conditioning.is_guided_at(sigma)
+        output = self.predict(latents, self.schedule.timestep_at(sigma), guided=guided)
         return _to_x0(self.config.prediction_type, x, output, sigma)
 
-    def predict(self, latents: FloatArray, timestep: float) -> FloatArray:
-        """The guided UNet output (B, 4, h, w) for variance-preserving latents at `timestep`."""
+    def predict(self, latents: FloatArray, timestep: float, *, guided: bool) -> FloatArray:
+        """The UNet output (B, 4, h, w) for latents as the model sees them, of the same shape, at `timestep`."""
         conditioning = self.conditioning
         started = time.perf_counter()
-        if conditioning.is_guided:
-            embeddings = np.concatenate([conditioning.negative, conditioning.positive])  # (2B, tokens, width)
-            output = self._run(np.concatenate([latents, latents]), timestep, embeddings)  # (2B, 4, h, w)
-            negative, positive = np.split(output, 2)
+        if guided:
+            output = self._run(latents, timestep, np.concatenate([conditioning.negative, conditioning.positive]))
+            negative, positive = np.split(output, 2)  # (B, 4, h, w) each
             output = guide(negative, positive, conditioning.guidance)
+            output = rescale_guided(output, positive, conditioning.rescale)
         else:
             output = self._run(latents, timestep, conditioning.positive)
         self.unet_ms.append((time.perf_counter() - started) * 1e3)
         return output
 
     def _run(self, latents: Array, timestep: float, embeddings: Array) -> Array:
+        """One call for all of `embeddings` (B or 2B, tokens, width); the latents are the same for both halves."""
+        extra = self.conditioning.extra_channels
+        sample = latents if extra is None else np.concatenate([latents, extra], axis=1)  # (B, 4 + k, h, w)
         feeds = {
-            "sample": latents,
+            "sample": np.concatenate([sample] * (len(embeddings) // len(sample))),
             "timestep": self._timestep(timestep),
             "encoder_hidden_states": embeddings,
         }

@@ -1,6 +1,7 @@
 """Sizes of a checkpoint, from its configs: nothing of SD 1.5's 8, 4 and 512 is assumed."""
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ class Geometry:
     native_side_pixels: int
     scaling_factor: float
     shift_factor: float
+    unet_channels: int = 4  # 9 where the UNet also takes a mask and a masked picture, to inpaint
 
     @classmethod
     def from_configs(cls, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> "Geometry":
@@ -33,6 +35,7 @@ class Geometry:
                 native_side_pixels=int(unet["sample_size"]) * factor,
                 scaling_factor=float(vae["scaling_factor"]),
                 shift_factor=float(vae.get("shift_factor") or 0.0),
+                unet_channels=int(unet.get("in_channels") or vae["latent_channels"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MezzotintError(
@@ -51,12 +54,15 @@ class Geometry:
         )
 
     def _is_possible(self) -> bool:
-        counts = (self.latent_channels, self.native_side_pixels)
+        counts = (self.latent_channels, self.native_side_pixels, self.unet_channels)
         return min(counts) >= 1 and math.isfinite(self.shift_factor) and 0.0 < self.scaling_factor < math.inf
 
     def _latent_side(self, name: str, pixels: int | None) -> int:
-        pixels = self.native_side_pixels if pixels is None else pixels
         factor = self.vae_factor
+        try:
+            pixels = self.native_side_pixels if pixels is None else operator.index(pixels)
+        except TypeError:
+            raise MezzotintError(f"{name} is {pixels!r:.40}, expected a whole number of pixels") from None
         if not factor <= pixels <= _MAX_SIDE_PIXELS or pixels % factor:
             raise MezzotintError(
                 f"{name} is {pixels}, expected a multiple of {factor} from {factor} to {_MAX_SIDE_PIXELS}"

@@ -1,15 +1,17 @@
 """Pictures as arrays and as PNG files."""
 
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 from .arrays import Array, FloatArray
 from .errors import MezzotintError
 
-__all__ = ["check_output", "to_images", "to_pixels", "write_image"]
+__all__ = ["check_output", "open_image", "read_image", "to_images", "to_pixels", "write_image"]
 
 
 def to_pixels(decoded: Array) -> FloatArray:
@@ -32,15 +34,49 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         raise MezzotintError(f"{path.parent} is not a folder; make it first or choose another output")
 
 
-def write_image(image: Image.Image, path: Path, *, overwrite: bool = False) -> None:
-    """Write an image in the format of the path's ending, whole or not at all; an existing file needs `overwrite`."""
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """A picture file, open and read; MezzotintError for a file that is none, is broken, or is too large to be safe."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            yield image
+    except MezzotintError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise MezzotintError(f"{path} cannot be read as a picture ({reason})") from None
+
+
+def read_image(path: Path) -> Image.Image:
+    """A picture file in RGB, turned as its camera says. Raises MezzotintError as `open_image` does."""
+    with open_image(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def write_image(
+    image: Image.Image, path: Path, *, overwrite: bool = False, text_chunks: Mapping[str, str] | None = None
+) -> None:
+    """Write an image in the format of the path's ending, whole or not at all; an existing file needs `overwrite`.
+
+    A PNG gets `text_chunks`; other formats have no place for them.
+    """
     check_output(path, overwrite=overwrite)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        image.save(partial)
+        image.save(partial, **_png_options(path, text_chunks or {}))
         partial.replace(path)
     except (OSError, ValueError) as error:  # ValueError: the format cannot hold RGB
         raise MezzotintError(f"cannot write {path} ({error}); choose another output") from None
     finally:
         with suppress(OSError):  # where this fails, writing it had failed before
             partial.unlink(missing_ok=True)
+
+
+def _png_options(path: Path, text_chunks: Mapping[str, str]) -> dict[str, Any]:
+    if path.suffix.lower() != ".png" or not text_chunks:
+        return {}
+    info = PngImagePlugin.PngInfo()
+    for name, text in text_chunks.items():
+        info.add_text(name, text)  # as iTXt, in UTF-8, where it is not Latin-1
+    return {"pnginfo": info}

@@ -51,16 +51,25 @@ class ClipTokenizer:
 
     def encode_with_counts(self, texts: Sequence[str]) -> Encoding:
         """Token ids, and how many were cut from each text. Raises MezzotintError for text that is not Unicode."""
-        room = self.window - 2
-        tokens = [self._tokens(text) for text in texts]
+        tokens = [self.tokens(text) for text in texts]
         ids = np.full((len(texts), self.window), self.pad_id, dtype=np.int64)  # (B, window)
         for row, text_tokens in zip(ids, tokens, strict=True):
-            framed = [self.bos_id, *text_tokens[:room], self.eos_id]
-            row[: len(framed)] = framed
-        return Encoding(ids, tuple(max(0, len(text_tokens) - room) for text_tokens in tokens))
+            row[:] = self.row(text_tokens[: self.room])
+        return Encoding(ids, tuple(max(0, len(text_tokens) - self.room) for text_tokens in tokens))
 
-    def _tokens(self, text: str) -> list[int]:
-        """The ids of one text, without BOS and EOS, of any length."""
+    @property
+    def room(self) -> int:
+        """How many tokens of text fit a row beside BOS and EOS."""
+        return self.window - 2
+
+    def row(self, tokens: Sequence[int]) -> IntArray:
+        """The ids (window,) of at most `room` tokens, framed and padded."""
+        ids = np.full(self.window, self.pad_id, dtype=np.int64)
+        ids[: len(tokens) + 2] = [self.bos_id, *tokens, self.eos_id]
+        return ids
+
+    def tokens(self, text: str) -> list[int]:
+        """The ids of one text, without BOS and EOS, of any length. MezzotintError for text that is not Unicode."""
         try:
             text.encode()
         except UnicodeEncodeError as error:

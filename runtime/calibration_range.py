@@ -1,0 +1,48 @@
+"""Whether a call is within what a quantized bundle was calibrated for.
+
+Activation ranges hold for the latents that calibration saw. Another scheduler or size, or a number of steps or a
+guidance far from the calibrated one, may leave them: the picture is drawn all the same, and a warning says so.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .settings import Settings
+
+__all__ = ["OutsideCalibrationWarning", "outside_calibration", "warn_outside_calibration"]
+
+_FACTOR = 2.0  # steps and guidance within half and double of the calibrated ones pass
+
+
+class OutsideCalibrationWarning(UserWarning):
+    """A call asks for more than the bundle was calibrated for."""
+
+
+def outside_calibration(record: Mapping[str, Any] | None, settings: Settings, latent_shape: Sequence[int]) -> list[str]:
+    """What of `settings` leaves the manifest's calibration `record`, one phrase each; none without a record."""
+    if record is None:
+        return []
+    found = []
+    for name in ("steps", "guidance"):
+        calibrated, asked = record.get(name), getattr(settings, name)
+        if isinstance(calibrated, int | float) and not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
+            found.append(f"{name} {asked:g} (calibrated with {calibrated:g})")
+    scheduler = record.get("scheduler", settings.scheduler)
+    if scheduler != settings.scheduler:
+        found.append(f"scheduler {settings.scheduler} (calibrated with {scheduler})")
+    shape = record.get("latent_shape", latent_shape)
+    if list(shape) != list(latent_shape):
+        found.append(f"latents of {list(latent_shape)} (calibrated with {list(shape)})")
+    return found
+
+
+def warn_outside_calibration(record: Mapping[str, Any] | None, settings: Settings, latent_shape: Sequence[int]) -> None:
+    """Warn once a call, naming everything that leaves the calibration."""
+    found = outside_calibration(record, settings, latent_shape)
+    if found:
+        warnings.warn(
+            f"the bundle was not calibrated for {', '.join(found)}; the picture may be further from the float model's",
+            OutsideCalibrationWarning,
+            stacklevel=4,
+        )

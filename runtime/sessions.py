@@ -1,0 +1,46 @@
+"""The sessions of a bundle's components, opened when they are needed.
+
+With `keep` a session stays once it is open. Without, it lives as long as somebody holds it: a call that fetches a
+session, runs it and drops it has freed its weights by the time the next component is fetched. Either way a component is
+never open twice, however many threads ask for it.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from weakref import WeakValueDictionary
+
+from .session import Session
+
+__all__ = ["Sessions"]
+
+
+class Sessions(Mapping[str, Session]):
+    """Maps the names of components to their sessions. Never iterate over the values of one that does not keep them."""
+
+    def __init__(self, names: tuple[str, ...], open_session: Callable[[str], Session], *, keep: bool) -> None:
+        self._names = names
+        self._open_session = open_session
+        self._kept: dict[str, Session] | None = {} if keep else None
+        self._alive: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self._locks = {name: threading.Lock() for name in names}
+
+    def __getitem__(self, name: str) -> Session:
+        with self._locks[name]:
+            session = self._alive.get(name)
+            if session is None:
+                session = self._open_session(name)
+                self._alive[name] = session
+                if self._kept is not None:
+                    self._kept[name] = session
+            return session
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def open_names(self) -> tuple[str, ...]:
+        """The components whose weights are in memory now."""
+        return tuple(name for name in self._names if name in self._alive)

@@ -1,0 +1,129 @@
+"""What a picture is drawn with: all that has to be equal for the picture to be the same."""
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from .errors import MezzotintError
+from .text_encoding import PROMPT_SYNTAXES
+
+__all__ = ["Options", "Settings", "check_settings", "settings_of_batch"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one picture; `height` and `width` in pixels, None where nobody chose.
+
+    `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
+    `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
+    `strength` in (0, 1] is how much of the run an input picture goes through; None where there is no input picture.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    steps: int = 25
+    guidance: float = 5.0
+    seed: int = 0
+    scheduler: str = "ddim"
+    height: int | None = None
+    width: int | None = None
+    guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    prompt_syntax: str = "plain"
+    rng: str = "torch"
+    vae_tiling: bool | None = None
+    strength: float | None = None
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the negative prompt plays a part; with a guidance of 1 or less it does not, as in diffusers."""
+        return self.guidance > 1.0
+
+
+class Options(TypedDict, total=False):
+    """The keywords of a call: the settings besides the prompt. See `Settings` for what they mean and their defaults."""
+
+    negative_prompt: str | Sequence[str]
+    steps: int
+    guidance: float
+    seed: int
+    scheduler: str
+    height: int | None
+    width: int | None
+    guidance_rescale: float
+    guidance_interval: tuple[float, float]
+    prompt_syntax: str
+    rng: str
+    vae_tiling: bool | None
+
+
+def settings_of_batch(
+    prompt: str | Sequence[str], count: int, options: Options, strength: float | None = None
+) -> tuple[Settings, ...]:
+    """One for each picture: `count` of every prompt in turn, picture i with the seed `seed + i`.
+
+    Raises MezzotintError for no prompt, for a count below 1, and for negative prompts that are not one or one a prompt.
+    """
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not prompts:
+        raise MezzotintError("got no prompt; pass at least one")
+    _check_integer("count", count)
+    if count < 1:
+        raise MezzotintError(f"count is {count}, expected at least 1 picture of each prompt")
+    given = options.get("negative_prompt", "")
+    negatives = [given] * len(prompts) if isinstance(given, str) else list(given)
+    if len(negatives) != len(prompts):
+        raise MezzotintError(f"got {len(negatives)} negative prompts for {len(prompts)} prompts; pass one, or as many")
+    single: Options = {**options, "negative_prompt": ""}
+    first = Settings("", strength=strength, **single)  # type: ignore[arg-type]  # negative_prompt is text by now
+    check_settings(first)
+    pairs = [pair for pair in zip(prompts, negatives, strict=True) for _ in range(count)]
+    return tuple(
+        replace(first, prompt=text, negative_prompt=negative, seed=first.seed + index)
+        for index, (text, negative) in enumerate(pairs)
+    )
+
+
+def check_settings(settings: Settings) -> None:
+    """MezzotintError for a setting that no bundle could draw with; sizes and schedulers have their own checks."""
+    for name in ("steps", "seed"):
+        _check_integer(name, getattr(settings, name))
+    for name in ("guidance", "guidance_rescale"):
+        _check_finite(name, getattr(settings, name))
+    if not 0.0 <= settings.guidance_rescale <= 1.0:
+        raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
+    _check_interval(settings.guidance_interval)
+    if settings.prompt_syntax not in PROMPT_SYNTAXES:
+        raise MezzotintError(
+            f"there is no prompt syntax {settings.prompt_syntax!r:.40}; choose one of {', '.join(PROMPT_SYNTAXES)}"
+        )
+    if settings.strength is not None:
+        _check_finite("strength", settings.strength)
+        if not 0.0 < settings.strength <= 1.0:
+            raise MezzotintError(f"strength is {settings.strength}, expected above 0 and at most 1; 1 keeps nothing")
+
+
+def _check_integer(name: str, value: object) -> None:
+    try:
+        operator.index(value)  # type: ignore[arg-type]  # whether it can is the question
+    except TypeError:
+        raise MezzotintError(f"{name} is {value!r:.40}, expected a whole number") from None
+
+
+def _check_finite(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        hint = "; 1 or less is no guidance" if name == "guidance" else ""
+        raise MezzotintError(f"{name} is {value!r:.40}, expected a finite number{hint}")
+
+
+def _check_interval(interval: object) -> None:
+    if not isinstance(interval, tuple | list) or len(interval) != 2:
+        raise MezzotintError(f"guidance_interval is {interval!r:.40}, expected two numbers, such as (0.0, 0.8)")
+    for bound in interval:
+        _check_finite("guidance_interval's bound", bound)
+    if not 0.0 <= interval[0] < interval[1] <= 1.0:
+        raise MezzotintError(
+            f"guidance_interval is {interval[0]} to {interval[1]}, expected from 0 up to 1, the first below the second"
+        )

@@ -1,0 +1,53 @@
+"""Where a run begins: from noise alone, or from a picture that noise was added to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arrays import FloatArray
+from .errors import MezzotintError
+from .sampler import Noise
+from .schedule import Schedule
+
+__all__ = ["Begin", "Start", "begin_from_noise", "first_step", "noised"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """The latents `x` (B, C, h, w) that `schedule` takes down, in variance-exploding coordinates.
+
+    `after_step(index, x)` may change `x` in place after each step, and `extra_channels` (B, k, h, w) go into the UNet
+    beside it: these are how a mask acts.
+    """
+
+    x: FloatArray
+    schedule: Schedule
+    after_step: Callable[[int, FloatArray], None] | None = None
+    extra_channels: FloatArray | None = None
+    vae_encoder_ms: float = 0.0
+
+
+Begin = Callable[[Schedule, Noise], Start]
+"""Makes the start of a run on a whole schedule. It draws from the noise in diffusers' order: what is drawn later, by
+samplers that add noise, depends on it."""
+
+
+def begin_from_noise(schedule: Schedule, noise: Noise) -> Start:
+    """The start of text to image."""
+    return Start(noise() * np.float32(schedule.initial_scale), schedule)
+
+
+def first_step(steps: int, strength: float) -> int:
+    """The step that a run of `strength` in (0, 1] begins with; MezzotintError where no step would be left."""
+    done = min(int(steps * strength), steps)
+    if done < 1:
+        raise MezzotintError(
+            f"strength {strength} of {steps} steps leaves no step; raise one of them until their product is at least 1"
+        )
+    return steps - done
+
+
+def noised(latents: FloatArray, noise: FloatArray, sigma: float) -> FloatArray:
+    """Clean `latents` at the noise level `sigma` (Karras et al. 2022); same shape."""
+    return latents + np.float32(sigma) * noise
