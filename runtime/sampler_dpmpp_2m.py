@@ -14,7 +14,7 @@ from .sampler import Denoise, Noise, OnStep, Sampler, rejoin, step_pairs
 from .schedule import Schedule, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["DPMPP_2M", "dpmpp_2m_schedule", "sample_dpmpp_2m"]
+__all__ = ["DPMPP_2M", "dpmpp_2m_schedule", "sample_dpmpp_2m", "solver_schedule"]
 
 _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma is 4096
 
@@ -45,7 +45,15 @@ def sample_dpmpp_2m(
 
 
 def dpmpp_2m_schedule(config: SchedulerConfig, steps: int) -> Schedule:
-    """`steps` levels of training, or Karras's levels over all of training, then sigma 0; timesteps are whole."""
+    """The levels of DPM-Solver++, with diffusers' own rule for 2M: on the cosine betas, Karras's timesteps are cut."""
+    return solver_schedule(config, steps, cuts=config.beta_schedule == "squaredcos_cap_v2")
+
+
+def solver_schedule(config: SchedulerConfig, steps: int, *, cuts: bool = False) -> Schedule:
+    """`steps` levels of training, or Karras's levels over all of training, then sigma 0.
+
+    Timesteps are whole: those of Karras's levels are rounded, or cut.
+    """
     trained = training_sigmas(config, _ALPHA_BAR_AT_ZERO_SNR)  # (T,)
     # Points are spaced for one step more: the last one, which sigma 0 replaces, is left out.
     timesteps = np.round(spaced_timesteps(config, steps, points=steps + 1, default="linspace"))  # (N,)
@@ -53,8 +61,7 @@ def dpmpp_2m_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     if config.use_karras_sigmas:
         levels = karras_sigmas(float(trained[-1]), float(trained[0]), steps)
         timesteps = interpolate_timesteps(levels, trained)
-        # diffusers' own rule: it rounds, except that on the cosine betas it cuts
-        timesteps = np.trunc(timesteps) if config.beta_schedule == "squaredcos_cap_v2" else np.round(timesteps)
+        timesteps = np.trunc(timesteps) if cuts else np.round(timesteps)
     return Schedule(config, timesteps, np.append(levels, 0.0), math.sqrt(1.0 + float(levels[0]) ** 2), trained)
 
 

@@ -1,14 +1,58 @@
-"""The samplers there are. To add one: write its file, add it to this tuple, and test it against an oracle."""
+"""The samplers there are. To add one: write its file, add it to this tuple, and test it against an oracle.
+
+| name            | method                            | order | model calls | noise | Karras | zero SNR | clips |
+|-----------------|-----------------------------------|-------|-------------|-------|--------|----------|-------|
+| ddim            | DDIM, eta = 0                     | 1     | 1 a step    | no    | no     | yes      | yes   |
+| ddpm            | DDPM, small variance              | 1     | 1 a step    | yes   | no     | yes      | yes   |
+| pndm            | PLMS (PNDM, skip_prk_steps)       | 4     | 1, 2 first  | no    | no     | no       | no    |
+| lms             | linear multistep                  | 4     | 1 a step    | no    | yes    | no       | no    |
+| euler           | Euler                             | 1     | 1 a step    | no    | yes    | yes      | no    |
+| euler-ancestral | Euler a                           | 1     | 1 a step    | yes   | no     | yes      | no    |
+| heun            | Heun                              | 2     | 2, 1 last   | no    | yes    | no       | yes   |
+| dpmpp-2m        | DPM-Solver++(2M)                  | 2     | 1 a step    | no    | yes    | yes      | no    |
+| dpmpp-2m-sde    | SDE-DPM-Solver++(2M)              | 2     | 1 a step    | yes   | yes    | yes      | no    |
+| dpmpp-2s        | DPM-Solver++(2S), evenly spaced   | 2     | 1 a step    | no    | yes    | no       | no    |
+| unipc           | UniPC, bh2                        | 2     | 1 a step    | no    | yes    | yes      | no    |
+| lcm             | latent consistency, own timesteps | 1     | 1 a step    | yes   | no     | yes      | yes   |
+| flow-euler      | Euler, models of flow matching    | 1     | 1 a step    | no    | yes    | no       | no    |
+
+"noise" is new noise in every step. "Karras" (use_karras_sigmas) and "zero SNR" (rescale_betas_zero_snr) are refused by
+name where the table has a no; clip_sample has no effect there, as in diffusers.
+"""
 
 from .errors import MezzotintError
 from .sampler import Sampler
 from .sampler_ddim import DDIM
+from .sampler_ddpm import DDPM
 from .sampler_dpmpp_2m import DPMPP_2M
+from .sampler_dpmpp_2m_sde import DPMPP_2M_SDE
+from .sampler_dpmpp_2s import DPMPP_2S
 from .sampler_euler import EULER
+from .sampler_euler_ancestral import EULER_ANCESTRAL
+from .sampler_flow_euler import FLOW_EULER
+from .sampler_heun import HEUN
+from .sampler_lcm import LCM
+from .sampler_lms import LMS
+from .sampler_pndm import PNDM
+from .sampler_unipc import UNIPC
 
 __all__ = ["SAMPLERS", "find_sampler"]
 
-SAMPLERS: tuple[Sampler, ...] = (DDIM, EULER, DPMPP_2M)
+SAMPLERS: tuple[Sampler, ...] = (
+    DDIM,
+    DDPM,
+    PNDM,
+    LMS,
+    EULER,
+    EULER_ANCESTRAL,
+    HEUN,
+    DPMPP_2M,
+    DPMPP_2M_SDE,
+    DPMPP_2S,
+    UNIPC,
+    LCM,
+    FLOW_EULER,
+)
 
 
 def find_sampler(name: str) -> Sampler:

@@ -116,7 +116,7 @@ def spaced_timesteps(config: SchedulerConfig, steps: int, *, points: int, defaul
 
 
 def refuse_options(name: str, config: SchedulerConfig, *options: str) -> None:
-    """Raise MezzotintError that names all of these switches that `config` has on and the sampler `name` does not know."""
+    """Raise MezzotintError that names all of these switches that are on and that the sampler `name` does not know."""
     asked = [option for option in options if getattr(config, option)]
     if asked:
         raise MezzotintError(

@@ -18,8 +18,16 @@ FLOW_PREDICTION: Final = "flow_prediction"  # the velocity noise - x0 of flow ma
 PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample", FLOW_PREDICTION)
 TIMESTEP_SPACINGS: Final = ("leading", "linspace", "trailing")
 
-# Known options that have no effect here: PNDM's warm-up, and the parameters of thresholding, which must be off.
-_WITHOUT_EFFECT = ("skip_prk_steps", "dynamic_thresholding_ratio", "sample_max_value")
+# Known options that have no effect here: the parameters of thresholding and of dynamic shifting, which must be off.
+_WITHOUT_EFFECT = (
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "base_shift",
+    "max_shift",
+    "base_image_seq_len",
+    "max_image_seq_len",
+    "time_shift_type",
+)
 
 # Known options -> the values that are supported, the default first.
 _SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
@@ -35,23 +43,28 @@ _SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
     "use_flow_sigmas": (False, None),
     "flow_shift": (1.0,),
     "use_dynamic_shifting": (False,),
-    "time_shift_type": ("exponential",),
+    "shift_terminal": (None,),
+    "invert_sigmas": (False,),
+    "stochastic_sampling": (False,),
     "solver_order": (2,),
-    "solver_type": ("midpoint",),
-    "algorithm_type": ("dpmsolver++",),
-    "lower_order_final": (True,),
+    "solver_type": ("midpoint", "bh2"),  # DPM-Solver++'s default, and UniPC's
+    "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),  # as with the class name, the user chooses: 2m or 2m-sde
+    "predict_x0": (True,),
+    "disable_corrector": ([],),
+    "solver_p": (None,),
     "euler_at_final": (False,),
     "lambda_min_clipped": (float("-inf"),),
-    "variance_type": (None,),
+    "variance_type": (None, "fixed_small", "fixed_small_log"),  # both are the same in diffusers' DDPM
 }
 
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """The options that the samplers read. The names are diffusers', and so are the defaults, with two exceptions.
+    """The options that the samplers read. The names are diffusers', and so are the defaults, with these exceptions.
 
-    `timestep_spacing` is None where the file has none: DDIM then takes "leading", Euler and DPM-Solver++ "linspace".
-    `clip_sample` is off where the file has none: only DDIM files have it, and clipping latents is never meant.
+    `timestep_spacing` and `set_alpha_to_one` are None where the file has none, and each sampler has its own default.
+    `clip_sample` is off where the file has none: clipping latents is never meant. `skip_prk_steps` is on where the file
+    has none, as in every Stable Diffusion. `prediction_type` is "flow_prediction" where the file has a `shift`.
     """
 
     num_train_timesteps: int = 1000
@@ -67,6 +80,11 @@ class SchedulerConfig:
     clip_sample_range: float = 1.0
     rescale_betas_zero_snr: bool = False
     use_karras_sigmas: bool = False
+    lower_order_final: bool = True  # UniPC ends with a step of first order; DPM-Solver++ does in any case
+    skip_prk_steps: bool = True  # PNDM without Runge-Kutta steps
+    original_inference_steps: int = 50  # how many steps an LCM was distilled on
+    timestep_scaling: float = 10.0  # of LCM's consistency function
+    shift: float = 1.0  # of flow matching's levels
 
     @classmethod
     def from_dict(cls, options: Mapping[str, object]) -> "SchedulerConfig":
@@ -79,7 +97,9 @@ class SchedulerConfig:
             beta_end=_number(options, "beta_end", 0.02),
             beta_schedule=_choice(options, "beta_schedule", "linear", BETA_SCHEDULES),
             trained_betas=_betas(options),
-            prediction_type=_choice(options, "prediction_type", "epsilon", PREDICTION_TYPES),
+            prediction_type=_choice(
+                options, "prediction_type", FLOW_PREDICTION if "shift" in options else "epsilon", PREDICTION_TYPES
+            ),
             timestep_spacing=_spacing(options),
             steps_offset=_integer(options, "steps_offset", 0, at_least=0),
             set_alpha_to_one=_optional_flag(options, "set_alpha_to_one"),
@@ -88,6 +108,11 @@ class SchedulerConfig:
             rescale_betas_zero_snr=_flag(options, "rescale_betas_zero_snr", False),
             use_karras_sigmas=options.get("use_karras_sigmas") is not None
             and _flag(options, "use_karras_sigmas", False),
+            lower_order_final=_flag(options, "lower_order_final", True),
+            skip_prk_steps=_flag(options, "skip_prk_steps", True),
+            original_inference_steps=_integer(options, "original_inference_steps", 50, at_least=1),
+            timestep_scaling=_number(options, "timestep_scaling", 10.0),
+            shift=_number(options, "shift", 1.0),
         )
         _check_ranges(config)
         return config
@@ -124,8 +149,9 @@ def _check_ranges(config: SchedulerConfig) -> None:
     for name, beta in (("beta_start", config.beta_start), ("beta_end", config.beta_end)):
         if not 0 < beta < 1:
             raise _wrong(name, beta, "a number between 0 and 1")
-    if not config.clip_sample_range > 0:
-        raise _wrong("clip_sample_range", config.clip_sample_range, "a number above 0")
+    for name in ("clip_sample_range", "timestep_scaling", "shift"):
+        if not getattr(config, name) > 0:
+            raise _wrong(name, getattr(config, name), "a number above 0")
 
 
 def _number(options: Mapping[str, object], name: str, default: float) -> float:

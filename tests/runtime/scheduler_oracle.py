@@ -1,0 +1,177 @@
+"""diffusers' schedulers as oracles of the samplers, on a smooth nonlinear stand-in for the model."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from unittest.mock import patch
+
+import diffusers
+import numpy as np
+import torch
+
+from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.sampler import Denoise
+from mezzotint.runtime.samplers import find_sampler
+from mezzotint.runtime.schedule import Schedule
+from mezzotint.runtime.scheduler_config import SchedulerConfig
+
+SHAPE = (2, 4, 3, 5)
+BETA_PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+Noise: TypeAlias = Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """One scheduler of diffusers, and how it differs from the others.
+
+    `coordinates` are those of its x: variance-"exploding", variance-"preserving", or "flow".
+    """
+
+    scheduler: Any
+    coordinates: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    predicts_sample: bool = True
+
+    def from_config(self, options: Mapping[str, Any]) -> Any:
+        return self.scheduler.from_config({**options, **self.options})
+
+    def written(self, **options: Any) -> dict[str, Any]:
+        """A scheduler_config.json as diffusers writes it for this scheduler."""
+        text = self.scheduler(**{**self.options, **options}).to_json_string()
+        file: dict[str, Any] = json.loads(text)
+        return file
+
+    def calls_before(self, steps: int) -> list[int]:
+        """The model calls, counted from 0, with which each step is complete."""
+        if self.scheduler is diffusers.HeunDiscreteScheduler:
+            return [*range(1, 2 * steps - 2, 2), 2 * steps - 2]
+        if self.scheduler is diffusers.PNDMScheduler and steps > 1:
+            return list(range(1, steps + 1))
+        return list(range(steps))
+
+
+BETA_ORACLES = {
+    "ddim": Oracle(diffusers.DDIMScheduler, "preserving"),
+    "ddpm": Oracle(diffusers.DDPMScheduler, "preserving"),
+    "pndm": Oracle(diffusers.PNDMScheduler, "preserving", {"skip_prk_steps": True}, predicts_sample=False),
+    "lms": Oracle(diffusers.LMSDiscreteScheduler, "exploding"),
+    "euler": Oracle(diffusers.EulerDiscreteScheduler, "exploding"),
+    "euler-ancestral": Oracle(diffusers.EulerAncestralDiscreteScheduler, "exploding", predicts_sample=False),
+    "heun": Oracle(diffusers.HeunDiscreteScheduler, "exploding"),
+    "dpmpp-2m": Oracle(diffusers.DPMSolverMultistepScheduler, "preserving"),
+    "dpmpp-2m-sde": Oracle(diffusers.DPMSolverMultistepScheduler, "preserving", {"algorithm_type": "sde-dpmsolver++"}),
+    # lower_order_final is what diffusers switches on with a warning, because the run ends at sigma 0
+    "dpmpp-2s": Oracle(diffusers.DPMSolverSinglestepScheduler, "preserving", {"lower_order_final": True}),
+    "unipc": Oracle(diffusers.UniPCMultistepScheduler, "preserving"),
+    "lcm": Oracle(diffusers.LCMScheduler, "preserving"),
+}
+ORACLES = {**BETA_ORACLES, "flow-euler": Oracle(diffusers.FlowMatchEulerDiscreteScheduler, "flow")}
+
+
+def ddim_config(**options: Any) -> dict[str, Any]:
+    """A scheduler_config.json as diffusers writes it for DDIM, with the betas' range of Stable Diffusion."""
+    return ORACLES["ddim"].written(**{"beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False, **options})
+
+
+def model(x: Array, timestep: float) -> Array:
+    """What the UNet would say to `x` in the coordinates that it was trained on, whatever the prediction type."""
+    return 0.6 * np.tanh(1.3 * x) + 0.3 * np.sin(timestep / 170) / (1 + x * x)
+
+
+def denoiser(schedule: Schedule) -> Denoise:
+    """The stand-in as the samplers see it."""
+
+    def denoise(x: Array, sigma: float) -> Array:
+        scale = schedule.model_scale(sigma)
+        output = model(x / scale, schedule.timestep_at(sigma))
+        match schedule.config.prediction_type:
+            case "epsilon":
+                return x - sigma * output
+            case "v_prediction":
+                return x / scale**2 - output * (sigma / scale)
+            case "flow_prediction":
+                return x / scale - output * (sigma / scale)
+        return output
+
+    return denoise
+
+
+def noise_source(seed: int = 0) -> Noise:
+    """A stream of float64 noise; its first draw is that of a run's start."""
+    stream = np.random.default_rng(seed)
+    return lambda: stream.standard_normal(SHAPE)
+
+
+def oracle_trajectory(name: str, options: Mapping[str, Any], steps: int, noise: Noise | None = None) -> Iterator[Array]:
+    """diffusers' x after each step, in its own coordinates."""
+    noise = noise or noise_source()
+    oracle = ORACLES[name]
+    converts = options.get("prediction_type") == "sample" and not oracle.predicts_sample
+    scheduler = oracle.from_config({**options, "prediction_type": "epsilon"} if converts else options)
+    scheduler.set_timesteps(steps)
+    for levels in ("sigmas", "alphas_cumprod"):  # they stay as diffusers rounds them, but differences of them are exact
+        if hasattr(scheduler, levels):
+            setattr(scheduler, levels, getattr(scheduler, levels).double())
+    x = torch.from_numpy(noise()) * getattr(scheduler, "init_noise_sigma", 1.0)
+    complete = oracle.calls_before(steps)
+    with patch.object(sys.modules[oracle.scheduler.__module__], "randn_tensor", _drawing(noise), create=True):
+        for call, timestep in enumerate(scheduler.timesteps[: complete[-1] + 1]):
+            seen = (scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x).numpy()
+            output = model(seen, float(timestep))
+            if converts:
+                output = _to_epsilon(scheduler, call, timestep, seen, output)
+            x = scheduler.step(torch.from_numpy(output), timestep, x).prev_sample
+            if call in complete:
+                yield x.double().numpy()
+
+
+def _drawing(noise: Noise) -> Callable[..., torch.Tensor]:
+    def randn_tensor(shape: Any, *, dtype: torch.dtype, **_: Any) -> torch.Tensor:
+        assert tuple(shape) == SHAPE
+        return torch.from_numpy(noise()).to(dtype)
+
+    return randn_tensor
+
+
+def _to_epsilon(scheduler: Any, call: int, timestep: Any, seen: Array, x0: Array) -> Array:
+    """The noise in `seen` if its clean latents are `x0`, for schedulers that cannot be told x0 itself."""
+    if hasattr(scheduler, "sigmas"):
+        variance = float(scheduler.sigmas[call]) ** 2
+    else:
+        alpha_bar = float(scheduler.alphas_cumprod[int(timestep)])
+        variance = (1 - alpha_bar) / alpha_bar
+    return (seen * math.sqrt(1 + variance) - x0) / math.sqrt(variance)
+
+
+def our_trajectory(
+    name: str, options: Mapping[str, Any], steps: int, noise: Noise | None = None
+) -> tuple[list[Array], Array]:
+    """Our x after each step, in diffusers' coordinates, and the final latents."""
+    noise = noise or noise_source()
+    sampler = find_sampler(name)
+    schedule = sampler.schedule(SchedulerConfig.from_dict(options), steps)
+    exploding = ORACLES[name].coordinates == "exploding"
+    states: list[Array] = []
+
+    def on_step(index: int, x: Array, x0: Array) -> None:
+        assert index == len(states)
+        assert x0.shape == x.shape == SHAPE
+        # The corrected first step of PNDM lands where the next one starts.
+        landed = float(schedule.sigmas[1] if name == "pndm" and index == 0 else schedule.sigma_pairs[index, 1])
+        states.append(x if exploding else x / schedule.model_scale(landed))
+
+    x = sampler.sample(denoiser(schedule), noise() * schedule.initial_scale, schedule, on_step, noise)
+    return states, schedule.final_latents(x)
+
+
+def assert_same_trajectory(name: str, options: Mapping[str, Any], steps: int) -> None:
+    """Every step within 1e-4 of the largest value, and the final latents too."""
+    states, latents = our_trajectory(name, options, steps)
+    expected = list(oracle_trajectory(name, options, steps))
+    assert len(states) == len(expected) == steps
+    for index, (ours, theirs) in enumerate([*zip(states, expected, strict=True), (latents, expected[-1])]):
+        error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+        assert error < 1e-4, f"{name}: step {index} of {steps} differs by {error:.2g} with {dict(options)}"
