@@ -13,7 +13,7 @@ from mezzotint.runtime import TextToImage
 from mezzotint.runtime.arrays import Array, FloatArray
 from mezzotint.runtime.denoiser import Conditioning, Denoiser
 from mezzotint.runtime.geometry import Geometry
-from mezzotint.runtime.noise import torch_normal
+from mezzotint.runtime.noise_batch import BatchNoise
 from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.samplers import find_sampler
 
@@ -69,15 +69,15 @@ def run_trajectories(
     sampler = find_sampler(settings.scheduler)
     schedule = sampler.schedule(pipe.config, settings.steps)
     positive, negative = pipe.encode(list(prompts)), pipe.encode([""])
-    shape = (1, *pipe.geometry.latent_shape())
     latents: list[FloatArray] = []
     final: list[FloatArray] = []
     for index in range(len(prompts)):
         progress("running calibration trajectories", index, len(prompts))
         conditioning = Conditioning(positive[index : index + 1], negative, settings.guidance)
         recorder = _Recorder(Denoiser(pipe.sessions["unet"], pipe.config, schedule, conditioning))
-        noise = torch_normal(shape, settings.seed + index) * np.float32(schedule.initial_scale)
-        final.append(schedule.final_latents(sampler.sample(recorder, noise, schedule.sigma_pairs)))
+        noise = BatchNoise.seeded("torch", settings.seed + index, 1, pipe.geometry.latent_shape())
+        start = noise() * np.float32(schedule.initial_scale)
+        final.append(schedule.final_latents(sampler.sample(recorder, start, schedule, noise=noise)))
         latents.append(np.concatenate(recorder.latents))  # (S, 4, h, w)
     return Trajectories(
         latents=np.stack(latents),
