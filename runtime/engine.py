@@ -5,10 +5,11 @@ component's `inputs` and `outputs`. Checking names, dtypes and shapes is the ses
 an engine only runs. Adding one costs a file with an `Engine` value and a line in `engines.ENGINES`.
 """
 
+import importlib.util
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .arrays import Array
 from .errors import MezzotintError
@@ -27,14 +28,22 @@ class Graph(Protocol):
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to run: compute precision ("f32", "bf16", "f16"), threads (None: all cores), compiled-model cache."""
+    """How to run: compute precision ("f32", "bf16", "f16"), threads (None: all cores), compiled-model cache.
+
+    `cache_bytes` caps what lies in `cache_dir`, by default 8 GiB: four sizes of SD 1.5 in FP32, sixteen in INT8.
+    """
 
     precision: str
     threads: int | None = None
     cache_dir: Path | None = None
+    cache_bytes: int = 8 << 30
 
 
 OpenGraph = Callable[[Path, Component, EngineOptions], Graph]
+
+
+def _nothing() -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,9 @@ class Engine:
     """An engine: the backend's name, the package to import, the extra that installs it, and how it opens a graph.
 
     `runs` names the targets whose graphs it can run besides "portable"; `precisions` the arithmetic it offers on this
-    machine, best first.
+    machine, best first. `lacks` says what else than the package this machine lacks. `integers` is how a graph asks
+    this engine for INT8 ("qdq": Q/DQ around float operators, "operators": by integer operators), which the self-test
+    then runs; None: no INT8, or none that a CPU could get wrong.
     """
 
     name: str
@@ -51,6 +62,14 @@ class Engine:
     runs: tuple[str, ...]
     precisions: Callable[[], tuple[str, ...]]
     open: OpenGraph
+    lacks: Callable[[], str | None] = _nothing
+    integers: Literal["qdq", "operators"] | None = None
+
+    def missing(self) -> str | None:
+        """Why it cannot run here and what to do, as the end of a sentence; None when it can. Imports nothing."""
+        if importlib.util.find_spec(self.package) is None:
+            return f"is not installed; install it with `pip install 'mezzotint[{self.extra}]'`"
+        return self.lacks()
 
 
 def check_names(path: Path, component: Component, inputs: Collection[str], outputs: Collection[str]) -> None:

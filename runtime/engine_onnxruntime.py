@@ -8,10 +8,11 @@ import numpy as np
 
 from .arrays import Array
 from .engine import Engine, EngineOptions, Graph, check_names
+from .engine_errors import reason_of
 from .errors import MezzotintError
 from .manifest import Component
 
-__all__ = ["ONNXRUNTIME"]
+__all__ = ["ONNXRUNTIME", "session_settings"]
 
 
 class _OrtGraph:
@@ -25,7 +26,8 @@ class _OrtGraph:
         return [np.asarray(result) for result in results]
 
 
-def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
+def session_settings(options: EngineOptions) -> Any:
+    """Session options that hold for every execution provider."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -33,11 +35,17 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     if options.threads is not None:
         settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
+    return settings
+
+
+def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
+    import onnxruntime
+
+    settings = session_settings(options)
     try:
         session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MezzotintError(f"ONNX Runtime cannot load {path} ({reason}); make the bundle again") from error
+        raise MezzotintError(f"ONNX Runtime cannot load {path} ({reason_of(error)}); make the bundle again") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     check_names(path, component, [value.name for value in inputs], [value.name for value in outputs])
     return _OrtGraph(session, component)
@@ -50,4 +58,5 @@ ONNXRUNTIME = Engine(
     runs=("onnxruntime",),
     precisions=lambda: ("f32",),
     open=_open,
+    integers="operators",
 )

@@ -4,92 +4,75 @@ Static shapes are worth 3x on AMX machines, and INT8 with dynamic shapes is repo
 so a graph is compiled for each set of input shapes; the two used last stay in memory.
 """
 
-import os
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .arrays import Array
+from .compile_cache import trim_cache, usable_folder
+from .compiled import CompiledGraphs, Shapes
 from .cpu import cpu_features
 from .engine import Engine, EngineOptions, Graph, check_names
+from .engine_errors import is_out_of_memory, reason_of
 from .errors import MezzotintError
 from .manifest import Component
 
 __all__ = ["OPENVINO"]
-
-_MAX_COMPILED = 2
-
-Shapes = tuple[tuple[int, ...], ...]
 
 
 class _OpenVinoGraph:
     def __init__(self, core: Any, path: Path, component: Component, options: EngineOptions, model: Any) -> None:
         self._core, self._path, self._component, self._options = core, path, component, options
         self._unused_model = model  # what was read to check the file; the first compilation uses it up
-        self._requests: OrderedDict[Shapes, Any] = OrderedDict()
+        self._requests: CompiledGraphs[Any] = CompiledGraphs(self._compile)
         self._lock = threading.Lock()
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         names = [spec.name for spec in self._component.inputs]
         with self._lock:  # one request per compiled graph: it owns buffers, which are copied to and from
-            request = self._request(tuple(array.shape for array in arrays))
+            request = self._requests.get(tuple(array.shape for array in arrays))
             results = request.infer(dict(zip(names, arrays, strict=True)))
             return [results[spec.name] for spec in self._component.outputs]
-
-    def _request(self, shapes: Shapes) -> Any:
-        if shapes in self._requests:
-            self._requests.move_to_end(shapes)
-        else:
-            while len(self._requests) >= _MAX_COMPILED:
-                self._requests.popitem(last=False)
-            self._requests[shapes] = self._compile(shapes)
-        return self._requests[shapes]
 
     def _compile(self, shapes: Shapes) -> Any:
         model, self._unused_model = self._unused_model, None
         if model is None:
             model = _read(self._core, self._path, self._component)
+        cache = usable_folder(self._options.cache_dir)
         try:
             model.reshape({spec.name: list(shape) for spec, shape in zip(self._component.inputs, shapes, strict=True)})
-            return self._core.compile_model(model, "CPU", _settings(self._options)).create_infer_request()
+            compiled = self._core.compile_model(model, "CPU", _settings(self._options, cache))
+            request = compiled.create_infer_request()
         except RuntimeError as error:
-            raise MezzotintError(f"OpenVINO cannot compile {self._path} for {shapes} ({_reason(error)})") from error
+            if is_out_of_memory(error):
+                raise
+            raise MezzotintError(f"OpenVINO cannot compile {self._path} for {shapes} ({reason_of(error)})") from error
+        if cache is not None:
+            trim_cache(cache, self._options.cache_bytes)
+        return request
 
 
 def _read(core: Any, path: Path, component: Component) -> Any:
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise MezzotintError(f"OpenVINO cannot load {path} ({_reason(error)}); make the bundle again") from error
+        raise MezzotintError(f"OpenVINO cannot load {path} ({reason_of(error)}); make the bundle again") from error
     inputs, outputs = ([name for port in side for name in port.get_names()] for side in (model.inputs, model.outputs))
     check_names(path, component, inputs, outputs)
     return model
 
 
-def _settings(options: EngineOptions) -> dict[str, Any]:
+def _settings(options: EngineOptions, cache: Path | None) -> dict[str, Any]:
+    """Compile settings. The precision is explicit: left alone, the plugin takes BF16 where the CPU has it."""
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": options.precision}
     if options.precision == "f32":
         settings["EXECUTION_MODE_HINT"] = "ACCURACY"
     if options.threads is not None:
         settings["INFERENCE_NUM_THREADS"] = options.threads
-    if options.cache_dir is not None and _is_writable(options.cache_dir):
-        settings["CACHE_DIR"] = str(options.cache_dir)
+    if cache is not None:
+        settings["CACHE_DIR"] = str(cache)
     return settings
-
-
-def _is_writable(folder: Path) -> bool:
-    """Make `folder` if need be. Where that fails, as in a read-only home, graphs are compiled anew in each process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
-
-
-def _reason(error: RuntimeError) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]  # the first lines are OpenVINO's own source
 
 
 def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
@@ -110,4 +93,5 @@ OPENVINO = Engine(
     runs=("openvino",),
     precisions=_precisions,
     open=_open,
+    integers="qdq",
 )

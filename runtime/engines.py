@@ -1,22 +1,25 @@
 """The engines that there are, and which one runs a bundle.
 
-"auto" takes the first engine of `ENGINES` that is installed and that the bundle was lowered for; nothing ever falls
+"auto" takes the first engine of `ENGINES` that can run here and that the bundle was lowered for; nothing ever falls
 back from one engine, or one precision, to another in silence.
 """
 
-import importlib.util
 from dataclasses import dataclass
 
 from .cpu import cpu_features
 from .engine import Engine
+from .engine_cuda import CUDA
 from .engine_onnxruntime import ONNXRUNTIME
 from .engine_openvino import OPENVINO
+from .engine_tensorrt import TENSORRT
 from .errors import MezzotintError
 from .manifest import Manifest
 
 __all__ = ["ENGINES", "Choice", "choose_engine", "installed_engines"]
 
-ENGINES: tuple[Engine, ...] = (OPENVINO, ONNXRUNTIME)  # fastest first, as measured on x86
+# Fastest first: GPUs, then OpenVINO, measured on x86. CUDA stands before TensorRT, which builds an engine for minutes
+# before the first picture; that is the only one which its own bundles run on.
+ENGINES: tuple[Engine, ...] = (CUDA, TENSORRT, OPENVINO, ONNXRUNTIME)
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Choice:
 
 
 def installed_engines() -> tuple[Engine, ...]:
-    """The engines whose package can be imported, fastest first."""
-    return tuple(engine for engine in ENGINES if importlib.util.find_spec(engine.package) is not None)
+    """The engines that can run on this machine, fastest first. Imports none of them."""
+    return tuple(engine for engine in ENGINES if engine.missing() is None)
 
 
 def choose_engine(manifest: Manifest, backend: str = "auto") -> Choice:
@@ -44,24 +47,35 @@ def choose_engine(manifest: Manifest, backend: str = "auto") -> Choice:
             f"the bundle was lowered for {manifest.target!r}, which no engine here runs; there are {', '.join(names)}"
         )
     if backend == "auto":
-        return _first_installed(fitting, manifest.target)
+        return _first_that_runs(fitting, manifest.target)
     engine = next(engine for engine in ENGINES if engine.name == backend)
     if engine not in fitting:
         raise MezzotintError(
             f"the bundle was lowered for {manifest.target}, not for {backend}; "
             f"make one with `mezzotint quantize ... --target {backend}` or pass --backend {manifest.target}"
         )
-    if engine not in installed_engines():
-        raise MezzotintError(f"{backend} is not installed; install it with `pip install 'mezzotint[{engine.extra}]'`")
+    missing = engine.missing()
+    if missing is not None:
+        raise MezzotintError(f"{backend} {missing}")
     return Choice(engine, "as asked")
 
 
-def _first_installed(fitting: list[Engine], target: str) -> Choice:
-    installed = [engine for engine in fitting if engine in installed_engines()]
-    if not installed:
-        extras = " or ".join(f"`pip install 'mezzotint[{engine.extra}]'`" for engine in fitting)
-        raise MezzotintError(f"no engine for {target} bundles is installed; install one with {extras}")
-    return Choice(installed[0], f"the fastest installed engine for {target} bundles")
+def _first_that_runs(fitting: list[Engine], target: str) -> Choice:
+    skipped: list[str] = []
+    for engine in fitting:
+        missing = engine.missing()
+        if missing is None:
+            return Choice(engine, _reason(fitting, skipped, target))
+        skipped.append(f"{engine.name} {missing}")
+    raise MezzotintError(f"no engine for {target} bundles can run here: {'; '.join(skipped)}")
+
+
+def _reason(fitting: list[Engine], skipped: list[str], target: str) -> str:
+    if len(fitting) == 1:
+        return f"the engine that the bundle was lowered for ({target})"
+    passed_over = [line.partition(" ")[0] for line in skipped]
+    why = f"the fastest installed engine for {target} bundles"
+    return f"{why}; {' and '.join(passed_over)} cannot run here" if passed_over else why
 
 
 def _check_cpu(manifest: Manifest) -> None:

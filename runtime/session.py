@@ -11,8 +11,10 @@ import numpy as np
 
 from .arrays import Array
 from .engine import Engine, EngineOptions, Graph
+from .engine_errors import load_error, run_error
 from .errors import MezzotintError
 from .manifest import Component, TensorSpec
+from .self_test import check_integers
 
 __all__ = ["Session"]
 
@@ -28,7 +30,11 @@ class Session:
 
     @classmethod
     def open(cls, name: str, path: Path, component: Component, engine: Engine, options: EngineOptions) -> "Session":
-        """Load `path` on `engine`; MezzotintError when the engine lacks the precision or cannot load the graph."""
+        """Load `path` on `engine`.
+
+        Raises MezzotintError when the engine lacks the precision, cannot load the graph, or computes INT8 wrongly on
+        this machine and the component is INT8.
+        """
         offered = engine.precisions()
         if options.precision not in offered:
             raise MezzotintError(
@@ -37,12 +43,26 @@ class Session:
             )
         if options.threads is not None and options.threads < 1:
             raise MezzotintError(f"got {options.threads} threads for {name}, expected at least 1")
-        return cls(name, component, engine.open(path, component, options), options.precision)
+        try:
+            if component.storage == "int8":
+                check_integers(engine)
+            graph = engine.open(path, component, options)
+        except MezzotintError:
+            raise
+        except Exception as error:
+            raise load_error(name, path, engine.name, error) from error
+        return cls(name, component, graph, options.precision)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name. Raises MezzotintError naming the input, what it got and what was expected."""
+        """Outputs by name. MezzotintError names the input that does not fit, or says why the engine failed."""
         self._check(feeds)
-        results = self._graph.infer([np.asarray(feeds[spec.name], order="C") for spec in self.component.inputs])
+        try:
+            results = self._graph.infer([np.asarray(feeds[spec.name], order="C") for spec in self.component.inputs])
+        except MezzotintError:
+            raise
+        except Exception as error:
+            shapes = {spec.name: feeds[spec.name].shape for spec in self.component.inputs}
+            raise run_error(self.name, shapes, error) from error
         return {spec.name: result for spec, result in zip(self.component.outputs, results, strict=True)}
 
     def _check(self, feeds: Mapping[str, Array]) -> None:

@@ -32,7 +32,10 @@ REFUSALS = (
     (GENERATE + "--precision int3", "--precision f32"),
     (GENERATE + "--seed 18446744073709551616", "seed"),
     (GENERATE + "--steps 1001", "1001"),
-    ("generate {tiny} apple -o out.png --backend tpu", "unknown backend 'tpu'; expected auto, openvino, onnxruntime"),
+    (
+        "generate {tiny} apple -o out.png --backend tpu",
+        "unknown backend 'tpu'; expected auto, cuda, tensorrt, openvino, onnxruntime",
+    ),
     ("generate {tiny} apple -o {picture}", "exists already; choose another output or pass --overwrite"),
     ("generate {tiny} apple -o out.xyz", "has no picture ending that is known"),
     ("generate {tiny} apple -o no/such/out.png", "is not a folder"),

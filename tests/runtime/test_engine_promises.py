@@ -12,12 +12,12 @@ from mezzotint.runtime.decibel import sqnr_db
 from mezzotint.runtime.engine import Engine, EngineOptions
 from mezzotint.runtime.engine_onnxruntime import ONNXRUNTIME
 from mezzotint.runtime.engine_openvino import OPENVINO
-from mezzotint.runtime.engines import ENGINES
+from mezzotint.runtime.engines import installed_engines
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.manifest import Component, TensorSpec
 from mezzotint.runtime.session import Session
 
-each_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+each_engine = pytest.mark.parametrize("engine", installed_engines(), ids=lambda engine: engine.name)
 MATMUL = Component(
     files=(),
     storage="float32",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.runtime import cpu, engines
+from mezzotint.runtime import cpu, engines, nvidia
 from mezzotint.runtime.engine import Engine
+from mezzotint.runtime.engine_cuda import CUDA
 from mezzotint.runtime.engine_onnxruntime import ONNXRUNTIME
 from mezzotint.runtime.engine_openvino import OPENVINO
 from mezzotint.runtime.engines import ENGINES, choose_engine, installed_engines
@@ -20,6 +21,12 @@ def manifest(target: str = "portable", *cpu_features: str) -> Manifest:
     return Manifest("stable-diffusion", Source("s", ""), "fp32", target, {}, cpu_features=cpu_features)
 
 
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests say what a machine has; this one may have a GPU."""
+    monkeypatch.setattr(nvidia, "has_provider_library", lambda _provider: False)
+
+
 def pretend_installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     """Let only `packages` be found, out of those of the engines."""
     find: Callable[..., importlib.machinery.ModuleSpec | None] = importlib.util.find_spec
@@ -29,7 +36,9 @@ def pretend_installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 def test_auto_takes_the_fastest_that_fits() -> None:
     assert choose_engine(manifest()).engine is OPENVINO
-    assert choose_engine(manifest()).reason == "the fastest installed engine for portable bundles"
+    reason = "the fastest installed engine for portable bundles; cuda and tensorrt cannot run here"
+    assert choose_engine(manifest()).reason == reason
+    assert choose_engine(manifest("openvino")).reason == "the engine that the bundle was lowered for (openvino)"
     assert choose_engine(manifest("openvino")).engine is OPENVINO
     assert choose_engine(manifest("onnxruntime")).engine is ONNXRUNTIME
 
@@ -43,21 +52,25 @@ def test_auto_takes_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         choose_engine(manifest("openvino"))
     pretend_installed(monkeypatch)
-    with pytest.raises(MezzotintError, match=r"mezzotint\[openvino\].* or .*mezzotint\[cpu\]"):
+    with pytest.raises(MezzotintError, match=r"openvino is not .*mezzotint\[openvino\].*; .*mezzotint\[cpu\]"):
         choose_engine(manifest())
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_a_backend_is_taken_as_asked_or_refused(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
-    choice = choose_engine(manifest(), engine.name)
-    assert (choice.engine, choice.reason) == (engine, "as asked")
+    monkeypatch.setattr(nvidia, "missing_gpu_part", lambda _provider: None)
+    if engine.missing() is None:
+        choice = choose_engine(manifest(), engine.name)
+        assert (choice.engine, choice.reason) == (engine, "as asked")
     pretend_installed(monkeypatch)
     with pytest.raises(MezzotintError, match=rf"{engine.name} is not installed; .*mezzotint\[{engine.extra}\]"):
         choose_engine(manifest(), engine.name)
 
 
 def test_an_unknown_backend_lists_the_known() -> None:
-    with pytest.raises(MezzotintError, match="unknown backend 'tensorflow'; expected auto, openvino, onnxruntime"):
+    with pytest.raises(
+        MezzotintError, match="unknown backend 'tensorflow'; expected auto, cuda, tensorrt, openvino, onnxruntime"
+    ):
         choose_engine(manifest(), "tensorflow")
 
 
@@ -68,9 +81,9 @@ def test_a_bundle_for_another_target_is_refused() -> None:
         choose_engine(manifest("onnxruntime"), "openvino")
     for backend in ("auto", "openvino"):
         with pytest.raises(
-            MezzotintError, match="'tensorrt', which no engine here runs; there are openvino, onnxruntime"
+            MezzotintError, match="'tpu', which no engine here runs; there are cuda, tensorrt, openvino, onnxruntime"
         ):
-            choose_engine(manifest("tensorrt"), backend)
+            choose_engine(manifest("tpu"), backend)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +120,26 @@ def test_openvino_offers_bf16_where_the_cpu_has_it(
 ) -> None:
     monkeypatch.setattr("mezzotint.runtime.engine_openvino.cpu_features", lambda: frozenset(features))
     assert OPENVINO.precisions() == offered
+
+
+@pytest.mark.parametrize("target", ["cuda", "tensorrt"])
+def test_a_bundle_for_a_gpu_is_never_run_on_the_cpu(target: str) -> None:
+    with pytest.raises(MezzotintError, match=rf"no engine for {target} bundles can run here: {target} needs"):
+        choose_engine(manifest(target))
+    with pytest.raises(MezzotintError, match=rf"{target} needs onnxruntime-gpu, .*mezzotint\[{target}\]"):
+        choose_engine(manifest(target), target)
+    with pytest.raises(MezzotintError, match=f"lowered for {target}, not for onnxruntime"):
+        choose_engine(manifest(target), "onnxruntime")
+
+
+def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvidia, "has_provider_library", lambda _provider: True)
+    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: True)
+    choice = choose_engine(manifest())
+    assert (choice.engine, choice.reason) == (CUDA, "the fastest installed engine for portable bundles")
+    assert choose_engine(manifest("openvino")).engine is OPENVINO
+    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: False)
+    assert choose_engine(manifest()).engine is OPENVINO
 
 
 def test_engine_names_are_unique() -> None:

@@ -13,7 +13,7 @@ import torch
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.decibel import psnr_db, sqnr_db
-from mezzotint.runtime.engines import ENGINES
+from mezzotint.runtime.engines import installed_engines
 from mezzotint.runtime.text_to_image import Result
 
 PROMPT = "a flat emoji of a red apple on a blue background"
@@ -44,7 +44,7 @@ def by_diffusers(demo_checkpoint: Path) -> Draw:
     return draw
 
 
-@pytest.fixture(scope="module", params=[engine.name for engine in ENGINES])
+@pytest.fixture(scope="module", params=[engine.name for engine in installed_engines()])
 def each_pipe(request: pytest.FixtureRequest, demo_bundle: Bundle) -> TextToImage:
     return TextToImage.load(demo_bundle.path, backend=request.param)
 

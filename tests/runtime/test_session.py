@@ -1,4 +1,4 @@
-"""Sessions: both engines give numpy's answer, and what cannot be run is refused with got and expected."""
+"""Sessions: the engines give numpy's answer, and what cannot be run is refused with got and expected."""
 
 import threading
 from dataclasses import replace
@@ -10,14 +10,14 @@ import pytest
 
 from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.engine import Engine, EngineOptions
-from mezzotint.runtime.engines import ENGINES
+from mezzotint.runtime.engines import installed_engines
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.manifest import TensorSpec
 from mezzotint.runtime.session import Session
 from tests.runtime.small_graphs import COMPONENT, expected, feeds, save_graph
 
 F32 = EngineOptions("f32")
-each_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+each_engine = pytest.mark.parametrize("engine", installed_engines(), ids=lambda engine: engine.name)
 
 
 def open_session(folder: Path, engine: Engine, options: EngineOptions = F32) -> Session:

@@ -1,0 +1,60 @@
+"""Compiled graphs on disk, in the user's cache folder, and never more of them than a cap in bytes.
+
+Deleting the folder costs compile time and nothing else.
+"""
+
+import os
+from pathlib import Path
+
+__all__ = ["cache_size_bytes", "trim_cache", "usable_folder"]
+
+_SUFFIXES = (".blob", ".cl_cache", ".engine", ".profile", ".timing")  # what OpenVINO and TensorRT write
+
+
+def usable_folder(folder: Path | None) -> Path | None:
+    """`folder`, made if need be; None where that fails, as in a read-only home: each process then compiles anew."""
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def trim_cache(folder: Path, limit_bytes: int) -> list[Path]:
+    """Delete compiled graphs, those last touched longest ago first, until the rest fit; what was deleted.
+
+    Safe beside other processes: one that has a file open keeps it, and a file that vanishes is passed over.
+    """
+    entries = _entries(folder)
+    excess = sum(size for _, size, _ in entries) - limit_bytes
+    deleted = []
+    for _, size, path in sorted(entries):
+        if excess <= 0:
+            break
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # not ours to delete
+            continue
+        excess -= size
+        deleted.append(path)
+    return deleted
+
+
+def cache_size_bytes(folder: Path) -> int:
+    """Bytes of the compiled graphs below `folder`."""
+    return sum(size for _, size, _ in _entries(folder))
+
+
+def _entries(folder: Path) -> list[tuple[float, int, Path]]:
+    """(time of the last use that the file system recorded, bytes, path) of every compiled graph."""
+    entries = []
+    for path in folder.rglob("*"):
+        try:
+            if path.suffix in _SUFFIXES and path.is_file():
+                status = path.stat()
+                entries.append((max(status.st_mtime, status.st_atime), status.st_size, path))
+        except OSError:
+            continue
+    return entries
