@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .arrays import FloatArray
 from .errors import MezzotintError
 
-__all__ = ["TorchGenerator", "torch_normal"]
+__all__ = ["TorchGenerator", "check_seed", "torch_normal"]
 
 _BLOCK = 16
 
@@ -32,9 +32,7 @@ class TorchGenerator:
 
     def __init__(self, seed: int) -> None:
         """`seed` is in 0 .. 2**64 - 1; torch seeds the twister with its low 32 bits, so higher bits have no effect."""
-        if not 0 <= seed < 2**64:
-            raise MezzotintError(f"the seed must be between 0 and 2**64 - 1, got {seed}")
-        self._twister = np.random.RandomState(seed & 0xFFFFFFFF)
+        self._twister = np.random.RandomState(check_seed(seed) & 0xFFFFFFFF)
         self._kept: float | None = None  # the second value of the last pair, standard normal
 
     def normal(self, shape: Sequence[int]) -> FloatArray:
@@ -79,6 +77,13 @@ def torch_normal(shape: Sequence[int], seed: int) -> FloatArray:
     Raises MezzotintError for a seed outside 0 .. 2**64 - 1.
     """
     return TorchGenerator(seed).normal(shape)
+
+
+def check_seed(seed: int) -> int:
+    """`seed`. Raises MezzotintError for one outside 0 .. 2**64 - 1."""
+    if not 0 <= seed < 2**64:
+        raise MezzotintError(f"the seed must be between 0 and 2**64 - 1, got {seed}")
+    return seed
 
 
 def _box_muller_blocks(words: NDArray[np.uint32]) -> FloatArray:

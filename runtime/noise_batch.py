@@ -12,6 +12,8 @@ import numpy as np
 from .arrays import FloatArray
 from .errors import MezzotintError
 from .noise import TorchGenerator
+from .noise_numpy import NumpyGenerator
+from .noise_philox import CudaGenerator
 
 __all__ = ["RNGS", "BatchNoise", "Generator"]
 
@@ -23,7 +25,11 @@ class Generator(Protocol):
         """The next standard normal numbers, float32 of `shape`."""
 
 
-_GENERATORS: Final[dict[str, Callable[[int], Generator]]] = {"torch": TorchGenerator}
+_GENERATORS: Final[dict[str, Callable[[int], Generator]]] = {
+    "torch": TorchGenerator,  # what PyTorch draws on a CPU
+    "cuda": CudaGenerator,  # what PyTorch draws on an NVIDIA GPU
+    "numpy": NumpyGenerator,
+}
 RNGS: Final = tuple(_GENERATORS)
 
 

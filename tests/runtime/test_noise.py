@@ -47,3 +47,17 @@ def test_successive_calls_continue_the_stream() -> None:
 def test_seed_out_of_range_is_an_error(seed: int) -> None:
     with pytest.raises(MezzotintError, match=rf"between 0 and 2\*\*64 - 1, got {seed}"):
         torch_normal((4,), seed)
+
+
+def test_equals_torch_on_random_shapes_and_seeds() -> None:
+    """Two draws each, so that the second begins wherever the first one left the stream."""
+    choices = np.random.default_rng(1)
+    for _ in range(150):
+        shape = tuple(choices.integers(1, 9, size=choices.integers(1, 5)).tolist())
+        seed = int(choices.integers(0, 2**63))
+        oracle, generator = torch.Generator("cpu").manual_seed(seed), TorchGenerator(seed)
+        for _ in range(2):
+            expected = torch.randn(shape, generator=oracle).numpy()
+            np.testing.assert_allclose(
+                generator.normal(shape), expected, rtol=0, atol=1e-6, err_msg=f"shape {shape}, seed {seed}"
+            )
