@@ -1,8 +1,10 @@
 """`mezzotint export`: a checkpoint folder or hub id in, a bundle out."""
 
+import gc
 import importlib.metadata
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from mezzotint.runtime.swap import replace_folder
 from .checkpoint import Checkpoint, load_checkpoint, resolve_folder
 from .component import GraphSource, graph_sources
 from .optimum_folder import adopt_optimum, is_optimum_folder
-from .parity import check_parity
+from .parity import check_parity, reference_outputs
 from .to_onnx import to_onnx
 
 __all__ = ["FAMILY", "export_checkpoint"]
@@ -57,7 +59,7 @@ def _export(model: str, staging: Path, progress: Progress) -> None:
     sources = graph_sources(checkpoint)
     for index, source in enumerate(sources):
         progress(f"exporting {source.name}", index + 1, len(sources) + 1)
-        components[source.name] = _export_component(source, staging)
+        components[source.name] = _export_component(source, staging, keep=sources[index + 1 :])
     manifest = Manifest(
         family=FAMILY,
         source=checkpoint.source,
@@ -69,7 +71,8 @@ def _export(model: str, staging: Path, progress: Progress) -> None:
     write_manifest(staging, manifest)
 
 
-def _export_component(source: GraphSource, staging: Path) -> Component:
+def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSource]) -> Component:
+    """Write one graph and check it; `keep` are the sources whose weights are needed afterwards."""
     folder = staging / source.name
     names = _save(to_onnx(source), folder)
     _write_json(folder / "config.json", dict(source.config))
@@ -80,7 +83,17 @@ def _export_component(source: GraphSource, staging: Path) -> Component:
         inputs=source.inputs,
         outputs=source.outputs,
     )
-    return replace(component, parity=check_parity(source, folder / GRAPH_FILE, component))
+    expected = reference_outputs(source)
+    _free(source, keep)
+    return replace(component, parity=check_parity(source, expected, folder / GRAPH_FILE, component))
+
+
+def _free(source: GraphSource, keep: Sequence[GraphSource]) -> None:
+    """Give back the memory of weights that no later source needs: an engine is about to load its own copy of them."""
+    needed = {id(parameter) for later in keep for parameter in later.module.parameters()}
+    if needed.isdisjoint(id(parameter) for parameter in source.module.parameters()):
+        source.module.to("meta")
+        gc.collect()  # the exporter's program is a cycle that holds them too
 
 
 def _save(model: ir.Model, folder: Path) -> list[str]:

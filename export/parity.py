@@ -15,7 +15,7 @@ from mezzotint.runtime.session import Session
 
 from .component import ExampleSize, GraphSource
 
-__all__ = ["PARITY_FLOOR_DB", "ParityError", "check_parity"]
+__all__ = ["PARITY_FLOOR_DB", "ParityError", "check_parity", "reference_outputs"]
 
 PARITY_FLOOR_DB = 80.0
 
@@ -24,8 +24,21 @@ class ParityError(CheckFailed):
     """An exported graph does not agree with its source."""
 
 
-def check_parity(source: GraphSource, path: Path, component: Component, floor_db: float = PARITY_FLOOR_DB) -> Parity:
-    """The worst SQNR over the source's parity sizes and outputs.
+def reference_outputs(source: GraphSource) -> list[list[Array]]:
+    """What the PyTorch module says at each of the source's parity sizes."""
+    with torch.inference_mode():
+        outputs = [_as_tuple(source.module(*source.example_inputs(size))) for size in source.parity_sizes]
+    return [[tensor.numpy() for tensor in one] for one in outputs]
+
+
+def check_parity(
+    source: GraphSource,
+    expected: Sequence[Sequence[Array]],
+    path: Path,
+    component: Component,
+    floor_db: float = PARITY_FLOOR_DB,
+) -> Parity:
+    """The worst SQNR over the source's parity sizes and outputs, whose `expected` values `reference_outputs` gave.
 
     Runs in FP32 on an installed engine. Raises ParityError with the component, the size, got and floor.
     """
@@ -34,8 +47,8 @@ def check_parity(source: GraphSource, path: Path, component: Component, floor_db
         raise MezzotintError("the parity check needs an engine; install one with `pip install 'mezzotint[cpu]'`")
     session = Session.open(source.name, path, component, engines[-1], EngineOptions("f32"))
     worst = float("inf")
-    for size in source.parity_sizes:
-        got = _parity_db(source, session, size)
+    for size, reference in zip(source.parity_sizes, expected, strict=True):
+        got = _parity_db(source, reference, session, size)
         if got < floor_db:
             raise ParityError(
                 f"{source.name}: the graph agrees with PyTorch to {got:.1f} dB at {size}, expected at least "
@@ -46,15 +59,11 @@ def check_parity(source: GraphSource, path: Path, component: Component, floor_db
     return Parity("PyTorch FP32", None if identical else round(worst, 1), identical)
 
 
-def _parity_db(source: GraphSource, session: Session, size: ExampleSize) -> float:
+def _parity_db(source: GraphSource, expected: Sequence[Array], session: Session, size: ExampleSize) -> float:
     arguments = source.example_inputs(size)
-    with torch.inference_mode():
-        expected = source.module(*arguments)
-    expected_arrays: Sequence[Array] = [tensor.numpy() for tensor in _as_tuple(expected)]
     feeds = {spec.name: tensor.numpy() for spec, tensor in zip(source.inputs, arguments, strict=True)}
     outputs = session.run(feeds)
-    pairs = zip(source.outputs, expected_arrays, strict=True)
-    return min(sqnr_db(reference, outputs[spec.name]) for spec, reference in pairs)
+    return min(sqnr_db(one, outputs[spec.name]) for spec, one in zip(source.outputs, expected, strict=True))
 
 
 def _as_tuple(output: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

@@ -67,6 +67,7 @@ def quantize(
     steps: Annotated[int, typer.Option(min=1, help="Steps of the schedule to calibrate for.")] = 25,
     guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale to calibrate for.")] = 5.0,
     scheduler: Annotated[str, typer.Option(help="Scheduler to calibrate for.")] = "ddim",
+    trajectories: Annotated[int, typer.Option(min=1, help="Prompts to draw, spread over the file.")] = 32,
     calls: Annotated[int, typer.Option(min=1, help="UNet calls that statistics are taken from.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
     min_sqnr_db: Annotated[
@@ -78,7 +79,7 @@ def quantize(
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
     from mezzotint.runtime.prompts import read_prompts
 
-    settings = CalibrationSettings(scheduler, steps, guidance, calls, seed)
+    settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed)
     with show_progress() as progress:
         result = quantize_bundle(
             bundle,

@@ -1,9 +1,9 @@
 """Calibration of one bundle: trajectories once, statistics once, and from them the quantizers of every W8A8 node."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from functools import cache, partial
 
 import numpy as np
 import onnx_ir as ir
@@ -11,32 +11,56 @@ import onnx_ir as ir
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.affine import UINT8, Quantizer
 from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.bundle import GRAPH_FILE
+from mezzotint.runtime.engine import EngineOptions
+from mezzotint.runtime.engines import installed_engines
 from mezzotint.runtime.progress import Progress
+from mezzotint.runtime.session import Session
 
 from .array_cache import cached_arrays, content_key
+from .graph_file import temporary_graph
 from .ranges import least_error_range
 from .scheme import Decisions, Scheme
-from .statistics import Probe, TensorStatistics, collect, instrument
-from .trajectories import CalibrationSettings, Call, Trajectories, run_trajectories
+from .statistics import Probe, TensorStatistics, instrument, merge, open_instrumented, stack
+from .trajectories import CalibrationSettings, Call, Trajectories, join, run_trajectory, spread
 from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_REVISION = 3  # of what the cached arrays mean
+_REVISION = 4  # of what the cached arrays mean
+_CHUNK = 16  # calls in a cache entry
 
 
 def cached_trajectories(
     bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
 ) -> Trajectories:
-    """The trajectories of `prompts`, from the cache when the same weights, prompts and settings ran before."""
-    key = content_key({"revision": _REVISION, "graphs": _hashes(bundle), "prompts": prompts, **asdict(settings)})
+    """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
+    load = cache(partial(_load, bundle))
 
-    def make() -> dict[str, Array]:
-        pipe = TextToImage.load(bundle.path)
-        return asdict(run_trajectories(pipe, prompts, settings, progress))
+    def make(index: int) -> dict[str, Array]:
+        return asdict(run_trajectory(*load(), prompts[index], index, settings))
 
-    return Trajectories(**cached_arrays("trajectories", key, make))
+    schedule = (settings.scheduler, settings.steps, settings.guidance, settings.seed)
+    parts = {"revision": _REVISION, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
+    chosen = spread(len(prompts), settings.trajectories)
+    done = []
+    for count, index in enumerate(chosen):
+        progress("running calibration trajectories", count, len(chosen))
+        key = content_key({**parts, "prompt": prompts[index], "index": index})
+        done.append(Trajectories(**cached_arrays("trajectory", key, partial(make, index))))
+    return join(done)
+
+
+def _load(bundle: Bundle) -> tuple[TextToImage, Session]:
+    """The FP32 pipe, and its UNet in 16 bits where the CPU has them: nothing but where the latents go matters."""
+    pipe = TextToImage.load(bundle.path)
+    spec, options = bundle.component("unet"), EngineOptions(_precision())
+    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options)
+
+
+def _precision() -> str:
+    """The fastest that the engine which "auto" takes for FP32 bundles offers on this CPU."""
+    engines = installed_engines()
+    return engines[0].precisions()[0] if engines else "f32"
 
 
 def cached_statistics(
@@ -47,19 +71,26 @@ def cached_statistics(
     key_parts: Mapping[str, object],
     progress: Progress,
 ) -> dict[str, TensorStatistics]:
-    """Statistics of `probes` in a component's FP32 graph over `calls`; cached like the trajectories."""
+    """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time."""
     parts = {"revision": _REVISION, "graphs": _hashes(bundle), "component": component, "probes": probes, **key_parts}
+    spec = bundle.component(component)
+    with ExitStack() as files:
 
-    def make() -> dict[str, Array]:
-        with tempfile.TemporaryDirectory(prefix="mezzotint-") as folder:
-            path = Path(folder) / GRAPH_FILE
-            ir.save(instrument(ir.load(bundle.graph_path(component)), probes), path)
-            collected = collect(path, bundle.component(component), probes, calls, progress)
-        return {f"{tensor}|{name}": array for tensor, one in collected.items() for name, array in asdict(one).items()}
+        @cache
+        def session() -> Session:
+            model = instrument(ir.load(bundle.graph_path(component)), probes)
+            return open_instrumented(files.enter_context(temporary_graph(model)), spec, probes)
 
-    arrays = cached_arrays("statistics", content_key(parts), make)
-    names = [field.name for field in fields(TensorStatistics)]
-    return {probe.tensor: TensorStatistics(*(arrays[f"{probe.tensor}|{name}"] for name in names)) for probe in probes}
+        def make(start: int) -> dict[str, Array]:
+            runs = []
+            for index, call in enumerate(calls[start : start + _CHUNK], start):
+                progress("collecting activation statistics", index, len(calls))
+                runs.append(session().run(call.feeds))
+            return stack(runs)
+
+        keys = {start: content_key({**parts, "chunk": (start, _CHUNK)}) for start in range(0, len(calls), _CHUNK)}
+        figures = [cached_arrays("statistics", key, partial(make, start)) for start, key in keys.items()]
+    return merge(figures, spec, probes, calls)
 
 
 def probes_for(graph: ir.Graph, decisions: Decisions) -> list[Probe]:

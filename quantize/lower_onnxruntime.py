@@ -20,7 +20,7 @@ from .half import store_half
 from .ort_attention import rewrite_attentions
 from .ort_group_norm import rewrite_group_norms
 from .scheme import Decisions, Scheme
-from .weighted import WeightedNode, weight_quantizer, weighted_nodes
+from .weighted import WeightedNode, bias_of, weight_quantizer, weighted_nodes
 
 __all__ = ["lower_onnxruntime", "lower_onnxruntime_floats"]
 
@@ -119,7 +119,8 @@ def _lower_linear(graph: ir.Graph, item: WeightedNode, activation: Codes) -> Non
     codes = constant(graph, f"{name}:codes", stored)
     weight_scale, weight_zero_point = quantizer_constants(graph, name, weights)
     values, scale, zero_point = activation
-    last, bias = _bias_of(node)
+    bias = bias_of(node)
+    last = _last_of(node, bias)
     inputs = [values, codes, scale, weight_scale, zero_point, weight_zero_point, bias]
     result = insert_before(
         node,
@@ -133,17 +134,9 @@ def _lower_linear(graph: ir.Graph, item: WeightedNode, activation: Codes) -> Non
         graph.remove(node, safe=True)
 
 
-def _bias_of(node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
-    """The last node of the linear (the MatMul, or the Add of its bias) and the bias (N,)."""
-    if node.op_type == "Gemm":
-        return node, node.inputs[2] if len(node.inputs) > 2 else None
-    uses = list(node.outputs[0].uses())
-    if len(uses) == 1 and uses[0].node.op_type == "Add" and not node.outputs[0].is_graph_output():
-        add = uses[0].node
-        bias = add.inputs[1 - uses[0].idx]
-        if bias is not None and bias.const_value is not None and len(bias.const_value.shape) == 1:
-            return add, bias
-    return node, None
+def _last_of(node: ir.Node, bias: ir.Value | None) -> ir.Node:
+    """The last node of a linear: itself, or the Add of its bias."""
+    return node if bias is None or bias in node.inputs else next(iter(node.outputs[0].uses())).node
 
 
 def _producer(value: ir.Value) -> ir.Node:

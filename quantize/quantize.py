@@ -10,20 +10,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from mezzotint.runtime.bundle import (
-    EXTERNAL_DATA_FILE,
-    EXTERNAL_DATA_THRESHOLD_BYTES,
-    GRAPH_FILE,
-    Bundle,
-    file_entry,
-    write_manifest,
-)
+from mezzotint.runtime.bundle import Bundle, file_entry, write_manifest
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.manifest import MANIFEST_NAME, Component
 from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.swap import replace_folder
 
 from .audit import audit_bundle, check_promise
+from .graph_file import save_graph
 from .half import lower_half
 from .integer import Calibration, decide_integer
 from .parity import measure_parity
@@ -129,7 +123,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         lower_half(job.target.lower_floats(model))
     elif scheme == "int8-weights":
         model = compress_with_nncf(model) if name.startswith("text_encoder") else compress_all_weights(model)
-    files = _save(model, staging / name)
+    files = save_graph(model, staging / name)
     component = replace(
         before,
         files=tuple(file_entry(staging, f"{name}/{file}") for file in files),
@@ -138,17 +132,6 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         parity=None,
     )
     return replace(component, parity=measure_parity(job.calibration, name, component, staging, job.target))
-
-
-def _save(model: ir.Model, folder: Path) -> list[str]:
-    """Write the graph; the names of its files, the graph first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
-        ir.save(model, folder / GRAPH_FILE)
-        return [GRAPH_FILE]
-    ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
-    return [GRAPH_FILE, EXTERNAL_DATA_FILE]
 
 
 def _write_decisions(decisions: Decisions, path: Path) -> None:

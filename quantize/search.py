@@ -1,17 +1,16 @@
 """The search for nodes to leave out of INT8, until a graph lowered for its target reaches a figure in dB."""
 
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx_ir as ir
 
 from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.bundle import GRAPH_FILE, file_entry
+from mezzotint.runtime.bundle import file_entry
 
 from .array_cache import cached_arrays, content_key
 from .exclusion import exclude_until
+from .graph_file import temporary_graph
 from .integer import Calibration
 from .parity import sqnr_figures_db
 from .scheme import Decisions, Scheme
@@ -39,10 +38,8 @@ def search_exclusions(
     before = calibration.bundle.component(component)
 
     def measure(candidate: Decisions) -> float:
-        with TemporaryDirectory(prefix="mezzotint-") as folder:
-            path = Path(folder) / GRAPH_FILE
-            ir.save(target.lower(model.clone(), candidate), path)
-            lowered = replace(before, files=(file_entry(Path(folder), GRAPH_FILE),), compute=target.compute)
+        with temporary_graph(target.lower(model.clone(), candidate)) as path:
+            lowered = replace(before, files=(file_entry(path.parent, path.name),), compute=target.compute)
             return float(np.median(sqnr_figures_db(calibration, component, lowered, path, target)))
 
     noise = _cached_noise(model, component, decisions, calibration)

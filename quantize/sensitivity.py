@@ -5,14 +5,11 @@ switches; a run with one switch on is the network with that node alone quantized
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx_ir as ir
 
 from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.bundle import GRAPH_FILE
 from mezzotint.runtime.decibel import sqnr_db
 from mezzotint.runtime.denoiser import guide
 from mezzotint.runtime.engine import EngineOptions
@@ -23,6 +20,7 @@ from mezzotint.runtime.progress import Progress
 from mezzotint.runtime.session import Session
 
 from .graph import constant, insert_before, quantizer_constants, replace_input
+from .graph_file import temporary_graph
 from .scheme import Decisions, Scheme
 from .trajectories import Call
 from .weighted import WeightedNode, weighted_nodes
@@ -47,9 +45,7 @@ def noise_alone(
     names = with_switches(model, decisions)
     spec = TensorSpec(_SWITCHES, "bool", (len(names),))
     switched = Component(component.files, component.storage, "f32", (*component.inputs, spec), component.outputs)
-    with TemporaryDirectory(prefix="mezzotint-") as folder:
-        path = Path(folder) / GRAPH_FILE
-        ir.save(model, path)
+    with temporary_graph(model) as path:
         session = Session.open("switched graph", path, switched, engines[-1], EngineOptions("f32"))
         clean = [_run(session, call, np.zeros(len(names), dtype=np.bool_), guidance) for call in calls]
         noise: dict[str, float] = {}

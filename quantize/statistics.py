@@ -22,7 +22,16 @@ from mezzotint.runtime.session import Session
 from .graph import constant, new_node
 from .trajectories import Call
 
-__all__ = ["Probe", "TensorStatistics", "collect", "instrument", "sample_places"]
+__all__ = [
+    "Probe",
+    "TensorStatistics",
+    "collect",
+    "instrument",
+    "merge",
+    "open_instrumented",
+    "sample_places",
+    "stack",
+]
 
 SAMPLES_PER_CALL = 1024
 _SEED = 0
@@ -75,20 +84,38 @@ def collect(
     path: Path, component: Component, probes: Sequence[Probe], calls: Sequence[Call], progress: Progress = silent
 ) -> dict[str, TensorStatistics]:
     """Run `calls` through the instrumented graph at `path` in FP32; the statistics by tensor name."""
-    engines = installed_engines()
+    session = open_instrumented(path, component, probes)
+    runs = []
+    for index, call in enumerate(calls):
+        progress("collecting activation statistics", index, len(calls))
+        runs.append(session.run(call.feeds))
+    return merge([stack(runs)], component, probes, calls)
+
+
+def open_instrumented(path: Path, component: Component, probes: Sequence[Probe]) -> Session:
+    """The graph that `instrument` made, in FP32."""
+    engines = [engine for engine in installed_engines() if "f32" in engine.precisions()]
     if not engines:
         raise MezzotintError("calibration needs an engine; install one with `pip install 'mezzotint[cpu]'`")
     names = [f"probe{index}:{figure}" for index in range(len(probes)) for figure in _FIGURES]
     specs = tuple(TensorSpec(name, "float32", ()) for name in names)
     instrumented = Component(component.files, component.storage, "f32", component.inputs, specs)
-    session = Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32"))
-    runs: list[dict[str, Array]] = []
-    for index, call in enumerate(calls):
-        progress("collecting activation statistics", index, len(calls))
-        runs.append(session.run(call.feeds))
+    return Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32"))
+
+
+def stack(runs: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """The figures of several calls, (N, ...) each."""
+    return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+
+
+def merge(
+    parts: Sequence[dict[str, Array]], component: Component, probes: Sequence[Probe], calls: Sequence[Call]
+) -> dict[str, TensorStatistics]:
+    """Statistics of `calls`, whose stacked figures come in `parts`, by tensor name."""
+    figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     steps = np.array([call.step for call in calls])
     batch = len(calls[0].feeds[component.inputs[0].name])
-    return {probe.tensor: _merge(runs, index, probe, steps, batch) for index, probe in enumerate(probes)}
+    return {probe.tensor: _merge(figures, index, probe, steps, batch) for index, probe in enumerate(probes)}
 
 
 def sample_places(seed: int) -> Array:
@@ -96,8 +123,8 @@ def sample_places(seed: int) -> Array:
     return np.random.default_rng(seed).random(SAMPLES_PER_CALL)
 
 
-def _merge(runs: Sequence[dict[str, Array]], index: int, probe: Probe, steps: Array, batch: int) -> TensorStatistics:
-    stacked = {figure: np.stack([run[f"probe{index}:{figure}"] for run in runs]) for figure in _FIGURES}
+def _merge(figures: dict[str, Array], index: int, probe: Probe, steps: Array, batch: int) -> TensorStatistics:
+    stacked = {figure: figures[f"probe{index}:{figure}"] for figure in _FIGURES}
     count = stacked["channel_low"].shape[1]
     indices = (sample_places(_SEED) * int(stacked["size"][0])).astype(np.int64)
     # (B, tokens, C): channels are innermost. (B, C, h, w): h * w values of a channel lie together, B being the batch.

@@ -14,19 +14,29 @@ from mezzotint.runtime.arrays import Array, FloatArray
 from mezzotint.runtime.denoiser import Conditioning, Denoiser
 from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.noise_batch import BatchNoise
-from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.samplers import find_sampler
+from mezzotint.runtime.session import Session
 
-__all__ = ["CalibrationSettings", "Call", "Trajectories", "decoder_calls", "guided_calls", "run_trajectories"]
+__all__ = [
+    "CalibrationSettings",
+    "Call",
+    "Trajectories",
+    "decoder_calls",
+    "guided_calls",
+    "join",
+    "run_trajectory",
+    "spread",
+]
 
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """The schedule to calibrate for, and how many guided UNet calls the statistics are taken from."""
+    """The schedule to calibrate for, how many prompts to draw, and how many guided UNet calls are looked at."""
 
     scheduler: str = "ddim"
     steps: int = 25
     guidance: float = 5.0
+    trajectories: int = 32
     calls: int = 128
     seed: int = 0
 
@@ -62,37 +72,48 @@ class _Recorder:
         return self._denoiser(x, sigma)
 
 
-def run_trajectories(
-    pipe: TextToImage, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress = silent
+def run_trajectory(
+    pipe: TextToImage, unet: Session, prompt: str, index: int, settings: CalibrationSettings
 ) -> Trajectories:
-    """Draw every prompt once, keeping the latents before each step. Seeds are `settings.seed + i`."""
+    """Draw one prompt on `unet` with the seed `settings.seed + index`, keeping the latents before each step."""
     sampler = find_sampler(settings.scheduler)
     schedule = sampler.schedule(pipe.config, settings.steps)
-    positive, negative = pipe.encode(list(prompts)), pipe.encode([""])
-    latents: list[FloatArray] = []
-    final: list[FloatArray] = []
-    for index in range(len(prompts)):
-        progress("running calibration trajectories", index, len(prompts))
-        conditioning = Conditioning(positive[index : index + 1], negative, settings.guidance)
-        recorder = _Recorder(Denoiser(pipe.sessions["unet"], pipe.config, schedule, conditioning))
-        noise = BatchNoise.seeded("torch", settings.seed + index, 1, pipe.geometry.latent_shape())
-        start = noise() * np.float32(schedule.initial_scale)
-        final.append(schedule.final_latents(sampler.sample(recorder, start, schedule, noise=noise)))
-        latents.append(np.concatenate(recorder.latents))  # (S, 4, h, w)
+    positive, negative = pipe.encode([prompt]), pipe.encode([""])
+    conditioning = Conditioning(positive, negative, settings.guidance)
+    recorder = _Recorder(Denoiser(unet, pipe.config, schedule, conditioning))
+    noise = BatchNoise.seeded("torch", settings.seed + index, 1, pipe.geometry.latent_shape())
+    start = noise() * np.float32(schedule.initial_scale)
+    final = schedule.final_latents(sampler.sample(recorder, start, schedule, noise=noise))
+    latents = np.concatenate(recorder.latents)[np.newaxis]  # (1, S, 4, h, w)
+    return Trajectories(latents, schedule.timesteps, positive, negative, final)
+
+
+def join(parts: Sequence[Trajectories]) -> Trajectories:
+    """The trajectories of several prompts on one schedule as one."""
     return Trajectories(
-        latents=np.stack(latents),
-        timesteps=schedule.timesteps,
-        positive=positive,
-        negative=negative,
-        final=np.concatenate(final),
+        latents=np.concatenate([part.latents for part in parts]),
+        timesteps=parts[0].timesteps,
+        positive=np.concatenate([part.positive for part in parts]),
+        negative=parts[0].negative,
+        final=np.concatenate([part.final for part in parts]),
     )
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` indices spread evenly over `count`; all of them where there are no more."""
+    if count <= wanted:
+        return list(range(count))
+    return [int(place) for place in np.arange(wanted) * count // wanted]
 
 
 def guided_calls(trajectories: Trajectories, count: int, seed: int) -> list[Call]:
     """`count` UNet calls of batch 2, the negative half first; steps are covered alike, prompts in a seeded order."""
     prompts, steps = trajectories.latents.shape[:2]
     order = np.random.default_rng(seed).permutation(prompts)
-    return [_guided_call(trajectories, int(order[index % prompts]), index % steps) for index in range(count)]
+    return [
+        _guided_call(trajectories, int(order[(index + index // steps) % prompts]), index % steps)
+        for index in range(count)
+    ]
 
 
 def _guided_call(trajectories: Trajectories, prompt: int, step: int) -> Call:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
 from mezzotint.runtime.arrays import Array, FloatArray
 
-__all__ = ["WeightedNode", "weight_energy", "weight_quantizer", "weighted_nodes"]
+__all__ = ["WeightedNode", "bias_of", "weight_energy", "weight_quantizer", "weighted_nodes"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,18 @@ def _weighted_node(node: ir.Node) -> WeightedNode | None:
         transposed = bool(node.attributes.get_int("transB", 0))
         return WeightedNode(node, weight, output_axis=0 if transposed else 1, channel_axis=1)
     return WeightedNode(node, weight, output_axis=1, channel_axis=-1)
+
+
+def bias_of(node: ir.Node) -> ir.Value | None:
+    """The constant bias (N,) of a Conv or Gemm, or of the Add that is a MatMul's only reader; None without one."""
+    if node.op_type in ("Conv", "Gemm"):
+        return node.inputs[2] if len(node.inputs) > 2 else None
+    uses = list(node.outputs[0].uses())
+    if len(uses) == 1 and uses[0].node.op_type == "Add" and not node.outputs[0].is_graph_output():
+        bias = uses[0].node.inputs[1 - uses[0].idx]
+        if bias is not None and bias.const_value is not None and len(bias.const_value.shape) == 1:
+            return bias
+    return None
 
 
 def weight_energy(weight: Array, input_axis: int) -> Array:

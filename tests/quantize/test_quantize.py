@@ -170,7 +170,7 @@ def test_a_floor_that_is_asked_for_takes_nodes_out_of_int8(
 def test_large_weights_lie_beside_the_graph(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.quantize.quantize.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
+    monkeypatch.setattr("mezzotint.quantize.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
     bundle = quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="fp16", target="onnxruntime")
     for name, component in bundle.manifest.components.items():
         assert [file.path for file in component.files] == [f"{name}/model.onnx", f"{name}/model.onnx_data"]

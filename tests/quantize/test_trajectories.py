@@ -11,7 +11,9 @@ from mezzotint.quantize.trajectories import (
     Trajectories,
     decoder_calls,
     guided_calls,
-    run_trajectories,
+    join,
+    run_trajectory,
+    spread,
 )
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.arrays import Array
@@ -30,9 +32,14 @@ def settings(scheduler: str = "ddim") -> CalibrationSettings:
     return CalibrationSettings(scheduler=scheduler, steps=STEPS, guidance=3.0, calls=8, seed=7)
 
 
+def run(pipe: TextToImage, scheduler: str = "ddim") -> Trajectories:
+    unet = pipe.sessions["unet"]
+    return join([run_trajectory(pipe, unet, prompt, i, settings(scheduler)) for i, prompt in enumerate(PROMPTS)])
+
+
 @pytest.fixture(scope="module")
 def trajectories(pipe: TextToImage) -> Trajectories:
-    return run_trajectories(pipe, PROMPTS, settings())
+    return run(pipe)
 
 
 def asked(pipe: TextToImage, prompt: str, seed: int, scheduler: str) -> tuple[list[dict[str, Array]], Array]:
@@ -53,7 +60,7 @@ def asked(pipe: TextToImage, prompt: str, seed: int, scheduler: str) -> tuple[li
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_latents_are_those_of_text_to_image(scheduler: str, pipe: TextToImage) -> None:
-    found = run_trajectories(pipe, PROMPTS, settings(scheduler))
+    found = run(pipe, scheduler)
     assert found.latents.shape == (len(PROMPTS), STEPS, 4, 8, 8)
     for index, prompt in enumerate(PROMPTS):
         calls, final = asked(pipe, prompt, settings().seed + index, scheduler)
@@ -75,6 +82,16 @@ def test_a_calibration_call_is_one_that_drawing_makes(pipe: TextToImage, traject
         assert call.feeds.keys() == drawn[0].keys()
         assert all(call.feeds[key].dtype == drawn[0][key].dtype for key in drawn[0])
         assert call.step == equal.index(True) % STEPS
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(1, 1), (3, 8), (8, 8), (9, 8), (64, 32), (100, 7)])
+def test_prompts_are_spread_over_the_file(count: int, wanted: int) -> None:
+    found = spread(count, wanted)
+    assert len(found) == len(set(found)) == min(count, wanted)
+    assert found == sorted(found)
+    assert 0 <= found[0] <= found[-1] < count
+    gaps = np.diff([*found, count])
+    assert gaps.max() - gaps.min() <= 1
 
 
 @pytest.mark.parametrize("count", [STEPS, STEPS + 1, 5 * STEPS - 1])

@@ -1,0 +1,31 @@
+"""Writing a graph, with its weights in a file beside it where they are large."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx_ir as ir
+
+from mezzotint.runtime.bundle import EXTERNAL_DATA_FILE, EXTERNAL_DATA_THRESHOLD_BYTES, GRAPH_FILE
+
+__all__ = ["save_graph", "temporary_graph"]
+
+
+def save_graph(model: ir.Model, folder: Path) -> list[str]:
+    """Write the graph into `folder`, made if need be; the names of its files, the graph first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
+        ir.save(model, folder / GRAPH_FILE)
+        return [GRAPH_FILE]
+    ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
+    return [GRAPH_FILE, EXTERNAL_DATA_FILE]
+
+
+@contextmanager
+def temporary_graph(model: ir.Model) -> Iterator[Path]:
+    """The path of the graph's file, in a folder that is removed afterwards."""
+    with TemporaryDirectory(prefix="mezzotint-") as folder:
+        save_graph(model, Path(folder))
+        yield Path(folder) / GRAPH_FILE

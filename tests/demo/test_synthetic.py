@@ -1,0 +1,111 @@
+"""The synthetic checkpoint is a real one to diffusers, and has the difficulties that it promises."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+from demo.outliers import DRIFT, FIRST_TOKEN_PEAK, HOT_CHANNEL_GAINS
+from demo.synthetic import SHAPES, write_checkpoint
+from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.bundle import list_files, sha256_of
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+TINY = SHAPES["tiny"]
+TIMESTEPS = (1, 500, 999)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("synthetic") / "tiny"
+    write_checkpoint(TINY, path)
+    return path
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {name: sha256_of(folder / name) for name in list_files(folder)}
+
+
+def unet_inputs(unet: UNet2DConditionModel, wanted: Callable[[str], bool]) -> dict[str, list[Array]]:
+    """What the modules with a wanted name get in a call at each of TIMESTEPS."""
+    seen: dict[str, list[Array]] = {}
+    for name, module in unet.named_modules():
+        if wanted(name):
+            seen[name] = []
+            module.register_forward_pre_hook(lambda _, args, name=name: seen[name].append(args[0].numpy()))
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(2, 4, TINY.latent_side, TINY.latent_side, generator=generator)
+    text = torch.randn(2, TINY.tokens, TINY.text_width, generator=generator)
+    with torch.no_grad():
+        for timestep in TIMESTEPS:
+            assert torch.isfinite(unet(latents, timestep, text).sample).all()
+    return seen
+
+
+@pytest.fixture
+def unet(folder: Path) -> UNet2DConditionModel:
+    return UNet2DConditionModel.from_pretrained(folder / "unet").eval()
+
+
+def test_diffusers_draws_with_it(folder: Path) -> None:
+    pipe = StableDiffusionPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    picture = pipe("a red apple", num_inference_steps=2, output_type="np").images
+    assert picture.shape == (1, 16, 16, 3)
+    assert np.isfinite(picture).all()
+
+
+def test_the_seed_decides_every_byte(folder: Path, tmp_path: Path) -> None:
+    write_checkpoint(TINY, tmp_path / "again")
+    assert hashes(tmp_path / "again") == hashes(folder)
+    write_checkpoint(TINY, tmp_path / "other", seed=5)
+    changed = {name for name, digest in hashes(tmp_path / "other").items() if digest != hashes(folder)[name]}
+    assert {Path(name).suffix for name in changed} == {".safetensors"}
+    assert len(changed) == 3
+
+
+def test_the_first_token_towers_over_the_others(folder: Path) -> None:
+    from transformers import CLIPTextModel
+
+    model = CLIPTextModel.from_pretrained(folder / "text_encoder").eval()
+    with torch.no_grad():
+        states = model(torch.arange(TINY.tokens)[None]).last_hidden_state[0].abs().numpy()  # (tokens, C)
+    assert states[0].max() == pytest.approx(FIRST_TOKEN_PEAK, rel=0.1)
+    assert states[1:].max() < FIRST_TOKEN_PEAK / 4
+
+
+def test_every_second_feed_forward_has_hot_channels(unet: UNet2DConditionModel) -> None:
+    for name, calls in unet_inputs(unet, lambda name: name.endswith("ff.net.2")).items():
+        peaks = np.sort(np.max([np.abs(call).max(axis=(0, 1)) for call in calls], axis=0))  # (C,)
+        assert peaks[-len(HOT_CHANNEL_GAINS)] > 5 * np.median(peaks), name
+
+
+def test_skips_outweigh_the_trunk(unet: UNet2DConditionModel) -> None:
+    outer = unet.config.block_out_channels[::-1]
+    found = unet_inputs(unet, lambda name: name.startswith("up_blocks") and name.endswith("resnets.0.conv_shortcut"))
+    ratios = []
+    for level, calls in enumerate(found.values()):
+        trunk = outer[max(level - 1, 0)]  # channels of the trunk, which come first
+        ratios.append(float(np.std(calls[0][:, trunk:]) / np.std(calls[0][:, :trunk])))
+    assert 3.0 < max(ratios) < 15.0
+
+
+def test_activations_drift_over_the_timesteps(unet: UNet2DConditionModel) -> None:
+    for name, calls in unet_inputs(unet, lambda name: name.endswith("downsamplers.0.conv")).items():
+        last, _, first = (float(np.abs(call).max()) for call in calls)
+        assert DRIFT / 2 < first / last < 2 * DRIFT, name
+
+
+def test_an_existing_output_is_refused(folder: Path) -> None:
+    before = hashes(folder)
+    command = [sys.executable, "-m", "demo.synthetic", "tiny", "-o", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert str(folder) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert hashes(folder) == before
