@@ -14,6 +14,7 @@ import typer
 from mezzotint import __version__
 from mezzotint.runtime.errors import CheckFailed, MezzotintError
 
+from .generate import generate
 from .terminal import STDERR, STDOUT, show_progress
 
 __all__ = ["app", "main"]
@@ -102,49 +103,7 @@ def quantize(
     STDOUT.print(f"wrote {output}")
 
 
-@app.command()
-def generate(
-    bundle: BundlePath,
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
-    output: Output,
-    negative_prompt: Annotated[str, typer.Option(help="What not to draw.")] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 or less runs without.")] = 5.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
-    scheduler: Annotated[str, typer.Option(help="ddim, euler or dpmpp-2m.")] = "ddim",
-    height: Annotated[int | None, typer.Option(help="In pixels; the checkpoint's own size without.")] = None,
-    width: Annotated[int | None, typer.Option(help="In pixels; the checkpoint's own size without.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
-    precision: Annotated[str | None, typer.Option(help="f32, bf16 or f16 instead of what the bundle states.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="All cores without.")] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Draw a picture from a bundle, without PyTorch."""
-    from mezzotint.runtime import Step, TextToImage
-    from mezzotint.runtime.picture import check_output, write_image
-
-    check_output(output, overwrite=overwrite)
-    pipe = TextToImage.load(bundle, backend=backend, precision=precision, threads=threads)
-    if backend == "auto":
-        STDERR.print(f"backend {pipe.backend}: {pipe.choice.reason}")
-    with show_progress() as progress:
-
-        def on_step(step: Step) -> None:
-            progress("drawing", step.index + 1, step.steps)
-
-        result = pipe(
-            prompt,
-            negative_prompt=negative_prompt,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            scheduler=scheduler,
-            height=height,
-            width=width,
-            on_step=on_step,
-        )
-    write_image(result.images[0], output, overwrite=overwrite)
-    STDOUT.print(f"wrote {output} in {result.timings.total_ms / 1e3:.2f} s")
+app.command()(generate)
 
 
 @app.command()
