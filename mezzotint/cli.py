@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 a check failed, 2 the user's input, 130 interrupted.
 """
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,9 @@ from typing import Annotated
 import typer
 
 from mezzotint import __version__
-from mezzotint.runtime.errors import CheckFailed, MezzotintError
+from mezzotint.runtime.errors import MezzotintError
 
+from .benchmarking import benchmark, report
 from .generate import generate
 from .terminal import STDERR, STDOUT, show_progress
 
@@ -106,53 +106,8 @@ def quantize(
 app.command()(generate)
 
 
-@app.command()
-def benchmark(
-    checkpoint: Annotated[Path, typer.Argument(help="The diffusers folder that the bundles came from.")],
-    bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.")],
-    output: Output,
-    prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures timed in each of them.")] = 4,
-    backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
-    bf16: Annotated[bool, typer.Option("--bf16", help="Measure diffusers in BF16 too.")] = False,
-    fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier run left.")] = False,
-) -> None:
-    """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
-    from mezzotint.benchmarks.benchmark import run_benchmark
-    from mezzotint.benchmarks.workload import Workload, scheduler_of
-    from mezzotint.runtime.prompts import read_prompts
-
-    workload = Workload(read_prompts(prompts)[:limit], scheduler=scheduler_of(checkpoint))
-    with show_progress() as progress:
-        outcome = run_benchmark(
-            checkpoint,
-            bundles,
-            output,
-            workload,
-            rounds=rounds,
-            pictures=pictures,
-            backends=tuple(backends.split(",")),
-            bf16_baseline=bf16,
-            fail_if=fail_if or [],
-            fresh=fresh,
-            command=shlex.join(["mezzotint", *sys.argv[1:]]),
-            progress=progress,
-        )
-    STDOUT.print(f"wrote {outcome.report_html}, {outcome.report_md} and {outcome.results}")
-    if outcome.failures:
-        raise CheckFailed("; ".join(outcome.failures))
-
-
-@app.command()
-def report(results: Annotated[Path, typer.Argument(help="A results.json of an earlier benchmark.")]) -> None:
-    """Write report.md and report.html again from measured results."""
-    from mezzotint.benchmarks.report import make_report
-
-    for path in make_report(results):
-        STDOUT.print(f"wrote {path}")
+app.command()(benchmark)
+app.command()(report)
 
 
 @app.command()
