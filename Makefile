@@ -14,17 +14,19 @@ TARGET  = openvino
 PROMPT  = a flat emoji of a red apple on a blue background
 PROMPTS = demo/prompts/evaluation.txt
 RESULTS = reports/demo/results.json
+SD15    = bundles/sd15/checkpoint
 ARGS    = # further options, such as ARGS="--overwrite"
 
-MODEL_NAME := $(if $(filter demo/checkpoint,$(MODEL:/=)),demo,$(notdir $(MODEL:/=)))
+# A folder that is called checkpoint is named after the one that it lies in: demo/checkpoint is "demo".
+MODEL_NAME := $(notdir $(patsubst %/,%,$(if $(filter checkpoint,$(notdir $(MODEL:/=))),$(dir $(MODEL:/=)),$(MODEL:/=))))
 export PROMPT # recipes read it from the environment, so that quotes in a prompt stay the prompt's
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo export quantize generate benchmark report test test-slow test-latest lint types check clean
+.PHONY: help env demo export quantize generate benchmark report gate peers bench-demo bench-sd15 test test-slow test-latest lint types check clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 env: $(READY) ## Set up .venv with the pinned development environment
 
@@ -50,6 +52,27 @@ benchmark: $(READY) ## Compare bundles with PyTorch: MODEL=checkpoint BUNDLES="b
 
 report: $(READY) ## Write report.md and report.html again from raw results: RESULTS=results.json
 	$(BIN)/python -m mezzotint report "$(RESULTS)" $(ARGS)
+
+# The bundles of `make demo`, by name: whatever else lies in bundles/ is no part of what is promised.
+DEMO_BUNDLES := $(addprefix bundles/demo-,fp32 fp16-openvino fp16-onnxruntime int8-openvino int8-onnxruntime)
+DEMO         := demo/checkpoint $(DEMO_BUNDLES) --prompts demo/prompts/evaluation.txt
+
+gate: $(READY) ## Fail where the bundles of `make demo` break benchmarks/assets/gate.toml
+	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/gate --limit 8 --rounds 2 --no-bf16 \
+	  --gate benchmarks/assets/gate.toml $(ARGS)
+
+peers: $(READY) ## Install and export what other people have, for MODEL and BUNDLE; gigabytes
+	$(BIN)/python -m mezzotint.benchmarks.prepare_peers "$(MODEL)" "$(BUNDLE)" demo/prompts/calibration.txt \
+	  "bundles/peers/$(MODEL_NAME)" "$(VENV)/peers"
+
+bench-demo: $(READY) ## The README's first table: all cases on the embedded checkpoint, after `make demo` and `make peers`
+	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
+	  --attribution --peers bundles/peers/demo $(ARGS)
+
+bench-sd15: $(READY) ## The README's second table: speed at full size, of the bundles bundles/sd15-* made of SD15
+	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
+	  --prompts demo/prompts/evaluation.txt --limit 1 --parts --rounds 3 --pictures 3 --no-fidelity \
+	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
 test: $(READY) ## Run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu"

@@ -3,7 +3,7 @@
 At its best means: `inference_mode`, scaled-dot-product attention (diffusers' default processor where torch has it) and
 all cores (torch's default). Weights stay contiguous: channels_last gave no difference beyond noise on the embedded
 checkpoint (10 steps on 2 cores: 0.67 to 0.81 s contiguous, 0.70 to 0.97 s channels_last). The same pipeline in BF16
-is a control, and the peer to beat where the CPU has AMX.
+is a control, and the peer to beat where the CPU has AMX. The recipe "compile" puts the UNet through torch.compile.
 """
 
 import time
@@ -17,14 +17,13 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
-from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.runtime.arrays import FloatArray
 from mezzotint.runtime.errors import MezzotintError
 
 from .case import Case, Sample, Trajectory
 from .workload import SCHEDULERS, Workload
 
-__all__ = ["Baseline", "load"]
+__all__ = ["Baseline", "load", "timed"]
 
 _DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
@@ -55,6 +54,7 @@ class Baseline:
 
     pipe: Any  # diffusers.StableDiffusionPipeline
     precision: str
+    tensors: torch.dtype
     text_encoder: _Stopwatch
     unet: _Stopwatch
     vae_decoder: _Stopwatch
@@ -98,16 +98,21 @@ class Baseline:
     def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray:
         """(S, G, 4, h, w): one call of batch G a step."""
         halves = trajectory.model_outputs.shape[1]
-        dtype = _DTYPES[self.precision]
         outputs = []
+        embeddings = torch.from_numpy(self.embeddings(prompt, guided=halves == 2)).to(self.tensors)
         with torch.inference_mode():
-            positive, negative = self.pipe.encode_prompt(prompt, "cpu", 1, halves == 2)
-            embeddings = positive if halves == 1 else torch.cat([negative, positive])
             for state, timestep in zip(trajectory.model_inputs, trajectory.timesteps, strict=True):
-                batch = torch.from_numpy(np.stack([state] * halves)).to(dtype)
-                answer = self.pipe.unet(batch, float(timestep), encoder_hidden_states=embeddings).sample
+                batch = torch.from_numpy(np.stack([state] * halves)).to(self.tensors)
+                step = torch.tensor(float(timestep))
+                answer = self.pipe.unet(batch, step, encoder_hidden_states=embeddings).sample
                 outputs.append(_to_numpy(answer))
         return np.stack(outputs)
+
+    def embeddings(self, prompt: str, *, guided: bool) -> FloatArray:
+        """(G, tokens, width): of the prompt, below that of the empty negative prompt where the run is guided."""
+        with torch.inference_mode():
+            positive, negative = self.pipe.encode_prompt(prompt, "cpu", 1, guided)
+            return _to_numpy(torch.cat([negative, positive]) if guided else positive)
 
     def _noise(self, seed: int, workload: Workload) -> torch.Tensor:
         unet = self.pipe.unet.config
@@ -116,7 +121,7 @@ class Baseline:
         width = (workload.width or unet.sample_size * factor) // factor
         generator = torch.Generator("cpu").manual_seed(seed)
         noise = torch.randn((1, unet.in_channels, height, width), generator=generator, dtype=torch.float32)
-        return noise.to(_DTYPES[self.precision])
+        return noise.to(self.tensors)
 
     def _set_scheduler(self, name: str) -> None:
         class_name = next(class_name for class_name, known in SCHEDULERS if known == name)
@@ -125,6 +130,10 @@ class Baseline:
 
 def load(case: Case) -> Baseline:
     """Load a diffusers folder in the case's precision, "f32" or "bf16"."""
+    from mezzotint.export.checkpoint import (
+        load_checkpoint,
+    )  # not with the module: peers' environments lack what it needs
+
     precision = case.precision or "f32"
     if precision not in _DTYPES:
         raise MezzotintError(f"the baseline computes in {' or '.join(_DTYPES)}, got {precision}")
@@ -141,9 +150,16 @@ def load(case: Case) -> Baseline:
         requires_safety_checker=False,
     ).to(_DTYPES[precision])
     pipe.set_progress_bar_config(disable=True)
+    if case.recipe == "compile":
+        pipe.unet.forward = torch.compile(pipe.unet.forward)
+    return timed(pipe, precision, tensors=precision)
+
+
+def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
+    """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
     watches = _Stopwatch(pipe.text_encoder.forward), _Stopwatch(pipe.unet.forward), _Stopwatch(pipe.vae.decode)
     pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode = watches
-    return Baseline(pipe, precision, *watches)
+    return Baseline(pipe, precision, _DTYPES[tensors], *watches)
 
 
 def _keep_latents(kept: list[torch.Tensor]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:

@@ -10,25 +10,32 @@ from PIL import Image
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.progress import Progress, silent
 
+from .attribution import attribution_cases
+from .case import Case
 from .fingerprint import fingerprint_case
 from .gate import check_conditions, describe_failure, evaluate, parse_conditions
-from .lineup import line_up
+from .lineup import check_sources, line_up
 from .machine import Machine, describe_machine
 from .measure import WARM_UP_PICTURES
+from .peers import peer_cases, peer_versions
 from .report import make_report
 from .results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Results, write_results
 from .rounds import Plan, measure_all
 from .rows import case_rows
+from .storage import weights_sha256
 from .workload import Workload
 
-__all__ = ["Benchmark", "run_benchmark"]
+__all__ = ["Benchmark", "Extent", "run_benchmark"]
 
 WORK_FOLDER = "work"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a benchmark left: its three files, and a sentence for every case that failed and every broken condition."""
+    """What a benchmark left: its three files, and a sentence for every case that failed and every broken condition.
+
+    A peer that cannot run fails in its own row alone: that is no defect of ours.
+    """
 
     results: Path
     report_md: Path
@@ -36,16 +43,32 @@ class Benchmark:
     failures: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured. `parts` and `pictures` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
+
+    `backends` run the portable bundles; `weights` is the folder with the networks that some metrics need.
+    """
+
+    rounds: int = 3
+    pictures: int = 4
+    backends: Sequence[str] = ("onnxruntime",)
+    bf16_baseline: bool = True
+    attribution: bool = False
+    speed: bool = True
+    fidelity: bool = True
+    parts: bool = False
+    peers: Path | None = None
+    weights: Path | None = None
+
+
 def run_benchmark(
     checkpoint: Path,
     bundles: Sequence[Path],
     out_dir: Path,
     workload: Workload,
+    extent: Extent | None = None,
     *,
-    rounds: int = 3,
-    pictures: int = 4,
-    backends: Sequence[str] = ("onnxruntime",),
-    bf16_baseline: bool = False,
     fail_if: Sequence[str] = (),
     fresh: bool = False,
     command: str = "",
@@ -53,27 +76,61 @@ def run_benchmark(
 ) -> Benchmark:
     """Measure `bundles` against `checkpoint` in diffusers FP32, and write results.json, report.md and report.html.
 
-    `backends` run the portable bundles; `pictures` are timed in each of `rounds` fresh processes a case. What
-    an earlier run left in `out_dir`/work is taken again where nothing it depends on has changed, unless `fresh`.
-    `command` is what the user typed, for the report. MezzotintError for what cannot be measured as asked, before
-    anything is; a case that fails on the way is a row with its reason, and a line in `failures`.
+    What an earlier run left in `out_dir`/work, finished or killed, is taken again where nothing it depends on has
+    changed, unless `fresh`. `command` is what the user typed, for the report. MezzotintError for what cannot be
+    measured as asked, before anything is; a case that fails on the way is a row with its reason, and one of `failures`.
     """
-    if rounds < 1 or pictures < 1:
-        raise MezzotintError(f"{rounds} rounds of {pictures} pictures measure nothing; both must be 1 or more")
+    extent = extent or Extent()
+    _check_extent(extent)
     conditions = tuple(condition for text in fail_if for condition in parse_conditions(text))
-    cases = line_up(str(checkpoint), [str(bundle) for bundle in bundles], backends, bf16_baseline=bf16_baseline)
+    cases = _cases(checkpoint, bundles, extent)
     check_conditions(conditions, cases)
+    check_sources(checkpoint, bundles)
     machine = describe_machine()
-    fingerprints = {case.name: fingerprint_case(case, machine) for case in cases}
+    fingerprints = {case.name: _fingerprint(case, machine) for case in cases}
     work = _make_folder(out_dir / WORK_FOLDER)
+    if extent.attribution:
+        mixtures = attribution_cases(cases, work / "mixtures")
+        cases = (*cases, *mixtures)
+        fingerprints |= {case.name: _fingerprint(case, machine) for case in mixtures}
 
-    plan = Plan(cases, workload, rounds, pictures, fingerprints)
+    plan = Plan(
+        cases, workload, extent.rounds, extent.pictures, fingerprints, extent.speed, extent.fidelity, extent.parts
+    )
     outcome = measure_all(plan, work, fresh=fresh, progress=progress)
-    rows = case_rows(plan, outcome, out_dir)
+    rows = case_rows(plan, outcome, out_dir, extent.weights)
+    if extent.peers is not None:
+        machine["versions"] |= peer_versions(extent.peers)
     results = _results(plan, rows, machine, evaluate(conditions, rows), command, _size(rows, out_dir))
     write_results(results, out_dir / RESULTS_NAME)
     report_md, report_html = make_report(out_dir / RESULTS_NAME)
     return Benchmark(out_dir / RESULTS_NAME, report_md, report_html, _failures(results))
+
+
+def _check_extent(extent: Extent) -> None:
+    if extent.rounds < 1 or extent.pictures < 1:
+        what = f"{extent.rounds} rounds of {extent.pictures} pictures"
+        raise MezzotintError(f"{what} measure nothing; both must be 1 or more")
+    if not extent.speed and not extent.fidelity:
+        raise MezzotintError("with neither speed nor fidelity there is nothing to measure; leave one of them in")
+
+
+def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[Case, ...]:
+    peers: Sequence[Case] = ()
+    if extent.peers is not None:
+        peers = peer_cases(extent.peers, str(checkpoint), weights_sha256(checkpoint))
+    cases = line_up(
+        str(checkpoint),
+        [str(bundle) for bundle in bundles],
+        extent.backends,
+        bf16_baseline=extent.bf16_baseline,
+        peers=peers,
+    )
+    return cases if extent.fidelity else tuple(case for case in cases if case.is_timed)
+
+
+def _fingerprint(case: Case, machine: Machine) -> str:
+    return "" if case.refusal is not None else fingerprint_case(case, machine)
 
 
 def _make_folder(path: Path) -> Path:
@@ -103,9 +160,12 @@ def _results(
             "size": size,
         },
         "protocol": {
-            "rounds": [[case.name for case in plan.order(index)] for index in range(plan.rounds)],
+            "rounds": [
+                [case.name for case in plan.order(index)] for index in range(plan.rounds if plan.is_timed else 0)
+            ],
             "pictures_per_round": plan.pictures,
             "warm_up_pictures": WARM_UP_PICTURES,
+            "parts": plan.parts,
         },
         "cases": rows,
         "gate": gate,
@@ -122,5 +182,6 @@ def _size(rows: Sequence[CaseRow], out_dir: Path) -> list[int] | None:
 
 
 def _failures(results: Results) -> tuple[str, ...]:
-    cases = [f"{row['name']} failed: {row['reason']}" for row in results["cases"] if row["status"] == "failed"]
+    failed = [row for row in results["cases"] if row["status"] == "failed" and row["role"] != "peer"]
+    cases = [f"{row['name']} failed: {row['reason']}" for row in failed]
     return (*cases, *(describe_failure(row) for row in results["gate"] if row["failed"]))

@@ -21,8 +21,8 @@ from .workload import Workload
 
 __all__ = ["REFERENCE", "Case", "Kind", "Recorder", "Role", "Sample", "Subject", "Trajectory"]
 
-Kind = Literal["baseline", "bundle"]
-Role = Literal["reference", "control", "bundle"]
+Kind = Literal["baseline", "bundle", "optimum", "genai"]
+Role = Literal["reference", "control", "bundle", "attribution", "peer"]
 
 REFERENCE = "diffusers-fp32"
 """The name of the case that all others are compared with."""
@@ -34,6 +34,8 @@ class Case:
 
     `precision` is the compute precision to ask for ("f32", "bf16"); None takes what the bundle states. A `seed_offset`
     other than 0 draws other pictures on purpose: the ceiling control, which is neither timed nor teacher-forced.
+    `quantized` names the components that a mixture took from a quantized bundle; its others are FP32. A peer is
+    somebody else's work; `python` is its environment's interpreter, None for this one, and `refusal` why it cannot run.
     """
 
     name: str
@@ -43,10 +45,18 @@ class Case:
     recipe: str
     precision: str | None = None
     seed_offset: int = 0
+    quantized: tuple[str, ...] = ()
+    is_peer: bool = False
+    python: str | None = None
+    refusal: str | None = None
 
     @property
     def role(self) -> Role:
         """What the row is there for."""
+        if self.is_peer:
+            return "peer"
+        if self.quantized:
+            return "attribution"
         if self.kind == "bundle":
             return "bundle"
         return "reference" if self.name == REFERENCE else "control"
@@ -54,7 +64,7 @@ class Case:
     @property
     def is_timed(self) -> bool:
         """Whether its speed and memory say anything that no other row says."""
-        return self.seed_offset == 0
+        return self.seed_offset == 0 and not self.quantized
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,7 @@ class Sample:
     """One picture, and the wall time of each part in milliseconds. `unet_step_ms`: one guided call (batch 2) a step."""
 
     pixels: FloatArray  # (H, W, 3) in [0, 1], before rounding to 8 bits
-    latents: FloatArray  # (4, h, w), final
+    latents: FloatArray | None  # (4, h, w), final; None where a peer keeps them to itself
     text_encoder_ms: float
     unet_step_ms: tuple[float, ...]
     vae_decoder_ms: float
@@ -90,8 +100,11 @@ class Subject(Protocol):
         """One picture at the workload's steps, guidance, scheduler and size."""
         ...
 
-    def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray:
-        """The UNet's answers (S, G, 4, h, w) to the trajectory's inputs, with this subject's own text encoder."""
+    def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray | None:
+        """The UNet's answers (S, G, 4, h, w) to the trajectory's inputs, with this subject's own text encoder.
+
+        None where a peer does not let its UNet be called alone.
+        """
         ...
 
 

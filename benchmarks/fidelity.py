@@ -79,10 +79,11 @@ def score_record(
 def _drawings(record: Record, guidance: float, prompts: Sequence[str]) -> list[Drawing]:
     count, outputs = len(record.pixels), record.model_outputs
     texts = [*prompts, *[""] * (count - len(prompts))]
+    latents = [None] * count if record.latents is None else list(record.latents)
     halves = [None] * count if outputs is None else list(outputs)
     guided = [None if half is None else _guided(half, guidance) for half in halves]
     return [
-        Drawing(record.pixels[index], record.latents[index], guided[index], halves[index], texts[index])
+        Drawing(record.pixels[index], latents[index], guided[index], halves[index], texts[index])
         for index in range(count)
     ]
 

@@ -35,5 +35,6 @@ def _code_sha256(case: Case) -> list[str]:
     """The code that measures, the file that loads this kind of case, and for a bundle the runtime: it is what runs."""
     here, runtime = Path(__file__).parent, Path(mezzotint.runtime.__file__).parent
     measuring = [here / name for name in (*_MEASURING, f"{dict(KINDS)[case.kind].lstrip('.')}.py")]
+    measuring += [here / "baseline.py"] if case.kind == "optimum" else []
     measured = sorted(runtime.glob("*.py")) if case.kind == "bundle" else []
     return [content_sha256(here, measuring), content_sha256(runtime, measured)]

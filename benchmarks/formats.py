@@ -43,7 +43,9 @@ def format_score(score: Score | None, figure: str, unit: str) -> str:
 
 
 def format_value(value: float | None, unit: str) -> str:
-    """Decibels with one digit, shares with four; infinitely many decibels are "identical"."""
+    """Decibels with one digit, shares with four, small ones with six; infinitely many decibels are "identical"."""
     if value is None:
         return IDENTICAL
-    return f"{value:.1f} {unit}" if unit == "dB" else f"{value:.4f}"
+    if unit == "dB":
+        return f"{value:.1f} {unit}"
+    return f"{value:.6f}" if 0.0 < abs(value) < 0.01 else f"{value:.4f}"

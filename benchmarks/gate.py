@@ -34,15 +34,14 @@ _CONDITION = re.compile(
     r"(?:(?P<case>[^\s:<>]+)\s*:)?\s*(?P<path>[\w.]+)\s*(?P<operator><=|>=|<|>)\s*"
     r"(?P<limit>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
 )
-_MEASURED = ("cold_start_ms", *(f"latency_ms.{part}" for part in Latency.__annotations__))
+_MEASURED = ("cold_start_ms", *(f"latency_ms.{part}" for part in Latency.__annotations__ if part != "reasons"))
 PATHS: tuple[str, ...] = (
     *(f"{path}.{part}" for path in _MEASURED for part in ("median", "iqr", "p95")),
     *(f"memory.{name}" for name in ("peak_rss_bytes", "resting_rss_bytes", "peak_vram_bytes")),
     "foreign_cpu_share",
     "bytes_on_disk",
     *(f"fidelity.{metric.name}.{part}" for metric in METRICS for part in ("median", "p5")),
-    "speedup.fp32",
-    "speedup.bf16",
+    *(f"speedup.{name}" for name in ("fp32", "bf16", "unet_step_fp32", "unet_step_bf16")),
 )
 """Every path there is, in full."""
 

@@ -15,14 +15,17 @@ from .atomic_file import write_text
 from .task import Task
 from .worker import PROGRESS
 
-__all__ = ["WORKER", "run_isolated"]
+__all__ = ["WORKER", "run_isolated", "worker_environment"]
 
-WORKER = (sys.executable, "-m", "mezzotint.benchmarks.worker")
+WORKER = ("-m", "mezzotint.benchmarks.worker")
+"""What the interpreter of the case's environment runs."""
 _PACKAGE_ROOT = Path(mezzotint.__file__).absolute().parents[1]  # the checkout, or site-packages
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
-def run_isolated(task: Task, folder: Path, progress: Progress = silent, command: Sequence[str] = WORKER) -> str | None:
+def run_isolated(
+    task: Task, folder: Path, progress: Progress = silent, command: Sequence[str] | None = None
+) -> str | None:
     """Do `task`; its result appears in `folder` under `task.result_name`. None when done, else why not, in one line.
 
     Standard error stays in `folder` as NAME.log when the worker failed. `progress` hears (task, part, parts).
@@ -30,9 +33,10 @@ def run_isolated(task: Task, folder: Path, progress: Progress = silent, command:
     spec, result, log = folder / f"{task.name}.spec.json", folder / task.result_name, folder / f"{task.name}.log"
     write_text(spec, task.to_json())
     with log.open("w", encoding="utf-8") as errors:
-        arguments = [*command, str(spec), str(result), str(time.monotonic_ns())]
+        worker = command or (task.case.python or sys.executable, *WORKER)
+        arguments = [*worker, str(spec), str(result), str(time.monotonic_ns())]
         process = subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment()
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=worker_environment()
         )
         try:
             if process.stdout is not None:
@@ -73,7 +77,7 @@ def _without_local_paths(text: str) -> str:
     return text
 
 
-def _environment() -> Mapping[str, str]:
+def worker_environment() -> Mapping[str, str]:
     """This environment, without the network, and with this very package first on the path, checkout or installed."""
     known = os.environ.get("PYTHONPATH")
     root = str(_PACKAGE_ROOT)

@@ -26,6 +26,8 @@ _NOT_FORCED = "its UNet was not run on the reference's trajectory"
 
 def latent_sqnr_db(reference: Drawing, test: Drawing) -> float:
     """SQNR of the final latent, each run free on its own trajectory: errors of all steps, added up."""
+    if reference.latents is None or test.latents is None:
+        raise NotComputedError("it does not hand out its final latent")
     return sqnr_db(reference.latents, test.latents)
 
 

@@ -9,8 +9,9 @@ from mezzotint.runtime.bundle import Bundle
 from mezzotint.runtime.errors import MezzotintError
 
 from .case import REFERENCE, Case
+from .storage import weights_sha256
 
-__all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "line_up"]
+__all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "check_sources", "line_up"]
 
 BF16_BASELINE = "diffusers-bf16"
 OTHER_SEED = "other-seed"
@@ -19,7 +20,12 @@ _SEED_OFFSET = 1_000_000  # far from every prompt's own seed
 
 
 def line_up(
-    checkpoint: str, bundles: Sequence[str], backends: Sequence[str] = ("onnxruntime",), *, bf16_baseline: bool = False
+    checkpoint: str,
+    bundles: Sequence[str],
+    backends: Sequence[str] = ("onnxruntime",),
+    *,
+    bf16_baseline: bool = False,
+    peers: Sequence[Case] = (),
 ) -> tuple[Case, ...]:
     """All cases in the order of the report. `backends` are those that run the portable bundles."""
     reference = Case(REFERENCE, "baseline", checkpoint, "diffusers", "fp32", "f32")
@@ -27,7 +33,19 @@ def line_up(
     controls = (bf16,) if bf16_baseline else ()
     candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends)]
     other_seed = replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET)
-    return (reference, *controls, *_with_unique_names(candidates), other_seed)
+    return (reference, *controls, *_with_unique_names(candidates), *peers, other_seed)
+
+
+def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:
+    """MezzotintError when a bundle was not made from the weights in `checkpoint`: its rows would compare two models."""
+    wanted = weights_sha256(checkpoint)
+    for bundle in bundles:
+        source = Bundle.open(bundle).manifest.source
+        if source.sha256 != wanted:
+            raise MezzotintError(
+                f"{bundle} was made from {source.name} (weights {source.sha256[:12]}), not from {checkpoint} (weights "
+                f"{wanted[:12]}); pass the checkpoint that it was made from, or export that one again"
+            )
 
 
 def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -35,12 +36,14 @@ class TimedPicture(TypedDict):
 class Timing(TypedDict):
     """What one timing task found: `cold_start_ms` from asking for the process to its first finished picture.
 
-    `foreign_cpu_share` is the share of the processors that others took while `pictures` were drawn.
+    `foreign_cpu_share` is the share of the processors that others took while `pictures` were drawn. `whole` are those
+    of them that say how long a picture takes end to end; where only parts were timed, there is one or none.
     """
 
     precision: str
-    cold_start_ms: float
+    cold_start_ms: float | None
     pictures: list[TimedPicture]
+    whole: list[TimedPicture]
     foreign_cpu_share: float | None
     peak_rss_bytes: int | None
     resting_rss_bytes: int | None
@@ -71,8 +74,9 @@ def _measure_fidelity(subject: Subject, task: Task, result: Path, _started_ns: i
     reference = None if task.reference is None else read_record(result.parent / task.reference)
     for index, prompt in enumerate(workload.prompts):
         samples.append(subject.draw(prompt, workload.seed_of(index) + task.case.seed_offset, workload))
-        if reference is not None:
-            outputs.append(subject.predict(prompt, reference.trajectory(index)))
+        answers = None if reference is None else subject.predict(prompt, reference.trajectory(index))
+        if answers is not None:
+            outputs.append(answers)
         progress("fidelity", index + 1, len(workload.prompts))
     write_record(stack_record(subject.precision, samples, outputs), result)
 
@@ -94,11 +98,39 @@ def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int,
         samples.append(draw(index))
         progress("timing", index + 1, count)
     foreign = foreign_cpu_share(before, read_cpu_times())
+    pictures = [_timed_picture(sample) for sample in samples]
+    _write_timing(result, subject.precision, cold_start_ms, pictures, pictures, foreign)
+
+
+def _measure_parts(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
+    """A picture of one step warms up; in the next one every step counts. A whole picture is drawn last, if at all."""
+    workload, before = task.workload, None
+    prompt, seed, samples, whole = workload.prompts[0], workload.seed_of(0), [], []
+    for steps in (1, task.pictures):
+        before = read_cpu_times()
+        samples = [subject.draw(prompt, seed, replace(workload, steps=steps))]
+        progress("parts", len(samples), 2)
+    if task.whole:
+        whole = [_timed_picture(subject.draw(prompt, seed, workload))]
+    foreign = foreign_cpu_share(before, read_cpu_times())
+    pictures = [_timed_picture(sample) for sample in samples]
+    _write_timing(result, subject.precision, None, pictures, whole, foreign)
+
+
+def _write_timing(
+    result: Path,
+    precision: str,
+    cold_start_ms: float | None,
+    pictures: list[TimedPicture],
+    whole: list[TimedPicture],
+    foreign: float | None,
+) -> None:
     memory = read_memory()
     timing: Timing = {
-        "precision": subject.precision,
+        "precision": precision,
         "cold_start_ms": cold_start_ms,
-        "pictures": [_timed_picture(sample) for sample in samples],
+        "pictures": pictures,
+        "whole": whole,
         "foreign_cpu_share": foreign,
         "peak_rss_bytes": memory.peak_rss_bytes,
         "resting_rss_bytes": memory.resting_rss_bytes,
@@ -112,6 +144,7 @@ _MEASURES: tuple[tuple[TaskKind, Callable[[Subject, Task, Path, int, Progress], 
     ("reference", _measure_reference),
     ("fidelity", _measure_fidelity),
     ("timing", _measure_timing),
+    ("parts", _measure_parts),
 )
 
 

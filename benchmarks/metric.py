@@ -21,7 +21,7 @@ class Drawing:
     """One prompt's result. `guided` and `outputs` are None where the case was not teacher-forced."""
 
     pixels: FloatArray  # (H, W, 3) in [0, 1], before rounding
-    latents: FloatArray  # (4, h, w)
+    latents: FloatArray | None  # (4, h, w)
     guided: FloatArray | None = None  # (S, 4, h, w), teacher-forced: on the reference's states
     outputs: FloatArray | None = None  # (S, G, 4, h, w), the halves that `guided` is made of
     prompt: str = ""

@@ -20,7 +20,8 @@ def notes(results: Results) -> list[str]:
 def _failed(results: Results) -> Iterator[str]:
     for row in results["cases"]:
         if row["status"] == "failed":
-            yield f"{row['name']} failed: {row['reason']}"
+            what = "could not be measured" if row["role"] == "peer" else "failed"
+            yield f"{row['name']} {what}: {row['reason']}"
 
 
 def _identical(results: Results) -> Iterator[str]:
@@ -38,15 +39,31 @@ def _identical(results: Results) -> Iterator[str]:
 
 def _twins(results: Results) -> Iterator[str]:
     for row in results["cases"]:
-        if row["draws_as"] not in (None, REFERENCE):
+        if row["draws_as"] not in (None, REFERENCE) and row["role"] != "attribution":
             yield f"{row['name']} draws exactly what {row['draws_as']} draws, bit for bit before rounding."
 
 
 def _not_computed(results: Results) -> Iterator[str]:
-    for row in results["cases"]:
+    """One sentence a metric and reason: most reasons hold for all cases alike."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    scored = [row for row in results["cases"] if row["fidelity"] is not None]
+    for row in scored:
         for name, score in (row["fidelity"] or {}).items():
-            if score["per_prompt"] is None and row["role"] != "control":
-                yield f"{row['name']}: {name} was not computed: {score['reasons']['median']}."
+            if score["per_prompt"] is None and score["median"] is None and row["name"] != OTHER_SEED:
+                cases.setdefault((name, score["reasons"]["median"]), []).append(row["name"])
+    everybody = [row["name"] for row in scored if row["name"] != OTHER_SEED]
+    for (name, reason), names in cases.items():
+        whose = "" if names == everybody else f" for {', '.join(names)}"
+        yield f"{name} was not computed{whose}: {reason}."
+
+
+def _no_noise_floor(results: Results) -> Iterator[str]:
+    scored = [row for row in results["cases"] if row["fidelity"] is not None]
+    if scored and not any(row["recipe"] == "fp32" and row["role"] in ("bundle", "peer") for row in scored):
+        yield (
+            "No FP32 bundle was measured, so the table lacks the noise floor: what another engine alone changes. "
+            "Name the FP32 bundle too."
+        )
 
 
 def _noisy(results: Results) -> Iterator[str]:
@@ -114,6 +131,7 @@ _RULES: tuple[Callable[[Results], Iterator[str]], ...] = (
     _identical,
     _twins,
     _not_computed,
+    _no_noise_floor,
     _noisy,
     _busy_machine,
     _no_closer_than_chance,

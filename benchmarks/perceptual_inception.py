@@ -56,7 +56,7 @@ def kernel_distance(first: _Features, second: _Features) -> float:
 
 def frechet_distance(first: _Features, second: _Features) -> float:
     """Of two Gaussians with the means and covariances of (N, F) and (M, F)."""
-    from scipy.linalg import sqrtm
+    from scipy.linalg import sqrtm  # type: ignore[import-untyped]
 
     gap = first.mean(axis=0) - second.mean(axis=0)
     a, b = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
@@ -80,4 +80,4 @@ def _picture(drawing: Drawing) -> torch.Tensor:
 
 @cache
 def _load(path: Path) -> Any:
-    return torch.jit.load(str(path), map_location="cpu").eval()
+    return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]

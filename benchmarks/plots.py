@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .formats import format_bytes, format_ms, format_score
-from .results import CaseRow, Results, find_score
+from .results import CaseRow, MeasurementRow, Results, find_score
 from .svg import FIGURE_WIDTH_IN, INK, MUTED, inline_svg, page_style
 from .timing import Measurement
 
@@ -30,7 +31,9 @@ _COLOURS = (
     "#1f8a99",
 )  # 3:1 on white and on near-black
 _CONTROL_COLOUR = "#7d8590"
+_PEER_COLOUR = "#a5673f"
 _MARKERS = "osD^vPX"
+_Part = Literal["end_to_end", "unet_step"]
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,17 @@ def draw_plots(results: Results) -> list[Plot]:
 
 
 def _styles(results: Results) -> dict[str, _Style]:
-    """Bundles get colours in their order; reference and controls stay grey."""
-    bundles = [row["name"] for row in results["cases"] if row["role"] == "bundle"]
+    """Bundles get colours in their order; reference and controls stay grey, peers share a colour."""
+    bundles, peers = ([row["name"] for row in results["cases"] if row["role"] == role] for role in ("bundle", "peer"))
     styles = {row["name"]: _Style(_CONTROL_COLOUR, "o") for row in results["cases"]}
     for index, name in enumerate(bundles):
         styles[name] = _Style(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
+    styles |= {name: _Style(_PEER_COLOUR, _MARKERS[index % len(_MARKERS)]) for index, name in enumerate(peers)}
     return styles
 
 
 def _pareto(results: Results) -> Plot | None:
-    rows = [row for row in results["cases"] if row["latency_ms"] is not None and _is_scored(row)]
+    rows = [row for row in results["cases"] if _has_picture_time(row) and _is_scored(row)]
     if not rows:
         return None
     styles = _styles(results)
@@ -98,7 +102,7 @@ def _pareto(results: Results) -> Plot | None:
 
 def _mark_reference(axes: Axes, results: Results) -> None:
     for row in results["cases"]:
-        if row["role"] == "reference" and row["latency_ms"] is not None:
+        if row["role"] == "reference" and _has_picture_time(row):
             axes.axvline(_median_ms(row), color=MUTED, linestyle="--", linewidth=1)
             axes.annotate(
                 row["name"], (_median_ms(row), 0), (-4, 6), textcoords="offset points", rotation=90, ha="right"
@@ -106,19 +110,30 @@ def _mark_reference(axes: Axes, results: Results) -> None:
 
 
 def _latency(results: Results) -> Plot | None:
-    rows = [row for row in results["cases"] if row["latency_ms"] is not None]
-    if not rows:
+    caption = "End to end, from prompt to pixels. The thin lines reach from the first to the third quartile."
+    return _time_bars(results, "end_to_end", "Time of a picture", caption)
+
+
+def _unet_step(results: Results) -> Plot | None:
+    caption = "One guided step, both halves in one call. The thin lines reach from the first to the third quartile."
+    return _time_bars(results, "unet_step", "Time of a UNet step", caption)
+
+
+def _time_bars(results: Results, part: _Part, title: str, caption: str) -> Plot | None:
+    timed = [(row, row["latency_ms"][part]) for row in results["cases"] if row["latency_ms"] is not None]
+    measured = [(row, samples) for row, samples in timed if samples is not None]
+    if not measured:
         return None
-    values = [_median_ms(row) for row in rows]
-    errors = [_quartile_distances(row) for row in rows]
-    labels = [_picture_text(row) for row in rows]
+    rows = [row for row, _ in measured]
+    values = [samples["median"] for _, samples in measured]
+    errors = [_quartile_distances(samples) for _, samples in measured]
+    labels = [format_ms(samples) for _, samples in measured]
     figure = _figure(0.9 + 0.34 * len(rows))
     axes = figure.add_subplot()
     _bars(axes, results, rows, values, labels, errors)
-    axes.set_xlabel("time of a picture, ms; median and quartiles")
+    axes.set_xlabel(f"{title.lower()}, ms; median and quartiles")
     text = "; ".join(f"{row['name']} {label}" for row, label in zip(rows, labels, strict=True))
-    caption = "End to end, from prompt to pixels. The thin lines reach from the first to the third quartile."
-    return Plot("Time of a picture", inline_svg(figure, "latency", f"Bar chart. {text}."), caption)
+    return Plot(title, inline_svg(figure, part.replace("_", "-"), f"Bar chart. {text}."), caption)
 
 
 def _memory(results: Results) -> Plot | None:
@@ -131,8 +146,12 @@ def _memory(results: Results) -> Plot | None:
     sizes = [row["bytes_on_disk"] or 0 for row in rows]
     figure = _figure(1.5 + 0.62 * len(rows))
     upper, lower = figure.subplots(2, 1)
-    for axes, counts, label in ((upper, peaks, "peak resident memory, MB"), (lower, sizes, "files on disk, MB")):
-        _bars(axes, results, rows, [count / 1e6 for count in counts], [format_bytes(count) for count in counts])
+    spans = [_peak_span(row) for row in rows]
+    for axes, counts, label, errors in (
+        (upper, peaks, "peak resident memory, MB; largest and smallest round", spans),
+        (lower, sizes, "files on disk, MB", ()),
+    ):
+        _bars(axes, results, rows, [count / 1e6 for count in counts], [format_bytes(count) for count in counts], errors)
         axes.set_xlabel(label)
     text = "; ".join(
         f"{row['name']} {format_bytes(peak)} in memory, {format_bytes(size)} on disk"
@@ -143,33 +162,61 @@ def _memory(results: Results) -> Plot | None:
 
 
 def _eps_curve(results: Results) -> Plot | None:
-    curves: dict[str, list[float]] = {}
-    for row in results["cases"]:
-        score = find_score(row, "eps_sqnr_db")
-        per_step = None if score is None else score.get("per_step")
-        if per_step and any(value is not None for value in per_step):
-            curves[row["name"]] = [CEILING_DB if value is None else value for value in per_step]
+    caption = "Each step's guided UNet output on the reference's states, so errors do not add up. Median over prompts."
+    return _curves(results, (("eps_sqnr_db", "-"),), "Error of each step", caption, "eps")
+
+
+def _eps_halves(results: Results) -> Plot | None:
+    caption = "As above, before guidance puts the halves together: the prompt's solid, the negative prompt's dashed."
+    metrics = (("eps_cond_sqnr_db", "-"), ("eps_uncond_sqnr_db", "--"))
+    return _curves(results, metrics, "Error of each half of a step", caption, "halves")
+
+
+def _curves(results: Results, metrics: Sequence[tuple[str, str]], title: str, caption: str, name: str) -> Plot | None:
+    """One line a case and metric, in the metric's line style; the first metric's lines are named."""
+    curves = [
+        (row["name"], values, line)
+        for metric, line in metrics
+        for row in results["cases"]
+        if row["role"] != "attribution" and (values := _per_step(row, metric))
+    ]
     if not curves:
         return None
     styles = _styles(results)
-    figure = _figure(3.6)
+    figure = _figure(3.4 + 0.1 * len(curves))
     axes = figure.add_subplot()
-    for name, values in curves.items():
-        steps = range(1, len(values) + 1)
-        style = styles[name]
-        drawn = [min(value, CEILING_DB) for value in values]
-        axes.plot(steps, drawn, color=style.colour, marker=style.marker, markersize=3.5, linewidth=1.5, label=name)
+    for case, values, line in curves:
+        style, drawn = styles[case], [min(value, CEILING_DB) for value in values]
+        label = case if line == metrics[0][1] else None
+        axes.plot(
+            range(1, len(values) + 1), drawn, line, color=style.colour, marker=style.marker, markersize=3.5, label=label
+        )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step, from pure noise to picture")
     axes.set_ylabel(f"eps SQNR, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8.5)
-    ends = "; ".join(f"{name} from {values[0]:.0f} to {values[-1]:.0f} dB" for name, values in curves.items())
-    caption = "Each step's guided UNet output on the reference's states, so errors do not add up. Median over prompts."
-    return Plot("Error of each step", inline_svg(figure, "eps", f"Line chart over steps. {ends}."), caption)
+    ends = "; ".join(f"{case} from {values[0]:.0f} to {values[-1]:.0f} dB" for case, values, _ in curves)
+    return Plot(title, inline_svg(figure, name, f"Line chart over steps. {ends}."), caption)
 
 
-_PLOTS: tuple[Callable[[Results], Plot | None], ...] = (_pareto, _latency, _memory, _eps_curve)
+def _per_step(row: CaseRow, metric: str) -> list[float]:
+    """Empty where there are none, or where all steps are identical."""
+    score = find_score(row, metric)
+    per_step = None if score is None else score.get("per_step")
+    if not per_step or all(value is None for value in per_step):
+        return []
+    return [CEILING_DB if value is None else value for value in per_step]
+
+
+_PLOTS: tuple[Callable[[Results], Plot | None], ...] = (
+    _pareto,
+    _latency,
+    _unet_step,
+    _memory,
+    _eps_curve,
+    _eps_halves,
+)
 
 
 def _bars(
@@ -201,14 +248,26 @@ def _figure(height_in: float) -> Figure:
     return Figure(figsize=(FIGURE_WIDTH_IN, height_in), layout="constrained")
 
 
+def _has_picture_time(row: CaseRow) -> bool:
+    return row["latency_ms"] is not None and row["latency_ms"]["end_to_end"] is not None
+
+
 def _median_ms(row: CaseRow) -> float:
-    return row["latency_ms"]["end_to_end"]["median"] if row["latency_ms"] else math.nan
+    picture = row["latency_ms"]["end_to_end"] if row["latency_ms"] else None
+    return math.nan if picture is None else picture["median"]
 
 
-def _quartile_distances(row: CaseRow) -> tuple[float, float]:
-    measurement = Measurement(tuple(row["latency_ms"]["end_to_end"]["samples"] if row["latency_ms"] else ()))
+def _quartile_distances(row: MeasurementRow) -> tuple[float, float]:
+    measurement = Measurement(tuple(row["samples"]))
     lower, upper = measurement.quartiles
     return measurement.median - lower, upper - measurement.median
+
+
+def _peak_span(row: CaseRow) -> tuple[float, float]:
+    """How far, in MB, the rounds' peaks lie below and above the largest, which the bar shows."""
+    memory = row["memory"]
+    peaks = memory["peak_rss_samples"] if memory is not None else []
+    return ((max(peaks) - min(peaks)) / 1e6, 0.0) if peaks else (0.0, 0.0)
 
 
 def _is_scored(row: CaseRow) -> bool:

@@ -15,16 +15,19 @@ from .case import Sample, Trajectory
 
 __all__ = ["Record", "read_record", "stack_record", "write_record"]
 
-_OPTIONAL = ("model_inputs", "model_outputs", "timesteps")
+_OPTIONAL = ("latents", "model_inputs", "model_outputs", "timesteps")
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """N pictures. Only the reference has `model_inputs` and `timesteps`; without teacher forcing no `model_outputs`."""
+    """N pictures. Only the reference has `model_inputs` and `timesteps`; without teacher forcing no `model_outputs`.
+
+    `latents` is None where a peer does not hand them out.
+    """
 
     precision: str
     pixels: FloatArray  # (N, H, W, 3) in [0, 1]
-    latents: FloatArray  # (N, 4, h, w)
+    latents: FloatArray | None  # (N, 4, h, w)
     model_outputs: FloatArray | None = None  # (N, S, G, 4, h, w)
     model_inputs: FloatArray | None = None  # (N, S, 4, h, w)
     timesteps: FloatArray | None = None  # (S,)
@@ -43,11 +46,12 @@ def stack_record(
     trajectories: Sequence[Trajectory] = (),
 ) -> Record:
     """A record of samples, with the teacher-forced answers `outputs`, or the reference's `trajectories`."""
+    latents = [sample.latents for sample in samples if sample.latents is not None]
     answers = [trajectory.model_outputs for trajectory in trajectories] or list(outputs)
     return Record(
         precision,
         np.stack([sample.pixels for sample in samples]),
-        np.stack([sample.latents for sample in samples]),
+        np.stack(latents) if latents else None,
         np.stack(answers) if answers else None,
         np.stack([trajectory.model_inputs for trajectory in trajectories]) if trajectories else None,
         trajectories[0].timesteps if trajectories else None,
@@ -56,7 +60,7 @@ def stack_record(
 
 def write_record(record: Record, path: Path) -> None:
     """Write atomically. MezzotintError when an array holds NaN or infinity: such a picture has no fidelity."""
-    arrays: dict[str, Array] = {"pixels": record.pixels, "latents": record.latents}
+    arrays: dict[str, Array] = {"pixels": record.pixels}
     for name in _OPTIONAL:
         array: FloatArray | None = getattr(record, name)
         if array is not None:
@@ -74,6 +78,6 @@ def read_record(path: Path) -> Record:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             optional = {name: arrays[name] for name in _OPTIONAL if name in arrays}
-            return Record(str(arrays["precision"]), arrays["pixels"], arrays["latents"], **optional)
+            return Record(str(arrays["precision"]), arrays["pixels"], **{"latents": None} | optional)
     except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
         raise MezzotintError(f"{path} is not a benchmark record ({error}); measure again with --fresh") from None

@@ -22,6 +22,7 @@ __all__ = [
     "Latency",
     "MeasurementRow",
     "MemoryRow",
+    "NodeRow",
     "Protocol",
     "Results",
     "Score",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 RESULTS_NAME = "results.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 IDENTICAL = "identical"
 
 
@@ -48,26 +49,34 @@ class MeasurementRow(TypedDict):
 
 
 class Latency(TypedDict):
-    """Milliseconds. `unet_step` pools all steps of all pictures; `outside_graphs` is end to end less the graphs."""
+    """Milliseconds. `unet_step` pools all steps of all pictures; `outside_graphs` is end to end less the graphs.
+
+    The last two are null where only the parts were timed.
+    """
 
     text_encoder: MeasurementRow
     unet_step: MeasurementRow
     vae_decoder: MeasurementRow
-    outside_graphs: MeasurementRow
-    end_to_end: MeasurementRow
+    outside_graphs: MeasurementRow | None
+    end_to_end: MeasurementRow | None
+    reasons: dict[str, str]
 
 
 class MemoryRow(TypedDict):
-    """Of the timing processes: the largest peak, the median resting set after the last picture."""
+    """Of the timing processes: the largest peak, the median resting set after the last picture; all peaks by round."""
 
     peak_rss_bytes: int | None
+    peak_rss_samples: list[int]
     resting_rss_bytes: int | None
     peak_vram_bytes: int | None
     reasons: dict[str, str]
 
 
 class Score(TypedDict):
-    """One metric. A null in `per_prompt`, `ci95` or `per_step` is infinite: that picture, or step, is identical."""
+    """One metric. A null in `per_prompt`, `ci95` or `per_step` is infinite: that picture, or step, is identical.
+
+    `p5` is the 5th percentile from the bad end: of a metric that is better when lower, the 95th.
+    """
 
     per_prompt: list[float | None] | None
     identical: bool
@@ -79,11 +88,23 @@ class Score(TypedDict):
 
 
 class Speedup(TypedDict):
-    """The baseline's median end-to-end time over this case's, for the FP32 and the BF16 baseline."""
+    """The FP32 and the BF16 baseline's median time over this case's: of a picture end to end, and of a UNet step."""
 
     fp32: float | None
     bf16: float | None
+    unet_step_fp32: float | None
+    unet_step_bf16: float | None
     reasons: dict[str, str]
+
+
+class NodeRow(TypedDict):
+    """What quantization decided of one node, and which rule or search step decided it; `range` is of its input."""
+
+    name: str
+    scheme: str
+    rule: str
+    range_method: str | None
+    range: list[float] | None
 
 
 class CaseRow(TypedDict):
@@ -91,7 +112,8 @@ class CaseRow(TypedDict):
 
     `identical_pictures` counts those that equal the reference's after rounding to 8 bits; `draws_as` names the first
     case before this one, if any, whose pictures are all the same to the last bit before rounding. `foreign_cpu_share`
-    is the largest share of the processors, 0 to 1, that others took during a round's timed pictures.
+    is the largest share of the processors, 0 to 1, that others took during a round's timed pictures. `quantized` names
+    the components that an attribution row took from a quantized bundle; `nodes` are those of a quantized UNet.
     """
 
     name: str
@@ -100,6 +122,7 @@ class CaseRow(TypedDict):
     backend: str
     recipe: str
     precision: str | None
+    quantized: list[str]
     status: str
     reason: str | None
     bytes_on_disk: int | None
@@ -112,6 +135,7 @@ class CaseRow(TypedDict):
     draws_as: str | None
     speedup: Speedup
     pictures: list[str] | None
+    nodes: list[NodeRow] | None
     reasons: dict[str, str]
 
 
@@ -128,11 +152,15 @@ class WorkloadRow(TypedDict):
 
 
 class Protocol(TypedDict):
-    """How it was measured: the cases of each round in the order they ran."""
+    """How it was measured: the cases of each round in the order they ran.
+
+    With `parts`, each part of a picture was timed alone, and `pictures_per_round` are UNet steps.
+    """
 
     rounds: list[list[str]]
     pictures_per_round: int
     warm_up_pictures: int
+    parts: bool
 
 
 class GateRow(TypedDict):

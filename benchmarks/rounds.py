@@ -20,13 +20,20 @@ RunTask = Callable[[Task, Path, Progress], str | None]
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything to measure. `fingerprints` maps a case's name to the hash of what its results depend on."""
+    """Everything to measure. `fingerprints` maps a case's name to the hash of what its results depend on.
+
+    `parts` times each part of a picture alone, with `pictures` UNet steps a round, and whole pictures only once, of all
+    but the peers. `is_timed` and `is_scored` leave out speed or fidelity.
+    """
 
     cases: tuple[Case, ...]
     workload: Workload
     rounds: int
     pictures: int
     fingerprints: Mapping[str, str]
+    is_timed: bool = True
+    is_scored: bool = True
+    parts: bool = False
 
     @property
     def reference(self) -> Task:
@@ -36,6 +43,8 @@ class Plan:
 
     def fidelity(self) -> list[Task]:
         """One task for each case that is not the reference itself."""
+        if not self.is_scored:
+            return []
         reference = self.reference
         return [
             Task(
@@ -55,15 +64,21 @@ class Plan:
 
     def timing(self) -> list[Task]:
         """One task for every timed case in every round."""
-        return [
-            Task("timing", case, self.workload, self.fingerprints[case.name], None, index, self.pictures)
-            for index in range(self.rounds)
-            for case in self.order(index)
-        ]
+        if not self.is_timed:
+            return []
+        return [self._timing(case, index) for index in range(self.rounds) for case in self.order(index)]
+
+    def _timing(self, case: Case, index: int) -> Task:
+        fingerprint = self.fingerprints[case.name]
+        if not self.parts:
+            return Task("timing", case, self.workload, fingerprint, None, index, self.pictures)
+        whole = index == 0 and not case.is_peer
+        return Task("parts", case, self.workload, fingerprint, None, index, self.pictures, whole)
 
     def tasks(self) -> list[Task]:
         """All of them, in order."""
-        return [self.reference, *self.fidelity(), *self.timing()]
+        first = [self.reference] if self.is_scored else []
+        return [*first, *self.fidelity(), *self.timing()]
 
 
 @dataclass(frozen=True)
@@ -105,16 +120,18 @@ def measure_all(
 
 def _blocked(task: Task, failed: Mapping[Task, str]) -> str | None:
     """Why a task cannot or need not be tried, going by what failed before it."""
+    if task.case.refusal is not None:
+        return task.case.refusal
     for other, reason in failed.items():
         if other.kind == "reference" and task.reference is not None:
             return f"the reference failed: {reason}"
-        if other.kind == task.kind == "timing" and other.case == task.case:
+        if other.is_timing and task.is_timing and other.case == task.case:
             return reason
     return None
 
 
 def _label(task: Task, rounds: int) -> str:
-    what = f"round {task.round + 1} of {rounds}" if task.kind == "timing" else task.kind
+    what = f"round {task.round + 1} of {rounds}" if task.is_timing else task.kind
     return f"{task.case.name}: {what}"
 
 

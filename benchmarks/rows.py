@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -11,41 +12,62 @@ from .case import REFERENCE, Case
 from .fidelity import score_record
 from .lineup import BF16_BASELINE
 from .measure import TimedPicture, Timing, read_timing
+from .nodes import node_rows
 from .pictures import write_pictures
 from .record import Record, read_record
 from .results import CaseRow, Latency, MeasurementRow, MemoryRow, Score, Speedup
 from .rounds import Outcome, Plan
 from .storage import bytes_on_disk, case_files
-from .task import Task
 from .timing import Measurement
 
 __all__ = ["case_rows", "measurement_row"]
 
 _TIMED_FIGURES = ("cold_start_ms", "latency_ms", "memory", "foreign_cpu_share")
-_NOT_TIMED = "a control for fidelity alone"
+_NOT_TIMED = "a case for fidelity alone"
+_PARTS_ONLY = "only the parts were timed"
+_Part = Literal["end_to_end", "unet_step"]
+_Figure = Literal["fp32", "bf16", "unet_step_fp32", "unet_step_bf16"]
+_SPEEDUPS: tuple[tuple[_Figure, str, _Part], ...] = (
+    ("fp32", REFERENCE, "end_to_end"),
+    ("bf16", BF16_BASELINE, "end_to_end"),
+    ("unet_step_fp32", REFERENCE, "unet_step"),
+    ("unet_step_bf16", BF16_BASELINE, "unet_step"),
+)
+_NO_SPEEDUP: Speedup = {"fp32": None, "bf16": None, "unet_step_fp32": None, "unet_step_bf16": None, "reasons": {}}
 
 
-def case_rows(plan: Plan, outcome: Outcome, folder: Path) -> list[CaseRow]:
-    """One row a case, in the plan's order. Writes each case's pictures below `folder` on the way."""
-    records = {task.case.name: read_record(path) for task, path in outcome.done.items() if task.kind != "timing"}
-    rows = [_case_row(case, outcome, records, plan.workload.guidance, folder) for case in plan.cases]
+def case_rows(plan: Plan, outcome: Outcome, folder: Path, weights: Path | None = None) -> list[CaseRow]:
+    """One row a case, in the plan's order. Writes each case's pictures below `folder` on the way.
+
+    `weights` is the folder with the networks that some metrics need.
+    """
+    records = {task.case.name: read_record(path) for task, path in outcome.done.items() if not task.is_timing}
+    rows = [_case_row(case, plan, outcome, records, folder, weights) for case in plan.cases]
     for row in rows:
         row["speedup"] = _speedup(row, rows)
     return rows
 
 
-def _case_row(case: Case, outcome: Outcome, records: dict[str, Record], guidance: float, folder: Path) -> CaseRow:
-    timings = [read_timing(path) for task, path in outcome.done.items() if _is_timing(task, case)]
-    failures = [reason for task, reason in outcome.failed.items() if task.case.name == case.name]
+def _case_row(
+    case: Case, plan: Plan, outcome: Outcome, records: dict[str, Record], folder: Path, weights: Path | None
+) -> CaseRow:
+    timings = [read_timing(path) for task, path in outcome.done.items() if task.is_timing and task.case == case]
+    failures = [reason for task, reason in outcome.failed.items() if task.case == case]
     record = records.get(case.name)
-    untimed = (failures[0] if failures else "no round was run") if case.is_timed else _NOT_TIMED
-    fidelity, no_fidelity = _fidelity(case, records, failures, guidance)
-    reasons = {} if timings else dict.fromkeys(_TIMED_FIGURES, untimed)
+    fidelity, no_fidelity = _fidelity(case, plan, records, failures, weights)
+    reasons = {} if timings else dict.fromkeys(_TIMED_FIGURES, _why_not_timed(case, plan, failures))
     reasons |= {} if fidelity is not None else dict.fromkeys(("fidelity", "identical_pictures"), no_fidelity)
     reasons |= {} if record is not None else {"pictures": failures[0] if failures else no_fidelity}
     foreign_cpu_share = _foreign_cpu_share(timings)
+    cold_starts = [timing["cold_start_ms"] for timing in timings if timing["cold_start_ms"] is not None]
+    if timings and not cold_starts:
+        reasons["cold_start_ms"] = _PARTS_ONLY
     if timings and foreign_cpu_share is None:
         reasons["foreign_cpu_share"] = "/proc/stat does not tell it on this system"
+    nodes, no_nodes = node_rows(case)
+    reasons |= {} if nodes is not None else {"nodes": no_nodes}
+    size = None if case.refusal is not None else bytes_on_disk(case_files(case))
+    reasons |= {} if case.refusal is None else {"bytes_on_disk": case.refusal}
     return {
         "name": case.name,
         "role": case.role,
@@ -53,24 +75,30 @@ def _case_row(case: Case, outcome: Outcome, records: dict[str, Record], guidance
         "backend": case.backend,
         "recipe": case.recipe,
         "precision": _precision(record, timings),
+        "quantized": list(case.quantized),
         "status": "failed" if failures else "ok",
         "reason": failures[0] if failures else None,
-        "bytes_on_disk": bytes_on_disk(case_files(case)),
-        "cold_start_ms": measurement_row([timing["cold_start_ms"] for timing in timings]) if timings else None,
-        "latency_ms": _latency([picture for timing in timings for picture in timing["pictures"]]) if timings else None,
+        "bytes_on_disk": size,
+        "cold_start_ms": measurement_row(cold_starts) if cold_starts else None,
+        "latency_ms": _latency(timings) if timings else None,
         "foreign_cpu_share": foreign_cpu_share,
         "memory": _memory(timings) if timings else None,
         "fidelity": fidelity,
         "identical_pictures": _identical_pictures(case, records),
         "draws_as": None if record is None else _twin(case, record, records),
-        "speedup": {"fp32": None, "bf16": None, "reasons": {}},
+        "speedup": _NO_SPEEDUP,
         "pictures": None if record is None else write_pictures(record.pixels, folder, case.name),
+        "nodes": nodes,
         "reasons": reasons,
     }
 
 
-def _is_timing(task: Task, case: Case) -> bool:
-    return task.kind == "timing" and task.case.name == case.name
+def _why_not_timed(case: Case, plan: Plan, failures: Sequence[str]) -> str:
+    if failures:
+        return failures[0]
+    if not plan.is_timed:
+        return "speed was left out"
+    return "no round was run" if case.is_timed else _NOT_TIMED
 
 
 def _precision(record: Record | None, timings: Sequence[Timing]) -> str | None:
@@ -80,12 +108,16 @@ def _precision(record: Record | None, timings: Sequence[Timing]) -> str | None:
 
 
 def _fidelity(
-    case: Case, records: dict[str, Record], failures: Sequence[str], guidance: float
+    case: Case, plan: Plan, records: dict[str, Record], failures: Sequence[str], weights: Path | None
 ) -> tuple[dict[str, Score] | None, str]:
     if case.role == "reference":
         return None, "it is what the others are compared with"
     if case.name in records and REFERENCE in records:
-        return score_record(records[REFERENCE], records[case.name], guidance), ""
+        workload = plan.workload
+        pair = records[REFERENCE], records[case.name]
+        return score_record(*pair, workload.guidance, prompts=workload.prompts, weights=weights), ""
+    if not plan.is_scored:
+        return None, "fidelity was left out"
     return None, failures[0] if failures else f"there are no pictures of {REFERENCE}"
 
 
@@ -105,13 +137,16 @@ def _twin(case: Case, record: Record, records: dict[str, Record]) -> str | None:
     return None
 
 
-def _latency(pictures: Sequence[TimedPicture]) -> Latency:
+def _latency(timings: Sequence[Timing]) -> Latency:
+    pictures = [picture for timing in timings for picture in timing["pictures"]]
+    whole = [picture for timing in timings for picture in timing["whole"]]
     return {
         "text_encoder": measurement_row(picture["text_encoder"] for picture in pictures),
         "unet_step": measurement_row(step for picture in pictures for step in picture["unet_step"]),
         "vae_decoder": measurement_row(picture["vae_decoder"] for picture in pictures),
-        "outside_graphs": measurement_row(_outside_graphs_ms(picture) for picture in pictures),
-        "end_to_end": measurement_row(picture["end_to_end"] for picture in pictures),
+        "outside_graphs": measurement_row(_outside_graphs_ms(picture) for picture in whole) if whole else None,
+        "end_to_end": measurement_row(picture["end_to_end"] for picture in whole) if whole else None,
+        "reasons": {} if whole else dict.fromkeys(("outside_graphs", "end_to_end"), _PARTS_ONLY),
     }
 
 
@@ -143,6 +178,7 @@ def _memory(timings: Sequence[Timing]) -> MemoryRow:
     reasons = {name: reason for timing in timings for name, reason in timing["reasons"].items()}
     return {
         "peak_rss_bytes": max(peaks, default=None),
+        "peak_rss_samples": peaks,
         "resting_rss_bytes": int(Measurement(tuple(resting)).median) if resting else None,
         "peak_vram_bytes": max(vram, default=None),
         "reasons": reasons,
@@ -150,18 +186,23 @@ def _memory(timings: Sequence[Timing]) -> MemoryRow:
 
 
 def _speedup(row: CaseRow, rows: Sequence[CaseRow]) -> Speedup:
-    fp32, no_fp32 = _ratio(row, rows, REFERENCE)
-    bf16, no_bf16 = _ratio(row, rows, BF16_BASELINE)
-    missing = {"fp32": no_fp32, "bf16": no_bf16}
-    return {"fp32": fp32, "bf16": bf16, "reasons": {name: why for name, why in missing.items() if why is not None}}
+    speedup: Speedup = {**_NO_SPEEDUP, "reasons": {}}
+    for figure, baseline, part in _SPEEDUPS:
+        speedup[figure], reason = _ratio(row, rows, baseline, part)
+        if reason is not None:
+            speedup["reasons"][figure] = reason
+    return speedup
 
 
-def _ratio(row: CaseRow, rows: Sequence[CaseRow], baseline_name: str) -> tuple[float | None, str | None]:
+def _ratio(row: CaseRow, rows: Sequence[CaseRow], baseline_name: str, part: _Part) -> tuple[float | None, str | None]:
+    baseline = next((other for other in rows if other["name"] == baseline_name), None)
     if row["latency_ms"] is None:
         return None, row["reasons"]["latency_ms"]
-    baseline = next((other for other in rows if other["name"] == baseline_name), None)
     if baseline is None:
         return None, f"{baseline_name} was not measured"
     if baseline["latency_ms"] is None:
         return None, f"{baseline_name}: {baseline['reasons']['latency_ms']}"
-    return round(baseline["latency_ms"]["end_to_end"]["median"] / row["latency_ms"]["end_to_end"]["median"], 4), None
+    slow, fast = baseline["latency_ms"][part], row["latency_ms"][part]
+    if slow is None or fast is None:
+        return None, _PARTS_ONLY
+    return round(slow["median"] / fast["median"], 4), None

@@ -58,7 +58,7 @@ class Gallery:
 
 def build_gallery(results: Results, folder: Path, budget_bytes: int = BUDGET_BYTES) -> Gallery:
     """Strips of the pictures that lie below `folder`, marked ones with differences, as many as fit the budget."""
-    rows = [row for row in results["cases"] if row["pictures"] is not None]
+    rows = [row for row in results["cases"] if row["pictures"] is not None and row["role"] != "attribution"]
     if not rows or rows[0]["name"] != REFERENCE:
         return Gallery((), (), 0)
     ranks = ranked_prompts(results)

@@ -12,6 +12,8 @@ __all__ = ["KINDS", "load_subject"]
 KINDS: tuple[tuple[Kind, str], ...] = (
     ("baseline", ".baseline"),
     ("bundle", ".bundle_subject"),
+    ("optimum", ".peer_optimum"),
+    ("genai", ".peer_genai"),
 )
 
 

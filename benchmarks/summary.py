@@ -1,14 +1,28 @@
 """The report's tables as headings and rows of text, the same for Markdown and HTML."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .compare import Change
 from .fidelity import METRICS
 from .formats import MISSING, format_bytes, format_factor, format_ms, format_number, format_score, format_value
 from .metric import Metric
-from .results import CaseRow, Results, find_score
+from .results import CaseRow, NodeRow, Results, Score, find_score
 
-__all__ = ["Table", "facts", "fidelity_table", "gate_table", "headline", "speed_table", "summary_table"]
+__all__ = [
+    "Table",
+    "attribution_table",
+    "change_table",
+    "facts",
+    "fidelity_table",
+    "gate_table",
+    "headline",
+    "node_tables",
+    "scheme_table",
+    "speed_table",
+    "summary_table",
+]
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ _SUMMARY = (
     _Column("case", lambda row: row["name"]),
     _Column("computes in", lambda row: row["precision"] or MISSING),
     _Column("picture", lambda row: _picture_cell(row)),
+    _Column("UNet step", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["unet_step"])),
     _Column("vs FP32", lambda row: format_factor(row["speedup"]["fp32"])),
     _Column("vs BF16", lambda row: format_factor(row["speedup"]["bf16"])),
     _Column("peak memory", lambda row: format_bytes(row["memory"] and row["memory"]["peak_rss_bytes"])),
@@ -38,6 +53,7 @@ _SUMMARY = (
     _Column("PSNR", lambda row: _score_cell(row, "psnr_db", "median", "dB")),
     _Column("PSNR p5", lambda row: _score_cell(row, "psnr_db", "p5", "dB")),
     _Column("SSIM", lambda row: _score_cell(row, "ssim", "median", "")),
+    _Column("ST-LPIPS", lambda row: _score_cell(row, "st_lpips", "median", "")),
     _Column("eps SQNR", lambda row: _score_cell(row, "eps_sqnr_db", "median", "dB")),
 )
 
@@ -45,6 +61,8 @@ _SPEED = (
     _Column("case", lambda row: row["name"]),
     _Column("text encoder", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["text_encoder"])),
     _Column("UNet step", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["unet_step"])),
+    _Column("step vs FP32", lambda row: format_factor(row["speedup"]["unet_step_fp32"])),
+    _Column("step vs BF16", lambda row: format_factor(row["speedup"]["unet_step_bf16"])),
     _Column("VAE decoder", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["vae_decoder"])),
     _Column("outside the graphs", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["outside_graphs"])),
     _Column("picture, p95", lambda row: _p95_cell(row)),
@@ -54,9 +72,28 @@ _SPEED = (
 )
 
 
+_ALONE = (
+    _Column("case", lambda row: row["name"].split(".")[0]),
+    _Column("quantized", lambda row: ", ".join(row["quantized"]) or "all together"),
+    *(column for column in _SUMMARY if column.heading in ("PSNR", "PSNR p5", "SSIM", "ST-LPIPS", "eps SQNR")),
+    _Column("latent SQNR", lambda row: _score_cell(row, "latent_sqnr_db", "median", "dB")),
+)
+
+
 def summary_table(results: Results) -> Table:
     """One row a case: speed, memory, size and fidelity."""
-    return _table("Summary", _SUMMARY, results["cases"])
+    return _table("Summary", _SUMMARY, [row for row in results["cases"] if row["role"] != "attribution"])
+
+
+def attribution_table(results: Results) -> Table:
+    """What each component costs quantized alone, below what all of them cost together."""
+    alone = [row for row in results["cases"] if row["role"] == "attribution"]
+    rows = []
+    for row in results["cases"]:
+        parts = [part for part in alone if part["name"].startswith(f"{row['name']}.")]
+        rows += [row, *parts] if parts and row["role"] == "bundle" else []
+    table = _table("Each component quantized alone", _ALONE, rows)
+    return Table(table.name, table.headings, table.rows, worded=2)
 
 
 def speed_table(results: Results) -> Table:
@@ -67,11 +104,53 @@ def speed_table(results: Results) -> Table:
 
 
 def fidelity_table(results: Results) -> Table:
-    """One row for each case and metric."""
-    headings = ("case", "metric", "median", "95 % interval", "5th percentile")
+    """One row for each case and metric; a metric that no case has is left to the notes."""
+    headings = ("case", "metric", "median", "95 % interval", "5th percentile from the bad end")
     scored = [row for row in results["cases"] if row["fidelity"] is not None]
-    rows = tuple(_score_row(row, metric) for row in scored for metric in METRICS)
+    there = [metric for metric in METRICS if any(_is_computed(find_score(row, metric.name)) for row in scored)]
+    rows = tuple(_score_row(row, metric) for row in scored for metric in there)
     return Table("Fidelity in detail", headings, rows, worded=2)
+
+
+def scheme_table(results: Results) -> Table:
+    """How many nodes of each quantized UNet got which scheme, by the rule that decided."""
+    counts = [(name, Counter((node["scheme"], node["rule"]) for node in nodes)) for name, nodes in _with_nodes(results)]
+    rows = tuple(
+        (name, scheme, rule, str(number))
+        for name, counter in counts
+        for (scheme, rule), number in counter.most_common()
+    )
+    return Table("What was quantized, and which rule decided", ("case", "scheme", "rule", "nodes"), rows, worded=3)
+
+
+def node_tables(results: Results) -> list[Table]:
+    """Every node of every quantized UNet."""
+    headings = ("node", "scheme", "decided by", "range of the input by", "from", "to")
+    return [
+        Table(f"Nodes of {name}", headings, tuple(_node_row(node) for node in nodes), worded=4)
+        for name, nodes in _with_nodes(results)
+    ]
+
+
+def _with_nodes(results: Results) -> list[tuple[str, list[NodeRow]]]:
+    return [(row["name"], row["nodes"]) for row in results["cases"] if row["nodes"]]
+
+
+def _node_row(node: NodeRow) -> tuple[str, ...]:
+    low, high = node["range"] or (None, None)
+    bounds = (format_number(low) if low is not None else "", format_number(high) if high is not None else "")
+    return (node["name"], node["scheme"], node["rule"], node["range_method"] or "", *bounds)
+
+
+def change_table(found: Sequence[Change]) -> Table:
+    """What changed since an older benchmark; the figures that count first."""
+    order = {"worse": 0, "better": 1, "noise": 2, "same": 3}
+    ranked = sorted(found, key=lambda change: order[change.verdict])
+    rows = tuple(
+        (change.case, change.name, change.before.text(), change.now.text(), change.text, change.verdict)
+        for change in ranked
+    )
+    return Table("Changes", ("case", "figure", "before", "now", "change", "verdict"), rows, worded=2)
 
 
 def gate_table(results: Results) -> Table:
@@ -89,7 +168,12 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
     size = "none" if workload["size"] is None else f"{workload['size'][0]} x {workload['size'][1]} pixels"
     drawing = f"{workload['scheduler']}, {workload['steps']} steps, guidance {workload['guidance']}, {size}"
     prompts = f"{len(workload['prompts'])} prompts (SHA-256 {workload['prompts_sha256'][:12]}…)"
-    pictures = f"{protocol['warm_up_pictures']} warm-up picture, {protocol['pictures_per_round']} pictures timed"
+    pictures = (
+        f"cold start, {protocol['warm_up_pictures']} warm-up picture, {protocol['pictures_per_round']} pictures timed"
+    )
+    if protocol["parts"]:
+        count = protocol["pictures_per_round"]
+        pictures = f"a picture of one step to warm up, then {count} steps, text encoder and decoder timed"
     rounds = f"{len(protocol['rounds'])} rounds in rotating order; in each, every case runs once in a fresh process"
     return (
         ("Command", results["command"] or "not recorded"),
@@ -102,23 +186,28 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("Versions", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())),
         ("Thread settings", ", ".join(f"{name}={value}" for name, value in machine["settings"].items()) or "none"),
         ("Workload", f"{prompts}, seeds from {workload['seed']}, {drawing}"),
-        ("Protocol", f"{rounds}: cold start, {pictures}"),
+        ("Protocol", f"{rounds}: {pictures}" if protocol["rounds"] else "speed was left out"),
     )
 
 
 def headline(results: Results) -> str:
     """The fastest bundle in one sentence."""
+    bundles = [row for row in results["cases"] if row["role"] == "bundle" and row["status"] == "ok"]
+    part, what, ratio = ("end_to_end", "a picture", "fp32")
+    if not any(row["latency_ms"] and row["latency_ms"]["end_to_end"] for row in bundles):
+        part, what, ratio = ("unet_step", "a UNet step", "unet_step_fp32")
     timed = [
-        (row["latency_ms"]["end_to_end"]["median"], row)
-        for row in results["cases"]
-        if row["role"] == "bundle" and row["status"] == "ok" and row["latency_ms"] is not None
+        (measured["median"], format_ms(measured), row)
+        for row in bundles
+        if row["latency_ms"] is not None and (measured := row["latency_ms"][part]) is not None  # type: ignore[literal-required]
     ]
     if not timed:
         return "No bundle was measured from beginning to end."
-    _, best = min(timed, key=lambda pair: pair[0])
-    parts = [f"{best['name']} is the fastest bundle: {_picture_cell(best)} a picture"]
-    if best["speedup"]["fp32"] is not None:
-        parts.append(f"{format_factor(best['speedup']['fp32'])} the speed of diffusers in FP32")
+    _, time, best = min(timed, key=lambda entry: entry[0])
+    parts = [f"{best['name']} is the fastest bundle: {time} {what}"]
+    factor = best["speedup"][ratio]  # type: ignore[literal-required]
+    if factor is not None:
+        parts.append(f"{format_factor(factor)} the speed of diffusers in FP32")
     parts.append(f"{format_bytes(best['bytes_on_disk'])} on disk")
     if best["fidelity"] is not None:
         parts.append(f"PSNR {_score_cell(best, 'psnr_db', 'median', 'dB')} against FP32 (median over prompts)")
@@ -141,7 +230,8 @@ def _picture_cell(row: CaseRow) -> str:
 
 
 def _p95_cell(row: CaseRow) -> str:
-    return MISSING if row["latency_ms"] is None else f"{row['latency_ms']['end_to_end']['p95']:,.0f} ms"
+    picture = None if row["latency_ms"] is None else row["latency_ms"]["end_to_end"]
+    return MISSING if picture is None else f"{picture['p95']:,.0f} ms"
 
 
 def _vram_cell(row: CaseRow) -> str:
@@ -151,10 +241,16 @@ def _vram_cell(row: CaseRow) -> str:
     return format_bytes(memory["peak_vram_bytes"])
 
 
+def _is_computed(score: Score | None) -> bool:
+    return score is not None and (score["median"] is not None or score["ci95"] is not None)
+
+
 def _score_row(row: CaseRow, metric: Metric) -> tuple[str, ...]:
     score = find_score(row, metric.name)
-    if score is None or score["ci95"] is None:
+    if score is None or not _is_computed(score):
         return (row["name"], metric.title, "not computed", MISSING, MISSING)
+    if score["ci95"] is None:
+        return (row["name"], metric.title, format_score(score, "median", metric.unit), MISSING, MISSING)
     lower, upper = (format_value(value, metric.unit) for value in score["ci95"])
     interval = lower if lower == upper else f"{lower} to {upper}"
     median, tail = (format_score(score, figure, metric.unit) for figure in ("median", "p5"))

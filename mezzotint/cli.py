@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 a check failed, 2 the user's input, 130 interrupted.
 """
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,10 @@ from typing import Annotated
 import typer
 
 from mezzotint import __version__
-from mezzotint.runtime.errors import CheckFailed, MezzotintError
+from mezzotint.runtime.errors import MezzotintError
 
+from .benchmarking import benchmark, report
+from .generate import generate
 from .terminal import STDERR, STDOUT, show_progress
 
 __all__ = ["app", "main"]
@@ -103,98 +104,11 @@ def quantize(
     STDOUT.print(f"wrote {output}")
 
 
-@app.command()
-def generate(
-    bundle: BundlePath,
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
-    output: Output,
-    negative_prompt: Annotated[str, typer.Option(help="What not to draw.")] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 or less runs without.")] = 5.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
-    scheduler: Annotated[str, typer.Option(help="ddim, euler or dpmpp-2m.")] = "ddim",
-    height: Annotated[int | None, typer.Option(help="In pixels; the checkpoint's own size without.")] = None,
-    width: Annotated[int | None, typer.Option(help="In pixels; the checkpoint's own size without.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
-    precision: Annotated[str | None, typer.Option(help="f32, bf16 or f16 instead of what the bundle states.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="All cores without.")] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Draw a picture from a bundle, without PyTorch."""
-    from mezzotint.runtime import Step, TextToImage
-    from mezzotint.runtime.picture import check_output, write_image
-
-    check_output(output, overwrite=overwrite)
-    pipe = TextToImage.load(bundle, backend=backend, precision=precision, threads=threads)
-    if backend == "auto":
-        STDERR.print(f"backend {pipe.backend}: {pipe.choice.reason}")
-    with show_progress() as progress:
-
-        def on_step(step: Step) -> None:
-            progress("drawing", step.index + 1, step.steps)
-
-        result = pipe(
-            prompt,
-            negative_prompt=negative_prompt,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            scheduler=scheduler,
-            height=height,
-            width=width,
-            on_step=on_step,
-        )
-    write_image(result.images[0], output, overwrite=overwrite)
-    STDOUT.print(f"wrote {output} in {result.timings.total_ms / 1e3:.2f} s")
+app.command()(generate)
 
 
-@app.command()
-def benchmark(
-    checkpoint: Annotated[Path, typer.Argument(help="The diffusers folder that the bundles came from.")],
-    bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.")],
-    output: Output,
-    prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures timed in each of them.")] = 4,
-    backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
-    bf16: Annotated[bool, typer.Option("--bf16", help="Measure diffusers in BF16 too.")] = False,
-    fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier run left.")] = False,
-) -> None:
-    """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
-    from mezzotint.benchmarks.benchmark import run_benchmark
-    from mezzotint.benchmarks.workload import Workload, scheduler_of
-    from mezzotint.runtime.prompts import read_prompts
-
-    workload = Workload(read_prompts(prompts)[:limit], scheduler=scheduler_of(checkpoint))
-    with show_progress() as progress:
-        outcome = run_benchmark(
-            checkpoint,
-            bundles,
-            output,
-            workload,
-            rounds=rounds,
-            pictures=pictures,
-            backends=tuple(backends.split(",")),
-            bf16_baseline=bf16,
-            fail_if=fail_if or [],
-            fresh=fresh,
-            command=shlex.join(["mezzotint", *sys.argv[1:]]),
-            progress=progress,
-        )
-    STDOUT.print(f"wrote {outcome.report_html}, {outcome.report_md} and {outcome.results}")
-    if outcome.failures:
-        raise CheckFailed("; ".join(outcome.failures))
-
-
-@app.command()
-def report(results: Annotated[Path, typer.Argument(help="A results.json of an earlier benchmark.")]) -> None:
-    """Write report.md and report.html again from measured results."""
-    from mezzotint.benchmarks.report import make_report
-
-    for path in make_report(results):
-        STDOUT.print(f"wrote {path}")
+app.command()(benchmark)
+app.command()(report)
 
 
 @app.command()

@@ -85,13 +85,15 @@ def _corners(h: int, w: int, height: int, width: int) -> Iterator[tuple[int, int
 
 
 def _fade(start: int, length: int, side: int, factor: int) -> FloatArray:
-    """The weights (length * factor,) of a tile along one side: rising from its start, falling to its end, straight.
+    """The weights (length * factor,) of a tile along one side: rising from its start, falling to its end.
 
-    At the picture's own edge there is no neighbour to fade into, and the weight stays.
+    They rise as a sine squared, for pixels close to a tile's edge are the worst: there the decoder saw its padding. At
+    the picture's own edge there is no neighbour to fade into, and the weight stays.
     """
     pixels = length * factor
     rising = (np.arange(pixels, dtype=np.float32) + 0.5) / (pixels * _OVERLAP)
     falling = rising[::-1]
     ones = np.ones(pixels, dtype=np.float32)
     faded = np.minimum(rising if start > 0 else ones, falling if start + length < side else ones)
-    return np.minimum(faded, 1.0).astype(np.float32)
+    weights: FloatArray = np.sin(np.minimum(faded, 1.0) * np.float32(np.pi / 2)) ** 2
+    return weights

@@ -28,7 +28,7 @@ REFUSALS = (
     ("generate {truncated} apple -o out.png", "bytes, expected"),
     (GENERATE + "--height 17", "height is 17, expected a multiple of 2"),
     (GENERATE + "--width 8192", "width is 8192, expected a multiple of 2 from 2 to 4096"),
-    (GENERATE + "--scheduler heun", "'heun'"),
+    (GENERATE + "--scheduler k", "there is no sampler 'k'"),
     (GENERATE + "--precision int3", "--precision f32"),
     (GENERATE + "--seed 18446744073709551616", "seed"),
     (GENERATE + "--steps 1001", "1001"),

@@ -1,5 +1,6 @@
 """A benchmark's leftovers, made up: results and pictures for the tests of everything that reads them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,21 @@ from mezzotint.benchmarks.fidelity import score_record
 from mezzotint.benchmarks.lineup import OTHER_SEED
 from mezzotint.benchmarks.pictures import write_pictures
 from mezzotint.benchmarks.record import Record
-from mezzotint.benchmarks.results import CaseRow, Latency, MeasurementRow, Results
+from mezzotint.benchmarks.results import CaseRow, Latency, MeasurementRow, NodeRow, Results
 from mezzotint.benchmarks.rows import measurement_row
 from mezzotint.benchmarks.workload import Workload
 from mezzotint.runtime.arrays import FloatArray
 
+NODES: list[NodeRow] = [
+    {"name": "conv_in/Conv", "scheme": "w8", "rule": "* -> w8: deny all", "range_method": None, "range": None},
+    {
+        "name": "mid_block.resnets.0.conv1/Conv",
+        "scheme": "w8a8",
+        "rule": "*.conv1 -> w8a8: most of the work",
+        "range_method": "percentile 99.99",
+        "range": [-0.27, 5.5],
+    },
+]
 PROMPTS = ("a red apple", "a cat | with a pipe", "a <b>bold</b> rocket", "a fox & a hen", "a penguin")
 
 
@@ -42,6 +53,7 @@ def latency(picture_ms: float, spread: float = 0.01) -> Latency:
         "vae_decoder": measured(picture_ms * 0.10),
         "outside_graphs": measured(picture_ms * 0.05),
         "end_to_end": measured(picture_ms, spread),
+        "reasons": {},
     }
 
 
@@ -57,6 +69,7 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
         "backend": name.rpartition("-")[2] if role == "bundle" else "diffusers",
         "recipe": name.partition("-")[0] if role == "bundle" else "fp32",
         "precision": None if failed else "f32",
+        "quantized": [],
         "status": "failed" if failed else "ok",
         "reason": "the process was ended by signal 9" if failed else None,
         "bytes_on_disk": 58_900_000,
@@ -65,6 +78,7 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
         "foreign_cpu_share": 0.01 if is_timed else None,
         "memory": {
             "peak_rss_bytes": 612_000_000,
+            "peak_rss_samples": [612_000_000, 605_000_000],
             "resting_rss_bytes": 600_000_000,
             "peak_vram_bytes": None,
             "reasons": {"peak_vram_bytes": "no GPU"},
@@ -77,16 +91,19 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
         "speedup": {
             "fp32": 800.0 / picture_ms if picture_ms is not None else None,
             "bf16": None,
-            "reasons": {"bf16": "diffusers-bf16 was not measured"}
-            | ({} if is_timed else {"fp32": "a control for fidelity alone"}),
+            "unet_step_fp32": 800.0 / picture_ms if picture_ms is not None else None,
+            "unet_step_bf16": None,
+            "reasons": dict.fromkeys(("bf16", "unet_step_bf16"), "diffusers-bf16 was not measured")
+            | ({} if is_timed else dict.fromkeys(("fp32", "unet_step_fp32"), "a case for fidelity alone")),
         },
         "pictures": None if drawn is None else write_pictures(drawn.pixels, folder, name),
+        "nodes": NODES if name.startswith("int8") and "." not in name else None,
         "reasons": {} if is_timed else {"latency_ms": "a control", "memory": "a control", "cold_start_ms": "a control"},
     }
 
 
 def results(folder: Path) -> Results:
-    """Reference, an identical bundle, two INT8 bundles, a failed one, the ceiling control; pictures in `folder`."""
+    """A row of every role, an identical bundle and a failed one among them; pictures in `folder`."""
     workload = Workload(PROMPTS)
     cases = [
         case_row(REFERENCE, "reference", 800.0, record(0.0), folder),
@@ -94,10 +111,15 @@ def results(folder: Path) -> Results:
         case_row("int8-openvino", "bundle", 200.0, record(0.01, seed=1), folder),
         case_row("int8-onnxruntime", "bundle", 390.0, record(0.03, seed=2), folder),
         case_row("fp16-openvino", "bundle", None, None, folder),
+        case_row("int8-openvino.unet-alone", "attribution", None, record(0.008, seed=4), folder),
+        case_row(
+            "openvino-genai-fp32", "peer", 700.0, replace(record(1e-4, seed=5, forced=False), latents=None), folder
+        ),
         case_row(OTHER_SEED, "control", None, record(0.2, seed=3, forced=False), folder),
     ]
+    cases[5]["quantized"] = ["unet"]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "created": "2026-11-21T12:00:00+00:00",
         "command": "mezzotint benchmark checkpoint bundles/x -o report",
         "machine": {
@@ -125,6 +147,7 @@ def results(folder: Path) -> Results:
             "rounds": [[row["name"] for row in cases if row["latency_ms"] is not None]],
             "pictures_per_round": 7,
             "warm_up_pictures": 1,
+            "parts": False,
         },
         "cases": cases,
         "gate": [

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +12,11 @@ import jsonschema
 import pytest
 
 from mezzotint.benchmarks import benchmark as benchmark_module
-from mezzotint.benchmarks.benchmark import Benchmark, run_benchmark
+from mezzotint.benchmarks import lineup as lineup_module
+from mezzotint.benchmarks.benchmark import Benchmark, Extent, run_benchmark
+from mezzotint.benchmarks.peers import PEERS
 from mezzotint.benchmarks.record import write_record
-from mezzotint.benchmarks.results import read_results
+from mezzotint.benchmarks.results import Results, read_results
 from mezzotint.benchmarks.rounds import measure_all
 from mezzotint.benchmarks.task import Task
 from mezzotint.benchmarks.workload import Workload
@@ -26,16 +29,19 @@ from .test_lineup import make_bundle
 
 def fake_run(task: Task, folder: Path, _progress: Progress) -> str | None:
     """INT8 is four times as fast as FP32 and a little off; the ONNX Runtime bundle cannot be timed."""
-    if task.kind == "timing" and task.case.name == "int8-onnxruntime":
+    if task.is_timing and task.case.name == "int8-onnxruntime":
         return "the process was ended by signal 6"
-    if task.kind != "timing":
+    if not task.is_timing:
         noise = 0.0 if task.kind == "reference" else 0.01
         write_record(record(noise, seed=len(task.case.name)), folder / task.result_name)
         return None
     picture_ms = 200.0 if task.case.kind == "bundle" else 800.0
     picture = {"text_encoder": 1.0, "unet_step": [2.0], "vae_decoder": 1.0, "end_to_end": picture_ms}
-    timing = {"precision": "bf16", "cold_start_ms": 1e3, "pictures": [picture] * task.pictures, "reasons": {}}
+    pictures = [picture] * task.pictures
+    timing = {"precision": "bf16", "cold_start_ms": 1e3, "pictures": pictures, "whole": pictures, "reasons": {}}
     timing["foreign_cpu_share"] = None
+    if task.kind == "parts":
+        timing |= {"cold_start_ms": None, "whole": pictures[:1] if task.whole else []}
     memory = {"peak_rss_bytes": 3_000_000, "resting_rss_bytes": 2_000_000, "peak_vram_bytes": 1_000_000}
     (folder / task.result_name).write_text(json.dumps(timing | memory))
     return None
@@ -49,25 +55,31 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list
     checkpoint = Path("checkpoint")
     checkpoint.mkdir()
     (checkpoint / "model_index.json").write_text("{}")
+    monkeypatch.setattr(lineup_module, "weights_sha256", lambda _checkpoint: "0" * 64)
     bundles = [Path("bundles/ov"), Path("bundles/ort")]
     make_bundle(bundles[0], "int8", "openvino")
     make_bundle(bundles[1], "int8", "onnxruntime")
     return checkpoint, bundles
 
 
-def run(sources: tuple[Path, list[Path]], fail_if: str = "int8-openvino:speedup.fp32<3") -> Benchmark:
+def run(sources: tuple[Path, list[Path]], fail_if: str = "int8-openvino:speedup.fp32<3", **extent: object) -> Benchmark:
     """Two rounds of three pictures."""
     checkpoint, bundles = sources
+    asked = replace(Extent(2, 3, bf16_baseline=False), **extent)  # type: ignore[arg-type]  # fields of many types
     return run_benchmark(
-        checkpoint, bundles, Path("report"), Workload(PROMPTS), rounds=2, pictures=3, fail_if=[fail_if], command="typed"
+        checkpoint, bundles, Path("report"), Workload(PROMPTS), asked, fail_if=[fail_if], command="typed"
     )
+
+
+def validate(results: Results) -> None:
+    schema = files("mezzotint.benchmarks").joinpath("assets", "results.schema.json").read_text(encoding="utf-8")
+    jsonschema.validate(results, json.loads(schema))
 
 
 def test_results_follow_the_schema_and_tell_all(sources: tuple[Path, list[Path]]) -> None:
     benchmark = run(sources)
     results = read_results(benchmark.results)
-    schema = files("mezzotint.benchmarks").joinpath("assets", "results.schema.json").read_text(encoding="utf-8")
-    jsonschema.validate(results, json.loads(schema))
+    validate(results)
     rows = {row["name"]: row for row in results["cases"]}
     assert list(rows) == ["diffusers-fp32", "int8-openvino", "int8-onnxruntime", "other-seed"]
     assert rows["int8-openvino"]["speedup"]["fp32"] == 4.0
@@ -112,11 +124,58 @@ def test_missing_sources_are_refused_before_anything_is_measured(sources: tuple[
     assert not Path("report").exists()
 
 
+def test_parts_are_timed_each_round_and_a_whole_picture_once(sources: tuple[Path, list[Path]]) -> None:
+    results = read_results(run(sources, "int8-openvino:speedup.unet_step_fp32<1", parts=True, fidelity=False).results)
+    validate(results)
+    row = next(row for row in results["cases"] if row["name"] == "int8-openvino")
+    assert row["latency_ms"] is not None
+    assert row["latency_ms"]["end_to_end"] is not None
+    assert len(row["latency_ms"]["end_to_end"]["samples"]) == 1
+    assert len(row["latency_ms"]["unet_step"]["samples"]) == 2 * 3
+    assert row["cold_start_ms"] is None
+    assert row["reasons"]["cold_start_ms"] == "only the parts were timed"
+    assert row["reasons"]["fidelity"] == "fidelity was left out"
+    assert [row["name"] for row in results["cases"]] == ["diffusers-fp32", "int8-openvino", "int8-onnxruntime"]
+
+
+def test_speed_can_be_left_out(sources: tuple[Path, list[Path]]) -> None:
+    benchmark = run(sources, "int8-openvino:psnr_db<20", speed=False)
+    results = read_results(benchmark.results)
+    validate(results)
+    assert benchmark.failures == ()
+    assert {row["reasons"]["latency_ms"] for row in results["cases"][:-1]} == {"speed was left out"}
+    with pytest.raises(MezzotintError, match="nothing to measure"):
+        run(sources, speed=False, fidelity=False)
+
+
+def test_peers_that_were_not_prepared_say_so_and_fail_nothing(sources: tuple[Path, list[Path]]) -> None:
+    benchmark = run(sources, peers=Path("peers"))
+    results = read_results(benchmark.results)
+    validate(results)
+    peers = {row["name"]: row for row in results["cases"] if row["role"] == "peer"}
+    assert len(peers) == len(PEERS)
+    assert peers["openvino-genai-fp32"]["reason"] == "it was not prepared; `make peers` does that"
+    assert peers["diffusers-compile"]["status"] == "ok"
+    assert len(benchmark.failures) == 1
+    assert "openvino-genai-fp32 could not be measured" in benchmark.report_html.read_text(encoding="utf-8")
+
+
+def test_a_bundle_of_other_weights_is_refused(
+    sources: tuple[Path, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineup_module, "weights_sha256", lambda _checkpoint: "f00d" * 16)
+    with pytest.raises(
+        MezzotintError, match=r"bundles/ov was made from x \(weights 000000000000\), not from checkpoint"
+    ):
+        run(sources)
+    assert not Path("report").exists()
+
+
 @pytest.mark.parametrize(("rounds", "pictures"), [(0, 4), (3, 0)])
 def test_no_rounds_or_pictures_is_refused(sources: tuple[Path, list[Path]], rounds: int, pictures: int) -> None:
     checkpoint, bundles = sources
     with pytest.raises(MezzotintError, match="measure nothing"):
-        run_benchmark(checkpoint, bundles, Path("report"), Workload(PROMPTS), rounds=rounds, pictures=pictures)
+        run_benchmark(checkpoint, bundles, Path("report"), Workload(PROMPTS), Extent(rounds, pictures))
 
 
 @pytest.mark.parametrize("module", ["benchmark", "report", "worker", "bundle_subject"])

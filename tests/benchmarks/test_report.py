@@ -85,7 +85,7 @@ def test_the_page_can_be_read_without_eyes(page: Page) -> None:
     assert all(image["alt"] for image in page.all("img"))
     assert all(heading["scope"] in ("row", "col") for heading in page.all("th"))
     drawings = page.all("svg")
-    assert len(drawings) == 4
+    assert len(drawings) == 6
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 20 for svg in drawings)
     assert len(page.all("table")) == len(page.all("caption"))
 
@@ -115,7 +115,7 @@ def test_every_figure_is_in_both_pages(page: Page, folder: Path) -> None:
 
 def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path) -> None:
     blocks = re.findall(r"(?:^\|.*\n)+", (folder / "report.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 7
     for block in blocks:
         counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(counts) == 1, block
@@ -123,7 +123,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path) -> None:
 
 def test_markdown_shows_pictures_that_there_are(folder: Path) -> None:
     paths = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (folder / "report.md").read_text(encoding="utf-8"))
-    assert len(paths) == 15
+    assert len(paths) == 18
     assert all((folder / path).is_file() for path in paths)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mezzotint.benchmarks import rows as rows_module
 from mezzotint.benchmarks.case import REFERENCE, Case
-from mezzotint.benchmarks.measure import Timing
+from mezzotint.benchmarks.measure import TimedPicture, Timing
 from mezzotint.benchmarks.record import write_record
 from mezzotint.benchmarks.results import CaseRow
 from mezzotint.benchmarks.rounds import Outcome, Plan
@@ -28,13 +28,15 @@ PLAN = Plan(CASES, Workload(PROMPTS), 2, 2, {case.name: "f00d" for case in CASES
 
 def _timing(picture_ms: float, peak: int | None) -> Timing:
     part = picture_ms / 10
+    pictures: list[TimedPicture] = [
+        {"text_encoder": part, "unet_step": [3 * part, 4 * part], "vae_decoder": part, "end_to_end": ms}
+        for ms in (picture_ms, picture_ms + 2)
+    ]
     return {
         "precision": "bf16",
         "cold_start_ms": 5 * picture_ms,
-        "pictures": [
-            {"text_encoder": part, "unet_step": [3 * part, 4 * part], "vae_decoder": part, "end_to_end": ms}
-            for ms in (picture_ms, picture_ms + 2)
-        ],
+        "pictures": pictures,
+        "whole": pictures,
         "foreign_cpu_share": 0.02 if picture_ms == 210.0 else 0.01,
         "peak_rss_bytes": peak,
         "resting_rss_bytes": 500,
@@ -51,7 +53,7 @@ def outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     done: dict[Task, Path] = {}
     for task in PLAN.tasks():
         path = done[task] = tmp_path / task.result_name
-        if task.kind != "timing":
+        if not task.is_timing:
             noise = 0.0 if task.kind == "reference" else 0.01
             write_record(record(noise, seed=3, forced=task.reference is not None or noise == 0.0), path)
             continue
@@ -69,6 +71,8 @@ def test_samples_of_all_rounds_are_pooled(outcome: Outcome, tmp_path: Path) -> N
     row = _by_name(case_rows(PLAN, outcome, tmp_path))["int8-openvino"]
     latency = row["latency_ms"]
     assert latency is not None
+    assert latency["end_to_end"] is not None
+    assert latency["outside_graphs"] is not None
     assert latency["end_to_end"]["samples"] == [200.0, 202.0, 210.0, 212.0]
     assert latency["end_to_end"]["median"] == 206.0
     assert latency["unet_step"]["samples"] == [60.0, 80.0] * 2 + [63.0, 84.0] * 2
@@ -92,7 +96,8 @@ def test_speedup_is_the_ratio_of_medians_and_null_with_a_reason_without_a_baseli
     speedup = rows["int8-openvino"]["speedup"]
     assert speedup["fp32"] == pytest.approx(801.0 / 206.0, abs=1e-4)
     assert speedup["bf16"] is None
-    assert speedup["reasons"] == {"bf16": "diffusers-bf16 was not measured"}
+    assert speedup["unet_step_fp32"] == pytest.approx(280.0 / 71.5, abs=1e-4)
+    assert speedup["reasons"] == dict.fromkeys(("bf16", "unet_step_bf16"), "diffusers-bf16 was not measured")
     assert rows[REFERENCE]["speedup"]["fp32"] == 1.0
 
 
@@ -100,7 +105,7 @@ def test_a_control_is_not_timed_and_says_so(outcome: Outcome, tmp_path: Path) ->
     row = _by_name(case_rows(PLAN, outcome, tmp_path))["other-seed"]
     assert row["status"] == "ok"
     assert row["latency_ms"] is None
-    assert row["reasons"]["latency_ms"] == row["speedup"]["reasons"]["fp32"] == "a control for fidelity alone"
+    assert row["reasons"]["latency_ms"] == row["speedup"]["reasons"]["fp32"] == "a case for fidelity alone"
     assert row["fidelity"] is not None
     assert row["fidelity"]["eps_sqnr_db"]["median"] is None
 
@@ -145,7 +150,8 @@ def test_a_failed_case_keeps_what_was_measured(outcome: Outcome, tmp_path: Path)
     row = rows["int8-openvino"]
     assert (row["status"], row["reason"]) == ("failed", "out of paint")
     assert row["fidelity"] is None
-    assert row["reasons"] == dict.fromkeys(("fidelity", "identical_pictures", "pictures"), "out of paint")
+    missing = {name: reason for name, reason in row["reasons"].items() if name != "nodes"}
+    assert missing == dict.fromkeys(("fidelity", "identical_pictures", "pictures"), "out of paint")
     assert row["latency_ms"] is not None
     assert row["precision"] == "bf16"
 

@@ -119,8 +119,9 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EMBEDDED, tmp_path / "tokenizer"))
 
 
-def test_equals_the_fast_tokenizer_on_all_text() -> None:
-    texts = fuzzed(500, seed=0, fast_only=True)
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_equals_the_fast_tokenizer_on_all_text(count: int) -> None:
+    texts = fuzzed(count, seed=0, fast_only=True)
     ids = ClipTokenizer.load(EMBEDDED).encode(texts)
     assert ids.dtype == np.int64
     assert ids.shape == (len(texts), WINDOW)

@@ -1,0 +1,146 @@
+"""Makes what the peers run, each with its own tools from the same weights: `python -m ...peer_artefacts NAME ...`.
+
+Runs in the environment of the peer. Every artefact is one function; the folder that it fills does not exist before.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.prompts import read_prompts
+
+from .case import REFERENCE, Case
+from .workload import Workload, scheduler_of
+
+__all__ = ["ARTEFACTS", "Inputs", "main", "package_versions"]
+
+_PACKAGES = ("optimum", "optimum-onnx", "optimum-intel", "nncf", "openvino", "openvino-genai", "onnxruntime", "torch")
+_NNCF_CALLS = 64  # UNet calls that it calibrates on; each is a whole guided step
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The checkpoint, our FP32 bundle of it, calibration prompts, and the folder to fill."""
+
+    checkpoint: Path
+    bundle: Path
+    prompts: Path
+    folder: Path
+
+
+def _export_onnxruntime(inputs: Inputs) -> None:
+    """Optimum's own export, as its users make it."""
+    _optimum_cli("onnx", "--model", str(inputs.checkpoint), "--task", "text-to-image", str(inputs.folder))
+
+
+def _export_openvino(inputs: Inputs) -> None:
+    """FP32 weights: what it computes in is chosen when it is loaded."""
+    arguments = ("--model", str(inputs.checkpoint), "--task", "text-to-image", "--weight-format", "fp32")
+    _optimum_cli("openvino", *arguments, str(inputs.folder))
+
+
+def _export_openvino_int8(inputs: Inputs) -> None:
+    """optimum-intel's hybrid mode: convolutions and the like W8A8 after calibration, other weights alone in 8 bits."""
+    intel = import_module("optimum.intel")
+    prompts = list(read_prompts(inputs.prompts))
+    configs = {
+        "unet": intel.OVMixedQuantizationConfig(
+            weight_quantization_config=intel.OVWeightQuantizationConfig(bits=8),
+            full_quantization_config=intel.OVQuantizationConfig(bits=8),
+        ),
+        "text_encoder": intel.OVWeightQuantizationConfig(bits=8),
+        "vae_decoder": intel.OVWeightQuantizationConfig(bits=8),
+    }
+    config = intel.OVPipelineQuantizationConfig(configs, dataset=prompts, num_samples=200)
+    pipe = intel.OVStableDiffusionPipeline.from_pretrained(
+        inputs.checkpoint, export=True, safety_checker=None, quantization_config=config
+    )
+    pipe.save_pretrained(inputs.folder)
+
+
+def _quantize_with_nncf(inputs: Inputs) -> None:
+    """NNCF's static INT8 of our own FP32 graph, calibrated on guided calls along drawn trajectories.
+
+    The result is a bundle, so that our runtime runs it, on either engine.
+    """
+    import nncf
+    import onnx
+
+    from mezzotint.runtime.bundle import EXTERNAL_DATA_THRESHOLD_BYTES, Bundle, file_entry, write_manifest
+
+    source = Bundle.open(inputs.bundle)
+    shutil.copytree(inputs.bundle, inputs.folder)
+    graph = inputs.folder / source.manifest.components["unet"].files[0].path
+    names = [spec.name for spec in source.component("unet").inputs]
+    calls = [{name: call[name] for name in names} for call in _guided_calls(inputs)]
+    model = nncf.quantize(
+        onnx.load(source.graph_path("unet")), nncf.Dataset(calls), preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(calls),
+    )  # fmt: skip
+    for entry in source.component("unet").files:
+        (inputs.folder / entry.path).unlink()
+    is_large = model.ByteSize() > EXTERNAL_DATA_THRESHOLD_BYTES
+    onnx.save_model(model, graph, save_as_external_data=is_large, location="model.onnx_data" if is_large else None)
+    parts = [path for path in (graph, graph.parent / "model.onnx_data") if path.is_file()]
+    entries = tuple(file_entry(inputs.folder, path.relative_to(inputs.folder).as_posix()) for path in parts)
+    unet = replace(source.component("unet"), files=entries, storage="int8", parity=None)
+    components = {**source.manifest.components, "unet": unet}
+    write_manifest(inputs.folder, replace(source.manifest, recipe="nncf-int8", components=components))
+
+
+def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
+    """What the FP32 UNet is given, both halves of a step in one call, evenly over prompts and steps."""
+    from .baseline import load
+
+    baseline = load(Case(REFERENCE, "baseline", str(inputs.checkpoint), "diffusers", "fp32", "f32"))
+    workload = Workload(tuple(read_prompts(inputs.prompts)), scheduler=scheduler_of(inputs.checkpoint))
+    prompts = max(1, _NNCF_CALLS // workload.steps + 1)
+    for index, prompt in enumerate(workload.prompts[:prompts]):
+        _, trajectory = baseline.draw_recorded(prompt, index, workload)
+        texts = baseline.embeddings(prompt, guided=True)
+        for step in range(index % prompts, len(trajectory.timesteps), max(1, prompts * workload.steps // _NNCF_CALLS)):
+            sample = np.stack([trajectory.model_inputs[step]] * 2)
+            timestep = np.array(trajectory.timesteps[step], dtype=np.float32)
+            yield {"sample": sample, "timestep": timestep, "encoder_hidden_states": texts}
+
+
+ARTEFACTS: tuple[tuple[str, Callable[[Inputs], None]], ...] = (
+    ("optimum-onnxruntime", _export_onnxruntime),
+    ("optimum-intel", _export_openvino),
+    ("optimum-intel-int8", _export_openvino_int8),
+    ("nncf-int8", _quantize_with_nncf),
+)
+
+
+def _optimum_cli(*arguments: str) -> None:
+    subprocess.run([str(Path(sys.executable).with_name("optimum-cli")), "export", *arguments], check=True)
+
+
+def package_versions() -> dict[str, str]:
+    """Of the peers' packages that this environment has."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """NAME CHECKPOINT BUNDLE PROMPTS FOLDER."""
+    name, *paths = arguments
+    make = dict(ARTEFACTS)[name]
+    make(Inputs(*(Path(path) for path in paths)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,79 @@
+"""The commands `benchmark` and `report`."""
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mezzotint.runtime.errors import CheckFailed, MezzotintError
+
+from .terminal import STDOUT, show_progress
+
+__all__ = ["benchmark", "report"]
+
+
+def benchmark(
+    checkpoint: Annotated[Path, typer.Argument(help="The diffusers folder that the bundles came from.")],
+    bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")],
+    prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of each picture.")] = 25,
+    rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures, or with --parts UNet steps, timed in each.")] = 4,
+    backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
+    bf16: Annotated[bool, typer.Option(help="Measure diffusers in BF16 too.")] = True,
+    attribution: Annotated[
+        bool, typer.Option("--attribution", help="Draw with each component quantized alone.")
+    ] = False,
+    fidelity: Annotated[bool, typer.Option(help="Compare the pictures.")] = True,
+    speed: Annotated[bool, typer.Option(help="Measure time and memory.")] = True,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Time each part alone, for models of minutes a picture.")
+    ] = False,
+    peers: Annotated[Path | None, typer.Option(help="The folder that `make peers` filled.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Networks for LPIPS, CLIP score, KID and FID.")] = None,
+    gate: Annotated[Path | None, typer.Option(help="A TOML file with --fail-if conditions.")] = None,
+    fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier run left.")] = False,
+) -> None:
+    """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
+    from mezzotint.benchmarks.benchmark import Extent, run_benchmark
+    from mezzotint.benchmarks.gate_file import read_gate
+    from mezzotint.benchmarks.workload import Workload, scheduler_of
+    from mezzotint.runtime.prompts import read_prompts
+
+    workload = Workload(read_prompts(prompts)[:limit], steps=steps, scheduler=scheduler_of(checkpoint))
+    extent = Extent(rounds, pictures, tuple(backends.split(",")), bf16, attribution, speed, fidelity, parts)
+    sections = tuple(name for name, measured in (("fidelity", fidelity), ("speed", speed)) if measured)
+    with show_progress() as progress:
+        outcome = run_benchmark(
+            checkpoint,
+            bundles,
+            output,
+            workload,
+            replace(extent, peers=peers, weights=weights),
+            fail_if=[*(fail_if or []), *(read_gate(gate, sections) if gate is not None else [])],
+            fresh=fresh,
+            command=shlex.join(["mezzotint", *sys.argv[1:]]),
+            progress=progress,
+        )
+    STDOUT.print(f"wrote {outcome.report_html}, {outcome.report_md} and {outcome.results}")
+    if outcome.failures:
+        raise CheckFailed("; ".join(outcome.failures))
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="A results.json of an earlier benchmark.")],
+    compare: Annotated[Path | None, typer.Option(help="An older results.json: what changed since.")] = None,
+) -> None:
+    """Write report.md and report.html again from measured results."""
+    from mezzotint.benchmarks.report import make_report
+
+    if compare is not None and compare.resolve() == results.resolve():
+        raise MezzotintError(f"{results} is compared with itself; pass an older results.json to --compare")
+    for path in make_report(results, compare):
+        STDOUT.print(f"wrote {path}")

@@ -1,0 +1,93 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mezzotint.benchmarks import prepare_peers as prepare_module
+from mezzotint.benchmarks.case import REFERENCE
+from mezzotint.benchmarks.lineup import line_up
+from mezzotint.benchmarks.peer_artefacts import ARTEFACTS, Inputs
+from mezzotint.benchmarks.peers import ENVIRONMENTS, PEERS, PeerState, peer_cases, peer_versions, read_state
+from mezzotint.benchmarks.prepare_peers import prepare_peers
+from mezzotint.runtime.errors import MezzotintError
+
+STATE = PeerState("a" * 64, "env/bin/python", {"openvino": "1.2"})
+
+
+def test_every_peer_has_an_artefact_and_an_environment_that_there_are() -> None:
+    assert {peer.artefact for peer in PEERS} - {""} == {name for name, _ in ARTEFACTS}
+    assert {peer.environment for peer in PEERS} - {""} == {environment.name for environment in ENVIRONMENTS}
+    assert len({peer.name for peer in PEERS}) == len(PEERS)
+
+
+def test_a_state_survives_its_file(tmp_path: Path) -> None:
+    STATE.write(tmp_path, "optimum-intel")
+    assert read_state(tmp_path, "optimum-intel") == STATE
+    assert read_state(tmp_path, "nncf-int8") is None
+    assert peer_versions(tmp_path) == {"openvino of optimum-intel": "1.2"}
+    (tmp_path / "nncf-int8.json").write_text("[")
+    with pytest.raises(MezzotintError, match="make peers"):
+        read_state(tmp_path, "nncf-int8")
+
+
+def test_a_prepared_peer_runs_in_its_environment_and_others_say_why_not(tmp_path: Path) -> None:
+    STATE.write(tmp_path, "optimum-intel")
+    replace(STATE, reason="no room").write(tmp_path, "optimum-intel-int8")
+    replace(STATE, source_sha256="b" * 64).write(tmp_path, "nncf-int8")
+    cases = {case.name: case for case in peer_cases(tmp_path, "checkpoint", "a" * 64)}
+    assert {case.role for case in cases.values()} == {"peer"}
+    ready = cases["openvino-genai-bf16"]
+    assert (ready.refusal, ready.python, ready.precision) == (None, "env/bin/python", "bf16")
+    assert ready.source == str(tmp_path / "optimum-intel")
+    assert cases["optimum-intel-int8"].refusal == "no room"
+    assert cases["nncf-int8-openvino"].refusal == "it was prepared from other weights; run `make peers` again"
+    assert cases["optimum-onnxruntime"].refusal == "it was not prepared; `make peers` does that"
+    assert cases["diffusers-compile"].source == "checkpoint"
+
+
+def test_peers_stand_between_bundles_and_ceiling(tmp_path: Path) -> None:
+    names = [case.name for case in line_up("checkpoint", [], peers=peer_cases(tmp_path, "checkpoint", "a" * 64))]
+    assert names == [REFERENCE, *(peer.name for peer in PEERS), "other-seed"]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red apple\n")
+    monkeypatch.setattr(prepare_module, "check_sources", lambda _checkpoint, _bundles: None)
+    monkeypatch.setattr(prepare_module, "weights_sha256", lambda _checkpoint: "a" * 64)
+    return Inputs(tmp_path / "checkpoint", tmp_path / "bundle", prompts, tmp_path / "peers")
+
+
+def test_one_that_fails_leaves_its_reason_and_is_tried_again(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fake(*command: str) -> str:
+        asked.append(command[3] if "-m" in command and command[2].endswith("artefacts") else "")
+        if asked[-1] == "nncf-int8":
+            raise MezzotintError("it could not be prepared: out of memory")
+        return "{}"
+
+    monkeypatch.setattr(prepare_module, "_run", fake)
+    environments = inputs.folder / "environments"
+    home = environments / "optimum-intel"
+    home.mkdir(parents=True)
+    (home / ".installed").write_text("\n".join(ENVIRONMENTS[0].packages))
+    states = prepare_peers(inputs, environments)
+    assert states["nncf-int8"].reason == "it could not be prepared: out of memory"
+    assert states["optimum-onnxruntime"] == PeerState("a" * 64)
+    assert states["optimum-intel"].python == str(home / "bin" / "python")
+    asked.clear()
+    prepare_peers(inputs, environments)
+    assert asked == ["nncf-int8"]
+
+
+def test_nothing_is_installed_on_a_full_disk(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = replace(ENVIRONMENTS[0], bytes_needed=10**18)
+    monkeypatch.setattr(prepare_module, "ENVIRONMENTS", (huge,))
+    monkeypatch.setattr(prepare_module, "_run", lambda *command: "{}" if "-c" in command else "")
+    states = prepare_peers(inputs, inputs.folder / "environments")
+    assert (states["optimum-intel"].reason or "").startswith(
+        "the environment optimum-intel needs 1000000000 GB of free"
+    )
+    assert not list((inputs.folder / "environments").iterdir())

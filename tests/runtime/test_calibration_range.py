@@ -1,0 +1,49 @@
+"""A call that leaves what a quantized bundle was calibrated for is drawn, with a warning that says in what."""
+
+import re
+import warnings
+from typing import Any
+
+import pytest
+
+from mezzotint.runtime import Bundle, OutsideCalibrationWarning, Settings, TextToImage
+from mezzotint.runtime.calibration_range import outside_calibration
+
+RECORD = {"steps": 25, "guidance": 5.0, "scheduler": "ddim", "latent_shape": [4, 16, 16], "prompts": 64}
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "expected"),
+    [
+        ({}, (4, 16, 16), []),
+        ({"steps": 13, "guidance": 10.0}, (4, 16, 16), []),
+        ({"steps": 50, "guidance": 2.5}, (4, 16, 16), []),
+        ({"steps": 12}, (4, 16, 16), ["steps 12 (calibrated with 25)"]),
+        ({"steps": 51}, (4, 16, 16), ["steps 51 (calibrated with 25)"]),
+        ({"guidance": 1.0}, (4, 16, 16), ["guidance 1 (calibrated with 5)"]),
+        ({"scheduler": "euler"}, (4, 16, 16), ["scheduler euler (calibrated with ddim)"]),
+        ({}, (4, 16, 24), ["latents of [4, 16, 24] (calibrated with [4, 16, 16])"]),
+    ],
+)
+def test_what_leaves_the_calibration(settings: dict[str, Any], shape: tuple[int, ...], expected: list[str]) -> None:
+    assert outside_calibration(RECORD, Settings("a", **settings), shape) == expected
+    assert outside_calibration(None, Settings("a", **settings), shape) == []
+
+
+def test_records_of_other_versions_may_lack_figures() -> None:
+    assert outside_calibration({"steps": None}, Settings("a", steps=1), (4, 8, 8)) == []
+
+
+def test_a_call_warns_once_and_draws(tiny_int8: Bundle) -> None:
+    pipe = TextToImage.load(tiny_int8.path)
+    message = re.escape(
+        "not calibrated for steps 1 (calibrated with 4), scheduler euler (calibrated with ddim), latents of"
+    )
+    with pytest.warns(OutsideCalibrationWarning, match=message) as caught:
+        result = pipe("a", steps=1, scheduler="euler", height=12)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__  # it points at the caller, not into the library
+    assert result.pixels.shape == (1, 12, 16, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipe("a", steps=4)
