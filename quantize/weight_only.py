@@ -29,7 +29,8 @@ def compress_with_nncf(model: ir.Model) -> ir.Model:
         import nncf
 
         logging.getLogger("nncf").setLevel(logging.ERROR)
-        proto: onnx.ModelProto = ir.to_proto(model)
+        # In memory: NNCF looks for external weights in the working folder.
+        proto: onnx.ModelProto = ir.to_proto(ir.external_data.load_to_model(model))
         compressed: onnx.ModelProto = nncf.compress_weights(proto, mode=nncf.CompressWeightsMode.INT8_SYM)
     return ir.from_proto(compressed)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from mezzotint.export import export_checkpoint
 from mezzotint.quantize import CalibrationSettings, quantize_bundle
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.bundle import list_files, sha256_of
@@ -167,11 +168,16 @@ def test_a_floor_that_is_asked_for_takes_nodes_out_of_int8(
     assert all("search" in after[name]["rule"] for name in moved)
 
 
+@pytest.mark.parametrize("recipe", ["fp16", "int8"])
 def test_large_weights_lie_beside_the_graph(
-    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: str, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mezzotint.export.export.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
     monkeypatch.setattr("mezzotint.quantize.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
-    bundle = quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="fp16", target="onnxruntime")
+    source = export_checkpoint(str(tiny_checkpoint), tmp_path / "fp32").path
+    bundle = quantize_bundle(
+        source, tmp_path / "out", recipe=recipe, target="onnxruntime", prompts=PROMPTS, settings=SETTINGS
+    )
     for name, component in bundle.manifest.components.items():
         assert [file.path for file in component.files] == [f"{name}/model.onnx", f"{name}/model.onnx_data"]
     bundle.verify()
