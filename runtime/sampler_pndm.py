@@ -87,7 +87,8 @@ def _output(x: FloatArray, x0: FloatArray, sigma: float, is_velocity: bool) -> F
     """What the model said about `x` at `sigma`: the noise, or the velocity (Salimans and Ho 2022)."""
     noise: FloatArray = (x - x0) / sigma
     if is_velocity:
-        return (noise - sigma * x0) * (1.0 / math.sqrt(1.0 + sigma * sigma))
+        scale = math.sqrt(1.0 + sigma * sigma)
+        return noise * (1.0 / scale) - x0 * (sigma / scale)
     return noise
 
 
