@@ -103,8 +103,10 @@ class Baseline:
         with torch.inference_mode():
             for state, timestep in zip(trajectory.model_inputs, trajectory.timesteps, strict=True):
                 batch = torch.from_numpy(np.stack([state] * halves)).to(self.tensors)
-                step = torch.tensor(float(timestep))
-                answer = self.pipe.unet(batch, step, encoder_hidden_states=embeddings).sample
+                step = torch.tensor(
+                    int(timestep) if float(timestep).is_integer() else float(timestep)
+                )  # as samplers do
+                answer = self.pipe.unet(batch, step, encoder_hidden_states=embeddings)[0]
                 outputs.append(_to_numpy(answer))
         return np.stack(outputs)
 

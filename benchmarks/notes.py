@@ -44,17 +44,19 @@ def _twins(results: Results) -> Iterator[str]:
 
 
 def _not_computed(results: Results) -> Iterator[str]:
-    """One sentence a metric and reason: most reasons hold for all cases alike."""
-    cases: dict[tuple[str, str], list[str]] = {}
-    scored = [row for row in results["cases"] if row["fidelity"] is not None]
+    """One sentence for all metrics that the same cases lack for the same reason."""
+    scored = [row for row in results["cases"] if row["fidelity"] is not None and row["name"] != OTHER_SEED]
+    lacking: dict[tuple[str, str], list[str]] = {}  # (metric, reason): cases
     for row in scored:
         for name, score in (row["fidelity"] or {}).items():
-            if score["per_prompt"] is None and score["median"] is None and row["name"] != OTHER_SEED:
-                cases.setdefault((name, score["reasons"]["median"]), []).append(row["name"])
-    everybody = [row["name"] for row in scored if row["name"] != OTHER_SEED]
-    for (name, reason), names in cases.items():
-        whose = "" if names == everybody else f" for {', '.join(names)}"
-        yield f"{name} was not computed{whose}: {reason}."
+            if score["per_prompt"] is None and score["median"] is None:
+                lacking.setdefault((name, score["reasons"]["median"]), []).append(row["name"])
+    metrics: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (name, reason), cases in lacking.items():
+        metrics.setdefault((reason, tuple(cases)), []).append(name)
+    for (reason, whom), names in metrics.items():
+        whose = "" if len(whom) == len(scored) else f" for {', '.join(whom)}"
+        yield f"Not computed{whose}: {', '.join(names)} ({reason})."
 
 
 def _no_noise_floor(results: Results) -> Iterator[str]:

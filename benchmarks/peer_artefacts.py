@@ -64,6 +64,8 @@ def _export_openvino_int8(inputs: Inputs) -> None:
         inputs.checkpoint, export=True, safety_checker=None, quantization_config=config
     )
     pipe.save_pretrained(inputs.folder)
+    convert = import_module("optimum.exporters.openvino.convert")
+    convert.export_tokenizer(pipe.tokenizer, inputs.folder / "tokenizer")  # the form that GenAI reads
 
 
 def _quantize_with_nncf(inputs: Inputs) -> None:

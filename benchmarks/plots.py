@@ -131,7 +131,7 @@ def _time_bars(results: Results, part: _Part, title: str, caption: str) -> Plot 
     figure = _figure(0.9 + 0.34 * len(rows))
     axes = figure.add_subplot()
     _bars(axes, results, rows, values, labels, errors)
-    axes.set_xlabel(f"{title.lower()}, ms; median and quartiles")
+    axes.set_xlabel("ms; median and quartiles")
     text = "; ".join(f"{row['name']} {label}" for row, label in zip(rows, labels, strict=True))
     return Plot(title, inline_svg(figure, part.replace("_", "-"), f"Bar chart. {text}."), caption)
 
@@ -148,7 +148,7 @@ def _memory(results: Results) -> Plot | None:
     upper, lower = figure.subplots(2, 1)
     spans = [_peak_span(row) for row in rows]
     for axes, counts, label, errors in (
-        (upper, peaks, "peak resident memory, MB; largest and smallest round", spans),
+        (upper, peaks, "peak resident memory, MB", spans),
         (lower, sizes, "files on disk, MB", ()),
     ):
         _bars(axes, results, rows, [count / 1e6 for count in counts], [format_bytes(count) for count in counts], errors)
@@ -157,7 +157,10 @@ def _memory(results: Results) -> Plot | None:
         f"{row['name']} {format_bytes(peak)} in memory, {format_bytes(size)} on disk"
         for row, peak, size in zip(rows, peaks, sizes, strict=True)
     )
-    caption = "Memory is the kernel's high-water mark of the whole process, interpreter and libraries included."
+    caption = (
+        "Memory is the kernel's high-water mark of the whole process, interpreter and libraries included. The bar is "
+        "the largest round, the thin line reaches down to the smallest."
+    )
     return Plot("Memory and size", inline_svg(figure, "memory", f"Bar charts. {text}."), caption)
 
 

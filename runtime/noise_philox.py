@@ -70,4 +70,5 @@ def _box_muller(words: FloatArray) -> FloatArray:
     uniform = words[0] * step + step / np.float32(2.0)  # (n,) in (0, 1]
     turn = np.float32(2.0**-32 * 2.0 * math.pi)
     angle = words[1] * turn + turn / np.float32(2.0)  # (n,) in (0, 2 pi]
-    return np.sqrt(np.float32(-2.0) * np.log(uniform)) * np.sin(angle)
+    normal: FloatArray = np.sqrt(np.float32(-2.0) * np.log(uniform)) * np.sin(angle)
+    return normal

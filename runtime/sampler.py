@@ -5,7 +5,8 @@
 * A *sampling function* is `sample(denoise, x, schedule, on_step, noise) -> x`: it takes `x` through all steps of
   `schedule`, from the noise level sigmas[0] down to the last one. A run that starts at a later step, from a noised
   picture, gets `schedule.tail(step)`: nothing may depend on sigmas[0] being the highest level there is.
-  `on_step(index, x, x0)`, if given, is called after each step; it may raise, which ends the run.
+  `on_step(index, x, x0)`, if given, is called after each step; it may raise, which ends the run, and it may write into
+  `x`, which the model then sees.
   `noise()` is the next unit noise, of the shape of `x`: samplers that are deterministic never call it.
 * A *sampler* is a name, the schedule that it runs on, and its sampling function.
 

@@ -35,21 +35,15 @@ def sample_pndm(
     is_velocity = schedule.config.prediction_type == "v_prediction"
     pairs = step_pairs(schedule)
     outputs: list[FloatArray] = []  # what the model said, noise or velocity, the newest first
-    landed = None
-    for index, (sigma, sigma_next) in enumerate(pairs):
-        if landed is not None:
-            x = rejoin(x, landed, sigma)
+    for index, (sigma, landing) in enumerate(pairs):
+        if index > 0:
+            x = rejoin(x, pairs[index - 1][1], sigma)
         x0 = denoise(x, sigma)
         outputs = [_output(x, x0, sigma, is_velocity), *outputs[:3]]
-        start, landed = sigma, sigma_next
-        combined = _combined(outputs)
         if index == 0 and len(pairs) > 1:
-            predicted = rejoin(_transfer(x, combined, start, landed, is_velocity), landed, pairs[1][0])
-            second = _output(predicted, denoise(predicted, pairs[1][0]), pairs[1][0], is_velocity)
-            combined = (outputs[0] + second) / 2.0
-            start, landed = _level_before_second(schedule), pairs[1][0]
-            x = rejoin(x, sigma, start)
-        x = _transfer(x, combined, start, landed, is_velocity)
+            x = _first_step(denoise, x, outputs[0], schedule)
+        else:
+            x = _transfer(x, _combined(outputs), sigma, landing, is_velocity)
         if on_step is not None:
             on_step(index, x, x0)
     return x
@@ -69,10 +63,17 @@ def pndm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     return leaping_schedule("pndm", config, steps, ends_at_zero=config.set_alpha_to_one is True)
 
 
-def _level_before_second(schedule: Schedule) -> float:
-    """The level one leap of timesteps above the second step's start: diffusers' start of the corrected first step."""
+def _first_step(denoise: Denoise, x: FloatArray, output: FloatArray, schedule: Schedule) -> FloatArray:
+    """Predict, ask the model again at the second step's start, and take the step anew with the mean of both outputs."""
+    is_velocity = schedule.config.prediction_type == "v_prediction"
+    sigma, landing = step_pairs(schedule)[0]
+    end = float(schedule.sigmas[1])
+    predicted = rejoin(_transfer(x, output, sigma, landing, is_velocity), landing, end)
+    mean = (output + _output(predicted, denoise(predicted, end), end, is_velocity)) / 2.0
+    # diffusers takes it from one leap of timesteps above where it ends, which is a little off where the steps begin
     leap = len(schedule.trained_sigmas) // (schedule.first_step + schedule.steps)
-    return float(schedule.trained_sigmas[int(schedule.timesteps[1]) + leap])
+    start = float(schedule.trained_sigmas[int(schedule.timesteps[1]) + leap])
+    return rejoin(_transfer(rejoin(x, sigma, start), mean, start, end, is_velocity), end, landing)
 
 
 def _combined(outputs: list[FloatArray]) -> FloatArray:
@@ -84,8 +85,11 @@ def _combined(outputs: list[FloatArray]) -> FloatArray:
 
 def _output(x: FloatArray, x0: FloatArray, sigma: float, is_velocity: bool) -> FloatArray:
     """What the model said about `x` at `sigma`: the noise, or the velocity (Salimans and Ho 2022)."""
-    noise = (x - x0) / sigma
-    return (noise - sigma * x0) / math.sqrt(1.0 + sigma * sigma) if is_velocity else noise
+    noise: FloatArray = (x - x0) / sigma
+    if is_velocity:
+        scale = math.sqrt(1.0 + sigma * sigma)
+        return noise * (1.0 / scale) - x0 * (sigma / scale)
+    return noise
 
 
 def _transfer(x: FloatArray, output: FloatArray, sigma: float, sigma_next: float, is_velocity: bool) -> FloatArray:

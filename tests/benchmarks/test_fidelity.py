@@ -78,7 +78,14 @@ def test_ssim_of_a_tiny_picture_is_not_computed() -> None:
 
 def test_latent_sqnr() -> None:
     reference, test = _drawing(1), _drawing(2)
+    assert reference.latents is not None
+    assert test.latents is not None
     assert latent_sqnr_db(reference, test) == pytest.approx(_sqnr_by_definition(reference.latents, test.latents))
+
+
+def test_latents_that_a_peer_keeps_to_itself_are_not_scored() -> None:
+    with pytest.raises(NotComputedError, match="does not hand out"):
+        latent_sqnr_db(_drawing(1), replace(_drawing(2), latents=None))
 
 
 def test_eps_sqnr_is_the_median_of_the_steps() -> None:

@@ -27,9 +27,12 @@ class FakeSubject:
 
     def __init__(self) -> None:
         self.drawn: list[tuple[str, int]] = []
+        self.steps: list[int] = []
+        self.answers = True
 
-    def draw(self, prompt: str, seed: int, _workload: Workload) -> Sample:
+    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
         self.drawn.append((prompt, seed))
+        self.steps.append(workload.steps)
         latents = np.full((4, 2, 2), seed, dtype=np.float32)
         return Sample(
             np.full((8, 8, 3), 0.5, dtype=np.float32), latents, 1.0, (10.0, 20.0), 5.0, 40.0 + len(self.drawn)
@@ -39,8 +42,8 @@ class FakeSubject:
         states = np.full((2, 4, 2, 2), seed, dtype=np.float32)
         return self.draw(prompt, seed, workload), Trajectory(states, np.array([9.0, 1.0], np.float32), states[:, None])
 
-    def predict(self, _prompt: str, trajectory: Trajectory) -> FloatArray:
-        return 2.0 * trajectory.model_inputs[:, None]
+    def predict(self, _prompt: str, trajectory: Trajectory) -> FloatArray | None:
+        return 2.0 * trajectory.model_inputs[:, None] if self.answers else None
 
 
 @pytest.fixture
@@ -72,6 +75,7 @@ def test_a_case_draws_freely_and_answers_the_references_states(subject: FakeSubj
     measure(_task("fidelity", reference="r.npz"), tmp_path / "f.npz", 0, silent)
     record = read_record(tmp_path / "f.npz")
     assert record.precision == "bf16"
+    assert record.latents is not None
     assert record.latents[:, 0, 0, 0].tolist() == [1000, 1001, 1002]
     assert record.model_outputs is not None
     assert record.model_outputs[1, 0, 0, 0, 0, 0] == 2002
@@ -92,10 +96,31 @@ def test_timing_keeps_the_pictures_after_cold_start_and_warm_up(subject: FakeSub
     assert [prompt for prompt, _ in subject.drawn] == ["a", "a", "a", "b", "c", "a"]
     assert [picture["end_to_end"] for picture in timing["pictures"]] == [43.0, 44.0, 45.0, 46.0]
     assert timing["pictures"][0]["unet_step"] == [10.0, 20.0]
-    assert 2000.0 <= timing["cold_start_ms"] < 60_000.0
+    assert 2000.0 <= (timing["cold_start_ms"] or 0.0) < 60_000.0
     assert 0.0 <= (timing["foreign_cpu_share"] or 0.0) <= 1.0
     assert (timing["peak_rss_bytes"] or 0) > 10_000_000
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_parts_warm_up_with_one_step_and_draw_a_whole_picture_only_when_asked(
+    subject: FakeSubject, tmp_path: Path
+) -> None:
+    task = replace(_task("parts"), pictures=3)
+    measure(task, tmp_path / "t.json", 0, silent)
+    assert subject.steps == [1, 3]
+    timing = read_timing(tmp_path / "t.json")
+    assert (timing["cold_start_ms"], len(timing["pictures"]), timing["whole"]) == (None, 1, [])
+    subject.steps.clear()
+    measure(replace(task, whole=True), tmp_path / "t.json", 0, silent)
+    assert subject.steps == [1, 3, WORKLOAD.steps]
+    assert [picture["end_to_end"] for picture in read_timing(tmp_path / "t.json")["whole"]] == [45.0]
+
+
+def test_a_peer_that_answers_no_states_is_drawn_all_the_same(subject: FakeSubject, tmp_path: Path) -> None:
+    measure(_task("reference"), tmp_path / "r.npz", 0, silent)
+    subject.answers = False
+    measure(_task("fidelity", reference="r.npz"), tmp_path / "f.npz", 0, silent)
+    assert read_record(tmp_path / "f.npz").model_outputs is None
 
 
 def test_a_broken_reference_is_said(subject: FakeSubject, tmp_path: Path) -> None:

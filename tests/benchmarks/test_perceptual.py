@@ -1,5 +1,6 @@
 """Metrics that look through networks: against the wheel's own code, other libraries and definitions, on small nets."""
 
+import importlib
 import importlib.util
 import math
 import sys
@@ -43,8 +44,7 @@ def st_lpips_of_the_wheel(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
         stub = types.ModuleType(name)
         stub.embed = stub.summary = stub.models = None  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, stub)
-    from stlpips_pytorch import stlpips
-
+    stlpips = importlib.import_module("stlpips_pytorch.stlpips")
     network: nn.Module = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
     for name in [name for name in sys.modules if name.startswith("stlpips_pytorch")]:
         del sys.modules[name]  # for good: a later test asks whether we import them
@@ -166,7 +166,7 @@ class _Means(nn.Module):
 @pytest.fixture(scope="module")
 def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "inception.pt"
-    torch.jit.script(_Means()).save(str(path))
+    torch.jit.script(_Means()).save(str(path))  # type: ignore[no-untyped-call]
     return path
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from unittest.mock import patch
@@ -63,8 +63,7 @@ BETA_ORACLES = {
     "heun": Oracle(diffusers.HeunDiscreteScheduler, "exploding"),
     "dpmpp-2m": Oracle(diffusers.DPMSolverMultistepScheduler, "preserving"),
     "dpmpp-2m-sde": Oracle(diffusers.DPMSolverMultistepScheduler, "preserving", {"algorithm_type": "sde-dpmsolver++"}),
-    # lower_order_final is what diffusers switches on with a warning, because the run ends at sigma 0
-    "dpmpp-2s": Oracle(diffusers.DPMSolverSinglestepScheduler, "preserving", {"lower_order_final": True}),
+    "dpmpp-2s": Oracle(diffusers.DPMSolverSinglestepScheduler, "preserving"),
     "unipc": Oracle(diffusers.UniPCMultistepScheduler, "preserving"),
     "lcm": Oracle(diffusers.LCMScheduler, "preserving"),
 }
@@ -76,9 +75,16 @@ def ddim_config(**options: Any) -> dict[str, Any]:
     return ORACLES["ddim"].written(**{"beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False, **options})
 
 
+def options_for(name: str, **options: Any) -> dict[str, Any]:
+    """`ddim_config` on Stable Diffusion's betas, which every sampler reads but flow matching; that has its own file."""
+    if name == "flow-euler":
+        return ORACLES[name].written()
+    return ddim_config(**{"beta_schedule": "scaled_linear", **options})
+
+
 def model(x: Array, timestep: float) -> Array:
     """What the UNet would say to `x` in the coordinates that it was trained on, whatever the prediction type."""
-    return 0.6 * np.tanh(1.3 * x) + 0.3 * np.sin(timestep / 170) / (1 + x * x)
+    return 0.6 * np.tanh(1.3 * x) + 0.3 * math.sin(timestep / 170) / (1 + x * x)
 
 
 def denoiser(schedule: Schedule) -> Denoise:
@@ -105,23 +111,34 @@ def noise_source(seed: int = 0) -> Noise:
     return lambda: stream.standard_normal(SHAPE)
 
 
-def oracle_trajectory(name: str, options: Mapping[str, Any], steps: int, noise: Noise | None = None) -> Iterator[Array]:
+def oracle_trajectory(name: str, options: Mapping[str, Any], steps: int) -> Iterator[Array]:
     """diffusers' x after each step, in its own coordinates."""
-    noise = noise or noise_source()
+    noise = noise_source()
+    scheduler = prepared(name, options, steps)
+    yield from walk(name, scheduler, torch.from_numpy(noise()) * getattr(scheduler, "init_noise_sigma", 1.0), noise)
+
+
+def prepared(name: str, options: Mapping[str, Any], steps: int) -> Any:
+    """diffusers' scheduler, set up for a run in float64."""
     oracle = ORACLES[name]
     converts = options.get("prediction_type") == "sample" and not oracle.predicts_sample
     scheduler = oracle.from_config({**options, "prediction_type": "epsilon"} if converts else options)
     scheduler.set_timesteps(steps)
+    scheduler.is_told_epsilon_of_x0 = converts
     for levels in ("sigmas", "alphas_cumprod"):  # they stay as diffusers rounds them, but differences of them are exact
         if hasattr(scheduler, levels):
             setattr(scheduler, levels, getattr(scheduler, levels).double())
-    x = torch.from_numpy(noise()) * getattr(scheduler, "init_noise_sigma", 1.0)
-    complete = oracle.calls_before(steps)
-    with patch.object(sys.modules[oracle.scheduler.__module__], "randn_tensor", _drawing(noise), create=True):
-        for call, timestep in enumerate(scheduler.timesteps[: complete[-1] + 1]):
+    return scheduler
+
+
+def walk(name: str, scheduler: Any, x: torch.Tensor, noise: Noise, first: int = 0) -> Iterator[Array]:
+    """x after each model call that completes a step, from the call `first` on."""
+    complete = ORACLES[name].calls_before(scheduler.num_inference_steps)
+    with patch.object(sys.modules[type(scheduler).__module__], "randn_tensor", _drawing(noise), create=True):
+        for call, timestep in list(enumerate(scheduler.timesteps))[first : complete[-1] + 1]:
             seen = (scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x).numpy()
             output = model(seen, float(timestep))
-            if converts:
+            if scheduler.is_told_epsilon_of_x0:
                 output = _to_epsilon(scheduler, call, timestep, seen, output)
             x = scheduler.step(torch.from_numpy(output), timestep, x).prev_sample
             if call in complete:
@@ -146,11 +163,9 @@ def _to_epsilon(scheduler: Any, call: int, timestep: Any, seen: Array, x0: Array
     return (seen * math.sqrt(1 + variance) - x0) / math.sqrt(variance)
 
 
-def our_trajectory(
-    name: str, options: Mapping[str, Any], steps: int, noise: Noise | None = None
-) -> tuple[list[Array], Array]:
+def our_trajectory(name: str, options: Mapping[str, Any], steps: int) -> tuple[list[Array], Array]:
     """Our x after each step, in diffusers' coordinates, and the final latents."""
-    noise = noise or noise_source()
+    noise = noise_source()
     sampler = find_sampler(name)
     schedule = sampler.schedule(SchedulerConfig.from_dict(options), steps)
     exploding = ORACLES[name].coordinates == "exploding"
@@ -159,11 +174,11 @@ def our_trajectory(
     def on_step(index: int, x: Array, x0: Array) -> None:
         assert index == len(states)
         assert x0.shape == x.shape == SHAPE
-        # The corrected first step of PNDM lands where the next one starts.
-        landed = float(schedule.sigmas[1] if name == "pndm" and index == 0 else schedule.sigma_pairs[index, 1])
+        landed = float(schedule.sigma_pairs[index, 1])
         states.append(x if exploding else x / schedule.model_scale(landed))
 
-    x = sampler.sample(denoiser(schedule), noise() * schedule.initial_scale, schedule, on_step, noise)
+    start: Array = noise() * schedule.initial_scale
+    x = sampler.sample(denoiser(schedule), start, schedule, on_step, noise)
     return states, schedule.final_latents(x)
 
 
@@ -171,7 +186,12 @@ def assert_same_trajectory(name: str, options: Mapping[str, Any], steps: int) ->
     """Every step within 1e-4 of the largest value, and the final latents too."""
     states, latents = our_trajectory(name, options, steps)
     expected = list(oracle_trajectory(name, options, steps))
-    assert len(states) == len(expected) == steps
-    for index, (ours, theirs) in enumerate([*zip(states, expected, strict=True), (latents, expected[-1])]):
+    assert len(expected) == steps
+    assert_same_states([*states, latents], [*expected, expected[-1]], f"{name} with {dict(options)}")
+
+
+def assert_same_states(states: Sequence[Array], expected: Sequence[Array], what: str) -> None:
+    assert len(states) == len(expected)
+    for index, (ours, theirs) in enumerate(zip(states, expected, strict=True)):
         error = np.abs(ours - theirs).max() / np.abs(theirs).max()
-        assert error < 1e-4, f"{name}: step {index} of {steps} differs by {error:.2g} with {dict(options)}"
+        assert error < 1e-4, f"step {index} of {len(states)} differs by {error:.2g}: {what}"

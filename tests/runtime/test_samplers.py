@@ -1,109 +1,45 @@
-"""Trajectories against diffusers' schedulers, on a smooth nonlinear stand-in for the model."""
+"""Trajectories against diffusers' schedulers, for every option of their files that a sampler knows."""
 
-import json
-import math
-from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
-import torch
 
-from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.sampler import Denoise
 from mezzotint.runtime.samplers import SAMPLERS, find_sampler
-from mezzotint.runtime.schedule import Schedule
-from mezzotint.runtime.scheduler_config import (
-    BETA_SCHEDULES,
-    TIMESTEP_SPACINGS,
-    SchedulerConfig,
+from mezzotint.runtime.scheduler_config import BETA_SCHEDULES, TIMESTEP_SPACINGS, SchedulerConfig
+
+from .scheduler_oracle import (
+    BETA_ORACLES,
+    BETA_PREDICTION_TYPES,
+    ORACLES,
+    assert_same_trajectory,
+    ddim_config,
+    our_trajectory,
 )
 
-SHAPE = (2, 4, 3, 5)
-ORACLES = {
-    "ddim": diffusers.DDIMScheduler,
-    "euler": diffusers.EulerDiscreteScheduler,
-    "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
-}
+KARRAS = ("lms", "euler", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc")
+ZERO_SNR = ("ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "lcm")
+CLIPPING = ("ddim", "ddpm", "heun", "lcm")
+WHOLE_LEVELS = (
+    "dpmpp-2m",
+    "dpmpp-2m-sde",
+    "dpmpp-2s",
+    "unipc",
+)  # diffusers trips over their Karras timesteps on cosine betas: they repeat
 
 
-def model(x: Array, timestep: float) -> Array:
-    """What the UNet would say to variance-preserving `x`, whatever the prediction type."""
-    return 0.6 * np.tanh(1.3 * x) + 0.3 * np.sin(x + timestep / 170)
-
-
-def denoiser(prediction_type: str, schedule: Schedule) -> Denoise:
-    def denoise(x: Array, sigma: float) -> Array:
-        scale = math.sqrt(1 + sigma**2)
-        output = model(x / scale, schedule.timestep_at(sigma))
-        if prediction_type == "epsilon":
-            return x - sigma * output
-        if prediction_type == "v_prediction":
-            return x / scale**2 - output * (sigma / scale)
-        return output
-
-    return denoise
-
-
-def noise(seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(SHAPE)
-
-
-def oracle_trajectory(name: str, options: Mapping[str, Any], steps: int) -> Iterator[Array]:
-    """diffusers' x after each step, in its own coordinates."""
-    oracle = ORACLES[name].from_config(options)
-    oracle.set_timesteps(steps)
-    x = torch.from_numpy(noise()) * oracle.init_noise_sigma
-    for timestep in oracle.timesteps:
-        seen = oracle.scale_model_input(x, timestep).numpy()
-        x = oracle.step(torch.from_numpy(model(seen, float(timestep))), timestep, x).prev_sample
-        yield x.numpy()
-
-
-def our_trajectory(name: str, options: Mapping[str, Any], steps: int) -> tuple[list[Array], Array]:
-    """Our x after each step, in diffusers' coordinates, and the final latents."""
-    config, sampler = SchedulerConfig.from_dict(options), find_sampler(name)
-    states: list[Array] = []
-    schedule = sampler.schedule(config, steps)
-
-    def on_step(index: int, x: Array, x0: Array) -> None:
-        assert index == len(states)
-        assert x0.shape == x.shape == SHAPE
-        landed = 0.0 if name == "euler" else schedule.sigma_pairs[index, 1]  # Euler's are variance-exploding there too
-        states.append(x / math.sqrt(1 + landed**2))
-
-    start: Array = noise() * schedule.initial_scale
-    x = sampler.sample(denoiser(config.prediction_type, schedule), start, schedule, on_step)
-    return states, schedule.final_latents(x)
-
-
-def assert_same_trajectory(name: str, options: Mapping[str, Any], steps: int) -> None:
-    states, latents = our_trajectory(name, options, steps)
-    expected = list(oracle_trajectory(name, options, steps))
-    assert len(states) == len(expected) == steps
-    for index, (ours, theirs) in enumerate([*zip(states, expected, strict=True), (latents, expected[-1])]):
-        error = np.abs(ours - theirs).max() / np.abs(theirs).max()
-        assert error < 1e-4, f"step {index} of {steps} differs by {error:.2g} with {dict(options)}"
-
-
-def ddim_config(**options: Any) -> dict[str, Any]:
-    """A scheduler_config.json as diffusers writes it for DDIM, with the betas' range of Stable Diffusion."""
-    oracle = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, **options)
-    written: dict[str, Any] = json.loads(oracle.to_json_string())
-    return written
-
-
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("prediction_type", BETA_PREDICTION_TYPES)
 @pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
 @pytest.mark.parametrize("spacing", TIMESTEP_SPACINGS)
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("name", BETA_ORACLES)
 def test_trajectory_equals_diffusers(name: str, spacing: str, beta_schedule: str, prediction_type: str) -> None:
     offsets = (0, 1) if spacing == "leading" else (1,)
-    ends = (True, False) if name == "ddim" else (False,)
-    for steps, steps_offset, set_alpha_to_one in product((20, 50), offsets, ends):
+    ends = (True, False) if name in ("ddim", "pndm") else (False,)
+    usual = (beta_schedule == "scaled_linear", prediction_type == "epsilon")
+    counts = (20, 50) if all(usual) or (any(usual) and name != "lms") else (20,)  # diffusers' LMS is slow
+    for steps, steps_offset, set_alpha_to_one in product(counts, offsets, ends):
         options = ddim_config(
             timestep_spacing=spacing,
             beta_schedule=beta_schedule,
@@ -114,8 +50,15 @@ def test_trajectory_equals_diffusers(name: str, spacing: str, beta_schedule: str
         assert_same_trajectory(name, options, steps)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 7, 14, 15, 30, 333])
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        *product(BETA_ORACLES, (1, 2, 3, 7, 14, 15, 30)),
+        *(
+            (name, 111) for name in BETA_ORACLES if name not in ("lcm", "lms")
+        ),  # LCM has 50 steps at most, and diffusers' LMS is slow
+    ],
+)
 def test_any_number_of_steps(name: str, steps: int) -> None:
     for spacing in TIMESTEP_SPACINGS:
         options = ddim_config(timestep_spacing=spacing, beta_schedule="scaled_linear", steps_offset=1)
@@ -123,9 +66,12 @@ def test_any_number_of_steps(name: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("spacing", TIMESTEP_SPACINGS)
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("name", ZERO_SNR)
 def test_zero_terminal_snr(name: str, spacing: str) -> None:
-    for prediction_type in ("v_prediction", "sample"):
+    starts_at_infinity = name == "lcm" or (
+        name in ("ddim", "ddpm") and spacing != "leading"
+    )  # where epsilon is refused
+    for prediction_type in BETA_PREDICTION_TYPES[starts_at_infinity:]:
         options = ddim_config(
             timestep_spacing=spacing,
             beta_schedule="scaled_linear",
@@ -137,50 +83,131 @@ def test_zero_terminal_snr(name: str, spacing: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "beta_schedule"),
-    # DPM-Solver++ on the cosine betas is left out: its first timesteps repeat there, which diffusers trips over
-    [*product(["euler"], BETA_SCHEDULES), ("dpmpp-2m", "linear"), ("dpmpp-2m", "scaled_linear")],
+    [
+        (name, beta_schedule)
+        for name, beta_schedule in product(KARRAS, BETA_SCHEDULES)
+        if not (name in WHOLE_LEVELS and beta_schedule == "squaredcos_cap_v2")
+    ],
 )
 def test_karras_sigmas(name: str, beta_schedule: str) -> None:
-    assert_same_trajectory(name, {**ddim_config(beta_schedule=beta_schedule), "use_karras_sigmas": True}, 20)
+    counts = (20,) if name == "lms" else (20, 50)  # diffusers' LMS is slow
+    for prediction_type, steps in product(BETA_PREDICTION_TYPES, counts):
+        options = ddim_config(beta_schedule=beta_schedule, prediction_type=prediction_type)
+        assert_same_trajectory(name, {**options, "use_karras_sigmas": True}, steps)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
-def test_float32_stays_float32(sampler: Any) -> None:
-    config = SchedulerConfig.from_dict(ddim_config(beta_schedule="scaled_linear", timestep_spacing="trailing"))
-    schedule = sampler.schedule(config, 20)
-    results = []
-    for dtype in (np.float32, np.float64):
-        start = noise().astype(dtype) * schedule.initial_scale
-        x = schedule.final_latents(sampler.sample(denoiser("epsilon", schedule), start, schedule, lambda *_: None))
-        assert x.dtype == dtype
-        results.append(x)
-    np.testing.assert_allclose(results[0], results[1], atol=1e-4)
+@pytest.mark.parametrize("prediction_type", BETA_PREDICTION_TYPES)
+@pytest.mark.parametrize("name", BETA_ORACLES)
+def test_clipping(name: str, prediction_type: str) -> None:
+    """Where diffusers' scheduler has no clip_sample, it must have no effect here either."""
+    for clip_sample_range in (0.4, 1.0):
+        options = ddim_config(
+            clip_sample=True, clip_sample_range=clip_sample_range, prediction_type=prediction_type, steps_offset=1
+        )
+        assert_same_trajectory(name, options, 20)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
-def test_the_callback_can_cancel_and_the_start_is_not_written_to(sampler: Any) -> None:
-    def cancel(index: int, x: Array, x0: Array) -> None:  # noqa: ARG001 - the contract's signature
-        if index == 2:
-            raise KeyboardInterrupt
+def test_the_clipping_tests_clip() -> None:
+    clipped = {
+        name
+        for name in BETA_ORACLES
+        if not np.array_equal(_final(name, clip_sample=True, clip_sample_range=0.4), _final(name))
+    }
+    assert clipped == set(CLIPPING)
 
-    calls: list[float] = []
 
-    def denoise(x: Array, sigma: float) -> Array:
-        calls.append(sigma)
-        return 0.5 * x
+def _final(name: str, **options: Any) -> Any:
+    return our_trajectory(name, ddim_config(**options), 5)[1]
 
-    schedule = sampler.schedule(SchedulerConfig(), 10)
-    start = noise()
-    with pytest.raises(KeyboardInterrupt):
-        sampler.sample(denoise, start, schedule, cancel)
-    assert calls == schedule.sigmas[:3].tolist()
-    np.testing.assert_array_equal(start, noise())
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_the_files_that_diffusers_writes_for_the_scheduler_itself(name: str) -> None:
+    """With all of that scheduler's defaults, on two ranges of betas."""
+    assert_same_trajectory(name, ORACLES[name].written(), 20)
+    if name != "flow-euler":
+        written = ORACLES[name].written(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+        assert_same_trajectory(name, written, 20)
+
+
+@pytest.mark.parametrize("name", BETA_ORACLES)
+def test_what_a_file_leaves_out_has_the_defaults_of_the_scheduler(name: str) -> None:
+    options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
+    assert_same_trajectory(name, options, 20)
+
+
+@pytest.mark.parametrize("name", BETA_ORACLES)
+def test_trained_betas(name: str) -> None:
+    betas = np.linspace(0.001, 0.03, 200).tolist()
+    assert_same_trajectory(name, ddim_config(trained_betas=betas, num_train_timesteps=200), 20)
+
+
+@pytest.mark.parametrize(("original", "scaling"), [(50, 10.0), (25, 0.01), (1000, 0.05), (100, 1.0)])
+def test_the_options_of_lcm(original: int, scaling: float) -> None:
+    for steps, prediction_type in product((1, 4, 20), BETA_PREDICTION_TYPES):
+        options = ORACLES["lcm"].written(
+            original_inference_steps=original, timestep_scaling=scaling, prediction_type=prediction_type
+        )
+        assert_same_trajectory("lcm", options, steps)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 20, 50])
+@pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
+def test_the_options_of_flow_matching(shift: float, steps: int) -> None:
+    for use_karras_sigmas in (False, True):
+        options = ORACLES["flow-euler"].written(shift=shift, use_karras_sigmas=use_karras_sigmas)
+        assert_same_trajectory("flow-euler", options, steps)
+
+
+@pytest.mark.parametrize(
+    ("options", "refusing"),
+    [
+        ({"use_karras_sigmas": True}, set(BETA_ORACLES) - set(KARRAS)),
+        ({"rescale_betas_zero_snr": True, "timestep_spacing": "leading"}, {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm"}),
+        (
+            {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+            {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm", "ddim", "ddpm"},
+        ),
+        ({"skip_prk_steps": False}, {"pndm"}),
+        ({"lower_order_final": False}, {"unipc"}),
+        ({"shift": 3.0}, set(BETA_ORACLES)),
+        ({"prediction_type": "flow_prediction"}, set(BETA_ORACLES)),
+        ({"original_inference_steps": 5}, {"lcm"}),
+        ({"original_inference_steps": 1001}, {"lcm"}),
+    ],
+)
+def test_options_that_a_sampler_lacks_are_refused_by_name(options: dict[str, Any], refusing: set[str]) -> None:
+    config = SchedulerConfig.from_dict({**ddim_config(), "prediction_type": "epsilon", **options})
+    if "shift" in options:
+        config = SchedulerConfig.from_dict(options)
+    named = {"shift": "flow_prediction", "flow_prediction": "prediction_type"}
+    option = next(iter(options))
+    for name in BETA_ORACLES:
+        if name in refusing:
+            with pytest.raises(MezzotintError, match=named.get(option, option)):
+                find_sampler(name).schedule(config, 20)
+        else:
+            assert find_sampler(name).schedule(config, 20).steps == 20
+
+
+def test_flow_matching_refuses_other_models() -> None:
+    with pytest.raises(MezzotintError, match=r"flow-euler is for models.*prediction_type='epsilon'"):
+        find_sampler("flow-euler").schedule(SchedulerConfig(), 20)
+    with pytest.raises(MezzotintError, match="flow-euler has no rescale_betas_zero_snr"):
+        find_sampler("flow-euler").schedule(
+            SchedulerConfig(prediction_type="flow_prediction", rescale_betas_zero_snr=True), 20
+        )
+
+
+def test_several_refused_options_are_all_named() -> None:
+    config = SchedulerConfig(use_karras_sigmas=True, rescale_betas_zero_snr=True)
+    with pytest.raises(MezzotintError, match="pndm has no use_karras_sigmas and no rescale_betas_zero_snr, which"):
+        find_sampler("pndm").schedule(config, 20)
 
 
 def test_unknown_sampler_lists_the_known_ones() -> None:
-    with pytest.raises(MezzotintError, match="there is no sampler 'heun'; choose one of ddim, euler, dpmpp-2m"):
-        find_sampler("heun")
+    with pytest.raises(MezzotintError, match="there is no sampler 'plms'; choose one of ddim, ddpm, pndm, lms, euler"):
+        find_sampler("plms")
 
 
-def test_sampler_names_are_unique() -> None:
-    assert len({sampler.name for sampler in SAMPLERS}) == len(SAMPLERS)
+def test_every_sampler_has_a_name_of_its_own_and_an_oracle() -> None:
+    assert sorted(sampler.name for sampler in SAMPLERS) == sorted(ORACLES)

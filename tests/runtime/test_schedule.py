@@ -1,6 +1,5 @@
 """Schedules against those of diffusers' schedulers."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -15,18 +14,17 @@ from mezzotint.runtime.samplers import SAMPLERS, find_sampler
 from mezzotint.runtime.schedule import Schedule
 from mezzotint.runtime.scheduler_config import BETA_SCHEDULES, TIMESTEP_SPACINGS, SchedulerConfig
 
+from .scheduler_oracle import BETA_ORACLES, ORACLES, options_for
+
 SD15 = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
-ORACLES = {
-    "ddim": diffusers.DDIMScheduler,
-    "euler": diffusers.EulerDiscreteScheduler,
-    "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
-}
+# Heun's and PNDM's timesteps count model calls in diffusers, and LCM's are few; their trajectories are compared.
+SAME_TIMESTEPS = tuple(name for name in BETA_ORACLES if name not in ("heun", "pndm", "lcm"))
+ON_EXACT_LEVELS = ("ddim", "ddpm")
 
 
-def ddim_config(**options: Any) -> dict[str, Any]:
-    """A scheduler_config.json as diffusers writes it for DDIM."""
-    written: dict[str, Any] = json.loads(diffusers.DDIMScheduler(**{**SD15, **options}).to_json_string())
-    return written
+def sd15_config(**options: Any) -> dict[str, Any]:
+    """A scheduler_config.json as diffusers writes it for DDIM, with the betas of Stable Diffusion."""
+    return options_for("ddim", **options)
 
 
 def schedule(name: str, options: Mapping[str, Any], steps: int) -> Schedule:
@@ -36,7 +34,7 @@ def schedule(name: str, options: Mapping[str, Any], steps: int) -> Schedule:
 @pytest.mark.parametrize("rescale", [False, True])
 @pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
 def test_alphas_bar_equal_diffusers(beta_schedule: str, rescale: bool) -> None:
-    options = ddim_config(beta_schedule=beta_schedule, rescale_betas_zero_snr=rescale)
+    options = sd15_config(beta_schedule=beta_schedule, rescale_betas_zero_snr=rescale)
     expected = diffusers.DDIMScheduler.from_config(options).alphas_cumprod.double().numpy()
     alphas_bar = training_alphas_bar(SchedulerConfig.from_dict(options))
     np.testing.assert_allclose(alphas_bar[:-1], expected[:-1], rtol=1e-4 if rescale else 1e-6)
@@ -45,44 +43,46 @@ def test_alphas_bar_equal_diffusers(beta_schedule: str, rescale: bool) -> None:
 
 def test_trained_betas_are_used() -> None:
     betas = np.linspace(0.001, 0.03, 100).tolist()
-    options = ddim_config(trained_betas=betas, num_train_timesteps=100)
+    options = sd15_config(trained_betas=betas, num_train_timesteps=100)
     expected = diffusers.DDIMScheduler.from_config(options).alphas_cumprod.double().numpy()
     np.testing.assert_allclose(training_alphas_bar(SchedulerConfig.from_dict(options)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 20, 25, 30, 50, 77])
 @pytest.mark.parametrize("spacing", TIMESTEP_SPACINGS)
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("name", SAME_TIMESTEPS)
 def test_timesteps_sigmas_and_start_equal_diffusers(name: str, spacing: str, steps: int) -> None:
-    options = ddim_config(timestep_spacing=spacing, steps_offset=1)
+    options = sd15_config(timestep_spacing=spacing, steps_offset=1)
     oracle = ORACLES[name].from_config(options)
     oracle.set_timesteps(steps)
     ours = schedule(name, options, steps)
     np.testing.assert_allclose(ours.timesteps, oracle.timesteps.double().numpy(), rtol=1e-6)
-    if name == "ddim":
+    if name in ON_EXACT_LEVELS:
         alphas_bar = oracle.alphas_cumprod.double().numpy()[oracle.timesteps.numpy()]
         np.testing.assert_allclose(ours.sigmas[:-1], np.sqrt((1 - alphas_bar) / alphas_bar), rtol=1e-5)
     else:
         np.testing.assert_allclose(ours.sigmas, oracle.sigmas.double().numpy(), rtol=1e-5)
-    # diffusers' start is in its own coordinates: variance-exploding for Euler, variance-preserving for the others
-    to_exploding = 1.0 if name == "euler" else math.sqrt(1 + ours.sigmas[0] ** 2)
+    # diffusers' start is in its own coordinates: variance-exploding for Euler and its like
+    to_exploding = 1.0 if ORACLES[name].coordinates == "exploding" else ours.model_scale(float(ours.sigmas[0]))
     assert math.isclose(ours.initial_scale, float(oracle.init_noise_sigma) * to_exploding, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
-@pytest.mark.parametrize("name", ["euler", "dpmpp-2m"])
+@pytest.mark.parametrize("name", ["euler", "lms", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc"])
 def test_karras_sigmas_equal_diffusers(name: str, beta_schedule: str) -> None:
-    options = {**ddim_config(beta_schedule=beta_schedule), "use_karras_sigmas": True}
+    options = {**sd15_config(beta_schedule=beta_schedule), "use_karras_sigmas": True}
     oracle = ORACLES[name].from_config(options)
     oracle.set_timesteps(23)
     ours = schedule(name, options, 23)
     np.testing.assert_allclose(ours.sigmas, oracle.sigmas.double().numpy(), rtol=1e-5)
     # Euler's are not whole; on the cosine betas DPM-Solver++ cuts them, and float32 takes 999 for 998.99
-    tolerance = 1e-2 if name == "euler" else float(beta_schedule == "squaredcos_cap_v2")
+    tolerance = 1e-2 if name in ("euler", "lms") else float(beta_schedule == "squaredcos_cap_v2")
     np.testing.assert_allclose(ours.timesteps, oracle.timesteps.double().numpy(), atol=tolerance)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("ddim", "leading"), ("euler", "linspace"), ("dpmpp-2m", "linspace")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [(name, "leading" if name in ON_EXACT_LEVELS else "linspace") for name in SAME_TIMESTEPS]
+)
 def test_without_a_spacing_each_sampler_has_its_own(name: str, expected: str) -> None:
     ours, explicit = schedule(name, SD15, 20), schedule(name, {**SD15, "timestep_spacing": expected}, 20)
     oracle = ORACLES[name].from_config(SD15)
@@ -93,7 +93,7 @@ def test_without_a_spacing_each_sampler_has_its_own(name: str, expected: str) ->
 
 def test_a_step_too_many_of_diffusers_is_not_taken() -> None:
     """For some counts diffusers' trailing spacing ends with a surplus timestep of -1."""
-    options = ddim_config(timestep_spacing="trailing")
+    options = sd15_config(timestep_spacing="trailing")
     oracle = diffusers.DDIMScheduler.from_config(options)
     oracle.set_timesteps(61)
     assert oracle.timesteps.tolist()[61:] == [-1]
@@ -102,7 +102,7 @@ def test_a_step_too_many_of_diffusers_is_not_taken() -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
 def test_shapes_and_order(sampler: Any) -> None:
-    ours = sampler.schedule(SchedulerConfig.from_dict(ddim_config()), 25)
+    ours = sampler.schedule(SchedulerConfig.from_dict(options_for(sampler.name)), 25)
     assert ours.timesteps.shape == (25,)
     assert ours.sigmas.shape == (26,)
     assert ours.sigma_pairs.shape == (25, 2)
@@ -112,21 +112,21 @@ def test_shapes_and_order(sampler: Any) -> None:
 
 
 def test_ddim_lands_off_its_levels_when_steps_do_not_divide_training() -> None:
-    ours = schedule("ddim", ddim_config(timestep_spacing="linspace"), 20)
+    ours = schedule("ddim", sd15_config(timestep_spacing="linspace"), 20)
     assert (ours.sigma_pairs[:-1, 1] != ours.sigmas[1:-1]).any()
     assert ours.sigma_pairs[-1, 1] == ours.sigmas[-1]
 
 
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("name", BETA_ORACLES)
 def test_timestep_at_is_exact_on_the_schedule(name: str) -> None:
-    ours = schedule(name, ddim_config(timestep_spacing="trailing"), 40)
+    ours = schedule(name, sd15_config(timestep_spacing="trailing"), 40)
     for sigma, timestep in zip(ours.sigmas, ours.timesteps, strict=False):
         assert ours.timestep_at(float(sigma)) == timestep
         assert ours.timestep_at(float(np.float32(sigma))) == timestep
 
 
 def test_timestep_at_is_log_linear_elsewhere() -> None:
-    ours = schedule("ddim", ddim_config(timestep_spacing="trailing"), 20)
+    ours = schedule("ddim", sd15_config(timestep_spacing="trailing"), 20)
     between = math.sqrt(ours.trained_sigmas[400] * ours.trained_sigmas[401])
     assert math.isclose(ours.timestep_at(between), 400.5, rel_tol=1e-9)
     assert ours.timestep_at(1e-9) == 0
@@ -135,7 +135,7 @@ def test_timestep_at_is_log_linear_elsewhere() -> None:
 
 @pytest.mark.parametrize(("set_alpha_to_one", "end"), [(True, 0.0), (False, 0.02916)])
 def test_final_latents_are_variance_preserving(set_alpha_to_one: bool, end: float) -> None:
-    ours = schedule("ddim", ddim_config(set_alpha_to_one=set_alpha_to_one), 20)
+    ours = schedule("ddim", sd15_config(set_alpha_to_one=set_alpha_to_one), 20)
     assert math.isclose(ours.sigmas[-1], end, rel_tol=1e-3, abs_tol=1e-12)
     x = np.ones((1, 4, 2, 2), dtype=np.float32)
     latents = ours.final_latents(x)
@@ -146,18 +146,19 @@ def test_final_latents_are_variance_preserving(set_alpha_to_one: bool, end: floa
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_impossible_step_counts_are_errors(name: str, steps: int) -> None:
-    with pytest.raises(MezzotintError, match=f"between 1 and 1000, got {steps}"):
-        schedule(name, ddim_config(), steps)
+    most = r"50 \(original_inference_steps\) for lcm" if name == "lcm" else "1000"
+    options = options_for(name)
+    with pytest.raises(MezzotintError, match=f"between 1 and {most}, got {steps}"):
+        schedule(name, options, steps)
 
 
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("name", [name for name in BETA_ORACLES if name not in ("dpmpp-2s", "lcm")])
 def test_timesteps_past_training_are_errors(name: str) -> None:
     with pytest.raises(MezzotintError, match=r"1000 steps do not fit 1000 training timesteps.*fewer"):
-        schedule(name, ddim_config(timestep_spacing="leading", steps_offset=1), 1000)
+        schedule(name, sd15_config(timestep_spacing="leading", steps_offset=1), 1000)
 
 
-def test_ddim_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(MezzotintError, match="the sampler ddim has no use_karras_sigmas"):
-        schedule("ddim", {**ddim_config(), "use_karras_sigmas": True}, 20)
-    with pytest.raises(MezzotintError, match="the sampler ddim cannot start at zero SNR"):
-        schedule("ddim", ddim_config(rescale_betas_zero_snr=True, timestep_spacing="trailing"), 20)
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "lcm"])
+def test_noise_says_nothing_at_zero_snr(name: str) -> None:
+    with pytest.raises(MezzotintError, match=f"the sampler {name} cannot start at zero SNR"):
+        schedule(name, sd15_config(rescale_betas_zero_snr=True, timestep_spacing="trailing"), 20)
