@@ -28,4 +28,5 @@ def temporary_graph(model: ir.Model) -> Iterator[Path]:
     """The path of the graph's file, in a folder that is removed afterwards."""
     with TemporaryDirectory(prefix="mezzotint-") as folder:
         save_graph(model, Path(folder))
+        del model  # or its memory-mapped weights would stay as long as the file
         yield Path(folder) / GRAPH_FILE
