@@ -4,6 +4,7 @@ The exclusions are the consensus of the published lists (research: modelopt, dee
 Stable Diffusion UNets and VAEs.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from mezzotint.runtime.errors import MezzotintError
 
 from .scheme import Decision, Decisions, Scheme
 
-__all__ = ["UNET_W8A8", "VAE_DECODER_W8A8", "Rule", "decide"]
+__all__ = ["UNET_W8A8", "VAE_DECODER_W8A8", "Rule", "decide", "with_last_convolution"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ UNET_W8A8: tuple[Rule, ...] = (
     Rule("time_embedding.*", Scheme.FLOAT, "no spatial input, and every block hears it"),
 )
 
+_UP_CONVOLUTION = re.compile(r"(up_blocks\.(\d+)\.resnets\.(\d+)\.conv2)/")
+
 VAE_DECODER_W8A8: tuple[Rule, ...] = (
     Rule("*", Scheme.W8, "deny all: only what follows computes in integers"),
     Rule("decoder.*.resnets.*.conv[12]", Scheme.W8A8, "nearly all of the multiplications"),
@@ -52,6 +55,15 @@ VAE_DECODER_W8A8: tuple[Rule, ...] = (
     Rule("decoder.conv_out", Scheme.FLOAT, "its error is the picture's"),
     Rule("post_quant_conv", Scheme.FLOAT, "four channels, and every layer hears it"),
 )
+
+
+def with_last_convolution(rules: Sequence[Rule], nodes: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules, and one more for the convolution right before `conv_out`, whose place depends on the UNet's depth."""
+    found = [match for node in nodes if (match := _UP_CONVOLUTION.match(node))]
+    if not found:
+        return tuple(rules)
+    last = max(found, key=lambda match: (int(match[2]), int(match[3])))
+    return (*rules, Rule(last[1], Scheme.W8, "no layer after it averages its error: 1 dB of all"))
 
 
 def decide(nodes: Iterable[str], rules: Sequence[Rule]) -> Decisions:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mezzotint.quantize.rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide
+from mezzotint.quantize.rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_convolution
 from mezzotint.quantize.scheme import Scheme
 from mezzotint.runtime.errors import MezzotintError
 
@@ -58,3 +58,17 @@ def test_the_lists_start_with_deny_all(rules: tuple[Rule, ...]) -> None:
     assert rules[0].pattern == "*"
     assert rules[0].scheme is not Scheme.W8A8
     assert all(rule.why for rule in rules)
+
+
+@pytest.mark.parametrize("last", ["up_blocks.3.resnets.2", "up_blocks.2.resnets.10"])
+def test_the_last_convolution_before_conv_out_is_found_by_number(last: str) -> None:
+    places = sorted({"up_blocks.0.resnets.2", "up_blocks.2.resnets.9", "down_blocks.9.resnets.9", last})
+    nodes = [f"{place}.{conv}/Conv" for place in places for conv in ("conv1", "conv2")]
+    rules = with_last_convolution([DENY_ALL, Rule("*resnets*", Scheme.W8A8, "all")], nodes)
+    assert [node for node, scheme in schemes(tuple(nodes), *rules).items() if scheme is Scheme.W8] == [
+        f"{last}.conv2/Conv"
+    ]
+
+
+def test_graphs_without_up_blocks_get_no_rule_more() -> None:
+    assert with_last_convolution([DENY_ALL], ["decoder.up_blocks.0.resnets.0.conv2/Conv"]) == (DENY_ALL,)
