@@ -34,7 +34,13 @@ def training_alphas_bar(config: SchedulerConfig) -> NDArray[np.float64]:
     betas = _betas(config)
     if config.rescale_betas_zero_snr:
         betas = _rescale_to_zero_snr(betas)
-    return _cumulative(np.float32(1.0) - betas).astype(np.float64)
+    alphas_bar = _cumulative(np.float32(1.0) - betas).astype(np.float64)
+    if alphas_bar[-1] <= 0.0 and not config.rescale_betas_zero_snr:
+        raise MezzotintError(
+            "scheduler_config.json: the betas are so large that nothing of the picture is left at the last timestep; "
+            "correct them, or set rescale_betas_zero_snr where the model was trained so"
+        )
+    return alphas_bar
 
 
 def training_sigmas(config: SchedulerConfig, alpha_bar_at_zero_snr: float) -> NDArray[np.float64]:
