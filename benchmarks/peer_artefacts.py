@@ -23,6 +23,7 @@ from .workload import Workload, scheduler_of
 __all__ = ["ARTEFACTS", "Inputs", "main", "package_versions"]
 
 _PACKAGES = ("optimum", "optimum-onnx", "optimum-intel", "nncf", "openvino", "openvino-genai", "onnxruntime", "torch")
+_HYBRID_CALLS = 200  # optimum-intel's own default: UNet calls of consecutive steps, so of a few prompts
 _NNCF_CALLS = 64  # UNet calls that it calibrates on; each is a whole guided step
 _NNCF_CALLS_LARGE = 8  # from latents of 64x64 on, where it would take an hour otherwise; ranges do not change the speed
 
@@ -51,16 +52,9 @@ def _export_openvino(inputs: Inputs) -> None:
 def _export_openvino_int8(inputs: Inputs) -> None:
     """optimum-intel's hybrid mode: convolutions and the like W8A8 after calibration, other weights alone in 8 bits."""
     intel = import_module("optimum.intel")
-    prompts = list(read_prompts(inputs.prompts))
-    configs = {
-        "unet": intel.OVMixedQuantizationConfig(
-            weight_quantization_config=intel.OVWeightQuantizationConfig(bits=8),
-            full_quantization_config=intel.OVQuantizationConfig(bits=8),
-        ),
-        "text_encoder": intel.OVWeightQuantizationConfig(bits=8),
-        "vae_decoder": intel.OVWeightQuantizationConfig(bits=8),
-    }
-    config = intel.OVPipelineQuantizationConfig(configs, dataset=prompts, num_samples=200)
+    config = intel.OVWeightQuantizationConfig(
+        bits=8, dataset=list(read_prompts(inputs.prompts)), num_samples=_HYBRID_CALLS, quant_method="hybrid"
+    )
     pipe = intel.OVStableDiffusionPipeline.from_pretrained(
         inputs.checkpoint, export=True, safety_checker=None, quantization_config=config
     )
