@@ -92,10 +92,11 @@ def settings_of_batch(
 
 
 def _texts(what: str, given: object) -> list[str]:
-    texts = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    for text in texts:
+    texts = []
+    for text in given if isinstance(given, Iterable) and not isinstance(given, str) else [given]:
         if not isinstance(text, str):
             raise MezzotintError(f"the {what} {text!r:.60} is {type(text).__name__}, expected text")
+        texts.append(text)
     return texts
 
 

@@ -153,7 +153,7 @@ def checks(tiny_bundle: Bundle) -> list[Callable[[random.Random], object]]:
         return [tokenizer.tokens(fragment.text) for section in sections for fragment in section]
 
     def sizes(rng: random.Random) -> object:
-        good = [None, 64, 4, 4096, np.int32(64)]
+        good: list[Any] = [None, 64, 4, 4096, np.int32(64)]
         return GEOMETRY.latent_shape(rng.choice([*ODD, *good]), rng.choice([*good, np.float32(64)]))
 
     def images(rng: random.Random) -> object:
