@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from mezzotint.runtime.prompts import read_prompts
 from .case import REFERENCE, Case
 from .workload import Workload, scheduler_of
 
-__all__ = ["ARTEFACTS", "Inputs", "main", "package_versions"]
+__all__ = ["ARTEFACTS", "Inputs", "main", "package_versions", "unsigned_activations"]
 
 _PACKAGES = ("optimum", "optimum-onnx", "optimum-intel", "nncf", "openvino", "openvino-genai", "onnxruntime", "torch")
 _HYBRID_CALLS = 200  # optimum-intel's own default: UNet calls of consecutive steps, so of a few prompts
@@ -78,10 +79,13 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     graph = inputs.folder / source.manifest.components["unet"].files[0].path
     names = [spec.name for spec in source.component("unet").inputs]
     calls = [{name: call[name] for name in names} for call in _guided_calls(inputs)]
-    model = nncf.quantize(
-        onnx.load(source.graph_path("unet")), nncf.Dataset(calls), preset=nncf.QuantizationPreset.MIXED,
+    quantized = nncf.quantize(
+        onnx.load(source.graph_path("unet")),
+        nncf.Dataset(calls),
+        target_device=nncf.TargetDevice.CPU,
         subset_size=len(calls),
-    )  # fmt: skip
+    )
+    model = unsigned_activations(quantized)
     for entry in source.component("unet").files:
         (inputs.folder / entry.path).unlink()
     is_large = model.ByteSize() > EXTERNAL_DATA_THRESHOLD_BYTES
@@ -91,6 +95,24 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     unet = replace(source.component("unet"), files=entries, storage="int8", parity=None)
     components = {**source.manifest.components, "unet": unet}
     write_manifest(inputs.folder, replace(source.manifest, recipe="nncf-int8", components=components))
+
+
+def unsigned_activations(model: Any) -> Any:
+    """The ONNX model with 8-bit activations stored as U8 instead of S8: codes and zero points 128 higher, equal values.
+
+    ONNX Runtime 1.31 cannot load S8 activations at opset 21 and later (its optimizer adds nodes of mismatched types).
+    """
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    moved = {node.input[2] for node in quantizers if node.input[0] not in constants}
+    for name in moved:
+        values = numpy_helper.to_array(constants[name])
+        if values.dtype == np.int8:
+            shifted = (values.astype(np.int16) + 128).astype(np.uint8)
+            constants[name].CopyFrom(numpy_helper.from_array(shifted, name))
+    return model
 
 
 def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:

@@ -61,7 +61,7 @@ PEERS = (
     Peer("diffusers-compile", "baseline", "diffusers", "compile", "f32"),
     Peer("optimum-onnxruntime", "optimum", "onnxruntime", "fp32", "f32", "optimum-onnxruntime"),
     Peer("nncf-int8-onnxruntime", "bundle", "onnxruntime", "nncf-int8", "f32", "nncf-int8"),
-    Peer("nncf-int8-openvino", "bundle", "openvino", "nncf-int8", "f32", "nncf-int8"),  # in BF16 it does not compile
+    Peer("nncf-int8-openvino", "bundle", "openvino", "nncf-int8", "bf16", "nncf-int8"),
     Peer("optimum-intel-fp32", "optimum", "openvino", "fp32", "f32", "optimum-intel", "optimum-intel"),
     Peer("optimum-intel-bf16", "optimum", "openvino", "fp32", "bf16", "optimum-intel", "optimum-intel"),
     Peer("optimum-intel-int8", "optimum", "openvino", "int8-hybrid", "bf16", "optimum-intel-int8", "optimum-intel"),
