@@ -21,13 +21,17 @@ _TITLES = {"end_to_end": "picture", "unet_step": "UNet step", "outside_graphs": 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its interval; `unit` is "ms", "bytes", "dB" or ""."""
+    """A figure with its interval, which None `samples` make exact and one sample makes meaningless.
+
+    `unit` is "ms", "bytes", "dB" or "".
+    """
 
     value: float
     low: float
     high: float
     unit: str
     higher_is_better: bool = False
+    samples: int | None = None
 
     def text(self) -> str:
         """As the other tables write it."""
@@ -40,7 +44,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Change:
-    """One figure of one case in both. `verdict` is "better", "worse", "noise" or "same"."""
+    """One figure of one case in both. `verdict` is "better", "worse", "noise", "same" or "unknown"."""
 
     case: str
     name: str
@@ -49,9 +53,11 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """By overlap of the intervals."""
+        """By overlap of the intervals; unknown where a single sample has none."""
         if self.before == self.now:
             return "same"
+        if 1 in (self.before.samples, self.now.samples):
+            return "unknown"
         if self.before.low <= self.now.high and self.now.low <= self.before.high:
             return "noise"
         return "better" if (self.now.value > self.before.value) == self.now.higher_is_better else "worse"
@@ -108,7 +114,7 @@ def _figures(row: CaseRow) -> Iterator[tuple[str, Figure]]:
     memory = row["memory"]
     if memory is not None and memory["peak_rss_bytes"] is not None:
         samples = memory["peak_rss_samples"] or [memory["peak_rss_bytes"]]
-        yield "peak memory", Figure(memory["peak_rss_bytes"], min(samples), max(samples), "bytes")
+        yield "peak memory", Figure(memory["peak_rss_bytes"], min(samples), max(samples), "bytes", samples=len(samples))
     if row["bytes_on_disk"] is not None:
         yield "on disk", Figure(row["bytes_on_disk"], row["bytes_on_disk"], row["bytes_on_disk"], "bytes")
     for metric in METRICS:
@@ -118,11 +124,11 @@ def _figures(row: CaseRow) -> Iterator[tuple[str, Figure]]:
 
 
 def _time(row: MeasurementRow) -> Figure:
-    return Figure(row["median"], *median_interval(row["samples"]), "ms")
+    return Figure(row["median"], *median_interval(row["samples"]), "ms", samples=len(row["samples"]))
 
 
 def _score(score: Score, unit: str, higher_is_better: bool) -> Figure:
     median, low, high = (
         math.inf if value is None else value for value in (score["median"], *(score["ci95"] or (None, None)))
     )
-    return Figure(median, low, high, unit, higher_is_better)
+    return Figure(median, low, high, unit, higher_is_better, len(score["per_prompt"] or ()))

@@ -116,8 +116,9 @@ def _psnr(row: CaseRow) -> float | None:
 
 def _few_prompts(results: Results) -> Iterator[str]:
     count = len(results["workload"]["prompts"])
-    if count < 16:
-        yield f"Only {count} prompts were drawn: the 5th percentile and the intervals say little below 16."
+    if count < 16 and any(row["fidelity"] is not None for row in results["cases"]):
+        were = "prompts were" if count > 1 else "prompt was"
+        yield f"Only {count} {were} drawn: the 5th percentile and the intervals say little below 16."
 
 
 def _cold_start(results: Results) -> Iterator[str]:

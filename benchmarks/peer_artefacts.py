@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from mezzotint.runtime.prompts import read_prompts
 from .case import REFERENCE, Case
 from .workload import Workload, scheduler_of
 
-__all__ = ["ARTEFACTS", "Inputs", "main", "package_versions"]
+__all__ = ["ARTEFACTS", "Inputs", "main", "package_versions", "unsigned_activations"]
 
 _PACKAGES = ("optimum", "optimum-onnx", "optimum-intel", "nncf", "openvino", "openvino-genai", "onnxruntime", "torch")
+_HYBRID_CALLS = 200  # optimum-intel's own default: UNet calls of consecutive steps, so of a few prompts
 _NNCF_CALLS = 64  # UNet calls that it calibrates on; each is a whole guided step
+_NNCF_CALLS_LARGE = 8  # from latents of 64x64 on, where it would take an hour otherwise; ranges do not change the speed
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,9 @@ def _export_openvino(inputs: Inputs) -> None:
 def _export_openvino_int8(inputs: Inputs) -> None:
     """optimum-intel's hybrid mode: convolutions and the like W8A8 after calibration, other weights alone in 8 bits."""
     intel = import_module("optimum.intel")
-    prompts = list(read_prompts(inputs.prompts))
-    configs = {
-        "unet": intel.OVMixedQuantizationConfig(
-            weight_quantization_config=intel.OVWeightQuantizationConfig(bits=8),
-            full_quantization_config=intel.OVQuantizationConfig(bits=8),
-        ),
-        "text_encoder": intel.OVWeightQuantizationConfig(bits=8),
-        "vae_decoder": intel.OVWeightQuantizationConfig(bits=8),
-    }
-    config = intel.OVPipelineQuantizationConfig(configs, dataset=prompts, num_samples=200)
+    config = intel.OVWeightQuantizationConfig(
+        bits=8, dataset=list(read_prompts(inputs.prompts)), num_samples=_HYBRID_CALLS, quant_method="hybrid"
+    )
     pipe = intel.OVStableDiffusionPipeline.from_pretrained(
         inputs.checkpoint, export=True, safety_checker=None, quantization_config=config
     )
@@ -83,10 +79,13 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     graph = inputs.folder / source.manifest.components["unet"].files[0].path
     names = [spec.name for spec in source.component("unet").inputs]
     calls = [{name: call[name] for name in names} for call in _guided_calls(inputs)]
-    model = nncf.quantize(
-        onnx.load(source.graph_path("unet")), nncf.Dataset(calls), preset=nncf.QuantizationPreset.MIXED,
+    quantized = nncf.quantize(
+        onnx.load(source.graph_path("unet")),
+        nncf.Dataset(calls),
+        target_device=nncf.TargetDevice.CPU,
         subset_size=len(calls),
-    )  # fmt: skip
+    )
+    model = unsigned_activations(quantized)
     for entry in source.component("unet").files:
         (inputs.folder / entry.path).unlink()
     is_large = model.ByteSize() > EXTERNAL_DATA_THRESHOLD_BYTES
@@ -98,17 +97,37 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     write_manifest(inputs.folder, replace(source.manifest, recipe="nncf-int8", components=components))
 
 
+def unsigned_activations(model: Any) -> Any:
+    """The ONNX model with 8-bit activations stored as U8 instead of S8: codes and zero points 128 higher, equal values.
+
+    ONNX Runtime 1.31 cannot load S8 activations at opset 21 and later (its optimizer adds nodes of mismatched types).
+    """
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    moved = {node.input[2] for node in quantizers if node.input[0] not in constants}
+    for name in moved:
+        values = numpy_helper.to_array(constants[name])
+        if values.dtype == np.int8:
+            shifted = (values.astype(np.int16) + 128).astype(np.uint8)
+            constants[name].CopyFrom(numpy_helper.from_array(shifted, name))
+    return model
+
+
 def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
     """What the FP32 UNet is given, both halves of a step in one call, evenly over prompts and steps."""
     from .baseline import load
 
     baseline = load(Case(REFERENCE, "baseline", str(inputs.checkpoint), "diffusers", "fp32", "f32"))
     workload = Workload(tuple(read_prompts(inputs.prompts)), scheduler=scheduler_of(inputs.checkpoint))
-    prompts = max(1, _NNCF_CALLS // workload.steps + 1)
+    count = _NNCF_CALLS if baseline.pipe.unet.config.sample_size < 64 else _NNCF_CALLS_LARGE
+    prompts = 1 + count // workload.steps
+    stride = max(1, prompts * workload.steps // count)
     for index, prompt in enumerate(workload.prompts[:prompts]):
         _, trajectory = baseline.draw_recorded(prompt, index, workload)
         texts = baseline.embeddings(prompt, guided=True)
-        for step in range(index % prompts, len(trajectory.timesteps), max(1, prompts * workload.steps // _NNCF_CALLS)):
+        for step in range(index % stride, len(trajectory.timesteps), stride):
             sample = np.stack([trajectory.model_inputs[step]] * 2)
             timestep = np.array(trajectory.timesteps[step], dtype=np.float32)
             yield {"sample": sample, "timestep": timestep, "encoder_hidden_states": texts}

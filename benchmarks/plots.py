@@ -21,17 +21,9 @@ CEILING_DB = 60.0
 """Where decibel axes end: rounding to 8 bits alone costs a picture 59 dB, so what lies above cannot be seen."""
 
 # All have a contrast of 3:1 or more both on white and on the dark theme's near-black.
-_COLOURS = (
-    "#3b7dd8",
-    "#c8641b",
-    "#2f8f5b",
-    "#8a63d2",
-    "#c2487f",
-    "#8a7a12",
-    "#1f8a99",
-)  # 3:1 on white and on near-black
+_COLOURS = ("#3b7dd8", "#c8641b", "#2f8f5b", "#8a63d2", "#c2487f", "#8a7a12", "#1f8a99")
 _CONTROL_COLOUR = "#7d8590"
-_PEER_COLOUR = "#a5673f"
+_PEER_COLOUR = "#6b7d3c"
 _MARKERS = "osD^vPX"
 _Part = Literal["end_to_end", "unet_step"]
 
@@ -74,7 +66,8 @@ def _pareto(results: Results) -> Plot | None:
         return None
     styles = _styles(results)
     largest = max(row["bytes_on_disk"] or 0 for row in rows) or 1
-    figure = _figure(3.4 + 0.1 * len(rows))
+    columns = _legend_columns([row["name"] for row in rows])
+    figure = _figure(3.2 + 0.2 * len(rows) / columns)
     axes = figure.add_subplot()
     for row in rows:
         x, y = _median_ms(row), _clipped_psnr(row)
@@ -89,7 +82,7 @@ def _pareto(results: Results) -> Plot | None:
     axes.set_xlabel("time of a picture, ms (less is better)")
     axes.set_ylabel(f"PSNR against FP32, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
-    for handle in figure.legend(loc="outside upper left", ncols=2, fontsize=8.5).legend_handles:
+    for handle in figure.legend(loc="outside upper left", ncols=columns, fontsize=8.5).legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([40])  # not the area of the mark, which would swell the line
     points = "; ".join(f"{row['name']} {_picture_text(row)}, PSNR {_psnr_text(row)}" for row in rows)
@@ -186,7 +179,8 @@ def _curves(results: Results, metrics: Sequence[tuple[str, str]], title: str, ca
     if not curves:
         return None
     styles = _styles(results)
-    figure = _figure(3.4 + 0.1 * len(curves))
+    columns = _legend_columns([case for case, _, _ in curves])
+    figure = _figure(3.2 + 0.2 * len(curves) / columns)
     axes = figure.add_subplot()
     for case, values, line in curves:
         style, drawn = styles[case], [min(value, CEILING_DB) for value in values]
@@ -198,7 +192,7 @@ def _curves(results: Results, metrics: Sequence[tuple[str, str]], title: str, ca
     axes.set_xlabel("step, from pure noise to picture")
     axes.set_ylabel(f"eps SQNR, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
-    figure.legend(loc="outside upper left", ncols=2, fontsize=8.5)
+    figure.legend(loc="outside upper left", ncols=columns, fontsize=8.5)
     ends = "; ".join(f"{case} from {values[0]:.0f} to {values[-1]:.0f} dB" for case, values, _ in curves)
     return Plot(title, inline_svg(figure, name, f"Line chart over steps. {ends}."), caption)
 
@@ -249,6 +243,11 @@ def _bars(
 
 def _figure(height_in: float) -> Figure:
     return Figure(figsize=(FIGURE_WIDTH_IN, height_in), layout="constrained")
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    """Two where the longest name, with its figure, leaves room for another beside it."""
+    return 2 if max(len(name) for name in names) < 18 else 1
 
 
 def _has_picture_time(row: CaseRow) -> bool:

@@ -81,7 +81,8 @@ def _comparison(found: Sequence[Change], before: Results, remarks: Sequence[str]
     counts = Counter(change.verdict for change in found)
     verdict = (
         f"Since {before['created']}: {counts['worse']} figures are worse, {counts['better']} better, {counts['noise']} "
-        f"moved within their 95 % intervals, {counts['same']} are the same."
+        f"moved within their 95 % intervals, {counts['same']} are the same, and {counts['unknown']} have one "
+        "sample alone, which says nothing."
     )
     return [verdict, *remarks]
 

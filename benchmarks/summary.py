@@ -144,7 +144,7 @@ def _node_row(node: NodeRow) -> tuple[str, ...]:
 
 def change_table(found: Sequence[Change]) -> Table:
     """What changed since an older benchmark; the figures that count first."""
-    order = {"worse": 0, "better": 1, "noise": 2, "same": 3}
+    order = {"worse": 0, "better": 1, "unknown": 2, "noise": 3, "same": 4}
     ranked = sorted(found, key=lambda change: order[change.verdict])
     rows = tuple(
         (change.case, change.name, change.before.text(), change.now.text(), change.text, change.verdict)

@@ -51,7 +51,7 @@ def generate(
         tuple[float, float], typer.Option(help="The parts of the run, 0 to 1, between which guidance is on.")
     ] = (0.0, 1.0),
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
-    rng: Annotated[str, typer.Option(help="Whose noise a seed stands for, such as torch.")] = "torch",
+    rng: Annotated[str, typer.Option(help="Whose noise a seed stands for: torch (its CPU), cuda or numpy.")] = "torch",
     scheduler: Annotated[str, typer.Option(help="ddim, euler, dpmpp-2m or another; a wrong one lists all.")] = "ddim",
     height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,

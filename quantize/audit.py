@@ -58,7 +58,11 @@ class Audit:
 def audit_bundle(bundle: Bundle, backend: str = "auto", component: str = "unet", batch: int = 2) -> Audit:
     """Run `component` at the native size and read what the engine ran; MezzotintError when it cannot be loaded."""
     engine = choose_engine(bundle.manifest, backend).engine
-    recorder = dict(_RECORDERS)[engine.name]
+    recorder = dict(_RECORDERS).get(engine.name)
+    if recorder is None:
+        raise MezzotintError(
+            f"{engine.name} keeps no record of its kernels that could be audited; profile it with nsys"
+        )
     spec = bundle.component(component)
     precision = spec.compute if spec.compute in engine.precisions() else engine.precisions()[0]
     kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, batch), precision)

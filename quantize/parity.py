@@ -1,21 +1,25 @@
 """The check that every quantized graph ends in: its outputs against the FP32 graph's, to a floor in dB."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnx_ir as ir
 
 from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE
 from mezzotint.runtime.decibel import sqnr_db
 from mezzotint.runtime.denoiser import guide
 from mezzotint.runtime.engine import Engine, EngineOptions
-from mezzotint.runtime.engines import ENGINES, installed_engines
-from mezzotint.runtime.errors import CheckFailed, MezzotintError
+from mezzotint.runtime.errors import CheckFailed
 from mezzotint.runtime.manifest import Component, Parity
 from mezzotint.runtime.session import Session
 
+from .half_emulation import emulate_half
 from .integer import Calibration
-from .target import Target
+from .target import Target, parity_engine
 from .text_calls import token_calls
 from .trajectories import Call
 
@@ -45,7 +49,7 @@ def measure_parity(
             f"{FLOORS_DB[component.storage]:.0f} dB; keep it in more bits with `--set {name}=fp16`"
         )
     identical = min(figures) == float("inf")
-    return Parity(f"FP32 graph on {target.name}", None if identical else round(median, 1), identical)
+    return Parity(_against(target), None if identical else round(median, 1), identical)
 
 
 def sqnr_figures_db(
@@ -55,12 +59,13 @@ def sqnr_figures_db(
     calls = _calls(calibration, name)
     if not calls:
         return []
-    engine = _engine(target)
+    engine = parity_engine(target)
     precision = component.compute if component.compute in engine.precisions() else "f32"
     reference = _outputs(
         calibration.bundle.graph_path(name), name, calibration.bundle.component(name), engine, "f32", calls
     )
-    tested = _outputs(path, name, component, engine, precision, calls)
+    with _runnable(path, target, engine) as runnable:
+        tested = _outputs(runnable, name, component, engine, precision, calls)
     guidance = calibration.settings.guidance if name == "unet" else None
     return [sqnr_db(*_guided(pair, guidance)) for pair in zip(reference, tested, strict=True)]
 
@@ -73,13 +78,24 @@ def _calls(calibration: Calibration, name: str) -> Sequence[Call]:
     return ()
 
 
-def _engine(target: Target) -> Engine:
-    engine = next(engine for engine in ENGINES if engine.name == target.name)
-    if engine not in installed_engines():
-        raise MezzotintError(
-            f"the parity check needs {engine.name}; install it with `pip install 'mezzotint[{engine.extra}]'`"
-        )
-    return engine
+def _against(target: Target) -> str:
+    engine = parity_engine(target)
+    elsewhere = "" if engine is target.engine else f" with FP16 rounding emulated; {target.name} was not at hand"
+    return f"FP32 graph on {engine.name}{elsewhere}"
+
+
+@contextmanager
+def _runnable(path: Path, target: Target, engine: Engine) -> Iterator[Path]:
+    """The graph as `engine` computes what the target would: with FP16 emulated where it has to stand in for a GPU."""
+    if engine is target.engine:
+        yield path
+        return
+    with TemporaryDirectory(prefix="mezzotint-") as folder:
+        emulated = Path(folder) / GRAPH_FILE
+        model = ir.load(path)
+        emulate_half(model)
+        ir.save(model, emulated, external_data=EXTERNAL_DATA_FILE)
+        yield emulated
 
 
 def _outputs(

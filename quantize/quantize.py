@@ -19,12 +19,13 @@ from mezzotint.runtime.swap import replace_folder
 from .audit import audit_bundle, check_promise
 from .graph_file import save_graph
 from .half import lower_half
+from .half_target import settle_in_half
 from .integer import Calibration, decide_integer
 from .parity import measure_parity
 from .recipe import Recipe, find_recipe, with_overrides
 from .scheme import Decisions
 from .search import search_exclusions
-from .target import Target, find_target
+from .target import Target, check_prompts, find_target, fit_recipe
 from .trajectories import CalibrationSettings
 from .weight_only import compress_all_weights, compress_with_nncf
 
@@ -59,19 +60,19 @@ def quantize_bundle(
 ) -> Bundle:
     """Quantize the FP32 bundle at `source` into a new one at `output`.
 
-    `prompts` are the calibration prompts, which an "int8" component needs; `overrides` maps components to schemes;
-    `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target.
+    `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; `overrides` maps
+    components to schemes; `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
     bundle = Bundle.open(source)
-    chosen = with_overrides(find_recipe(recipe), overrides or {})
+    lowered_for = find_target(target)
+    chosen = fit_recipe(with_overrides(find_recipe(recipe), overrides or {}), lowered_for, overrides or {})
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
-    if "int8" in chosen.schemes.values() and not prompts:
-        raise MezzotintError("INT8 needs calibration prompts; pass --prompts FILE with one prompt a line")
+    check_prompts(chosen, lowered_for, prompts)
     calibration = Calibration(bundle, tuple(prompts), settings or CalibrationSettings(), progress)
-    job = _Job(bundle, chosen, find_target(target), calibration, min_sqnr_db)
+    job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
@@ -86,14 +87,14 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
     for index, name in enumerate(job.bundle.manifest.components):
         progress(f"quantizing {name} ({job.recipe.schemes[name]})", index, len(job.bundle.manifest.components))
         components[name] = _quantize_component(job, name, staging)
-    integer = "int8" in job.recipe.schemes.values()
+    integer, in_half = "int8" in job.recipe.schemes.values(), job.target.is_in_half
     manifest = replace(
         job.bundle.manifest,
         recipe=job.recipe.name,
         target=job.target.name,
         components=components,
         cpu_features=job.target.cpu_features if integer else (),
-        calibration=job.calibration.record() if integer else None,
+        calibration=job.calibration.record() if integer or (in_half and job.calibration.prompts) else None,
         versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
     )
     write_manifest(staging, manifest)
@@ -101,6 +102,9 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
 
 def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
     """Nothing is called INT8 that runs in float: CheckFailed unless the engine's own record says so."""
+    if job.target.is_in_half:  # the manifest says where parity was measured; `audit` refuses to speak for a GPU
+        progress(f"not audited: kernels of {job.target.name} are not recorded", 1, 1)
+        return
     for name, scheme in job.recipe.schemes.items():
         if scheme == "int8":
             progress(f"auditing {name}", 0, 1)
@@ -113,6 +117,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     model = ir.load(job.bundle.graph_path(name))
     if scheme == "int8":
         decisions, statistics = decide_integer(model, name, job.calibration)
+        decisions = job.target.fit(model.graph, decisions)
         if job.min_sqnr_db is not None:
             decisions = search_exclusions(
                 model, name, decisions, statistics, job.calibration, job.target, job.min_sqnr_db
@@ -120,10 +125,16 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         model = job.target.lower(model, decisions)
         _write_decisions(decisions, staging / name / "quantization.json")
     elif scheme == "fp16":
-        lower_half(job.target.lower_floats(model))
+        model = job.target.lower_floats(model)
+        if not job.target.is_in_half:
+            lower_half(model)
     elif scheme == "int8-weights":
         model = compress_with_nncf(model) if name.startswith("text_encoder") else compress_all_weights(model)
+    if job.target.is_in_half and scheme != "fp32":
+        settle_in_half(model, name, job.calibration, staging / name)
+        job.target.check(model)
     files = save_graph(model, staging / name)
+    del model  # engines are about to load the weights again, twice
     component = replace(
         before,
         files=tuple(file_entry(staging, f"{name}/{file}") for file in files),

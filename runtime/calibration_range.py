@@ -44,5 +44,5 @@ def warn_outside_calibration(record: Mapping[str, Any] | None, settings: Setting
         warnings.warn(
             f"the bundle was not calibrated for {', '.join(found)}; the picture may be further from the float model's",
             OutsideCalibrationWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

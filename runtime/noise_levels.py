@@ -34,17 +34,29 @@ def training_alphas_bar(config: SchedulerConfig) -> NDArray[np.float64]:
     betas = _betas(config)
     if config.rescale_betas_zero_snr:
         betas = _rescale_to_zero_snr(betas)
-    return _cumulative(np.float32(1.0) - betas).astype(np.float64)
+    alphas_bar = _cumulative(np.float32(1.0) - betas).astype(np.float64)
+    if alphas_bar[-1] <= 0.0 and not config.rescale_betas_zero_snr:
+        raise MezzotintError(
+            "scheduler_config.json: the betas are so large that nothing of the picture is left at the last timestep; "
+            "correct them, or set rescale_betas_zero_snr where the model was trained so"
+        )
+    return alphas_bar
 
 
 def training_sigmas(config: SchedulerConfig, alpha_bar_at_zero_snr: float) -> NDArray[np.float64]:
     """sigma at every training timestep, (T,), ascending.
 
     At zero terminal SNR the last sigma would be infinite: there, `alpha_bar_at_zero_snr` takes the place of abar = 0.
+    Raises MezzotintError for betas that are no schedule of noise.
     """
     alphas_bar = training_alphas_bar(config)  # (T,)
     if config.rescale_betas_zero_snr:
         alphas_bar[-1] = alpha_bar_at_zero_snr
+    if not (0.0 < alphas_bar[0] < 1.0 and (np.diff(alphas_bar) <= 0.0).all()):  # false for values that are no numbers
+        raise MezzotintError(
+            "scheduler_config.json: the betas give no noise levels that rise from above 0; correct beta_start, "
+            "beta_end, beta_schedule or trained_betas"
+        )
     sigmas: NDArray[np.float64] = np.sqrt((1.0 - alphas_bar) / alphas_bar)
     return sigmas
 
@@ -84,8 +96,9 @@ def _rescale_to_zero_snr(betas: FloatArray) -> FloatArray:
     """betas (T,) whose sqrt(abar) ends at 0 and keeps its first value (Lin et al. 2024, algorithm 1)."""
     roots = np.sqrt(_cumulative(np.float32(1.0) - betas))  # (T,) sqrt(abar)
     first, last = roots[0], roots[-1]
-    squares = ((roots - last) * (first / (first - last))) ** 2  # (T,) the new abar
-    return np.float32(1.0) - np.concatenate([squares[:1], squares[1:] / squares[:-1]])
+    with np.errstate(divide="ignore", invalid="ignore"):  # betas that are no schedule are refused by training_sigmas
+        squares = ((roots - last) * (first / (first - last))) ** 2  # (T,) the new abar
+        return np.float32(1.0) - np.concatenate([squares[:1], squares[1:] / squares[:-1]])
 
 
 def _cumulative(alphas: FloatArray) -> FloatArray:

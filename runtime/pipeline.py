@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 from PIL import Image
 
 from mezzotint import __version__
@@ -162,6 +163,7 @@ class Pipeline:
         decoding = time.perf_counter()
         tiled = self.low_memory if first.vae_tiling is None else first.vae_tiling
         pixels = self.decode(latents, tiled=tiled)
+        self._check_finite(latents, pixels)
         timings = Timings(
             text_encoder_ms, unet_ms, _ms_since(decoding), _ms_since(started), vae_encoder_ms=start.vae_encoder_ms
         )
@@ -194,6 +196,15 @@ class Pipeline:
 
         x = sampler.sample(denoiser, start.x, schedule, report, noise)
         return schedule.final_latents(x), tuple(denoiser.unet_ms)
+
+    def _check_finite(self, latents: FloatArray, pixels: FloatArray) -> None:
+        """A picture of NaN would be saved as a black one."""
+        for name, array in (("unet", latents), ("vae_decoder", pixels)):
+            if not np.isfinite(array).all():
+                raise MezzotintError(
+                    f"{name} computed values that are not finite in {self.precision} on {self.backend}; lower the "
+                    "guidance, or compute in precision f32"
+                )
 
     def _origin(self) -> Origin:
         manifest = self.bundle.manifest

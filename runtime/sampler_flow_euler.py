@@ -17,6 +17,7 @@ from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 __all__ = ["FLOW_EULER", "flow_euler_schedule"]
 
 _LEAST_SIGNAL = 1e-10  # stands in for 1 - s = 0, where sigma is infinite; what it adds to x0 is below float32
+_SHIFTS = (0.01, 100.0)  # models have 1 to 20
 
 
 def flow_euler_schedule(config: SchedulerConfig, steps: int) -> Schedule:
@@ -31,6 +32,9 @@ def flow_euler_schedule(config: SchedulerConfig, steps: int) -> Schedule:
             "the sampler flow-euler is for models trained by flow matching, and scheduler_config.json says "
             f"prediction_type={config.prediction_type!r}; choose another sampler"
         )
+    low, high = _SHIFTS
+    if not low <= config.shift <= high:
+        raise MezzotintError(f"scheduler_config.json has shift={config.shift}, expected between {low} and {high}")
     if not 1 <= steps <= trained:
         raise MezzotintError(f"the number of steps must be between 1 and {trained}, got {steps}")
     trained_s = _shifted(np.arange(1, trained + 1) / trained, config.shift)  # (T,) ascending

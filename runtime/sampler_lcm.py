@@ -19,6 +19,7 @@ from .scheduler_config import SchedulerConfig
 __all__ = ["LCM", "lcm_schedule", "sample_lcm"]
 
 _DATA_VARIANCE = 0.5**2  # sigma_data of Song et al. 2023, "Consistency models", appendix C
+_MOST_SCALING = 1e6  # the usual one is 10
 
 
 def sample_lcm(
@@ -51,6 +52,10 @@ def lcm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """
     refuse_options("lcm", config, "use_karras_sigmas")
     original, trained_steps = config.original_inference_steps, config.num_train_timesteps
+    if config.timestep_scaling > _MOST_SCALING:
+        raise MezzotintError(
+            f"scheduler_config.json has timestep_scaling={config.timestep_scaling}, expected at most {_MOST_SCALING:g}"
+        )
     if original > trained_steps:
         raise MezzotintError(
             f"scheduler_config.json has {original} original_inference_steps, expected at most num_train_timesteps, "

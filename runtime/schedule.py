@@ -37,6 +37,15 @@ class Schedule:
     landings: NDArray[np.float64] | None = None  # (N,) the sigmas that steps land on, where they are not sigmas[1:]
     first_step: int = 0  # how many steps of the whole run were left out before this schedule
 
+    def __post_init__(self) -> None:
+        """Refuse levels that repeat or rise, between which there is no step; only the end may repeat the last one."""
+        steps = np.diff(self.sigmas)  # (N,)
+        if not (np.isfinite(self.sigmas).all() and (steps[:-1] < 0.0).all() and steps[-1] <= 0.0):
+            raise MezzotintError(
+                f"the {len(self.timesteps)} noise levels of this run do not fall from step to step; ask for fewer "
+                "steps, or correct scheduler_config.json"
+            )
+
     @property
     def steps(self) -> int:
         """N, the number of steps."""

@@ -57,6 +57,8 @@ _SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
     "variance_type": (None, "fixed_small", "fixed_small_log"),  # both are the same in diffusers' DDPM
 }
 
+_MOST_TIMESTEPS = 100_000
+
 
 @dataclass(frozen=True)
 class SchedulerConfig:
@@ -146,6 +148,8 @@ def _check_ranges(config: SchedulerConfig) -> None:
             f"scheduler_config.json: trained_betas has {len(betas)} values and num_train_timesteps is "
             f"{config.num_train_timesteps}; they must agree"
         )
+    if config.num_train_timesteps > _MOST_TIMESTEPS:
+        raise _wrong("num_train_timesteps", config.num_train_timesteps, f"at most {_MOST_TIMESTEPS}")
     for name, beta in (("beta_start", config.beta_start), ("beta_end", config.beta_end)):
         if not 0 < beta < 1:
             raise _wrong(name, beta, "a number between 0 and 1")

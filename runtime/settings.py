@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -10,6 +10,9 @@ from .errors import MezzotintError
 from .text_encoding import PROMPT_SYNTAXES
 
 __all__ = ["Options", "Settings", "check_settings", "settings_of_batch"]
+
+_MOST_PICTURES = 1024  # in one batch
+_LARGEST_GUIDANCE = 1000.0  # far beyond any use; much more overflows float32
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,16 @@ def settings_of_batch(
 
     Raises MezzotintError for no prompt, for a count below 1, and for negative prompts that are not one or one a prompt.
     """
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    prompts = _texts("prompt", prompt)
     if not prompts:
         raise MezzotintError("got no prompt; pass at least one")
     _check_integer("count", count)
-    if count < 1:
-        raise MezzotintError(f"count is {count}, expected at least 1 picture of each prompt")
+    if count < 1 or count * len(prompts) > _MOST_PICTURES:
+        raise MezzotintError(
+            f"count is {count}, expected at least 1 picture of each prompt, and {_MOST_PICTURES} in all at most"
+        )
     given = options.get("negative_prompt", "")
-    negatives = [given] * len(prompts) if isinstance(given, str) else list(given)
+    negatives = _texts("negative prompt", given) * (len(prompts) if isinstance(given, str) else 1)
     if len(negatives) != len(prompts):
         raise MezzotintError(f"got {len(negatives)} negative prompts for {len(prompts)} prompts; pass one, or as many")
     single: Options = {**options, "negative_prompt": ""}
@@ -86,12 +91,23 @@ def settings_of_batch(
     )
 
 
+def _texts(what: str, given: object) -> list[str]:
+    texts = []
+    for text in given if isinstance(given, Iterable) and not isinstance(given, str) else [given]:
+        if not isinstance(text, str):
+            raise MezzotintError(f"the {what} {text!r:.60} is {type(text).__name__}, expected text")
+        texts.append(text)
+    return texts
+
+
 def check_settings(settings: Settings) -> None:
     """MezzotintError for a setting that no bundle could draw with; sizes and schedulers have their own checks."""
     for name in ("steps", "seed"):
         _check_integer(name, getattr(settings, name))
     for name in ("guidance", "guidance_rescale"):
         _check_finite(name, getattr(settings, name))
+    if abs(settings.guidance) > _LARGEST_GUIDANCE:
+        raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {_LARGEST_GUIDANCE:g}")
     if not 0.0 <= settings.guidance_rescale <= 1.0:
         raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
     _check_interval(settings.guidance_interval)
@@ -99,6 +115,11 @@ def check_settings(settings: Settings) -> None:
         raise MezzotintError(
             f"there is no prompt syntax {settings.prompt_syntax!r:.40}; choose one of {', '.join(PROMPT_SYNTAXES)}"
         )
+    for name in ("scheduler", "rng"):
+        if not isinstance(getattr(settings, name), str):
+            raise MezzotintError(f"{name} is {getattr(settings, name)!r:.40}, expected a name")
+    if settings.vae_tiling not in (None, False, True):
+        raise MezzotintError(f"vae_tiling is {settings.vae_tiling!r:.40}, expected true, false or none")
     if settings.strength is not None:
         _check_finite("strength", settings.strength)
         if not 0.0 < settings.strength <= 1.0:

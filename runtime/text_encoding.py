@@ -87,8 +87,6 @@ def _run(session: Session, tokenizer: ClipTokenizer, tokens: Sequence[int]) -> F
 
 
 def _chunks(tokenizer: ClipTokenizer, prompt: str, syntax: str) -> list[_Chunk]:
-    if not isinstance(prompt, str):
-        raise MezzotintError(f"the prompt {prompt!r:.60} is {type(prompt).__name__}, expected text")
     if syntax == "weighted":
         return _weighted_chunks(tokenizer, prompt)
     if syntax != "plain":

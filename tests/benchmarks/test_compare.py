@@ -49,6 +49,12 @@ def test_more_decibels_are_better_and_more_distance_is_worse() -> None:
     assert change(200.0, 150.0, "ms", False).text == "-25.0 %"
 
 
+def test_one_sample_says_nothing() -> None:
+    before, now = (Figure(value, value, value, "ms", samples=1) for value in (200.0, 900.0))
+    assert Change("x", "y", before, now).verdict == "unknown"
+    assert Change("x", "y", before, before).verdict == "same"
+
+
 def test_sizes_have_no_noise(before: Results) -> None:
     now = copy.deepcopy(before)
     next(row for row in now["cases"] if row["name"] == "int8-openvino")["bytes_on_disk"] = 58_900_001

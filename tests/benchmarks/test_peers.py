@@ -1,12 +1,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnx.parser
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from mezzotint.benchmarks import prepare_peers as prepare_module
 from mezzotint.benchmarks.case import REFERENCE
 from mezzotint.benchmarks.lineup import line_up
-from mezzotint.benchmarks.peer_artefacts import ARTEFACTS, Inputs
+from mezzotint.benchmarks.peer_artefacts import ARTEFACTS, Inputs, unsigned_activations
 from mezzotint.benchmarks.peers import ENVIRONMENTS, PEERS, PeerState, peer_cases, peer_versions, read_state
 from mezzotint.benchmarks.prepare_peers import prepare_peers
 from mezzotint.runtime.errors import MezzotintError
@@ -91,3 +95,27 @@ def test_nothing_is_installed_on_a_full_disk(inputs: Inputs, monkeypatch: pytest
         "the environment optimum-intel needs 1000000000 GB of free"
     )
     assert not list((inputs.folder / "environments").iterdir())
+
+
+def test_unsigned_activations_are_the_same_numbers() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["" : 21]>
+        graph (float[2, 3] x) => (float[2, 2] y)
+        <float scale = {0.1}, int8 zero = {-20}, float fine = {0.01}, int8 none = {0},
+         float[3, 2] w = {0.1, -0.2, 0.3, 0.4, -0.5, 0.6}>
+        {
+            q = QuantizeLinear(x, scale, zero)
+            d = DequantizeLinear(q, scale, zero)
+            qw = QuantizeLinear(w, fine, none)
+            dw = DequantizeLinear(qw, fine, none)
+            y = MatMul(d, dw)
+        }
+    """)
+    x = np.random.default_rng(0).normal(0, 6, (2, 3)).astype(np.float32)
+    (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
+    changed = unsigned_activations(model)
+    onnx.checker.check_model(changed, full_check=True)
+    types = {tensor.name: tensor.data_type for tensor in changed.graph.initializer}
+    assert (types["zero"], types["none"]) == (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)  # weights stay signed
+    (got,) = ReferenceEvaluator(changed).run(None, {"x": x})
+    np.testing.assert_array_equal(got, expected)

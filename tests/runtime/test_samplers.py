@@ -198,6 +198,13 @@ def test_flow_matching_refuses_other_models() -> None:
         )
 
 
+def test_values_out_of_range_are_refused_where_they_matter() -> None:
+    with pytest.raises(MezzotintError, match=r"timestep_scaling=inf, expected at most 1e\+06"):
+        find_sampler("lcm").schedule(SchedulerConfig(timestep_scaling=float("inf")), 4)
+    with pytest.raises(MezzotintError, match=r"shift=1000.0, expected between 0.01 and 100.0"):
+        find_sampler("flow-euler").schedule(SchedulerConfig(prediction_type="flow_prediction", shift=1000.0), 4)
+
+
 def test_several_refused_options_are_all_named() -> None:
     config = SchedulerConfig(use_karras_sigmas=True, rescale_betas_zero_snr=True)
     with pytest.raises(MezzotintError, match="pndm has no use_karras_sigmas and no rescale_betas_zero_snr, which"):

@@ -8,6 +8,7 @@ import diffusers
 import numpy as np
 import pytest
 
+from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.noise_levels import training_alphas_bar
 from mezzotint.runtime.samplers import SAMPLERS, find_sampler
@@ -20,6 +21,22 @@ SD15 = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.0
 # Heun's and PNDM's timesteps count model calls in diffusers, and LCM's are few; their trajectories are compared.
 SAME_TIMESTEPS = tuple(name for name in BETA_ORACLES if name not in ("heun", "pndm", "lcm"))
 ON_EXACT_LEVELS = ("ddim", "ddpm")
+
+EDGES: dict[str, tuple[Any, ...]] = {
+    "num_train_timesteps": (2, 5, 50, 1000, 1000, 4000),
+    "beta_start": (1e-9, 1e-5, 0.00085, 0.3, 0.999),
+    "beta_end": (1e-9, 1e-4, 0.012, 0.5, 0.9999),
+    "beta_schedule": BETA_SCHEDULES,
+    "prediction_type": ("v_prediction", "flow_prediction"),
+    "timestep_spacing": TIMESTEP_SPACINGS,
+    "steps_offset": (0, 1, 5),
+    "set_alpha_to_one": (True, False),
+    "rescale_betas_zero_snr": (False, False, True),
+    "use_karras_sigmas": (False, False, True),
+    "original_inference_steps": (1, 4, 50, 1000),
+    "timestep_scaling": (1e-300, 0.01, 10.0, 1e300, math.inf),
+    "shift": (1e-300, 0.5, 1.0, 3.0, 1e17, math.inf),
+}
 
 
 def sd15_config(**options: Any) -> dict[str, Any]:
@@ -162,3 +179,46 @@ def test_timesteps_past_training_are_errors(name: str) -> None:
 def test_noise_says_nothing_at_zero_snr(name: str) -> None:
     with pytest.raises(MezzotintError, match=f"the sampler {name} cannot start at zero SNR"):
         schedule(name, sd15_config(rescale_betas_zero_snr=True, timestep_spacing="trailing"), 20)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta_start": 1e-9},  # 1 - beta rounds to 1: the first level would be 0
+        {"beta_start": 0.3, "num_train_timesteps": 100, "rescale_betas_zero_snr": True},  # passes the stand-in for 0
+        {"beta_start": 1e-9, "beta_end": 1e-9, "num_train_timesteps": 2, "rescale_betas_zero_snr": True},
+    ],
+)
+def test_betas_that_are_no_schedule_are_errors(options: dict[str, Any]) -> None:
+    with pytest.raises(MezzotintError, match="the betas give no noise levels that rise from above 0"):
+        schedule("euler", sd15_config(**options), 2)
+
+
+@pytest.mark.parametrize("sigmas", [(2.0, 2.0, 0.0), (2.0, 3.0, 0.0), (2.0, 1.0, 1.5), (math.inf, 1.0, 0.0)])
+def test_levels_must_fall_from_step_to_step(sigmas: tuple[float, ...]) -> None:
+    levels = np.array(sigmas)
+    with pytest.raises(MezzotintError, match="the 2 noise levels of this run do not fall from step to step"):
+        Schedule(SchedulerConfig(), np.array([900.0, 400.0]), levels, 1.0, np.array([0.1, 3.0]))
+
+
+def constant(x: Array, sigma: float) -> Array:  # noqa: ARG001 - the contract's signature
+    """A denoiser that always sees the same picture."""
+    return np.full_like(x, 0.5)
+
+
+@pytest.mark.parametrize("name", [sampler.name for sampler in SAMPLERS])
+def test_odd_files_are_refused_or_give_a_finite_picture(name: str) -> None:
+    """Options from the edges of what the parser admits; warnings of numpy would be errors."""
+    choices = np.random.default_rng(len(name))
+    for _ in range(60):
+        options = {option: values[choices.integers(len(values))] for option, values in EDGES.items()}
+        try:
+            config = SchedulerConfig.from_dict(options)
+            ours = schedule(name, options, int(choices.integers(1, 12)))
+        except MezzotintError:
+            continue
+        draw = lambda: choices.standard_normal((1, 4, 2, 2)).astype(np.float32)  # noqa: E731
+        start: Array = draw() * np.float32(ours.initial_scale)
+        x = ours.final_latents(find_sampler(name).sample(constant, start, ours, None, draw))
+        assert x.dtype == np.float32
+        assert np.isfinite(x).all(), config

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mezzotint.runtime import Bundle, MezzotintError, Step, TextToImage
+from mezzotint.runtime import Bundle, Cancelled, MezzotintError, Step, TextToImage
 from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.decibel import psnr_db
 from mezzotint.runtime.engines import installed_engines
@@ -133,6 +133,41 @@ def test_what_cannot_be_drawn_is_refused_before_the_first_step(
     with pytest.raises(MezzotintError, match=message):
         spied(prompts, **options)
     assert unet.batches == []
+
+
+@pytest.mark.parametrize(("component", "output"), [("unet", "out_sample"), ("vae_decoder", "sample")])
+def test_values_that_are_not_finite_are_no_picture(tiny: TextToImage, component: str, output: str) -> None:
+    class Spoiling(Recorder):
+        def run(self, feeds: dict[str, Array]) -> Any:
+            results = super().run(feeds)
+            results[output].flat[5] = np.nan
+            return results
+
+    spoiling: Any = Spoiling(tiny.sessions[component])
+    spied = TextToImage(tiny.bundle, tiny.choice, {**tiny.sessions, component: spoiling})
+    with pytest.raises(MezzotintError, match=f"{component} computed values that are not finite in f32"):
+        spied("a", steps=2)
+
+
+def test_returning_true_in_on_step_cancels_and_decodes_nothing(tiny: TextToImage) -> None:
+    decoder: Any = Recorder(tiny.sessions["vae_decoder"])
+    spied = TextToImage(tiny.bundle, tiny.choice, {**tiny.sessions, "vae_decoder": decoder})
+    seen: list[int] = []
+
+    def cancel(step: Step) -> bool:
+        seen.append(step.index)
+        return step.index == 1
+
+    with pytest.raises(Cancelled, match="drawing was cancelled after step 2 of 9"):
+        spied("a", steps=9, on_step=cancel)
+    assert (seen, decoder.batches) == ([0, 1], [])
+
+
+def test_steps_hold_what_the_model_takes_for_the_picture(tiny: TextToImage) -> None:
+    steps: list[Step] = []
+    result = tiny(["a", "b"], steps=4, scheduler="euler", on_step=steps.append)
+    assert {step.denoised.shape for step in steps} == {(2, 4, 8, 8)}
+    np.testing.assert_allclose(steps[-1].denoised, result.latents, atol=1e-5)  # the last Euler step goes all the way
 
 
 def test_sizes_that_the_nets_cannot_halve_are_drawn(tiny: TextToImage) -> None:
