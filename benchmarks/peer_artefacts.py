@@ -102,16 +102,21 @@ def unsigned_activations(model: Any) -> Any:
 
     ONNX Runtime 1.31 cannot load S8 activations at opset 21 and later (its optimizer adds nodes of mismatched types).
     """
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    moved = {node.input[2] for node in quantizers if node.input[0] not in constants}
-    for name in moved:
+    quantizers = [
+        node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] not in constants
+    ]
+    for name in {node.input[2] for node in quantizers}:
         values = numpy_helper.to_array(constants[name])
         if values.dtype == np.int8:
             shifted = (values.astype(np.int16) + 128).astype(np.uint8)
             constants[name].CopyFrom(numpy_helper.from_array(shifted, name))
+    codes = {name for node in quantizers for name in node.output}
+    for info in model.graph.value_info:  # what an earlier shape inference wrote down
+        if info.name in codes:
+            info.type.tensor_type.elem_type = TensorProto.UINT8
     return model
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.parser
+import onnx.shape_inference
 import pytest
 from onnx.reference import ReferenceEvaluator
 
@@ -98,7 +99,8 @@ def test_nothing_is_installed_on_a_full_disk(inputs: Inputs, monkeypatch: pytest
 
 
 def test_unsigned_activations_are_the_same_numbers() -> None:
-    model = onnx.parser.parse_model("""
+    model = onnx.shape_inference.infer_shapes(
+        onnx.parser.parse_model("""
         <ir_version: 10, opset_import: ["" : 21]>
         graph (float[2, 3] x) => (float[2, 2] y)
         <float scale = {0.1}, int8 zero = {-20}, float fine = {0.01}, int8 none = {0},
@@ -111,6 +113,7 @@ def test_unsigned_activations_are_the_same_numbers() -> None:
             y = MatMul(d, dw)
         }
     """)
+    )
     x = np.random.default_rng(0).normal(0, 6, (2, 3)).astype(np.float32)
     (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
     changed = unsigned_activations(model)
