@@ -6,6 +6,7 @@ that drift over the timesteps. All are made by scaling weights that are there, s
 """
 
 import math
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -55,7 +56,7 @@ def _heat(proj: torch.Tensor, readers: torch.Tensor, generator: torch.Generator)
     readers[:, chosen] /= gains
 
 
-def _drift(model: UNet2DConditionModel, resnet: torch.nn.Module, generator: torch.Generator) -> None:
+def _drift(model: UNet2DConditionModel, resnet: Any, generator: torch.Generator) -> None:
     """Make the resnet write DRIFT times the usual peak into one channel at the first timestep, and nothing at the last.
 
     The time embedding pushes half of the channels up and half down, which survives the norm that follows; one output
