@@ -62,7 +62,7 @@ def quantize(
     bundle: BundlePath,
     output: Output,
     recipe: Annotated[str, typer.Option(help="int8, fp16 or int8-weights.")],
-    target: Annotated[str, typer.Option(help="openvino or onnxruntime.")],
+    target: Annotated[str, typer.Option(help="openvino, onnxruntime, cuda or tensorrt.")],
     prompts: Annotated[Path | None, typer.Option(help="Calibration prompts, one a line; INT8 needs them.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="COMPONENT=SCHEME, such as vae_decoder=int8.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the schedule to calibrate for.")] = 25,
