@@ -135,7 +135,7 @@ def inspect(
 @app.command()
 def audit(
     bundle: BundlePath,
-    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")] = "auto",
     component: Annotated[str, typer.Option(help="The component to run.")] = "unet",
     as_json: Annotated[bool, typer.Option("--json", help="Print every kernel as JSON.")] = False,
 ) -> None:

@@ -65,7 +65,7 @@ def generate(
         bool | None, typer.Option("--vae-tiling/--no-vae-tiling", help="Decode large pictures in tiles.")
     ] = None,
     low_memory: Annotated[bool, typer.Option("--low-memory", help="Load each graph when it is needed.")] = False,
-    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")] = "auto",
     precision: Annotated[str | None, typer.Option(help="f32, bf16 or f16 instead of what the bundle states.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="All cores without.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,

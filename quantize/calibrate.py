@@ -26,7 +26,7 @@ from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_REVISION = 4  # of what the cached arrays mean
+_REVISION = 5  # of what the cached arrays mean
 _CHUNK = 16  # calls in a cache entry
 
 

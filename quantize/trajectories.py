@@ -43,7 +43,10 @@ class CalibrationSettings:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Latents before each step, the steps' timesteps, the prompts' embeddings, and where each trajectory ended."""
+    """Latents and timestep of each UNet call, the prompts' embeddings, and where each trajectory ended.
+
+    S counts calls: samplers of higher order make more than one a step.
+    """
 
     latents: FloatArray  # (P, S, 4, h, w)
     timesteps: Array  # (S,)
@@ -61,14 +64,17 @@ class Call:
 
 
 class _Recorder:
-    """A denoiser that keeps the latents, as the UNet sees them, of every call."""
+    """A denoiser that keeps the latents and timestep, as the UNet sees them, of every call."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         self._denoiser = denoiser
         self.latents: list[FloatArray] = []
+        self.timesteps: list[float] = []
 
     def __call__(self, x: FloatArray, sigma: float) -> FloatArray:
-        self.latents.append((x / np.sqrt(1.0 + sigma * sigma)).astype(np.float32))
+        schedule = self._denoiser.schedule
+        self.latents.append((x / schedule.model_scale(sigma)).astype(np.float32))
+        self.timesteps.append(schedule.timestep_at(sigma))
         return self._denoiser(x, sigma)
 
 
@@ -85,7 +91,7 @@ def run_trajectory(
     start = noise() * np.float32(schedule.initial_scale)
     final = schedule.final_latents(sampler.sample(recorder, start, schedule, noise=noise))
     latents = np.concatenate(recorder.latents)[np.newaxis]  # (1, S, 4, h, w)
-    return Trajectories(latents, schedule.timesteps, positive, negative, final)
+    return Trajectories(latents, np.array(recorder.timesteps), positive, negative, final)
 
 
 def join(parts: Sequence[Trajectories]) -> Trajectories:

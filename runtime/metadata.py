@@ -25,7 +25,7 @@ _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep thei
     "pndm": "PLMS",
     "lms": "LMS",
     "euler": "Euler",
-    "euler-a": "Euler a",
+    "euler-ancestral": "Euler a",
     "heun": "Heun",
     "dpmpp-2m": "DPM++ 2M",
     "dpmpp-2m-sde": "DPM++ 2M SDE",
