@@ -22,8 +22,11 @@ from mezzotint.runtime import Bundle
 from mezzotint.runtime.bundle import file_entry
 
 pytest.importorskip("openvino")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-FLOOR_DB = 25.0
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+FLOOR_DB = 25.6
 PROMPTS = ("a red apple", "a dog", "a blue house", "cat")
 FIRST_TOKEN = Rule("*.attn2.to_[kv]", Scheme.W8A8, "test: reads the text, whose first token towers over the others")
 HOT_CHANNELS = Rule("*.ff.net.2", Scheme.W8A8, "test: reads the hot channels")

@@ -69,6 +69,7 @@ def test_the_picture_is_that_of_diffusers(
     assert psnr_db(expected, found.pixels) > 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheduler", "strength"), [("ddim", 1.0), ("heun", 0.4), ("euler-ancestral", 0.4)])
 def test_a_unet_of_nine_channels_draws_what_diffusers_draws(
     nine_bundle: Bundle, nine_checkpoint: Path, scheduler: str, strength: float
@@ -82,6 +83,7 @@ def test_a_unet_of_nine_channels_draws_what_diffusers_draws(
     assert unguided.pixels.shape == (2, 16, 24, 3)
 
 
+@pytest.mark.slow
 def test_a_unet_of_nine_channels_is_for_inpainting_alone(nine_bundle: Bundle) -> None:
     nine = Inpaint.load(nine_bundle.path, backend="onnxruntime")
     with pytest.raises(MezzotintError, match="has a UNet of 9 channels, which was made to inpaint; use Inpaint"):
