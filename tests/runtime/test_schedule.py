@@ -8,7 +8,7 @@ import diffusers
 import numpy as np
 import pytest
 
-from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.arrays import Array, FloatArray
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.noise_levels import training_alphas_bar
 from mezzotint.runtime.samplers import SAMPLERS, find_sampler
@@ -217,7 +217,10 @@ def test_odd_files_are_refused_or_give_a_finite_picture(name: str) -> None:
             ours = schedule(name, options, int(choices.integers(1, 12)))
         except MezzotintError:
             continue
-        draw = lambda: choices.standard_normal((1, 4, 2, 2)).astype(np.float32)  # noqa: E731
+
+        def draw() -> FloatArray:
+            return choices.standard_normal((1, 4, 2, 2)).astype(np.float32)
+
         start: Array = draw() * np.float32(ours.initial_scale)
         x = ours.final_latents(find_sampler(name).sample(constant, start, ours, None, draw))
         assert x.dtype == np.float32
