@@ -9,6 +9,7 @@ from PIL import Image
 
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.progress import Progress, silent
+from mezzotint.runtime.source_hash import weights_sha256
 
 from .attribution import attribution_cases
 from .case import Case
@@ -22,7 +23,6 @@ from .report import make_report
 from .results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Results, write_results
 from .rounds import Plan, measure_all
 from .rows import case_rows
-from .storage import weights_sha256
 from .workload import Workload
 
 __all__ = ["Benchmark", "Extent", "run_benchmark"]

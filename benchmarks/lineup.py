@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mezzotint.runtime.bundle import Bundle
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.source_hash import weights_sha256
 
 from .case import REFERENCE, Case
-from .storage import weights_sha256
 
 __all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "check_sources", "line_up"]
 

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,6 +9,7 @@ from mezzotint import __version__
 from mezzotint.runtime.cpu import cpu_features, cpu_model
 
 from .gpu import gpu_name
+from .versions import installed_versions
 
 __all__ = ["Machine", "describe_machine"]
 
@@ -61,20 +61,10 @@ def describe_machine() -> Machine:
         "gpu": gpu,
         "os": _os_name(),
         "python": platform.python_version(),
-        "versions": {"mezzotint": __version__, **_package_versions()},
+        "versions": {"mezzotint": __version__, **installed_versions(_PACKAGES)},
         "settings": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
         "reasons": reasons,
     }
-
-
-def _package_versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _ram_bytes() -> int | None:

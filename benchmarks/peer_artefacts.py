@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.prompts import read_prompts
 
 from .case import REFERENCE, Case
+from .versions import installed_versions
 from .workload import Workload, scheduler_of
 
 __all__ = ["ARTEFACTS", "Inputs", "main", "package_versions", "unsigned_activations"]
@@ -152,13 +152,7 @@ def _optimum_cli(*arguments: str) -> None:
 
 def package_versions() -> dict[str, str]:
     """Of the peers' packages that this environment has."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(_PACKAGES)
 
 
 def main(arguments: list[str]) -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.prompts import read_prompts
+from mezzotint.runtime.source_hash import weights_sha256
 
 from .isolate import worker_environment
 from .lineup import check_sources
 from .peer_artefacts import Inputs
 from .peers import ENVIRONMENTS, PEERS, Environment, PeerState, read_state
-from .storage import weights_sha256
 
 __all__ = ["main", "prepare_peers"]
 

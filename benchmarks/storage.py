@@ -10,11 +10,10 @@ from mezzotint.runtime.manifest import MANIFEST_NAME
 
 from .case import Case
 
-__all__ = ["bytes_on_disk", "case_files", "content_sha256", "weights_sha256"]
+__all__ = ["bytes_on_disk", "case_files", "content_sha256"]
 
 _COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _WEIGHTS = (".safetensors", ".bin")
-_EXPORTED = (".safetensors", ".bin", ".ckpt")
 
 
 def case_files(case: Case) -> tuple[Path, ...]:
@@ -52,13 +51,4 @@ def content_sha256(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def weights_sha256(checkpoint: Path) -> str:
-    """The hash by which a bundle's manifest names its source, as the exporter takes it; but without importing torch."""
-    digest = hashlib.sha256()
-    for path in sorted(checkpoint.glob("*/*")):
-        if path.suffix in _EXPORTED:
-            digest.update(f"{path.parent.name}/{path.name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()

@@ -4,7 +4,6 @@ Weights are read as FP32 whatever they are stored as. Missing or unexpected weig
 and a text encoder saved by transformers 5 would be random numbers under transformers 4.57.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,17 +14,16 @@ from typing import Any
 
 import torch
 
-from mezzotint.runtime.bundle import sha256_of
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.manifest import Source
+from mezzotint.runtime.source_hash import weights_sha256
 
 from .quiet import quiet
 
 __all__ = ["PIPELINE_CLASS", "Checkpoint", "load_checkpoint", "resolve_folder"]
 
 PIPELINE_CLASS = "StableDiffusionPipeline"
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
 _HUB_PATTERNS = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
@@ -63,7 +61,7 @@ def load_checkpoint(model: str) -> Checkpoint:
     with quiet(*_LOADERS), _no_progress_bar():
         return Checkpoint(
             folder=folder,
-            source=Source(folder.resolve().name if Path(model).exists() else model, _weights_sha256(folder)),
+            source=Source(folder.resolve().name if Path(model).exists() else model, weights_sha256(folder)),
             text_encoder=_load_module(CLIPTextModel, folder / "text_encoder", "dtype"),
             unet=_load_module(UNet2DConditionModel, folder / "unet", "torch_dtype"),
             vae=_load_module(AutoencoderKL, folder / "vae", "torch_dtype"),
@@ -133,12 +131,3 @@ def _load_module(kind: Any, folder: Path, dtype_option: str) -> Any:
                 "checkpoint again with the diffusers and transformers versions that are installed"
             )
     return module.eval()
-
-
-def _weights_sha256(folder: Path) -> str:
-    """One hash over the weight files' names and contents, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*/*")):
-        if path.suffix in _WEIGHT_SUFFIXES:
-            digest.update(f"{path.parent.name}/{path.name} {sha256_of(path)}\n".encode())
-    return digest.hexdigest()

@@ -15,7 +15,7 @@ from mezzotint.runtime.errors import MezzotintError
 from .terminal import STDERR, STDOUT, show_progress
 
 if TYPE_CHECKING:
-    from mezzotint.runtime import Options, Result
+    from mezzotint.runtime import Options, Result, Step
     from mezzotint.runtime.pipeline import Pipeline
     from mezzotint.runtime.result import OnStep
 
@@ -71,7 +71,7 @@ def generate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Draw pictures from a bundle, without PyTorch."""
-    from mezzotint.runtime import Options, Step
+    from mezzotint.runtime import Options
     from mezzotint.runtime.picture import check_output
 
     inputs = _read_inputs(init_image, mask, strength)
@@ -95,12 +95,7 @@ def generate(
         rng=rng,
         vae_tiling=vae_tiling,
     )
-    with show_progress() as progress, _warnings_as_lines():
-
-        def on_step(step: Step) -> None:
-            progress("drawing", step.index + 1, step.steps)
-
-        result = _draw(pipe, inputs, prompt, batch, on_step, options)
+    result = _draw_with_progress(pipe, inputs, prompt, batch, options)
     for index, path in enumerate(outputs):
         result.write(path, index, overwrite=overwrite)
     STDOUT.print(f"wrote {', '.join(map(str, outputs))} in {result.timings.total_ms / 1e3:.2f} s")
@@ -113,6 +108,15 @@ def _read_inputs(image: Path | None, mask: Path | None, strength: float | None) 
         raise MezzotintError("--mask and --strength need a picture to start from; pass --init-image FILE")
     images = [None if path is None else read_image(path) for path in (image, mask)]
     return _Inputs(images[0], images[1], strength)
+
+
+def _draw_with_progress(pipe: "Pipeline", inputs: _Inputs, prompt: str, batch: int, options: "Options") -> "Result":
+    with show_progress() as progress, _warnings_as_lines():
+
+        def on_step(step: "Step") -> None:
+            progress("drawing", step.index + 1, step.steps)
+
+        return _draw(pipe, inputs, prompt, batch, on_step, options)
 
 
 def _draw(

@@ -26,7 +26,7 @@ def lower_openvino(model: ir.Model, decisions: Decisions) -> ir.Model:
             continue
         if decision.scheme is Scheme.W8A8:
             _quantize_activation(model.graph, item, decision, pairs)
-        quantize_weight(model.graph, item)
+        quantize_weight(model.graph, item, weight_quantizer(item.weight_array(), item.output_axis))
     remove_unused(model.graph)
     return model
 
@@ -36,12 +36,10 @@ def lower_openvino_floats(model: ir.Model) -> ir.Model:
     return model
 
 
-def quantize_weight(graph: ir.Graph, item: WeightedNode) -> None:
+def quantize_weight(graph: ir.Graph, item: WeightedNode, quantizer: Quantizer) -> None:
     """Store the weight as S8 per output channel behind a DequantizeLinear."""
-    weight = item.weight_array()
-    quantizer = weight_quantizer(weight, item.output_axis)
     name = str(item.weight.name)
-    codes = constant(graph, f"{name}:codes", quantize(weight, quantizer))
+    codes = constant(graph, f"{name}:codes", quantize(item.weight_array(), quantizer))
     scale, zero_point = quantizer_constants(graph, name, quantizer)
     value = insert_before(
         item.node,

@@ -12,11 +12,12 @@ from fnmatch import fnmatchcase
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, quantize, range_to_quantizer
+from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
 from mezzotint.runtime.arrays import FloatArray
 
 from .attention_products import decompose_attentions
-from .graph import constant, insert_before, quantizer_constants, remove_unused, replace_input
+from .graph import insert_before, quantizer_constants, remove_unused, replace_input
+from .lower_openvino import quantize_weight
 from .scheme import Decision, Decisions, Scheme
 from .weighted import WeightedNode, weight_quantizer, weighted_nodes
 
@@ -55,7 +56,7 @@ def lower_tensorrt(model: ir.Model, decisions: Decisions) -> ir.Model:
         if decision.scheme is Scheme.W8A8:
             assert decision.activation is not None  # W8A8 decisions carry one by construction
             _quantize_activation(model.graph, item, decision.activation, pairs)
-            _quantize_weight(model.graph, item)
+            quantize_weight(model.graph, item, _weight_quantizer(item))
     return lower_tensorrt_floats(model)
 
 
@@ -109,17 +110,7 @@ def _quantize_activation(graph: ir.Graph, item: WeightedNode, quantizer: Quantiz
     replace_input(item.node, 0, pairs[tensor])
 
 
-def _quantize_weight(graph: ir.Graph, item: WeightedNode) -> None:
-    weight, name = item.weight_array(), str(item.weight.name)
-    quantizer = weight_quantizer(weight, item.output_axis)
-    quantizer = replace(quantizer, scale=_in_half(quantizer.scale))
-    codes = constant(graph, f"{name}:codes", quantize(weight, quantizer))
-    scale, zero_point = quantizer_constants(graph, name, quantizer)
-    value = insert_before(
-        item.node,
-        "DequantizeLinear",
-        [codes, scale, zero_point],
-        name=f"{name}/DequantizeLinear",
-        axis=item.output_axis,
-    )
-    replace_input(item.node, 1, value)
+def _weight_quantizer(item: WeightedNode) -> Quantizer:
+    """S8 per output channel, with scales that FP16 can hold."""
+    quantizer = weight_quantizer(item.weight_array(), item.output_axis)
+    return replace(quantizer, scale=_in_half(quantizer.scale))

@@ -9,10 +9,10 @@ from mezzotint.benchmarks.attribution import attribution_cases, make_mixture
 from mezzotint.benchmarks.bundle_subject import load
 from mezzotint.benchmarks.case import Case
 from mezzotint.benchmarks.lineup import bundle_cases, check_sources
-from mezzotint.benchmarks.storage import weights_sha256
 from mezzotint.benchmarks.workload import Workload
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.source_hash import weights_sha256
 
 PROMPT = "a flat emoji of a red apple"
 
