@@ -15,6 +15,7 @@ PROMPT  = a flat emoji of a red apple on a blue background
 PROMPTS = demo/prompts/evaluation.txt
 RESULTS = reports/demo/results.json
 SD15    = bundles/sd15/checkpoint
+PEER_ENVS = $(VENV)/peers
 ARGS    = # further options, such as ARGS="--overwrite"
 
 # A folder that is called checkpoint is named after the one that it lies in: demo/checkpoint is "demo".
@@ -23,7 +24,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo export quantize generate benchmark report gate peers bench-demo bench-sd15 test test-slow test-latest lint types check clean
+.PHONY: help env demo export quantize generate benchmark report gate peers bench-demo bench-sd15 tables test test-slow test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,7 +64,7 @@ gate: $(READY) ## Fail where the bundles of `make demo` break benchmarks/assets/
 
 peers: $(READY) ## Install and export what other people have, for MODEL and BUNDLE; gigabytes
 	$(BIN)/python -m mezzotint.benchmarks.prepare_peers "$(MODEL)" "$(BUNDLE)" demo/prompts/calibration.txt \
-	  "bundles/peers/$(MODEL_NAME)" "$(VENV)/peers"
+	  "bundles/peers/$(MODEL_NAME)" "$(PEER_ENVS)"
 
 bench-demo: $(READY) ## The README's first table: all cases on the embedded checkpoint, after `make demo` and `make peers`
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
@@ -73,6 +74,9 @@ bench-sd15: $(READY) ## The README's second table: speed at full size, of the bu
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --parts --rounds 3 --pictures 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
+
+tables: $(READY) ## Put the results of bench-demo and bench-sd15 into docs/results and README.md
+	$(BIN)/python -m mezzotint.benchmarks.publish README.md docs/results $(wildcard reports/bench-*/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu"

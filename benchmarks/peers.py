@@ -18,7 +18,10 @@ __all__ = ["ENVIRONMENTS", "PEERS", "Environment", "Peer", "PeerState", "peer_ca
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment for peers whose packages do not go together with ours; `bytes_needed` of disk."""
+    """A virtual environment for peers whose packages do not go together with ours; `bytes_needed` of disk.
+
+    Whatever decides a figure is pinned, and the engine's version is ours: the peers are compared, not releases.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -30,11 +33,15 @@ ENVIRONMENTS = (
         "optimum-intel",
         (
             "optimum-intel[openvino]==2.2.0",
+            "optimum==2.3.0",
+            "openvino==2026.4.1",
             "openvino-genai==2026.4.1.0",
+            "nncf==3.4.0",
             "torch==2.14.1",
             "torchvision==0.29.1",
-            "diffusers",
-            "accelerate",
+            "diffusers==0.39.0",
+            "transformers==5.5.4",
+            "accelerate==1.15.0",
         ),
         9_000_000_000,
     ),

@@ -6,7 +6,7 @@ name. "identical" as the reason means infinitely many dB; such a null is the bes
 
 import json
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from mezzotint.runtime.errors import MezzotintError
 
@@ -191,9 +191,10 @@ def find_score(row: CaseRow, metric: str) -> Score | None:
     return None if row["fidelity"] is None else row["fidelity"].get(metric)
 
 
-def write_results(results: Results, path: Path) -> None:
-    """Write atomically; NaN and infinity are a defect and raise ValueError."""
-    write_text(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_results(results: Results, path: Path, *, compact: bool = False) -> None:
+    """Write atomically; NaN and infinity are a defect and raise ValueError. `compact` leaves out all white space."""
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
+    write_text(path, json.dumps(results, ensure_ascii=False, allow_nan=False, **layout) + "\n")
 
 
 def read_results(path: Path) -> Results:

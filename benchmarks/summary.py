@@ -19,6 +19,7 @@ __all__ = [
     "gate_table",
     "headline",
     "node_tables",
+    "readme_table",
     "scheme_table",
     "speed_table",
     "summary_table",
@@ -78,6 +79,28 @@ _ALONE = (
     *(column for column in _SUMMARY if column.heading in ("PSNR", "PSNR p5", "SSIM", "ST-LPIPS", "eps SQNR")),
     _Column("latent SQNR", lambda row: _score_cell(row, "latent_sqnr_db", "median", "dB")),
 )
+
+
+_README = (
+    _Column("case", lambda row: row["name"]),
+    _Column("picture", lambda row: _picture_cell(row)),
+    _Column("vs FP32", lambda row: format_factor(row["speedup"]["fp32"])),
+    _Column("UNet step", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["unet_step"])),
+    _Column("step vs FP32", lambda row: format_factor(row["speedup"]["unet_step_fp32"])),
+    _Column("step vs BF16", lambda row: format_factor(row["speedup"]["unet_step_bf16"])),
+    _Column("VAE decoder", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["vae_decoder"])),
+    *(column for column in _SUMMARY if column.heading in ("peak memory", "on disk")),
+    _Column("PSNR (5th percentile)", lambda row: _psnr_cell(row)),
+    *(column for column in _SUMMARY if column.heading in ("SSIM", "ST-LPIPS", "eps SQNR")),
+)
+
+
+def readme_table(results: Results) -> Table:
+    """The summary in fewer columns: those alone in which a case other than the reference has a figure."""
+    rows = [row for row in results["cases"] if row["role"] != "attribution"]
+    others = [row for row in rows if row["role"] != "reference"]
+    columns = [column for column in _README if any(column.cell(row) not in (MISSING, "failed") for row in others)]
+    return _table("Results", columns, rows)
 
 
 def summary_table(results: Results) -> Table:
@@ -227,6 +250,11 @@ def _picture_cell(row: CaseRow) -> str:
     if row["latency_ms"] is None:
         return "failed" if row["status"] == "failed" else MISSING
     return format_ms(row["latency_ms"]["end_to_end"])
+
+
+def _psnr_cell(row: CaseRow) -> str:
+    median, tail = (_score_cell(row, "psnr_db", figure, "dB") for figure in ("median", "p5"))
+    return median if median == tail else f"{median.removesuffix(' dB')} ({tail.removesuffix(' dB')}) dB"
 
 
 def _p95_cell(row: CaseRow) -> str:
