@@ -87,6 +87,10 @@ class PeerState:
     versions: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
 
+    def is_whole(self, folder: Path, artefact: str) -> bool:
+        """Whether what was prepared still lies there: `make clean` takes the environments along."""
+        return (folder / artefact).is_dir() and (self.python is None or Path(self.python).is_file())
+
     def write(self, folder: Path, artefact: str) -> None:
         """Beside the artefact, not in it: a bundle holds nothing that its manifest does not name."""
         write_text(_state_path(folder, artefact), json.dumps(vars(self) | {"versions": dict(self.versions)}) + "\n")
@@ -120,6 +124,8 @@ def _case(peer: Peer, folder: Path, checkpoint: str, checkpoint_sha256: str) -> 
     state = read_state(folder, peer.artefact)
     source = str(folder / peer.artefact)
     refusal = _refusal(state, checkpoint_sha256)
+    if refusal is None and state is not None and not state.is_whole(folder, peer.artefact):
+        refusal = "its folder or its environment is gone; run `make peers` again"
     python = None if state is None else state.python
     return Case(*arguments, source=source, **facts, python=python, refusal=refusal)  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ CEILING_DB = 60.0
 _COLOURS = ("#3b7dd8", "#c8641b", "#2f8f5b", "#8a63d2", "#c2487f", "#8a7a12", "#1f8a99")
 _CONTROL_COLOUR = "#7d8590"
 _PEER_COLOUR = "#6b7d3c"
-_MARKERS = "osD^vPX"
+_MARKERS = "osD^vPX<>*ph"
 _Part = Literal["end_to_end", "unet_step"]
 
 
@@ -163,18 +163,25 @@ def _eps_curve(results: Results) -> Plot | None:
 
 
 def _eps_halves(results: Results) -> Plot | None:
-    caption = "As above, before guidance puts the halves together: the prompt's solid, the negative prompt's dashed."
+    caption = (
+        "As above, before guidance puts the halves together: the prompt's solid, the negative prompt's dashed. "
+        "Without the peers."
+    )
     metrics = (("eps_cond_sqnr_db", "-"), ("eps_uncond_sqnr_db", "--"))
     return _curves(results, metrics, "Error of each half of a step", caption, "halves")
 
 
 def _curves(results: Results, metrics: Sequence[tuple[str, str]], title: str, caption: str, name: str) -> Plot | None:
-    """One line a case and metric, in the metric's line style; the first metric's lines are named."""
+    """One line a case and metric, in the metric's line style; the first metric's lines are named.
+
+    With several lines a case, peers are left out: too many to tell apart.
+    """
+    left_out = ("attribution",) if len(metrics) == 1 else ("attribution", "peer")
     curves = [
         (row["name"], values, line)
         for metric, line in metrics
         for row in results["cases"]
-        if row["role"] != "attribution" and (values := _per_step(row, metric))
+        if row["role"] not in left_out and (values := _per_step(row, metric))
     ]
     if not curves:
         return None

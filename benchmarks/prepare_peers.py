@@ -36,11 +36,17 @@ def prepare_peers(inputs: Inputs, environments: Path) -> dict[str, PeerState]:
     states = {}
     for artefact, environment in sorted({(peer.artefact, peer.environment) for peer in PEERS if peer.artefact}):
         state = read_state(inputs.folder, artefact)
-        if state is None or state.reason is not None or state.source_sha256 != source:
+        if state is None or not _is_current(state, inputs.folder, artefact, source):
+            sys.stdout.write(f"{artefact}: preparing it, which takes minutes\n")
+            sys.stdout.flush()
             state = _prepare(artefact, environment, inputs, environments, source)
             state.write(inputs.folder, artefact)
         states[artefact] = state
     return states
+
+
+def _is_current(state: PeerState, folder: Path, artefact: str, source: str) -> bool:
+    return state.reason is None and state.source_sha256 == source and state.is_whole(folder, artefact)
 
 
 def _prepare(artefact: str, environment: str, inputs: Inputs, environments: Path, source: str) -> PeerState:

@@ -1,21 +1,22 @@
 """`make demo`: the embedded checkpoint from weights to report, through the command line that users have.
 
 Every step is a `mezzotint` command, printed before it runs. A step whose bundle is there, whole, and made from the same
-inputs is skipped, so that a second run is fast.
+inputs is skipped, so that a second run is fast. `python -m demo.run BUNDLE...` makes those bundles and no report.
 """
 
 import hashlib
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint.runtime import Bundle, MezzotintError
 from mezzotint.runtime.bundle import list_files, sha256_of
-from mezzotint.terminal import STDOUT
+from mezzotint.terminal import STDERR, STDOUT
 
-__all__ = ["STEPS", "Step", "main"]
+__all__ = ["STEPS", "Step", "main", "steps_for"]
 
 CHECKPOINT = "demo/checkpoint"
 FP32 = "bundles/demo-fp32"
@@ -45,9 +46,18 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def main() -> None:
-    """Run what is missing, then the benchmark; exit with the first failing command's code."""
-    for step in STEPS:
+def steps_for(bundles: Sequence[str]) -> tuple[Step, ...]:
+    """The steps that make `bundles`, by path, in the order of STEPS; MezzotintError lists what there is."""
+    known = [step.bundle for step in STEPS]
+    unknown = [bundle for bundle in bundles if bundle not in known]
+    if unknown:
+        raise MezzotintError(f"the demo makes no {', '.join(unknown)}; it makes {', '.join(known)}")
+    return tuple(step for step in STEPS if step.bundle in (*bundles, FP32))  # all others are made from FP32
+
+
+def main(bundles: Sequence[str] = ()) -> None:
+    """Make what is missing of `bundles`, or of all and then the report; exit with the first failing command's code."""
+    for step in steps_for(bundles) if bundles else STEPS:
         stamp = Path("bundles") / f".{Path(step.bundle).name}.inputs"
         fingerprint = _fingerprint(step)
         if _is_current(step, stamp, fingerprint):
@@ -55,6 +65,11 @@ def main() -> None:
             continue
         _run(*step.arguments, "--overwrite")
         stamp.write_text(fingerprint, encoding="utf-8")
+    if not bundles:
+        _report()
+
+
+def _report() -> None:
     bundles = [step.bundle for step in STEPS]
     prompts = ("--prompts", "demo/prompts/evaluation.txt", "--limit", "32")  # half of them: the demo ends in 20 minutes
     _run("benchmark", CHECKPOINT, *bundles, "-o", REPORT, *prompts, "--rounds", "2")
@@ -89,4 +104,8 @@ def _run(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(sys.argv[1:])
+    except MezzotintError as error:
+        STDERR.print(f"mezzotint: {error}", markup=False)
+        sys.exit(error.exit_code)

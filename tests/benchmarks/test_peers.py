@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,19 +36,38 @@ def test_a_state_survives_its_file(tmp_path: Path) -> None:
         read_state(tmp_path, "nncf-int8")
 
 
+def prepared(folder: Path, artefact: str) -> PeerState:
+    """The state of an artefact and an interpreter that are there."""
+    python = folder / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.touch()
+    (folder / artefact).mkdir()
+    state = replace(STATE, python=str(python))
+    state.write(folder, artefact)
+    return state
+
+
 def test_a_prepared_peer_runs_in_its_environment_and_others_say_why_not(tmp_path: Path) -> None:
-    STATE.write(tmp_path, "optimum-intel")
+    python = prepared(tmp_path, "optimum-intel").python
     replace(STATE, reason="no room").write(tmp_path, "optimum-intel-int8")
     replace(STATE, source_sha256="b" * 64).write(tmp_path, "nncf-int8")
     cases = {case.name: case for case in peer_cases(tmp_path, "checkpoint", "a" * 64)}
     assert {case.role for case in cases.values()} == {"peer"}
     ready = cases["openvino-genai-bf16"]
-    assert (ready.refusal, ready.python, ready.precision) == (None, "env/bin/python", "bf16")
+    assert (ready.refusal, ready.python, ready.precision) == (None, python, "bf16")
     assert ready.source == str(tmp_path / "optimum-intel")
     assert cases["optimum-intel-int8"].refusal == "no room"
     assert cases["nncf-int8-openvino"].refusal == "it was prepared from other weights; run `make peers` again"
     assert cases["optimum-onnxruntime"].refusal == "it was not prepared; `make peers` does that"
     assert cases["diffusers-compile"].source == "checkpoint"
+
+
+@pytest.mark.parametrize("gone", ["optimum-intel", "env"])
+def test_a_peer_whose_folder_or_environment_is_gone_is_not_run(tmp_path: Path, gone: str) -> None:
+    prepared(tmp_path, "optimum-intel")
+    shutil.rmtree(tmp_path / gone)
+    cases = {case.name: case for case in peer_cases(tmp_path, "checkpoint", "a" * 64)}
+    assert "is gone; run `make peers` again" in (cases["optimum-intel-fp32"].refusal or "")
 
 
 def test_peers_stand_between_bundles_and_ceiling(tmp_path: Path) -> None:
@@ -71,12 +91,15 @@ def test_one_that_fails_leaves_its_reason_and_is_tried_again(inputs: Inputs, mon
         asked.append(command[3] if "-m" in command and command[2].endswith("artefacts") else "")
         if asked[-1] == "nncf-int8":
             raise MezzotintError("it could not be prepared: out of memory")
+        if asked[-1]:
+            Path(command[-1]).mkdir()
         return "{}"
 
     monkeypatch.setattr(prepare_module, "_run", fake)
     environments = inputs.folder / "environments"
     home = environments / "optimum-intel"
-    home.mkdir(parents=True)
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python").touch()
     (home / ".installed").write_text("\n".join(ENVIRONMENTS[0].packages))
     states = prepare_peers(inputs, environments)
     assert states["nncf-int8"].reason == "it could not be prepared: out of memory"
@@ -85,6 +108,10 @@ def test_one_that_fails_leaves_its_reason_and_is_tried_again(inputs: Inputs, mon
     asked.clear()
     prepare_peers(inputs, environments)
     assert asked == ["nncf-int8"]
+    asked.clear()
+    shutil.rmtree(inputs.folder / "optimum-intel")
+    prepare_peers(inputs, environments)
+    assert "optimum-intel" in asked
 
 
 def test_nothing_is_installed_on_a_full_disk(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
