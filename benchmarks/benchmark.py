@@ -54,6 +54,7 @@ class Extent:
     pictures: int = 4
     backends: Sequence[str] = ("onnxruntime",)
     bf16_baseline: bool = True
+    other_seed: bool = True
     attribution: bool = False
     speed: bool = True
     fidelity: bool = True
@@ -124,6 +125,7 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         [str(bundle) for bundle in bundles],
         extent.backends,
         bf16_baseline=extent.bf16_baseline,
+        other_seed=extent.other_seed,
         peers=peers,
     )
     return cases if extent.fidelity else tuple(case for case in cases if case.is_timed)

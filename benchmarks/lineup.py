@@ -25,6 +25,7 @@ def line_up(
     backends: Sequence[str] = ("onnxruntime",),
     *,
     bf16_baseline: bool = False,
+    other_seed: bool = True,
     peers: Sequence[Case] = (),
 ) -> tuple[Case, ...]:
     """All cases in the order of the report. `backends` are those that run the portable bundles."""
@@ -32,8 +33,8 @@ def line_up(
     bf16 = replace(reference, name=BF16_BASELINE, recipe="bf16", precision="bf16")
     controls = (bf16,) if bf16_baseline else ()
     candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends)]
-    other_seed = replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET)
-    return (reference, *controls, *_with_unique_names(candidates), *peers, other_seed)
+    ceiling = (replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET),) if other_seed else ()
+    return (reference, *controls, *_with_unique_names(candidates), *peers, *ceiling)
 
 
 def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:

@@ -26,6 +26,7 @@ def benchmark(
     pictures: Annotated[int, typer.Option(min=1, help="Pictures, or with --parts UNet steps, timed in each.")] = 4,
     backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
     bf16: Annotated[bool, typer.Option(help="Measure diffusers in BF16 too.")] = True,
+    other_seed: Annotated[bool, typer.Option(help="Draw with another seed too: the ceiling of all errors.")] = True,
     attribution: Annotated[
         bool, typer.Option("--attribution", help="Draw with each component quantized alone.")
     ] = False,
@@ -42,13 +43,13 @@ def benchmark(
 ) -> None:
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
-    from mezzotint.benchmarks.gate_file import read_gate
+    from mezzotint.benchmarks.gate_file import read_gate, sections_for
     from mezzotint.benchmarks.workload import Workload, scheduler_of
     from mezzotint.runtime.prompts import read_prompts
 
     workload = Workload(read_prompts(prompts)[:limit], steps=steps, scheduler=scheduler_of(checkpoint))
-    extent = Extent(rounds, pictures, tuple(backends.split(",")), bf16, attribution, speed, fidelity, parts)
-    sections = tuple(name for name, measured in (("fidelity", fidelity), ("speed", speed)) if measured)
+    extent = Extent(rounds, pictures, tuple(backends.split(",")), bf16, other_seed, attribution, speed, fidelity, parts)
+    sections = sections_for(fidelity=fidelity, speed=speed)
     with show_progress() as progress:
         outcome = run_benchmark(
             checkpoint,

@@ -1,5 +1,6 @@
-"""The gate's fidelity part on the embedded checkpoint: INT8 passes, and a bundle with one wrong scale fails."""
+"""The gate on the embedded checkpoint: INT8 passes; a bundle with one wrong scale fails, and one of float kernels."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from mezzotint.benchmarks.benchmark import Extent, run_benchmark
-from mezzotint.benchmarks.gate_file import read_gate
+from mezzotint.benchmarks.gate_file import read_gate, sections_for
 from mezzotint.benchmarks.workload import Workload
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.bundle import file_entry, write_manifest
@@ -55,3 +56,22 @@ def test_one_doubled_weight_scale_breaks_the_gate(
     )
     assert [failure for failure in outcome.failures if "@broken" not in failure] == []
     assert any("psnr_db" in failure for failure in outcome.failures)
+
+
+@pytest.mark.slow
+def test_float_kernels_in_the_place_of_integer_ones_break_the_gate(
+    demo_checkpoint: Path, demo_bundle: Bundle, repo_root: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    slow = tmp_path / "slow"
+    shutil.copytree(demo_bundle.path, slow)
+    write_manifest(slow, replace(demo_bundle.manifest, recipe="int8", target="openvino"))
+    prompts = read_prompts(repo_root / "demo" / "prompts" / "evaluation.txt")[:1]
+    gate = read_gate(repo_root / "benchmarks" / "assets" / "gate.toml", sections_for(fidelity=False, speed=True))
+    conditions = [text for text in gate if text.startswith("int8-openvino:speedup")]
+    extent = Extent(1, 2, bf16_baseline=False, fidelity=False)
+    outcome = run_benchmark(demo_checkpoint, [slow], tmp_path / "report", Workload(prompts), extent, fail_if=conditions)
+    assert conditions
+    assert any(
+        failure.startswith("int8-openvino breaks the gate 'int8-openvino:speedup") for failure in outcome.failures
+    )

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.benchmarks import gate_file
 from mezzotint.benchmarks.gate import parse_conditions
-from mezzotint.benchmarks.gate_file import read_gate
+from mezzotint.benchmarks.gate_file import SECTIONS, read_gate, sections_for
 from mezzotint.runtime.errors import MezzotintError
 
 
@@ -12,6 +13,15 @@ def test_sections_are_put_where_they_are_measured(tmp_path: Path) -> None:
     path.write_text('fidelity = ["psnr_db < 24"]\nspeed = ["speedup.fp32 < 2"]\n')
     assert read_gate(path) == ["psnr_db < 24", "speedup.fp32 < 2"]
     assert read_gate(path, ("fidelity",)) == ["psnr_db < 24"]
+
+
+def test_what_amx_makes_fast_is_asked_of_processors_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_file, "cpu_features", lambda: frozenset({"avx512_vnni"}))
+    assert sections_for(fidelity=True, speed=True) == ("fidelity", "speed")
+    assert sections_for(fidelity=True, speed=False) == ("fidelity",)
+    monkeypatch.setattr(gate_file, "cpu_features", lambda: frozenset({"avx512_vnni", "amx_int8"}))
+    assert sections_for(fidelity=True, speed=True) == SECTIONS
+    assert sections_for(fidelity=True, speed=False) == ("fidelity",)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_the_bf16_baseline_is_a_timed_control(tmp_path: Path) -> None:
     assert (case.role, case.precision, case.is_timed) == ("control", "bf16", True)
 
 
+def test_controls_can_be_left_out(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "a", "int8", "openvino")
+    names = [case.name for case in line_up("checkpoint", [bundle], bf16_baseline=False, other_seed=False)]
+    assert names == ["diffusers-fp32", "int8-openvino"]
+
+
 def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     bundles = [make_bundle(tmp_path / name, "int8", "openvino") for name in ("min-max", "percentile")]
     named = [case.name for case in line_up("checkpoint", bundles) if case.role == "bundle"]
