@@ -3,6 +3,7 @@
 Runs in the environment of the peer. Every artefact is one function; the folder that it fills does not exist before.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,8 @@ __all__ = ["ARTEFACTS", "Inputs", "main", "package_versions", "unsigned_activati
 _PACKAGES = ("optimum", "optimum-onnx", "optimum-intel", "nncf", "openvino", "openvino-genai", "onnxruntime", "torch")
 _HYBRID_CALLS = 200  # optimum-intel's own default: UNet calls of consecutive steps, so of a few prompts
 _NNCF_CALLS = 64  # UNet calls that it calibrates on; each is a whole guided step
-_NNCF_CALLS_LARGE = 8  # from latents of 64x64 on, where it would take an hour otherwise; ranges do not change the speed
+_LARGE_LATENT = 64  # from this side on, calibrating like that would take an hour, and ranges do not change the speed
+_LARGE_CALLS = 8
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ def _export_openvino(inputs: Inputs) -> None:
 def _export_openvino_int8(inputs: Inputs) -> None:
     """optimum-intel's hybrid mode: convolutions and the like W8A8 after calibration, other weights alone in 8 bits."""
     intel = import_module("optimum.intel")
+    calls = _LARGE_CALLS if _is_large(inputs.checkpoint) else _HYBRID_CALLS
     config = intel.OVWeightQuantizationConfig(
-        bits=8, dataset=list(read_prompts(inputs.prompts)), num_samples=_HYBRID_CALLS, quant_method="hybrid"
+        bits=8, dataset=list(read_prompts(inputs.prompts)), num_samples=calls, quant_method="hybrid"
     )
     pipe = intel.OVStableDiffusionPipeline.from_pretrained(
         inputs.checkpoint, export=True, safety_checker=None, quantization_config=config
@@ -126,7 +129,7 @@ def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
 
     baseline = load(Case(REFERENCE, "baseline", str(inputs.checkpoint), "diffusers", "fp32", "f32"))
     workload = Workload(tuple(read_prompts(inputs.prompts)), scheduler=scheduler_of(inputs.checkpoint))
-    count = _NNCF_CALLS if baseline.pipe.unet.config.sample_size < 64 else _NNCF_CALLS_LARGE
+    count = _LARGE_CALLS if _is_large(inputs.checkpoint) else _NNCF_CALLS
     prompts = 1 + count // workload.steps
     stride = max(1, prompts * workload.steps // count)
     for index, prompt in enumerate(workload.prompts[:prompts]):
@@ -136,6 +139,12 @@ def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
             sample = np.stack([trajectory.model_inputs[step]] * 2)
             timestep = np.array(trajectory.timesteps[step], dtype=np.float32)
             yield {"sample": sample, "timestep": timestep, "encoder_hidden_states": texts}
+
+
+def _is_large(checkpoint: Path) -> bool:
+    """Whether the checkpoint draws pictures of full size."""
+    config = json.loads((checkpoint / "unet" / "config.json").read_text(encoding="utf-8"))
+    return int(config["sample_size"]) >= _LARGE_LATENT
 
 
 ARTEFACTS: tuple[tuple[str, Callable[[Inputs], None]], ...] = (
