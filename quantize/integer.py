@@ -14,7 +14,7 @@ from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.progress import Progress
 
 from .calibrate import cached_statistics, cached_trajectories, probes_for, with_quantizers
-from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_convolution
+from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
 from .scheme import Decisions
 from .smooth import smooth, with_alphas
 from .statistics import TensorStatistics
@@ -78,7 +78,7 @@ def decide_integer(
             f"there are no INT8 rules for {component}; choose int8-weights, or int8 for {list(_RULES)}"
         )
     names = [item.name for item in weighted_nodes(model.graph)]
-    decisions = decide(names, with_last_convolution(_RULES[component], names))
+    decisions = decide(names, with_last_layers(_RULES[component], names))
     settings = calibration.settings
     calls = calibration.calls(component, settings.calls, settings.seed)
     key_parts = {"prompts": calibration.prompts_sha256, "settings": settings}

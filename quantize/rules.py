@@ -13,7 +13,7 @@ from mezzotint.runtime.errors import MezzotintError
 
 from .scheme import Decision, Decisions, Scheme
 
-__all__ = ["UNET_W8A8", "VAE_DECODER_W8A8", "Rule", "decide", "with_last_convolution"]
+__all__ = ["UNET_W8A8", "VAE_DECODER_W8A8", "Rule", "decide", "with_last_layers"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ UNET_W8A8: tuple[Rule, ...] = (
     Rule("*.attn2.to_q", Scheme.W8A8, "input is a LayerNorm's output"),
     Rule("*.attn[12].to_out.0", Scheme.W8A8, "an average of values"),
     Rule("*.ff.net.0.proj", Scheme.W8A8, "13 % of the multiplications"),
-    # *.ff.net.2 stays W8: its input, the product in GEGLU, has outliers in channels and tokens alike.
+    Rule("*.ff.net.2", Scheme.W8A8, "6 %; outliers in its channels are smoothed into GEGLU's first linear"),
     Rule("down_blocks.0.resnets.0.conv2", Scheme.W8, "51 dB alone in MixDQ's table: among the most sensitive"),
     Rule("conv_in", Scheme.FLOAT, "0.01 % of the multiplications, the most sensitive of all"),
     Rule("conv_out", Scheme.FLOAT, "0.01 % of the multiplications, its error is the picture's"),
@@ -47,6 +47,7 @@ UNET_W8A8: tuple[Rule, ...] = (
 )
 
 _UP_CONVOLUTION = re.compile(r"(up_blocks\.(\d+)\.resnets\.(\d+)\.conv2)/")
+_UP_FEED_FORWARD = re.compile(r"(up_blocks\.(\d+)\.)attentions\..*\.ff\.net\.2/")
 
 VAE_DECODER_W8A8: tuple[Rule, ...] = (
     Rule("*", Scheme.W8, "deny all: only what follows computes in integers"),
@@ -57,13 +58,25 @@ VAE_DECODER_W8A8: tuple[Rule, ...] = (
 )
 
 
-def with_last_convolution(rules: Sequence[Rule], nodes: Iterable[str]) -> tuple[Rule, ...]:
-    """The rules, and one more for the convolution right before `conv_out`, whose place depends on the UNet's depth."""
-    found = [match for node in nodes if (match := _UP_CONVOLUTION.match(node))]
-    if not found:
-        return tuple(rules)
-    last = max(found, key=lambda match: (int(match[2]), int(match[3])))
-    return (*rules, Rule(last[1], Scheme.W8, "no layer after it averages its error: 1 dB of all"))
+def with_last_layers(rules: Sequence[Rule], nodes: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules, and two more for a UNet's last layers, whose places depend on its depth.
+
+    No layer after them averages their error: on the embedded checkpoint they cost more noise per multiplication than
+    any layer before them (docs/quantization.md).
+    """
+    found = list(nodes)
+    more = []
+    feed_forwards = [match for node in found if (match := _UP_FEED_FORWARD.match(node))]
+    if feed_forwards:
+        last = max(feed_forwards, key=lambda match: int(match[2]))
+        more.append(
+            Rule(f"{last[1]}attentions.*.ff.net.2", Scheme.W8, "tokens with outliers, in the last transformers")
+        )
+    convolutions = [match for node in found if (match := _UP_CONVOLUTION.match(node))]
+    if convolutions:
+        last = max(convolutions, key=lambda match: (int(match[2]), int(match[3])))
+        more.append(Rule(last[1], Scheme.W8, "no layer after it averages its error: 1 dB of all"))
+    return (*rules, *more)
 
 
 def decide(nodes: Iterable[str], rules: Sequence[Rule]) -> Decisions:

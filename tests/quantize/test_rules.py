@@ -2,7 +2,7 @@
 
 import pytest
 
-from mezzotint.quantize.rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_convolution
+from mezzotint.quantize.rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
 from mezzotint.quantize.scheme import Scheme
 from mezzotint.runtime.errors import MezzotintError
 
@@ -64,11 +64,26 @@ def test_the_lists_start_with_deny_all(rules: tuple[Rule, ...]) -> None:
 def test_the_last_convolution_before_conv_out_is_found_by_number(last: str) -> None:
     places = sorted({"up_blocks.0.resnets.2", "up_blocks.2.resnets.9", "down_blocks.9.resnets.9", last})
     nodes = [f"{place}.{conv}/Conv" for place in places for conv in ("conv1", "conv2")]
-    rules = with_last_convolution([DENY_ALL, Rule("*resnets*", Scheme.W8A8, "all")], nodes)
+    rules = with_last_layers([DENY_ALL, Rule("*resnets*", Scheme.W8A8, "all")], nodes)
     assert [node for node, scheme in schemes(tuple(nodes), *rules).items() if scheme is Scheme.W8] == [
         f"{last}.conv2/Conv"
     ]
 
 
+def test_the_feed_forwards_of_the_last_transformers_stay_out() -> None:
+    blocks = (
+        "down_blocks.9.attentions.0",
+        "up_blocks.2.attentions.0",
+        "up_blocks.10.attentions.0",
+        "up_blocks.10.attentions.1",
+    )
+    nodes = tuple(f"{block}.transformer_blocks.0.ff.net.{place}/MatMul" for block in blocks for place in (0, 2))
+    rules = with_last_layers([DENY_ALL, Rule("*.ff.*", Scheme.W8A8, "all")], (*nodes, "up_blocks.11.conv/Conv"))
+    assert [node for node, scheme in schemes(nodes, *rules).items() if scheme is Scheme.W8] == [
+        "up_blocks.10.attentions.0.transformer_blocks.0.ff.net.2/MatMul",
+        "up_blocks.10.attentions.1.transformer_blocks.0.ff.net.2/MatMul",
+    ]
+
+
 def test_graphs_without_up_blocks_get_no_rule_more() -> None:
-    assert with_last_convolution([DENY_ALL], ["decoder.up_blocks.0.resnets.0.conv2/Conv"]) == (DENY_ALL,)
+    assert with_last_layers([DENY_ALL], ["decoder.up_blocks.0.resnets.0.conv2/Conv"]) == (DENY_ALL,)
