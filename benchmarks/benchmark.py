@@ -15,7 +15,7 @@ from .attribution import attribution_cases
 from .case import Case
 from .fingerprint import fingerprint_case
 from .gate import check_conditions, describe_failure, evaluate, parse_conditions
-from .lineup import check_sources, line_up
+from .lineup import check_sizes, check_sources, line_up
 from .machine import Machine, describe_machine
 from .measure import WARM_UP_PICTURES
 from .peers import peer_cases, peer_versions
@@ -87,6 +87,7 @@ def run_benchmark(
     cases = _cases(checkpoint, bundles, extent)
     check_conditions(conditions, cases)
     check_sources(checkpoint, bundles)
+    check_sizes(bundles, workload)
     machine = describe_machine()
     fingerprints = {case.name: _fingerprint(case, machine) for case in cases}
     work = _make_folder(out_dir / WORK_FOLDER)

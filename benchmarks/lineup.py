@@ -7,11 +7,13 @@ from pathlib import Path
 
 from mezzotint.runtime.bundle import Bundle
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.source_hash import weights_sha256
 
 from .case import REFERENCE, Case
+from .workload import Workload
 
-__all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "check_sources", "line_up"]
+__all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "check_sizes", "check_sources", "line_up"]
 
 BF16_BASELINE = "diffusers-bf16"
 OTHER_SEED = "other-seed"
@@ -47,6 +49,15 @@ def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:
                 f"{bundle} was made from {source.name} (weights {source.sha256[:12]}), not from {checkpoint} (weights "
                 f"{wanted[:12]}); pass the checkpoint that it was made from, or export that one again"
             )
+
+
+def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
+    """MezzotintError when a picture of the size that was asked for cannot be drawn."""
+    if workload.height is None and workload.width is None:
+        return
+    for bundle in map(Bundle.open, bundles):
+        geometry = Geometry.from_configs(bundle.config("unet/config.json"), bundle.config("vae_decoder/config.json"))
+        geometry.latent_shape(workload.height, workload.width)
 
 
 def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mezzotint.runtime.errors import MezzotintError
 
-__all__ = ["SCHEDULERS", "Workload", "scheduler_of"]
+__all__ = ["SCHEDULERS", "Workload", "find_scheduler", "scheduler_of"]
 
 SCHEDULERS = (  # diffusers' class, the runtime's name
     ("DDIMScheduler", "ddim"),
@@ -38,6 +38,14 @@ class Workload:
         return hashlib.sha256("".join(f"{prompt}\n" for prompt in self.prompts).encode()).hexdigest()
 
 
+def find_scheduler(name: str) -> str:
+    """`name`, when the baseline draws with it too; MezzotintError lists those that there are."""
+    known = [scheduler for _, scheduler in SCHEDULERS]
+    if name not in known:
+        raise MezzotintError(f"the benchmark has no scheduler {name!r}; expected {', '.join(known)}")
+    return name
+
+
 def scheduler_of(checkpoint: Path) -> str:
     """The runtime's name for the checkpoint's scheduler, from scheduler/scheduler_config.json."""
     path = checkpoint / "scheduler" / "scheduler_config.json"
@@ -49,4 +57,6 @@ def scheduler_of(checkpoint: Path) -> str:
         if class_name == name:
             return scheduler
     known = ", ".join(scheduler for _, scheduler in SCHEDULERS)
-    raise MezzotintError(f"{path} names {name}, which the runtime does not have; pass --scheduler, one of {known}")
+    raise MezzotintError(
+        f"{path} names {name}, which the benchmark does not draw with; pass --scheduler, one of {known}"
+    )

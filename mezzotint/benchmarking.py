@@ -14,6 +14,9 @@ from .terminal import STDOUT, show_progress
 
 __all__ = ["benchmark", "report"]
 
+_SCHEDULERS = "ddim, euler or dpmpp-2m"
+_SIZE_HELP = "In pixels; the checkpoint's own without."
+
 
 def benchmark(
     checkpoint: Annotated[Path, typer.Argument(help="The diffusers folder that the bundles came from.")],
@@ -22,6 +25,10 @@ def benchmark(
     prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps of each picture.")] = 25,
+    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale of each picture.")] = 5.0,
+    scheduler: Annotated[str | None, typer.Option(help=f"{_SCHEDULERS}; the checkpoint's own without.")] = None,
+    height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
+    width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
     pictures: Annotated[int, typer.Option(min=1, help="Pictures, or with --parts UNet steps, timed in each.")] = 4,
     backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
@@ -44,10 +51,17 @@ def benchmark(
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
-    from mezzotint.benchmarks.workload import Workload, scheduler_of
+    from mezzotint.benchmarks.workload import Workload, find_scheduler, scheduler_of
     from mezzotint.runtime.prompts import read_prompts
 
-    workload = Workload(read_prompts(prompts)[:limit], steps=steps, scheduler=scheduler_of(checkpoint))
+    workload = Workload(
+        read_prompts(prompts)[:limit],
+        steps=steps,
+        guidance=guidance,
+        scheduler=find_scheduler(scheduler) if scheduler is not None else scheduler_of(checkpoint),
+        height=height,
+        width=width,
+    )
     extent = Extent(rounds, pictures, tuple(backends.split(",")), bf16, other_seed, attribution, speed, fidelity, parts)
     sections = sections_for(fidelity=fidelity, speed=speed)
     with show_progress() as progress:

@@ -71,6 +71,8 @@ REFUSALS = (
     ("report nowhere.json", "nowhere.json"),
     ("benchmark {checkpoint} {empty} -o out --prompts {prompts}", "has no mezzotint.json"),
     ("benchmark {checkpoint} {tiny} -o out --prompts {blank}", "has no prompts"),
+    ("benchmark {checkpoint} {tiny} -o out --prompts {prompts} --scheduler heun", "expected ddim, euler, dpmpp-2m"),
+    ("benchmark {checkpoint} {tiny} -o out --prompts {prompts} --width 33", "width is 33, expected a multiple of"),
 )
 
 
