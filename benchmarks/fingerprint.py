@@ -16,7 +16,7 @@ from .subjects import KINDS
 
 __all__ = ["fingerprint_case"]
 
-_MEASURING = ("case.py", "contention.py", "measure.py", "memory.py", "record.py", "worker.py")
+_MEASURING = ("case.py", "contention.py", "installed.py", "measure.py", "memory.py", "record.py", "worker.py")
 
 
 def fingerprint_case(case: Case, machine: Machine) -> str:

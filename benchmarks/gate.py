@@ -40,6 +40,7 @@ PATHS: tuple[str, ...] = (
     *(f"memory.{name}" for name in ("peak_rss_bytes", "resting_rss_bytes", "peak_vram_bytes")),
     "foreign_cpu_share",
     "bytes_on_disk",
+    "environment_bytes",
     *(f"fidelity.{metric.name}.{part}" for metric in METRICS for part in ("median", "p5")),
     *(f"speedup.{name}" for name in ("fp32", "bf16", "unet_step_fp32", "unet_step_bf16")),
 )

@@ -1,6 +1,7 @@
 """What a worker does for each kind of task."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from mezzotint.runtime.progress import Progress
 from .atomic_file import write_text
 from .case import Recorder, Sample, Subject
 from .contention import foreign_cpu_share, read_cpu_times
+from .installed import imported_bytes
 from .memory import read_memory
 from .record import read_record, stack_record, write_record
 from .subjects import load_subject
@@ -38,6 +40,7 @@ class Timing(TypedDict):
 
     `foreign_cpu_share` is the share of the processors that others took while `pictures` were drawn. `whole` are those
     of them that say how long a picture takes end to end; where only parts were timed, there is one or none.
+    `environment_bytes` are those of the installed packages that the process imported.
     """
 
     precision: str
@@ -48,6 +51,7 @@ class Timing(TypedDict):
     peak_rss_bytes: int | None
     resting_rss_bytes: int | None
     peak_vram_bytes: int | None
+    environment_bytes: int
     reasons: dict[str, str]
 
 
@@ -135,6 +139,7 @@ def _write_timing(
         "peak_rss_bytes": memory.peak_rss_bytes,
         "resting_rss_bytes": memory.resting_rss_bytes,
         "peak_vram_bytes": memory.peak_vram_bytes,
+        "environment_bytes": imported_bytes(sys.modules),
         "reasons": dict(memory.reasons),
     }
     write_text(result, json.dumps(timing, indent=1) + "\n")

@@ -6,7 +6,7 @@ from .case import REFERENCE
 from .contention import FOREIGN_CPU_LIMIT
 from .formats import format_value
 from .lineup import OTHER_SEED
-from .results import IDENTICAL, CaseRow, Results, find_score
+from .results import IDENTICAL, CaseRow, MeasurementRow, Results, find_score
 from .timing import NOISY_IQR_SHARE
 
 __all__ = ["notes"]
@@ -71,14 +71,21 @@ def _no_noise_floor(results: Results) -> Iterator[str]:
 def _noisy(results: Results) -> Iterator[str]:
     spreads = []
     for row in results["cases"]:
-        picture = None if row["latency_ms"] is None else row["latency_ms"]["end_to_end"]
-        if picture is not None and picture["noisy"]:
-            spreads.append(f"{row['name']} {100 * picture['iqr'] / picture['median']:.0f} %")
+        measured = _repeated(row, results)
+        if measured is not None and measured["noisy"]:
+            spreads.append(f"{row['name']} {100 * measured['iqr'] / measured['median']:.0f} %")
     if spreads:
         yield (
             "These times are noisy, measure again on an idle machine before quoting them (interquartile range as a "
             f"share of the median, warned of beyond {100 * NOISY_IQR_SHARE:.0f} %): {', '.join(spreads)}."
         )
+
+
+def _repeated(row: CaseRow, results: Results) -> MeasurementRow | None:
+    """What was timed again and again: whole pictures, or UNet steps where only parts were."""
+    if row["latency_ms"] is None:
+        return None
+    return row["latency_ms"]["unet_step" if results["protocol"]["parts"] else "end_to_end"]
 
 
 def _busy_machine(results: Results) -> Iterator[str]:

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 RESULTS_NAME = "results.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 IDENTICAL = "identical"
 
 
@@ -113,7 +113,8 @@ class CaseRow(TypedDict):
     `identical_pictures` counts those that equal the reference's after rounding to 8 bits; `draws_as` names the first
     case before this one, if any, whose pictures are all the same to the last bit before rounding. `foreign_cpu_share`
     is the largest share of the processors, 0 to 1, that others took during a round's timed pictures. `quantized` names
-    the components that an attribution row took from a quantized bundle; `nodes` are those of a quantized UNet.
+    the components that an attribution row took from a quantized bundle; `nodes` are those of a quantized UNet, and
+    `environment_bytes` those of the installed packages that the case's process imported.
     """
 
     name: str
@@ -126,6 +127,7 @@ class CaseRow(TypedDict):
     status: str
     reason: str | None
     bytes_on_disk: int | None
+    environment_bytes: int | None
     cold_start_ms: MeasurementRow | None
     latency_ms: Latency | None
     foreign_cpu_share: float | None

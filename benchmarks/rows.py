@@ -22,7 +22,7 @@ from .timing import Measurement
 
 __all__ = ["case_rows", "measurement_row"]
 
-_TIMED_FIGURES = ("cold_start_ms", "latency_ms", "memory", "foreign_cpu_share")
+_TIMED_FIGURES = ("cold_start_ms", "latency_ms", "memory", "foreign_cpu_share", "environment_bytes")
 _NOT_TIMED = "a case for fidelity alone"
 _PARTS_ONLY = "only the parts were timed"
 _Part = Literal["end_to_end", "unet_step"]
@@ -79,6 +79,7 @@ def _case_row(
         "status": "failed" if failures else "ok",
         "reason": failures[0] if failures else None,
         "bytes_on_disk": size,
+        "environment_bytes": max((timing["environment_bytes"] for timing in timings), default=None),
         "cold_start_ms": measurement_row(cold_starts) if cold_starts else None,
         "latency_ms": _latency(timings) if timings else None,
         "foreign_cpu_share": foreign_cpu_share,

@@ -70,6 +70,7 @@ _SPEED = (
     _Column("cold start", lambda row: format_ms(row["cold_start_ms"])),
     _Column("resting memory", lambda row: format_bytes(row["memory"] and row["memory"]["resting_rss_bytes"])),
     _Column("GPU memory", lambda row: _vram_cell(row)),
+    _Column("packages", lambda row: format_bytes(row["environment_bytes"])),
 )
 
 

@@ -43,6 +43,7 @@ def fake_run(task: Task, folder: Path, _progress: Progress) -> str | None:
     if task.kind == "parts":
         timing |= {"cold_start_ms": None, "whole": pictures[:1] if task.whole else []}
     memory = {"peak_rss_bytes": 3_000_000, "resting_rss_bytes": 2_000_000, "peak_vram_bytes": 1_000_000}
+    memory["environment_bytes"] = 180_000_000
     (folder / task.result_name).write_text(json.dumps(timing | memory))
     return None
 

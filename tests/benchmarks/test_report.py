@@ -152,6 +152,15 @@ def test_notes_say_what_spoils_the_figures(folder: Path) -> None:
     assert "no closer" not in text
 
 
+def test_where_parts_were_timed_the_steps_are_judged(folder: Path) -> None:
+    made = results(folder)
+    made["protocol"]["parts"] = True
+    noisy = next(row for row in made["cases"] if row["name"] == "int8-openvino")
+    noisy["latency_ms"] = latency(200.0)
+    noisy["latency_ms"]["unet_step"] = measured(8.0, spread=0.08)
+    assert any(re.search(r"noisy, .*: int8-openvino 24 %\.", note) for note in notes(made))
+
+
 def test_a_bundle_no_closer_than_another_seed_is_said(folder: Path) -> None:
     made = results(folder)
     made["cases"].append(case_row("int4-openvino", "bundle", 100.0, record(0.3, seed=9), folder))

@@ -41,6 +41,7 @@ def _timing(picture_ms: float, peak: int | None) -> Timing:
         "peak_rss_bytes": peak,
         "resting_rss_bytes": 500,
         "peak_vram_bytes": None,
+        "environment_bytes": 180,
         "reasons": {"peak_vram_bytes": "no GPU"},
     }
 
@@ -87,6 +88,13 @@ def test_memory_is_the_largest_peak(outcome: Outcome, tmp_path: Path) -> None:
     assert memory is not None
     assert (memory["peak_rss_bytes"], memory["resting_rss_bytes"], memory["peak_vram_bytes"]) == (701, 500, None)
     assert memory["reasons"] == {"peak_vram_bytes": "no GPU"}
+
+
+def test_what_must_be_installed_is_in_the_row(outcome: Outcome, tmp_path: Path) -> None:
+    rows = _by_name(case_rows(PLAN, outcome, tmp_path))
+    assert rows["int8-openvino"]["environment_bytes"] == 180
+    assert rows["other-seed"]["environment_bytes"] is None
+    assert rows["other-seed"]["reasons"]["environment_bytes"] == "a case for fidelity alone"
 
 
 def test_speedup_is_the_ratio_of_medians_and_null_with_a_reason_without_a_baseline(
