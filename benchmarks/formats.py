@@ -8,11 +8,12 @@ MISSING = "n/a"
 
 
 def format_ms(row: MeasurementRow | None) -> str:
-    """Median with its interquartile range: "183 ± 4 ms" has half of the range on either side."""
+    """Median with its interquartile range: "183 ± 4 ms" has half of the range on either side; one sample has none."""
     if row is None:
         return MISSING
     digits = 0 if row["median"] >= 100 else 1 if row["median"] >= 10 else 2
-    return f"{row['median']:,.{digits}f} ± {row['iqr'] / 2:,.{digits}f} ms"
+    spread = f" ± {row['iqr'] / 2:,.{digits}f}" if len(row["samples"]) > 1 else ""
+    return f"{row['median']:,.{digits}f}{spread} ms"
 
 
 def format_bytes(count: int | None) -> str:

@@ -12,6 +12,7 @@ from mezzotint.benchmarks.pictures import AMPLIFICATION, difference_map
 from mezzotint.benchmarks.plots import draw_plots
 from mezzotint.benchmarks.report import make_report
 from mezzotint.benchmarks.results import Results, find_score, write_results
+from mezzotint.benchmarks.rows import measurement_row
 from mezzotint.benchmarks.strips import build_gallery, ranked_prompts
 from mezzotint.benchmarks.summary import headline, summary_table
 from mezzotint.runtime.errors import MezzotintError
@@ -228,6 +229,7 @@ def test_differences_are_amplified_around_grey() -> None:
 
 def test_figures_are_written_with_their_units() -> None:
     assert format_ms(measured(1234.5)) == "1,234 ± 19 ms"
+    assert format_ms(measurement_row([1234.5])) == "1,234 ms"
     assert format_ms(None) == format_bytes(None) == "n/a"
     assert format_bytes(58_939_295) == "59 MB"
     assert format_bytes(25_325_268_992) == "25.3 GB"
