@@ -14,7 +14,7 @@ from mezzotint.runtime.source_hash import weights_sha256
 from .attribution import attribution_cases
 from .case import Case
 from .fingerprint import fingerprint_case
-from .gate import check_conditions, describe_failure, evaluate, parse_conditions
+from .gate import check_conditions, describe_failure, evaluate, parse_conditions, put_to_measured
 from .lineup import check_sizes, check_sources, line_up
 from .machine import Machine, describe_machine
 from .measure import WARM_UP_PICTURES
@@ -34,13 +34,15 @@ WORK_FOLDER = "work"
 class Benchmark:
     """What a benchmark left: its three files, and a sentence for every case that failed and every broken condition.
 
-    A peer that cannot run fails in its own row alone: that is no defect of ours.
+    A peer that cannot run fails in its own row alone: that is no defect of ours. `not_asked` names the cases of the
+    gate that were not measured.
     """
 
     results: Path
     report_md: Path
     report_html: Path
     failures: tuple[str, ...]
+    not_asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def run_benchmark(
     extent: Extent | None = None,
     *,
     fail_if: Sequence[str] = (),
+    gate: Sequence[str] = (),
     fresh: bool = False,
     command: str = "",
     progress: Progress = silent,
@@ -78,7 +81,8 @@ def run_benchmark(
     """Measure `bundles` against `checkpoint` in diffusers FP32, and write results.json, report.md and report.html.
 
     What an earlier run left in `out_dir`/work, finished or killed, is taken again where nothing it depends on has
-    changed, unless `fresh`. `command` is what the user typed, for the report. MezzotintError for what cannot be
+    changed, unless `fresh`. `fail_if` are conditions that must all apply, `gate` those of a file, which are put to the
+    cases that are measured. `command` is what the user typed, for the report. MezzotintError for what cannot be
     measured as asked, before anything is; a case that fails on the way is a row with its reason, and one of `failures`.
     """
     extent = extent or Extent()
@@ -86,6 +90,8 @@ def run_benchmark(
     conditions = tuple(condition for text in fail_if for condition in parse_conditions(text))
     cases = _cases(checkpoint, bundles, extent)
     check_conditions(conditions, cases)
+    asked, not_asked = put_to_measured([condition for text in gate for condition in parse_conditions(text)], cases)
+    conditions += asked
     check_sources(checkpoint, bundles)
     check_sizes(bundles, workload)
     machine = describe_machine()
@@ -106,7 +112,7 @@ def run_benchmark(
     results = _results(plan, rows, machine, evaluate(conditions, rows), command, _size(rows, out_dir))
     write_results(results, out_dir / RESULTS_NAME)
     report_md, report_html = make_report(out_dir / RESULTS_NAME)
-    return Benchmark(out_dir / RESULTS_NAME, report_md, report_html, _failures(results))
+    return Benchmark(out_dir / RESULTS_NAME, report_md, report_html, _failures(results), not_asked)
 
 
 def _check_extent(extent: Extent) -> None:

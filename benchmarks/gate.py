@@ -22,7 +22,15 @@ from .fidelity import METRICS
 from .formats import format_number
 from .results import IDENTICAL, CaseRow, GateRow, Latency
 
-__all__ = ["PATHS", "Condition", "check_conditions", "describe_failure", "evaluate", "parse_conditions"]
+__all__ = [
+    "PATHS",
+    "Condition",
+    "check_conditions",
+    "describe_failure",
+    "evaluate",
+    "parse_conditions",
+    "put_to_measured",
+]
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -88,6 +96,18 @@ def check_conditions(conditions: Sequence[Condition], cases: Sequence[Case]) -> 
             raise MezzotintError(f"--fail-if names the case {condition.case!r}; there are {', '.join(names)}")
         if condition.case is None and all(case.role != "bundle" for case in cases):
             raise MezzotintError(f"--fail-if {condition.text!r} is put to every bundle, and there is none; name a case")
+
+
+def put_to_measured(
+    conditions: Sequence[Condition], cases: Sequence[Case]
+) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
+    """Of a gate's conditions those on `cases`, and the names of its other cases; MezzotintError when all are others."""
+    names = {case.name for case in cases}
+    asked = tuple(condition for condition in conditions if condition.case is None or condition.case in names)
+    others = {str(condition.case) for condition in conditions if condition not in asked}
+    if conditions and not asked:
+        raise MezzotintError(f"the gate asks of {', '.join(sorted(others))} alone, and none of them is measured")
+    return asked, tuple(sorted(others))
 
 
 def evaluate(conditions: Sequence[Condition], rows: Sequence[CaseRow]) -> list[GateRow]:

@@ -71,12 +71,15 @@ def benchmark(
             output,
             workload,
             replace(extent, peers=peers, weights=weights),
-            fail_if=[*(fail_if or []), *(read_gate(gate, sections) if gate is not None else [])],
+            fail_if=fail_if or [],
+            gate=read_gate(gate, sections) if gate is not None else [],
             fresh=fresh,
             command=shlex.join(["mezzotint", *sys.argv[1:]]),
             progress=progress,
         )
     STDOUT.print(f"wrote {outcome.report_html}, {outcome.report_md} and {outcome.results}")
+    if outcome.not_asked:
+        STDOUT.print(f"not measured, so the gate did not ask of: {', '.join(outcome.not_asked)}")
     if outcome.failures:
         raise CheckFailed("; ".join(outcome.failures))
 

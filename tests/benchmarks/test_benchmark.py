@@ -100,6 +100,16 @@ def test_a_broken_condition_is_told_with_the_figure(sources: tuple[Path, list[Pa
     assert benchmark.failures[1] == "int8-openvino breaks the gate 'int8-openvino:speedup.fp32<6': got 4"
 
 
+def test_a_gates_conditions_on_what_is_not_measured_are_named(sources: tuple[Path, list[Path]]) -> None:
+    checkpoint, bundles = sources
+    gate = ["int8-openvino:psnr_db<99", "fp16-openvino:psnr_db<1"]
+    extent = Extent(1, 1, bf16_baseline=False)
+    benchmark = run_benchmark(checkpoint, bundles[:1], Path("report"), Workload(PROMPTS), extent, gate=gate)
+    assert benchmark.not_asked == ("fp16-openvino",)
+    assert len(benchmark.failures) == 1
+    assert benchmark.failures[0].startswith("int8-openvino breaks the gate 'int8-openvino:psnr_db<99'")
+
+
 def test_outputs_do_not_name_this_machines_folders(sources: tuple[Path, list[Path]], tmp_path: Path) -> None:
     benchmark = run(sources)
     for path in (benchmark.results, benchmark.report_md, benchmark.report_html):

@@ -7,6 +7,7 @@ from mezzotint.benchmarks.gate import (
     describe_failure,
     evaluate,
     parse_conditions,
+    put_to_measured,
 )
 from mezzotint.benchmarks.results import CaseRow, GateRow
 from mezzotint.runtime.errors import MezzotintError
@@ -85,6 +86,16 @@ def test_an_unknown_case_lists_those_that_there_are() -> None:
 def test_a_condition_for_every_bundle_needs_one() -> None:
     with pytest.raises(MezzotintError, match="there is none"):
         check_conditions(parse_conditions("psnr_db<24"), CASES[:1])
+
+
+def test_a_gate_is_put_to_what_is_measured_and_says_what_is_not() -> None:
+    conditions = [*parse_conditions("int8-openvino:ssim<0.9 or fp16-openvino:ssim<0.9"), *parse_conditions("ssim<0.8")]
+    asked, others = put_to_measured(conditions, CASES)
+    assert [condition.text for condition in asked] == ["int8-openvino:ssim<0.9", "ssim<0.8"]
+    assert others == ("fp16-openvino",)
+    with pytest.raises(MezzotintError, match="asks of fp16-openvino alone"):
+        put_to_measured(parse_conditions("fp16-openvino:ssim<0.9"), CASES)
+    assert put_to_measured([], CASES) == ((), ())
 
 
 def _verdicts(rows: list[CaseRow], text: str) -> dict[str, GateRow]:
