@@ -157,8 +157,7 @@ def test_where_parts_were_timed_the_steps_are_judged(folder: Path) -> None:
     made = results(folder)
     made["protocol"]["parts"] = True
     noisy = next(row for row in made["cases"] if row["name"] == "int8-openvino")
-    noisy["latency_ms"] = latency(200.0)
-    noisy["latency_ms"]["unet_step"] = measured(8.0, spread=0.08)
+    noisy["latency_ms"] = {**latency(200.0), "unet_step": measured(8.0, spread=0.08)}
     assert any(re.search(r"noisy, .*: int8-openvino 24 %\.", note) for note in notes(made))
 
 
