@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from mezzotint import __version__
-from mezzotint.runtime.cpu import cpu_features, cpu_model
+from mezzotint.runtime.cpu import cpu_features, cpu_generation, cpu_model
 
 from .gpu import gpu_name
 from .versions import installed_versions
@@ -54,7 +54,7 @@ def describe_machine() -> Machine:
     if no_gpu is not None:
         reasons["gpu"] = no_gpu
     return {
-        "cpu_model": cpu_model(),
+        "cpu_model": _processor(),
         "instruction_sets": [name for name in _INSTRUCTION_SETS if name in cpu_features()],
         "cores": len(os.sched_getaffinity(0)),
         "ram_bytes": ram,
@@ -65,6 +65,13 @@ def describe_machine() -> Machine:
         "settings": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
         "reasons": reasons,
     }
+
+
+def _processor() -> str:
+    """Such as "AMD EPYC (family 25, model 17, virtual machine)"."""
+    details = [cpu_generation(), "virtual machine" if "hypervisor" in cpu_features() else ""]
+    known = ", ".join(detail for detail in details if detail)
+    return f"{cpu_model()} ({known})" if known else cpu_model()
 
 
 def _ram_bytes() -> int | None:

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cpu_features", "cpu_model"]
+__all__ = ["cpu_features", "cpu_generation", "cpu_model"]
 
 
 @cache
@@ -16,6 +16,13 @@ def cpu_features() -> frozenset[str]:
 def cpu_model() -> str:
     """The processor's model name; "unknown" where /proc has none."""
     return _cpuinfo("model name") or "unknown"
+
+
+@cache
+def cpu_generation() -> str:
+    """Family and model: they tell processors apart that a hypervisor gives one name. "" where /proc has none."""
+    family, model = _cpuinfo("cpu family"), _cpuinfo("model")
+    return f"family {family}, model {model}" if family and model else ""
 
 
 def _cpuinfo(key: str) -> str:
