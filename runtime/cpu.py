@@ -1,9 +1,11 @@
 """What this CPU can do, as the kernel names it."""
 
+import hashlib
+import platform
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cpu_features", "cpu_model"]
+__all__ = ["cpu_features", "cpu_key", "cpu_model"]
 
 
 @cache
@@ -16,6 +18,13 @@ def cpu_features() -> frozenset[str]:
 def cpu_model() -> str:
     """The processor's model name; "unknown" where /proc has none."""
     return _cpuinfo("model name") or "unknown"
+
+
+@cache
+def cpu_key() -> str:
+    """A short name, fit for a folder, that processors share which are of one model and have the same features."""
+    text = "|".join((platform.machine(), cpu_model(), *sorted(cpu_features())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _cpuinfo(key: str) -> str:
