@@ -56,7 +56,10 @@ class Startup:
 
 
 def measure_startup(bundle: Path, load: dict[str, Any], call: dict[str, Any], runs: int) -> Startup:
-    """Start `runs` + 1 processes, one after the other. `load` and `call` are keywords of TextToImage."""
+    """Start `runs` + 1 processes, one after the other. `load` and `call` are keywords of TextToImage.
+
+    Raises MezzotintError with what stopped a process.
+    """
     request = {"load": {"path": str(Bundle.open(bundle).path.absolute()), **load}, "call": {"prompt": _PROMPT, **call}}
     with TemporaryDirectory(prefix="mezzotint-startup-") as cache:
         cold, *warm = (_start(request, cache) for _ in range(1 + runs))
@@ -68,8 +71,8 @@ def _start(request: dict[str, Any], cache: str) -> Start:
     command = (sys.executable, *_WORKER, json.dumps(request), str(time.monotonic_ns()))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise MezzotintError(f"the measured process ended with code {done.returncode}: {lines[-1] if lines else ''}")
+        said = (done.stderr.strip().splitlines() or [f"the measured process ended with code {done.returncode}"])[-1]
+        raise MezzotintError(said.partition("MezzotintError: ")[2] or said)
     return cast(Start, json.loads(done.stdout))
 
 

@@ -54,8 +54,8 @@ class _OpenVinoGraph:
 
 
 def _cache_folder(options: EngineOptions) -> Path | None:
-    """A folder for each kind of processor: homes are shared between machines, and OpenVINO's own key calls all of them
-    "intel64", whatever instructions a graph was compiled for."""
+    """A folder for each kind of processor: homes are shared between machines, and OpenVINO's own key has no more of the
+    processor than its name, which virtual machines show whatever instructions they mask."""
     return None if options.cache_dir is None else usable_folder(options.cache_dir / cpu_key())
 
 
