@@ -65,7 +65,7 @@ _SPEED = (
     _Column("step vs FP32", lambda row: format_factor(row["speedup"]["unet_step_fp32"])),
     _Column("step vs BF16", lambda row: format_factor(row["speedup"]["unet_step_bf16"])),
     _Column("VAE decoder", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["vae_decoder"])),
-    _Column("outside the graphs", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["outside_graphs"])),
+    _Column("outside the graphs", lambda row: _outside_cell(row)),
     _Column("picture, p95", lambda row: _p95_cell(row)),
     _Column("cold start", lambda row: format_ms(row["cold_start_ms"])),
     _Column("resting memory", lambda row: format_bytes(row["memory"] and row["memory"]["resting_rss_bytes"])),
@@ -256,6 +256,15 @@ def _picture_cell(row: CaseRow) -> str:
 def _psnr_cell(row: CaseRow) -> str:
     median, tail = (_score_cell(row, "psnr_db", figure, "dB") for figure in ("median", "p5"))
     return median if median == tail else f"{median.removesuffix(' dB')} ({tail.removesuffix(' dB')}) dB"
+
+
+def _outside_cell(row: CaseRow) -> str:
+    """With its share of a picture: what a faster graph would not make faster."""
+    latency = row["latency_ms"]
+    if latency is None or latency["outside_graphs"] is None or latency["end_to_end"] is None:
+        return MISSING
+    share = latency["outside_graphs"]["median"] / latency["end_to_end"]["median"]
+    return f"{format_ms(latency['outside_graphs'])} ({share:.1%})"
 
 
 def _p95_cell(row: CaseRow) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from mezzotint import __version__
+from mezzotint.runtime.disk_full import disk_full_error
 from mezzotint.runtime.errors import MezzotintError
 
 from .benchmarking import benchmark, report
@@ -188,6 +189,12 @@ def main() -> None:
     except MezzotintError as error:
         STDERR.print(f"mezzotint: {error}", markup=False)
         sys.exit(error.exit_code)
+    except OSError as error:
+        full = disk_full_error(error)
+        if full is None:
+            raise
+        STDERR.print(f"mezzotint: {full}", markup=False)
+        sys.exit(full.exit_code)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(sys.argv[1])
         if extra is None or (error.name or "").startswith("mezzotint"):

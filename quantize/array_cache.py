@@ -34,9 +34,12 @@ def cached_arrays(kind: str, key: str, make: Callable[[], dict[str, Array]]) -> 
         arrays = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return arrays
 
 

@@ -1,9 +1,11 @@
 """What this CPU can do, as the kernel names it."""
 
+import hashlib
+import platform
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cpu_features", "cpu_generation", "cpu_model"]
+__all__ = ["cpu_features", "cpu_generation", "cpu_key", "cpu_model"]
 
 
 @cache
@@ -23,6 +25,13 @@ def cpu_generation() -> str:
     """Family and model: they tell processors apart that a hypervisor gives one name. "" where /proc has none."""
     family, model = _cpuinfo("cpu family"), _cpuinfo("model")
     return f"family {family}, model {model}" if family and model else ""
+
+
+@cache
+def cpu_key() -> str:
+    """A short name, fit for a folder, that processors share which are of one model and have the same features."""
+    text = "|".join((platform.machine(), cpu_model(), cpu_generation(), *sorted(cpu_features())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _cpuinfo(key: str) -> str:

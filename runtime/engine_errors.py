@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from .disk_full import disk_full_error
 from .errors import MezzotintError
 
 __all__ = ["is_out_of_memory", "load_error", "reason_of", "run_error"]
@@ -34,6 +35,9 @@ def load_error(name: str, path: Path, engine: str, error: Exception) -> Mezzotin
     """For an exception while `engine` loaded the component `name`."""
     if is_out_of_memory(error):
         return MezzotintError(f"{engine} ran out of memory when it loaded {name} from {path}; close other programs")
+    full = disk_full_error(error)  # the self-test writes its graph to a temporary folder
+    if full is not None:
+        return full
     return MezzotintError(
         f"{engine} cannot load {name} from {path} ({reason_of(error)}); install {engine} again or pass another "
         "--backend"

@@ -12,7 +12,7 @@ from typing import Any
 from .arrays import Array
 from .compile_cache import trim_cache, usable_folder
 from .compiled import CompiledGraphs, Shapes
-from .cpu import cpu_features
+from .cpu import cpu_features, cpu_key
 from .engine import Engine, EngineOptions, Graph, check_names
 from .engine_errors import is_out_of_memory, reason_of
 from .errors import MezzotintError
@@ -39,7 +39,7 @@ class _OpenVinoGraph:
         model, self._unused_model = self._unused_model, None
         if model is None:
             model = _read(self._core, self._path, self._component)
-        cache = usable_folder(self._options.cache_dir)
+        cache = _cache_folder(self._options)
         try:
             model.reshape({spec.name: list(shape) for spec, shape in zip(self._component.inputs, shapes, strict=True)})
             compiled = self._core.compile_model(model, "CPU", _settings(self._options, cache))
@@ -48,9 +48,15 @@ class _OpenVinoGraph:
             if is_out_of_memory(error):
                 raise
             raise MezzotintError(f"OpenVINO cannot compile {self._path} for {shapes} ({reason_of(error)})") from error
-        if cache is not None:
-            trim_cache(cache, self._options.cache_bytes)
+        if self._options.cache_dir is not None and cache is not None:
+            trim_cache(self._options.cache_dir, self._options.cache_bytes)
         return request
+
+
+def _cache_folder(options: EngineOptions) -> Path | None:
+    """A folder for each kind of processor: homes are shared between machines, and OpenVINO's own key has no more of the
+    processor than its name, which virtual machines show whatever instructions they mask."""
+    return None if options.cache_dir is None else usable_folder(options.cache_dir / cpu_key())
 
 
 def _read(core: Any, path: Path, component: Component) -> Any:

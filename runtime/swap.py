@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .disk_full import disk_full_error
 from .errors import MezzotintError
 
 __all__ = ["repair", "replace_folder"]
@@ -26,7 +27,8 @@ def replace_folder(destination: Path, *, marker: str, overwrite: bool = False) -
     """Yield an empty folder to fill; on a clean exit it becomes `destination`, on an exception it is removed.
 
     Raises MezzotintError when `destination` exists and `overwrite` is False, when it exists without the file `marker`
-    (then it is no folder of ours, and replacing would destroy what is), or when another process writes it.
+    (then it is no folder of ours, and replacing would destroy what is), when another process writes it, or when the
+    disk is full.
     """
     destination = _absolute(destination)
     try:
@@ -42,8 +44,11 @@ def replace_folder(destination: Path, *, marker: str, overwrite: bool = False) -
         try:
             yield staging
             _flush(staging)
-        except BaseException:
+        except BaseException as error:
             _remove(staging)
+            full = disk_full_error(error) if isinstance(error, OSError) else None
+            if full is not None:
+                raise full from error
             raise
         staging.rename(_sibling(destination, "ready"))
         _repair_locked(destination)

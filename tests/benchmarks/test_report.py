@@ -11,10 +11,10 @@ from mezzotint.benchmarks.notes import notes
 from mezzotint.benchmarks.pictures import AMPLIFICATION, difference_map
 from mezzotint.benchmarks.plots import draw_plots
 from mezzotint.benchmarks.report import make_report
-from mezzotint.benchmarks.results import Results, find_score, write_results
+from mezzotint.benchmarks.results import RESULTS_NAME, Results, find_score, read_results, write_results
 from mezzotint.benchmarks.rows import measurement_row
 from mezzotint.benchmarks.strips import build_gallery, ranked_prompts
-from mezzotint.benchmarks.summary import headline, summary_table
+from mezzotint.benchmarks.summary import headline, speed_table, summary_table
 from mezzotint.runtime.errors import MezzotintError
 
 from .synthetic import PROMPTS, case_row, latency, measured, record, results
@@ -224,6 +224,12 @@ def test_differences_are_amplified_around_grey() -> None:
     pixels = np.asarray(difference_map(reference, test))
     assert pixels[0, 0].tolist() == [128, 128 + 3 * AMPLIFICATION, 128 - 3 * AMPLIFICATION]
     assert pixels[0, 1].tolist() == [255, 0, 128]
+
+
+def test_time_outside_the_graphs_is_said_as_a_share(folder: Path) -> None:
+    table = speed_table(read_results(folder / RESULTS_NAME))
+    column = table.headings.index("outside the graphs")
+    assert {row[column].rpartition(" ")[2] for row in table.rows} == {"(5.0%)"}
 
 
 def test_figures_are_written_with_their_units() -> None:

@@ -7,7 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from mezzotint.runtime import cpu
 from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.compile_cache import cache_size_bytes
 from mezzotint.runtime.decibel import sqnr_db
 from mezzotint.runtime.engine import Engine, EngineOptions
 from mezzotint.runtime.engine_onnxruntime import ONNXRUNTIME
@@ -108,6 +110,22 @@ def test_a_cached_graph_is_never_taken_for_another(tmp_path: Path) -> None:
     if "bf16" in OPENVINO.precisions():
         run(path, OPENVINO, x, "bf16", cache)
         np.testing.assert_allclose(run(path, OPENVINO, x, cache=cache), x @ first, atol=1e-4)
+
+
+def test_another_kind_of_processor_compiles_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a home that machines share; the cap is over all of them."""
+    cache, weight, x = tmp_path / "cache", random(0), random(1)
+    path = matmul(tmp_path, weight)
+    for flags in ("avx512_vnni", "avx512_vnni amx_int8", "avx512_vnni"):
+        monkeypatch.setattr(cpu, "cpu_features", lambda flags=flags: frozenset(flags.split()))
+        cpu.cpu_key.cache_clear()
+        np.testing.assert_allclose(run(path, OPENVINO, x, cache=cache), x @ weight, atol=1e-4)
+    cpu.cpu_key.cache_clear()
+    assert len(list(cache.iterdir())) == 2
+    session = Session.open("matmul", path, MATMUL, OPENVINO, EngineOptions("f32", cache_dir=cache, cache_bytes=0))
+    monkeypatch.undo()
+    session.run({"x": x})
+    assert cache_size_bytes(cache) == 0
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:

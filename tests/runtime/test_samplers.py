@@ -28,18 +28,20 @@ WHOLE_LEVELS = (
     "dpmpp-2s",
     "unipc",
 )  # diffusers trips over their Karras timesteps on cosine betas: they repeat
+STEPS = pytest.mark.parametrize("steps", [20, pytest.param(50, marks=pytest.mark.slow)])
 
 
 @pytest.mark.parametrize("prediction_type", BETA_PREDICTION_TYPES)
 @pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
 @pytest.mark.parametrize("spacing", TIMESTEP_SPACINGS)
 @pytest.mark.parametrize("name", BETA_ORACLES)
-def test_trajectory_equals_diffusers(name: str, spacing: str, beta_schedule: str, prediction_type: str) -> None:
+@STEPS
+def test_trajectory_equals_diffusers(
+    steps: int, name: str, spacing: str, beta_schedule: str, prediction_type: str
+) -> None:
     offsets = (0, 1) if spacing == "leading" else (1,)
     ends = (True, False) if name in ("ddim", "pndm") else (False,)
-    usual = (beta_schedule == "scaled_linear", prediction_type == "epsilon")
-    counts = (20, 50) if all(usual) or (any(usual) and name != "lms") else (20,)  # diffusers' LMS is slow
-    for steps, steps_offset, set_alpha_to_one in product(counts, offsets, ends):
+    for steps_offset, set_alpha_to_one in product(offsets, ends):
         options = ddim_config(
             timestep_spacing=spacing,
             beta_schedule=beta_schedule,
@@ -67,7 +69,8 @@ def test_any_number_of_steps(name: str, steps: int) -> None:
 
 @pytest.mark.parametrize("spacing", TIMESTEP_SPACINGS)
 @pytest.mark.parametrize("name", ZERO_SNR)
-def test_zero_terminal_snr(name: str, spacing: str) -> None:
+@STEPS
+def test_zero_terminal_snr(steps: int, name: str, spacing: str) -> None:
     starts_at_infinity = name == "lcm" or (
         name in ("ddim", "ddpm") and spacing != "leading"
     )  # where epsilon is refused
@@ -78,7 +81,7 @@ def test_zero_terminal_snr(name: str, spacing: str) -> None:
             prediction_type=prediction_type,
             rescale_betas_zero_snr=True,
         )
-        assert_same_trajectory(name, options, 20)
+        assert_same_trajectory(name, options, steps)
 
 
 @pytest.mark.parametrize(
@@ -89,22 +92,23 @@ def test_zero_terminal_snr(name: str, spacing: str) -> None:
         if not (name in WHOLE_LEVELS and beta_schedule == "squaredcos_cap_v2")
     ],
 )
-def test_karras_sigmas(name: str, beta_schedule: str) -> None:
-    counts = (20,) if name == "lms" else (20, 50)  # diffusers' LMS is slow
-    for prediction_type, steps in product(BETA_PREDICTION_TYPES, counts):
+@STEPS
+def test_karras_sigmas(steps: int, name: str, beta_schedule: str) -> None:
+    for prediction_type in BETA_PREDICTION_TYPES:
         options = ddim_config(beta_schedule=beta_schedule, prediction_type=prediction_type)
         assert_same_trajectory(name, {**options, "use_karras_sigmas": True}, steps)
 
 
 @pytest.mark.parametrize("prediction_type", BETA_PREDICTION_TYPES)
 @pytest.mark.parametrize("name", BETA_ORACLES)
-def test_clipping(name: str, prediction_type: str) -> None:
+@STEPS
+def test_clipping(steps: int, name: str, prediction_type: str) -> None:
     """Where diffusers' scheduler has no clip_sample, it must have no effect here either."""
     for clip_sample_range in (0.4, 1.0):
         options = ddim_config(
             clip_sample=True, clip_sample_range=clip_sample_range, prediction_type=prediction_type, steps_offset=1
         )
-        assert_same_trajectory(name, options, 20)
+        assert_same_trajectory(name, options, steps)
 
 
 def test_the_clipping_tests_clip() -> None:
@@ -121,24 +125,27 @@ def _final(name: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_the_files_that_diffusers_writes_for_the_scheduler_itself(name: str) -> None:
+@STEPS
+def test_the_files_that_diffusers_writes_for_the_scheduler_itself(steps: int, name: str) -> None:
     """With all of that scheduler's defaults, on two ranges of betas."""
-    assert_same_trajectory(name, ORACLES[name].written(), 20)
+    assert_same_trajectory(name, ORACLES[name].written(), steps)
     if name != "flow-euler":
         written = ORACLES[name].written(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
-        assert_same_trajectory(name, written, 20)
+        assert_same_trajectory(name, written, steps)
 
 
 @pytest.mark.parametrize("name", BETA_ORACLES)
-def test_what_a_file_leaves_out_has_the_defaults_of_the_scheduler(name: str) -> None:
+@STEPS
+def test_what_a_file_leaves_out_has_the_defaults_of_the_scheduler(steps: int, name: str) -> None:
     options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
-    assert_same_trajectory(name, options, 20)
+    assert_same_trajectory(name, options, steps)
 
 
 @pytest.mark.parametrize("name", BETA_ORACLES)
-def test_trained_betas(name: str) -> None:
+@STEPS
+def test_trained_betas(steps: int, name: str) -> None:
     betas = np.linspace(0.001, 0.03, 200).tolist()
-    assert_same_trajectory(name, ddim_config(trained_betas=betas, num_train_timesteps=200), 20)
+    assert_same_trajectory(name, ddim_config(trained_betas=betas, num_train_timesteps=200), steps)
 
 
 @pytest.mark.parametrize(("original", "scaling"), [(50, 10.0), (25, 0.01), (1000, 0.05), (100, 1.0)])

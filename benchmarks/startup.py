@@ -1,0 +1,132 @@
+"""What a program that embeds a bundle waits for its first picture, and what memory that takes.
+
+    python -m mezzotint.benchmarks.startup BUNDLE [--height 512 --width 512] [--low-memory] [--json]
+
+Every row is a fresh process: the first compiles for an empty cache, the others find that cache warm. The user's own
+cache is neither read nor written. The page cache is as the machine left it, so the bundle's files may be in memory.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from mezzotint.runtime import Bundle
+from mezzotint.runtime.errors import MezzotintError
+
+from .bootstrap import quantile
+from .formats import format_bytes
+from .isolate import worker_environment
+from .startup_worker import Start
+
+__all__ = ["Startup", "main", "measure_startup"]
+
+_WORKER = ("-m", "mezzotint.benchmarks.startup_worker")
+_PROMPT = "a flat emoji of a red apple on a blue background"
+_TIMES = ("import_ms", "load_ms", "picture_ms", "first_ms", "later_ms", "outside_graphs_ms")
+
+
+@dataclass(frozen=True)
+class Startup:
+    """One start with an empty compile cache, and at least one with the cache that it left."""
+
+    cold: Start
+    warm: tuple[Start, ...]
+
+    def warm_median(self, figure: str) -> float:
+        """The median of a figure of `Start` over the warm starts."""
+        return quantile([cast(dict[str, float], start)[figure] for start in self.warm], 0.5)
+
+    @property
+    def warm_peak_rss_bytes(self) -> int | None:
+        """The largest VmHWM of a warm start's first picture."""
+        peaks = [start["peak_rss_bytes"] for start in self.warm]
+        return None if None in peaks else max(cast(list[int], peaks))
+
+    @property
+    def outside_graphs_share(self) -> float:
+        """The part of a later picture's time, 0 to 1, in which no graph ran; the median over the warm starts."""
+        return quantile([start["outside_graphs_ms"] / start["later_ms"] for start in self.warm], 0.5)
+
+
+def measure_startup(bundle: Path, load: dict[str, Any], call: dict[str, Any], runs: int) -> Startup:
+    """Start `runs` + 1 processes, one after the other. `load` and `call` are keywords of TextToImage.
+
+    Raises MezzotintError with what stopped a process.
+    """
+    request = {"load": {"path": str(Bundle.open(bundle).path.absolute()), **load}, "call": {"prompt": _PROMPT, **call}}
+    with TemporaryDirectory(prefix="mezzotint-startup-") as cache:
+        cold, *warm = (_start(request, cache) for _ in range(1 + runs))
+    return Startup(cold, tuple(warm))
+
+
+def _start(request: dict[str, Any], cache: str) -> Start:
+    environment = {**worker_environment(), "XDG_CACHE_HOME": cache}
+    command = (sys.executable, *_WORKER, json.dumps(request), str(time.monotonic_ns()))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"the measured process ended with code {done.returncode}"])[-1]
+        raise MezzotintError(said.partition("MezzotintError: ")[2] or said)
+    return cast(Start, json.loads(done.stdout))
+
+
+def report_lines(startup: Startup) -> list[str]:
+    """What `main` prints for a reader."""
+    cold, engines = startup.cold, sorted({name for one in startup.warm for name in one["imported_engines"]})
+    rows = [("", "cold compile cache", f"warm, median of {len(startup.warm)}")]
+    rows += [
+        (name.removesuffix("_ms").replace("_", " "), f"{cast(dict[str, float], cold)[name]:,.0f} ms", f"{warm:,.0f} ms")
+        for name in _TIMES
+        for warm in (startup.warm_median(name),)
+    ]
+    rows.append(("peak RSS", format_bytes(cold["peak_rss_bytes"]), format_bytes(startup.warm_peak_rss_bytes)))
+    return [
+        f"{cold['backend']}: {cold['why']}",
+        *(f"{name:<16}{before:>20}{after:>20}" for name, before, after in rows),
+        f"outside the graphs: {startup.outside_graphs_share:.1%} of a later picture",
+        f"engines that `import mezzotint.runtime` imports: {', '.join(engines) or 'none'}",
+    ]
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m mezzotint.benchmarks.startup", description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--low-memory", action="store_true")
+    parser.add_argument("--vae-tiling", action="store_true", default=None)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--height", type=int)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--runs", type=int, default=5, help="starts with a warm cache")
+    parser.add_argument("--json", action="store_true", help="every start, as JSON")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print; 0."""
+    asked = _parse(arguments)
+    if asked.runs < 1:
+        raise MezzotintError(f"--runs is {asked.runs}, expected at least 1")
+    load = {"backend": asked.backend, "low_memory": asked.low_memory}
+    call = {name: getattr(asked, name) for name in ("steps", "height", "width", "vae_tiling")}
+    startup = measure_startup(asked.bundle, load, call, asked.runs)
+    if asked.json:
+        record = {"cold": startup.cold, "warm": startup.warm, "outside_graphs_share": startup.outside_graphs_share}
+        sys.stdout.write(json.dumps(record, indent=1) + "\n")
+    else:
+        sys.stdout.write("\n".join(report_lines(startup)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except MezzotintError as error:
+        sys.stderr.write(f"mezzotint: {error}\n")
+        sys.exit(error.exit_code)
