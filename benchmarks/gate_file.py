@@ -1,7 +1,7 @@
 """Conditions in a file: the thresholds of `make gate`, under version control.
 
 fidelity = ["int8-openvino:psnr_db < 37"]        put where fidelity is measured
-speed = ["int8-openvino:speedup.fp32 < 1.4"]     put where speed is
+speed = ["int8-openvino:speedup.fp32 < 2.2"]     put where speed is
 speed_amx = ["int8-openvino:speedup.fp32 < 3"]   too, where the processor has AMX: its INT8 is several times faster
 """
 
