@@ -110,7 +110,7 @@ def test_without_an_engine_bundles_are_inspected_and_the_extras_named(
 ) -> None:
     program = environments("base").with_name("mezzotint")
     assert "unet" in run(program, "inspect", tiny_bundle.path, cwd=tmp_path)
-    command = [program, "generate", tiny_bundle.path, "a red apple", "-o", "apple.png"]
+    command = [str(program), "generate", str(tiny_bundle.path), "a red apple", "-o", "apple.png"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     for extra in ("cpu", "openvino"):
