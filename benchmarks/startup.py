@@ -25,7 +25,7 @@ from .formats import format_bytes
 from .isolate import worker_environment
 from .startup_worker import Start
 
-__all__ = ["Startup", "main", "measure_startup"]
+__all__ = ["Startup", "main", "measure_startup", "report_lines"]
 
 _WORKER = ("-m", "mezzotint.benchmarks.startup_worker")
 _PROMPT = "a flat emoji of a red apple on a blue background"
