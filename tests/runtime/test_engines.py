@@ -93,6 +93,7 @@ def test_a_bundle_for_another_target_is_refused() -> None:
         (("amx_int8", "avx2", "sse9"), {"avx2"}, "amx_int8 and sse9,"),
         (("amx_int8",), set(), "amx_int8,"),
         (("avx512_vnni|avx_vnni",), {"avx_vnni"}, None),
+        (("avx512_vnni|avx_vnni",), {"avx512_vnni", "avx512_bf16"}, None),  # no AMX, as in an EPYC
         ((), set(), None),
     ],
 )
