@@ -4,20 +4,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.affine import UINT8, Quantizer
-from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.arrays import Array, FloatArray
 from mezzotint.runtime.engine import EngineOptions
+from mezzotint.runtime.engine_onnxruntime import ONNXRUNTIME
 from mezzotint.runtime.engines import installed_engines
+from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.progress import Progress
 from mezzotint.runtime.session import Session
 
 from .array_cache import cached_arrays, content_key
 from .graph_file import temporary_graph
+from .lower_onnxruntime import lower_onnxruntime_floats
 from .ranges import least_error_range
 from .scheme import Decisions, Scheme
 from .statistics import Probe, TensorStatistics, instrument, merge, open_instrumented, stack
@@ -26,7 +30,7 @@ from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_REVISION = 5  # of what the cached arrays mean
+_REVISION = 6  # of what the cached arrays mean
 _CHUNK = 16  # calls in a cache entry
 
 
@@ -34,27 +38,37 @@ def cached_trajectories(
     bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
 ) -> Trajectories:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
-    load = cache(partial(_load, bundle))
-
-    def make(index: int) -> dict[str, Array]:
-        return asdict(run_trajectory(*load(), prompts[index], index, settings))
-
     schedule = (settings.scheduler, settings.steps, settings.guidance, settings.seed)
     parts = {"revision": _REVISION, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
     chosen = spread(len(prompts), settings.trajectories)
+    load = cache(partial(_load, bundle, [prompts[index] for index in chosen]))
+
+    def make(index: int) -> dict[str, Array]:
+        pipe, unet, embeddings = load()
+        return asdict(run_trajectory(pipe, unet, embeddings[prompts[index]], embeddings[""], index, settings))
+
     done = []
     for count, index in enumerate(chosen):
         progress("running calibration trajectories", count, len(chosen))
         key = content_key({**parts, "prompt": prompts[index], "index": index})
         done.append(Trajectories(**cached_arrays("trajectory", key, partial(make, index))))
+    load.cache_clear()
+    give_back_memory()
     return join(done)
 
 
-def _load(bundle: Bundle) -> tuple[TextToImage, Session]:
-    """The FP32 pipe, and its UNet in 16 bits where the CPU has them: nothing but where the latents go matters."""
-    pipe = TextToImage.load(bundle.path)
+def _load(bundle: Bundle, prompts: Sequence[str]) -> tuple[TextToImage, Session, dict[str, FloatArray]]:
+    """The pipe, its UNet in 16 bits where the CPU has them, and all embeddings.
+
+    Nothing but where the latents go matters. The text encoder is gone by the time the UNet is opened.
+    """
+    pipe = TextToImage.load(bundle.path, low_memory=True)
+    text_encoder = pipe.sessions["text_encoder"]  # held, or each prompt would open it again
+    embeddings = {prompt: pipe.encode([prompt]) for prompt in (*prompts, "")}
+    del text_encoder
+    give_back_memory()
     spec, options = bundle.component("unet"), EngineOptions(_precision())
-    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options)
+    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options), embeddings
 
 
 def _precision() -> str:
@@ -78,8 +92,10 @@ def cached_statistics(
 
         @cache
         def session() -> Session:
-            model = instrument(ir.load(bundle.graph_path(component)), probes)
-            return open_instrumented(files.enter_context(temporary_graph(model)), spec, probes)
+            graph = temporary_graph(
+                _instrumented(bundle.graph_path(component), probes)
+            )  # not held: it maps the weights
+            return open_instrumented(files.enter_context(graph), spec, probes)
 
         def make(start: int) -> dict[str, Array]:
             runs = []
@@ -90,7 +106,15 @@ def cached_statistics(
 
         keys = {start: content_key({**parts, "chunk": (start, _CHUNK)}) for start in range(0, len(calls), _CHUNK)}
         figures = [cached_arrays("statistics", key, partial(make, start)) for start, key in keys.items()]
+        session.cache_clear()
+    give_back_memory()
     return merge(figures, spec, probes, calls)
+
+
+def _instrumented(path: Path, probes: Sequence[Probe]) -> ir.Model:
+    """With the attention and norms that suit ONNX Runtime where it is what runs: no score matrices, and faster."""
+    model = instrument(ir.load(path), probes)
+    return lower_onnxruntime_floats(model) if ONNXRUNTIME.missing() is None else model
 
 
 def probes_for(graph: ir.Graph, decisions: Decisions) -> list[Probe]:

@@ -14,6 +14,7 @@ from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.progress import Progress
 
 from .calibrate import cached_statistics, cached_trajectories, probes_for, with_quantizers
+from .graph_file import unmap_weights
 from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
 from .scheme import Decisions
 from .smooth import smooth, with_alphas
@@ -87,4 +88,5 @@ def decide_integer(
     )
     smoothings, statistics = smooth(model, decisions, statistics)
     decisions = with_quantizers(model.graph, with_alphas(model.graph, decisions, smoothings), statistics)
+    unmap_weights(model)
     return decisions, statistics

@@ -1,7 +1,9 @@
 """The check that every quantized graph ends in: its outputs against the FP32 graph's, to a floor in dB."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,12 +16,14 @@ from mezzotint.runtime.decibel import sqnr_db
 from mezzotint.runtime.denoiser import guide
 from mezzotint.runtime.engine import Engine, EngineOptions
 from mezzotint.runtime.errors import CheckFailed
+from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.manifest import Component, Parity
 from mezzotint.runtime.session import Session
 
+from .array_cache import cached_arrays, content_key
 from .half_emulation import emulate_half
 from .integer import Calibration
-from .target import Target, parity_engine
+from .target import Target, parity_engine, reference_engine
 from .text_calls import token_calls
 from .trajectories import Call
 
@@ -27,7 +31,8 @@ __all__ = ["FLOORS_DB", "measure_parity", "sqnr_figures_db"]
 
 # Far below what a working graph reaches (see docs/quantization.md), far above what a broken one does.
 FLOORS_DB = {"float32": 80.0, "float16": 25.0, "int8-weights": 25.0, "int8": 12.0}
-_CALLS = 25  # one for each step of the default schedule
+_UNET_CALLS = 25  # one for each step of the default schedule
+_DECODER_CALLS = 8  # pictures; one takes as long as several steps
 _SEED = 1  # other calls than the statistics were taken from
 
 
@@ -61,11 +66,16 @@ def sqnr_figures_db(
         return []
     engine = parity_engine(target)
     precision = component.compute if component.compute in engine.precisions() else "f32"
-    reference = _outputs(
-        calibration.bundle.graph_path(name), name, calibration.bundle.component(name), engine, "f32", calls
-    )
+    reference = _reference_outputs(calibration, name, calls, reference_engine(target))
+    give_back_memory()
     with _runnable(path, target, engine) as runnable:
-        tested = _outputs(runnable, name, component, engine, precision, calls)
+        session = Session.open(name, runnable, component, engine, EngineOptions(precision))
+        tested = []
+        for index, call in enumerate(calls):
+            calibration.progress(f"running {name} as it was quantized", index, len(calls))
+            tested.append(session.run(call.feeds)[component.outputs[0].name])
+        del session  # before another is opened
+    give_back_memory()
     guidance = calibration.settings.guidance if name == "unet" else None
     return [sqnr_db(*_guided(pair, guidance)) for pair in zip(reference, tested, strict=True)]
 
@@ -74,14 +84,16 @@ def _calls(calibration: Calibration, name: str) -> Sequence[Call]:
     if name.startswith("text_encoder"):
         return token_calls(calibration.bundle, calibration.prompts)
     if name in ("unet", "vae_decoder") and calibration.prompts:
-        return calibration.calls(name, _CALLS, _SEED)
+        return calibration.calls(name, _UNET_CALLS if name == "unet" else _DECODER_CALLS, _SEED)
     return ()
 
 
 def _against(target: Target) -> str:
     engine = parity_engine(target)
     elsewhere = "" if engine is target.engine else f" with FP16 rounding emulated; {target.name} was not at hand"
-    return f"FP32 graph on {engine.name}{elsewhere}"
+    reference = reference_engine(target)
+    on = engine.name if reference is engine else f"{reference.name}, run on {engine.name}"
+    return f"FP32 graph on {on}{elsewhere}"
 
 
 @contextmanager
@@ -98,11 +110,36 @@ def _runnable(path: Path, target: Target, engine: Engine) -> Iterator[Path]:
         yield emulated
 
 
-def _outputs(
-    path: Path, name: str, component: Component, engine: Engine, precision: str, calls: Sequence[Call]
-) -> list[Array]:
-    session = Session.open(name, path, component, engine, EngineOptions(precision))
-    return [session.run(call.feeds)[component.outputs[0].name] for call in calls]
+def _reference_outputs(calibration: Calibration, name: str, calls: Sequence[Call], engine: Engine) -> list[Array]:
+    """What the FP32 graph says, each call cached: the next target, and each step of a search, asks the same."""
+    bundle = calibration.bundle
+    component = bundle.component(name)
+    output = component.outputs[0].name
+
+    @cache
+    def session() -> Session:
+        return Session.open(name, bundle.graph_path(name), component, engine, EngineOptions("f32"))
+
+    def make(call: Call) -> dict[str, Array]:
+        return {output: session().run(call.feeds)[output]}
+
+    graph = [entry.sha256 for entry in component.files]
+    outputs = []
+    for index, call in enumerate(calls):
+        calibration.progress(f"running {name} in FP32", index, len(calls))
+        key = content_key({"graph": graph, "engine": engine.name, "feeds": _feeds_sha256(call)})
+        outputs.append(cached_arrays("reference", key, partial(make, call))[output])
+    session.cache_clear()
+    return outputs
+
+
+def _feeds_sha256(call: Call) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(call.feeds):
+        array = np.ascontiguousarray(call.feeds[name])
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _guided(pair: tuple[Array, Array], guidance: float | None) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from mezzotint.runtime.bundle import Bundle, file_entry, write_manifest
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.manifest import MANIFEST_NAME, Component
 from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.swap import replace_folder
@@ -134,7 +135,8 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         settle_in_half(model, name, job.calibration, staging / name)
         job.target.check(model)
     files = save_graph(model, staging / name)
-    del model  # engines are about to load the weights again, twice
+    del model  # engines are about to load the weights again
+    give_back_memory()
     component = replace(
         before,
         files=tuple(file_entry(staging, f"{name}/{file}") for file in files),

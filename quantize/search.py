@@ -10,7 +10,7 @@ from mezzotint.runtime.bundle import file_entry
 
 from .array_cache import cached_arrays, content_key
 from .exclusion import exclude_until
-from .graph_file import temporary_graph
+from .graph_file import temporary_graph, unmap_weights
 from .integer import Calibration
 from .parity import sqnr_figures_db
 from .scheme import Decisions, Scheme
@@ -39,6 +39,7 @@ def search_exclusions(
 
     def measure(candidate: Decisions) -> float:
         with temporary_graph(target.lower(model.clone(), candidate)) as path:
+            unmap_weights(model)
             lowered = replace(before, files=(file_entry(path.parent, path.name),), compute=target.compute)
             return float(np.median(sqnr_figures_db(calibration, component, lowered, path, target)))
 

@@ -1,0 +1,53 @@
+"""Calibration of a bundle: its statistics are the FP32 graph's, whatever the graph was rewritten to for speed."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from mezzotint.quantize.calibrate import cached_statistics, probes_for
+from mezzotint.quantize.rules import UNET_W8A8, decide
+from mezzotint.quantize.statistics import Probe, TensorStatistics, collect, instrument
+from mezzotint.quantize.trajectories import Call
+from mezzotint.quantize.weighted import weighted_nodes
+from mezzotint.runtime import Bundle
+from mezzotint.runtime.progress import silent
+
+
+@pytest.fixture(scope="module")
+def probes(tiny_bundle: Bundle) -> list[Probe]:
+    graph = ir.load(tiny_bundle.graph_path("unet")).graph
+    return probes_for(graph, decide([item.name for item in weighted_nodes(graph)], UNET_W8A8))
+
+
+@pytest.fixture(scope="module")
+def calls() -> list[Call]:
+    random = np.random.default_rng(0)
+    return [
+        Call(
+            step,
+            {
+                "sample": random.standard_normal((2, 4, 8, 8)).astype(np.float32),
+                "timestep": np.array(900.0 - 300.0 * step, dtype=np.float32),
+                "encoder_hidden_states": random.standard_normal((2, 32, 32)).astype(np.float32),
+            },
+        )
+        for step in range(3)
+    ]
+
+
+def assert_close(found: dict[str, TensorStatistics], expected: dict[str, TensorStatistics]) -> None:
+    assert list(found) == list(expected)
+    for name, one in found.items():
+        for figure, value in vars(one).items():
+            np.testing.assert_allclose(value, vars(expected[name])[figure], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_statistics_are_those_of_the_graph_as_exported(
+    tiny_bundle: Bundle, probes: list[Probe], calls: list[Call], tmp_path: Path
+) -> None:
+    path = tmp_path / "instrumented.onnx"
+    ir.save(instrument(ir.load(tiny_bundle.graph_path("unet")), probes), path)
+    plain = collect(path, tiny_bundle.component("unet"), probes, calls)
+    assert_close(cached_statistics(tiny_bundle, "unet", probes, calls, {"test": "plain"}, silent), plain)
