@@ -75,6 +75,9 @@ def quantize(
     min_sqnr_db: Annotated[
         float | None, typer.Option(help="Leave nodes out of INT8 until the output reaches this many dB.")
     ] = None,
+    costs: Annotated[
+        Path | None, typer.Option(help="File of measured times for --min-sqnr-db; what it lacks is added.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Quantize an FP32 bundle for a target."""
@@ -92,6 +95,7 @@ def quantize(
             overrides=_overrides(set_ or []),
             settings=settings,
             min_sqnr_db=min_sqnr_db,
+            costs=costs,
             overwrite=overwrite,
             progress=progress,
         )

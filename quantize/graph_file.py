@@ -17,7 +17,9 @@ def save_graph(model: ir.Model, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
     if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
-        ir.save(model, folder / GRAPH_FILE)
+        ir.save(
+            ir.external_data.load_to_model(model), folder / GRAPH_FILE
+        )  # what was external may not be large any more
         return [GRAPH_FILE]
     ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
     return [GRAPH_FILE, EXTERNAL_DATA_FILE]

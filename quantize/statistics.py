@@ -35,7 +35,7 @@ __all__ = [
 
 SAMPLES_PER_CALL = 1024
 _SEED = 0
-_FIGURES = ("low", "high", "channel_low", "channel_high", "channel_mean", "samples", "size")
+_FIGURES = ("low", "high", "channel_low", "channel_high", "channel_mean", "samples", "shape")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,12 @@ class TensorStatistics:
     samples: FloatArray  # (N, k)
     channels: Array  # (k,) the channel of each sample
     steps: Array  # (N,) the step of each call
-    size: Array = field(default_factory=lambda: np.zeros((), dtype=np.int64))  # () elements of the tensor in a call
+    shape: Array = field(default_factory=lambda: np.zeros(1, dtype=np.int64))  # of the tensor in a call
+
+    @property
+    def size(self) -> int:
+        """Elements of the tensor in a call."""
+        return int(self.shape.prod())
 
     @property
     def channel_absmax(self) -> FloatArray:
@@ -125,10 +130,10 @@ def sample_places(seed: int) -> Array:
 
 def _merge(figures: dict[str, Array], index: int, probe: Probe, steps: Array, batch: int) -> TensorStatistics:
     stacked = {figure: figures[f"probe{index}:{figure}"] for figure in _FIGURES}
-    count = stacked["channel_low"].shape[1]
-    indices = (sample_places(_SEED) * int(stacked["size"][0])).astype(np.int64)
+    count, size = stacked["channel_low"].shape[1], int(stacked["shape"][0].prod())
+    indices = (sample_places(_SEED) * size).astype(np.int64)
     # (B, tokens, C): channels are innermost. (B, C, h, w): h * w values of a channel lie together, B being the batch.
-    plane = 1 if probe.channel_axis == -1 else int(stacked["size"][0]) // (count * batch)
+    plane = 1 if probe.channel_axis == -1 else size // (count * batch)
     return TensorStatistics(
         low=stacked["low"].reshape(-1),
         high=stacked["high"].reshape(-1),
@@ -138,7 +143,7 @@ def _merge(figures: dict[str, Array], index: int, probe: Probe, steps: Array, ba
         samples=stacked["samples"],
         channels=indices // plane % count,
         steps=steps,
-        size=stacked["size"][0],
+        shape=stacked["shape"][0],
     )
 
 
@@ -159,5 +164,5 @@ def _reductions(graph: ir.Graph, value: ir.Value, probe: Probe, places: ir.Value
         new_node(graph, "ReduceMax", [value, axes], keepdims=0),
         new_node(graph, "ReduceMean", [value, axes], keepdims=0),
         new_node(graph, "Gather", [flattened, indices]),
-        size,
+        new_node(graph, "Shape", [value]),
     ]

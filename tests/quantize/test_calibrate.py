@@ -21,19 +21,19 @@ def probes(tiny_bundle: Bundle) -> list[Probe]:
     return probes_for(graph, decide([item.name for item in weighted_nodes(graph)], UNET_W8A8))
 
 
-@pytest.fixture(scope="module")
-def calls() -> list[Call]:
+def calls_of(count: int) -> list[Call]:
+    """Seeded calls of the tiny UNet."""
     random = np.random.default_rng(0)
     return [
         Call(
             step,
             {
                 "sample": random.standard_normal((2, 4, 8, 8)).astype(np.float32),
-                "timestep": np.array(900.0 - 300.0 * step, dtype=np.float32),
+                "timestep": np.array(900.0 - 100.0 * step, dtype=np.float32),
                 "encoder_hidden_states": random.standard_normal((2, 32, 32)).astype(np.float32),
             },
         )
-        for step in range(3)
+        for step in range(count)
     ]
 
 
@@ -45,8 +45,9 @@ def assert_close(found: dict[str, TensorStatistics], expected: dict[str, TensorS
 
 
 def test_statistics_are_those_of_the_graph_as_exported(
-    tiny_bundle: Bundle, probes: list[Probe], calls: list[Call], tmp_path: Path
+    tiny_bundle: Bundle, probes: list[Probe], tmp_path: Path
 ) -> None:
+    calls = calls_of(3)
     path = tmp_path / "instrumented.onnx"
     ir.save(instrument(ir.load(tiny_bundle.graph_path("unet")), probes), path)
     plain = collect(path, tiny_bundle.component("unet"), probes, calls)
