@@ -78,10 +78,14 @@ def quantize(
     costs: Annotated[
         Path | None, typer.Option(help="File of measured times for --min-sqnr-db; what it lacks is added.")
     ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Most memory that collecting statistics may take, such as 6GB; slower.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Quantize an FP32 bundle for a target."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
+    from mezzotint.quantize.memory_limit import parse_bytes
     from mezzotint.runtime.prompts import read_prompts
 
     settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed)
@@ -96,6 +100,7 @@ def quantize(
             settings=settings,
             min_sqnr_db=min_sqnr_db,
             costs=costs,
+            memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
             overwrite=overwrite,
             progress=progress,
         )

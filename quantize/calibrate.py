@@ -1,6 +1,6 @@
 """Calibration of one bundle: trajectories once, statistics once, and from them the quantizers of every W8A8 node."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -22,9 +22,10 @@ from mezzotint.runtime.session import Session
 from .array_cache import cached_arrays, content_key
 from .graph_file import temporary_graph
 from .lower_onnxruntime import lower_onnxruntime_floats
+from .memory_limit import groups_within
 from .ranges import least_error_range
 from .scheme import Decisions, Scheme
-from .statistics import Probe, TensorStatistics, instrument, merge, open_instrumented, stack
+from .statistics import Probe, TensorStatistics, add_shapes, instrument, merge, open_instrumented, open_probed, stack
 from .trajectories import CalibrationSettings, Call, Trajectories, join, run_trajectory, spread
 from .weighted import WeightedNode, weight_energy, weighted_nodes
 
@@ -32,6 +33,7 @@ __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quant
 
 _REVISION = 6  # of what the cached arrays mean
 _CHUNK = 16  # calls in a cache entry
+_FLOAT_BYTES = 4
 
 
 def cached_trajectories(
@@ -84,23 +86,50 @@ def cached_statistics(
     calls: Sequence[Call],
     key_parts: Mapping[str, object],
     progress: Progress,
+    memory_limit_bytes: int | None = None,
 ) -> dict[str, TensorStatistics]:
-    """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time."""
-    parts = {"revision": _REVISION, "graphs": _hashes(bundle), "component": component, "probes": probes, **key_parts}
+    """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time.
+
+    With a memory limit the probes go into groups, each with its own graph and cache entries; without, they are one.
+    """
+    groups = [list(probes)]
+    if memory_limit_bytes is not None:
+        sizes = _tensor_bytes(bundle, component, probes, calls[0])
+        weights = sum(entry.bytes for entry in bundle.component(component).files)
+        groups = groups_within(memory_limit_bytes, weights, probes, sizes)
+    found: dict[str, TensorStatistics] = {}
+    for number, group in enumerate(groups):
+        part = f" of group {number + 1} of {len(groups)}" if len(groups) > 1 else ""
+        report = partial(progress, f"collecting activation statistics{part}")
+        found |= _group_statistics(bundle, component, probes, group, calls, key_parts, report)
+    return found
+
+
+def _group_statistics(
+    bundle: Bundle,
+    component: str,
+    everything: Sequence[Probe],
+    probes: Sequence[Probe],
+    calls: Sequence[Call],
+    key_parts: Mapping[str, object],
+    progress: Callable[[int, int], None],
+) -> dict[str, TensorStatistics]:
+    others = [probe.tensor for probe in everything if probe not in probes]
+    looked_at = {"probes": probes, "others": others, "revision": _REVISION}
+    parts = {**looked_at, "graphs": _hashes(bundle), "component": component, **key_parts}
     spec = bundle.component(component)
     with ExitStack() as files:
 
         @cache
         def session() -> Session:
-            graph = temporary_graph(
-                _instrumented(bundle.graph_path(component), probes)
-            )  # not held: it maps the weights
+            # The model is not held: it maps the weights.
+            graph = temporary_graph(_instrumented(bundle.graph_path(component), probes, others))
             return open_instrumented(files.enter_context(graph), spec, probes)
 
         def make(start: int) -> dict[str, Array]:
             runs = []
             for index, call in enumerate(calls[start : start + _CHUNK], start):
-                progress("collecting activation statistics", index, len(calls))
+                progress(index, len(calls))
                 runs.append(session().run(call.feeds))
             return stack(runs)
 
@@ -111,9 +140,34 @@ def cached_statistics(
     return merge(figures, spec, probes, calls)
 
 
-def _instrumented(path: Path, probes: Sequence[Probe]) -> ir.Model:
-    """With the attention and norms that suit ONNX Runtime where it is what runs: no score matrices, and faster."""
+def _tensor_bytes(bundle: Bundle, component: str, probes: Sequence[Probe], call: Call) -> dict[str, int]:
+    """Bytes of every probed tensor in a call, by running one with nothing looked at but the shapes."""
+    names = {probe.tensor: f"shape{index}" for index, probe in enumerate(probes)}
+
+    def make() -> dict[str, Array]:
+        model = ir.load(bundle.graph_path(component))
+        add_shapes(model, names)
+        if ONNXRUNTIME.missing() is None:
+            lower_onnxruntime_floats(model)
+        with temporary_graph(model) as path:
+            session = open_probed(path, bundle.component(component), list(names.values()))
+            return session.run(call.feeds)
+
+    sizes = {name: list(array.shape) for name, array in call.feeds.items()}
+    parts = {"revision": _REVISION, "graphs": _hashes(bundle), "component": component, "probes": probes}
+    shapes = cached_arrays("shapes", content_key({**parts, "sizes": sizes}), make)
+    give_back_memory()
+    return {tensor: int(shapes[name].prod()) * _FLOAT_BYTES for tensor, name in names.items()}
+
+
+def _instrumented(path: Path, probes: Sequence[Probe], others: Sequence[str]) -> ir.Model:
+    """With the attention and norms that suit ONNX Runtime where it is what runs: no score matrices, and faster.
+
+    Of the `others`, observed in other groups, the shape is asked for: an engine then fuses the same nodes in every
+    group, and the figures are the same to the last bit.
+    """
     model = instrument(ir.load(path), probes)
+    add_shapes(model, {tensor: f"other{index}" for index, tensor in enumerate(others)})
     return lower_onnxruntime_floats(model) if ONNXRUNTIME.missing() is None else model
 
 

@@ -35,6 +35,7 @@ class Calibration:
     prompts: tuple[str, ...]
     settings: CalibrationSettings
     progress: Progress
+    memory_limit_bytes: int | None = None
 
     @cached_property
     def trajectories(self) -> Trajectories:
@@ -84,7 +85,13 @@ def decide_integer(
     calls = calibration.calls(component, settings.calls, settings.seed)
     key_parts = {"prompts": calibration.prompts_sha256, "settings": settings}
     statistics = cached_statistics(
-        calibration.bundle, component, probes_for(model.graph, decisions), calls, key_parts, calibration.progress
+        calibration.bundle,
+        component,
+        probes_for(model.graph, decisions),
+        calls,
+        key_parts,
+        calibration.progress,
+        calibration.memory_limit_bytes,
     )
     smoothings, statistics = smooth(model, decisions, statistics)
     decisions = with_quantizers(model.graph, with_alphas(model.graph, decisions, smoothings), statistics)

@@ -1,9 +1,7 @@
 """The check that every quantized graph ends in: its outputs against the FP32 graph's, to a floor in dB."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,9 +18,9 @@ from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.manifest import Component, Parity
 from mezzotint.runtime.session import Session
 
-from .array_cache import cached_arrays, content_key
 from .half_emulation import emulate_half
 from .integer import Calibration
+from .reference import reference_outputs
 from .target import Target, parity_engine, reference_engine
 from .text_calls import token_calls
 from .trajectories import Call
@@ -66,7 +64,7 @@ def sqnr_figures_db(
         return []
     engine = parity_engine(target)
     precision = component.compute if component.compute in engine.precisions() else "f32"
-    reference = _reference_outputs(calibration, name, calls, reference_engine(target))
+    reference = reference_outputs(calibration, name, calls, reference_engine(target))
     give_back_memory()
     with _runnable(path, target, engine) as runnable:
         session = Session.open(name, runnable, component, engine, EngineOptions(precision))
@@ -108,38 +106,6 @@ def _runnable(path: Path, target: Target, engine: Engine) -> Iterator[Path]:
         emulate_half(model)
         ir.save(model, emulated, external_data=EXTERNAL_DATA_FILE)
         yield emulated
-
-
-def _reference_outputs(calibration: Calibration, name: str, calls: Sequence[Call], engine: Engine) -> list[Array]:
-    """What the FP32 graph says, each call cached: the next target, and each step of a search, asks the same."""
-    bundle = calibration.bundle
-    component = bundle.component(name)
-    output = component.outputs[0].name
-
-    @cache
-    def session() -> Session:
-        return Session.open(name, bundle.graph_path(name), component, engine, EngineOptions("f32"))
-
-    def make(call: Call) -> dict[str, Array]:
-        return {output: session().run(call.feeds)[output]}
-
-    graph = [entry.sha256 for entry in component.files]
-    outputs = []
-    for index, call in enumerate(calls):
-        calibration.progress(f"running {name} in FP32", index, len(calls))
-        key = content_key({"graph": graph, "engine": engine.name, "feeds": _feeds_sha256(call)})
-        outputs.append(cached_arrays("reference", key, partial(make, call))[output])
-    session.cache_clear()
-    return outputs
-
-
-def _feeds_sha256(call: Call) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(call.feeds):
-        array = np.ascontiguousarray(call.feeds[name])
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def _guided(pair: tuple[Array, Array], guidance: float | None) -> tuple[Array, Array]:

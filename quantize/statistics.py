@@ -4,7 +4,7 @@ Reductions run as nodes of the instrumented graph, so that no whole activation e
 few thousand numbers a tensor whatever the picture's size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,10 +25,12 @@ from .trajectories import Call
 __all__ = [
     "Probe",
     "TensorStatistics",
+    "add_shapes",
     "collect",
     "instrument",
     "merge",
     "open_instrumented",
+    "open_probed",
     "sample_places",
     "stack",
 ]
@@ -71,13 +73,27 @@ class TensorStatistics:
         return np.maximum(-self.channel_low, self.channel_high)
 
 
+def add_shapes(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Add to `model`, in place, outputs that say the shapes of tensors; `names` maps tensors to outputs."""
+    values = _values(model)
+    for tensor, name in names.items():
+        shape = new_node(model.graph, "Shape", [values[tensor]])
+        shape.name = name
+        model.graph.outputs.append(shape)
+
+
+def _values(model: ir.Model) -> dict[str, ir.Value]:
+    """Whatever can be looked at, by name."""
+    made = [value for node in model.graph for value in node.outputs]
+    return {str(value.name): value for value in (*made, *model.graph.inputs)}
+
+
 def instrument(model: ir.Model, probes: Sequence[Probe]) -> ir.Model:
     """Add to `model`, in place, an output for every figure of every probe."""
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    values |= {value.name: value for value in model.graph.inputs}
+    values = _values(model)
     places = constant(model.graph, "calibration/places", sample_places(_SEED))
     flat = constant(model.graph, "calibration/flat", np.array([-1], dtype=np.int64))
-    for index, probe in reversed(list(enumerate(probes))):  # see half_islands.py: fewer activations are alive at once
+    for index, probe in enumerate(probes):
         outputs = _reductions(model.graph, values[probe.tensor], probe, places, flat)
         for figure, value in zip(_FIGURES, outputs, strict=True):
             value.name = f"probe{index}:{figure}"
@@ -99,13 +115,19 @@ def collect(
 
 def open_instrumented(path: Path, component: Component, probes: Sequence[Probe]) -> Session:
     """The graph that `instrument` made, in FP32."""
+    return open_probed(
+        path, component, [f"probe{index}:{figure}" for index in range(len(probes)) for figure in _FIGURES]
+    )
+
+
+def open_probed(path: Path, component: Component, outputs: Sequence[str]) -> Session:
+    """A graph with other outputs than the component's, in FP32."""
     engines = [engine for engine in installed_engines() if "f32" in engine.precisions()]
     if not engines:
         raise MezzotintError("calibration needs an engine; install one with `pip install 'mezzotint[cpu]'`")
-    names = [f"probe{index}:{figure}" for index in range(len(probes)) for figure in _FIGURES]
-    specs = tuple(TensorSpec(name, "float32", ()) for name in names)
+    specs = tuple(TensorSpec(name, "float32", ()) for name in outputs)
     instrumented = Component(component.files, component.storage, "f32", component.inputs, specs)
-    return Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32"))
+    return Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32", in_order=True))
 
 
 def stack(runs: Sequence[dict[str, Array]]) -> dict[str, Array]:
