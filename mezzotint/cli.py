@@ -78,6 +78,9 @@ def quantize(
     costs: Annotated[
         Path | None, typer.Option(help="File of measured times for --min-sqnr-db; what it lacks is added.")
     ] = None,
+    split_shortcuts: Annotated[
+        bool, typer.Option("--split-shortcuts", help="INT8 for shortcut convolutions too, split by channel range.")
+    ] = False,
     memory_limit: Annotated[
         str | None, typer.Option(help="Most memory that collecting statistics may take, such as 6GB; slower.")
     ] = None,
@@ -100,6 +103,7 @@ def quantize(
             settings=settings,
             min_sqnr_db=min_sqnr_db,
             costs=costs,
+            split_shortcuts=split_shortcuts,
             memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
             overwrite=overwrite,
             progress=progress,

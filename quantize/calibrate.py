@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +15,7 @@ from mezzotint.runtime.engine import EngineOptions
 from mezzotint.runtime.engine_onnxruntime import ONNXRUNTIME
 from mezzotint.runtime.engines import installed_engines
 from mezzotint.runtime.heap import give_back_memory
+from mezzotint.runtime.manifest import Component
 from mezzotint.runtime.progress import Progress
 from mezzotint.runtime.session import Session
 
@@ -79,6 +79,28 @@ def _precision() -> str:
     return engines[0].precisions()[0] if engines else "f32"
 
 
+@dataclass(frozen=True)
+class _Observed:
+    """The FP32 graph whose tensors are looked at."""
+
+    bundle: Bundle
+    component: str
+    rewrite: Callable[[ir.Model], object] | None
+
+    @property
+    def spec(self) -> Component:
+        return self.bundle.component(self.component)
+
+    def load(self) -> ir.Model:
+        model = ir.load(self.bundle.graph_path(self.component))
+        if self.rewrite is not None:
+            self.rewrite(model)
+        return model
+
+    def key_parts(self) -> dict[str, object]:
+        return {"revision": _REVISION, "graphs": _hashes(self.bundle), "component": self.component}
+
+
 def cached_statistics(
     bundle: Bundle,
     component: str,
@@ -87,27 +109,29 @@ def cached_statistics(
     key_parts: Mapping[str, object],
     progress: Progress,
     memory_limit_bytes: int | None = None,
+    rewrite: Callable[[ir.Model], object] | None = None,
 ) -> dict[str, TensorStatistics]:
     """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time.
 
-    With a memory limit the probes go into groups, each with its own graph and cache entries; without, they are one.
+    `rewrite` changes the graph, in place, before it is looked at. With a memory limit the probes go into groups, each
+    with its own graph and cache entries; without, they are one.
     """
+    observed = _Observed(bundle, component, rewrite)
     groups = [list(probes)]
     if memory_limit_bytes is not None:
-        sizes = _tensor_bytes(bundle, component, probes, calls[0])
+        sizes = _tensor_bytes(observed, probes, calls[0])
         weights = sum(entry.bytes for entry in bundle.component(component).files)
         groups = groups_within(memory_limit_bytes, weights, probes, sizes)
     found: dict[str, TensorStatistics] = {}
     for number, group in enumerate(groups):
         part = f" of group {number + 1} of {len(groups)}" if len(groups) > 1 else ""
         report = partial(progress, f"collecting activation statistics{part}")
-        found |= _group_statistics(bundle, component, probes, group, calls, key_parts, report)
+        found |= _group_statistics(observed, probes, group, calls, key_parts, report)
     return found
 
 
 def _group_statistics(
-    bundle: Bundle,
-    component: str,
+    observed: _Observed,
     everything: Sequence[Probe],
     probes: Sequence[Probe],
     calls: Sequence[Call],
@@ -115,15 +139,14 @@ def _group_statistics(
     progress: Callable[[int, int], None],
 ) -> dict[str, TensorStatistics]:
     others = [probe.tensor for probe in everything if probe not in probes]
-    looked_at = {"probes": probes, "others": others, "revision": _REVISION}
-    parts = {**looked_at, "graphs": _hashes(bundle), "component": component, **key_parts}
-    spec = bundle.component(component)
+    parts = {**observed.key_parts(), "probes": probes, "others": others, **key_parts}
+    spec = observed.spec
     with ExitStack() as files:
 
         @cache
         def session() -> Session:
             # The model is not held: it maps the weights.
-            graph = temporary_graph(_instrumented(bundle.graph_path(component), probes, others))
+            graph = temporary_graph(_instrumented(observed, probes, others))
             return open_instrumented(files.enter_context(graph), spec, probes)
 
         def make(start: int) -> dict[str, Array]:
@@ -140,33 +163,32 @@ def _group_statistics(
     return merge(figures, spec, probes, calls)
 
 
-def _tensor_bytes(bundle: Bundle, component: str, probes: Sequence[Probe], call: Call) -> dict[str, int]:
+def _tensor_bytes(observed: _Observed, probes: Sequence[Probe], call: Call) -> dict[str, int]:
     """Bytes of every probed tensor in a call, by running one with nothing looked at but the shapes."""
     names = {probe.tensor: f"shape{index}" for index, probe in enumerate(probes)}
 
     def make() -> dict[str, Array]:
-        model = ir.load(bundle.graph_path(component))
+        model = observed.load()
         add_shapes(model, names)
         if ONNXRUNTIME.missing() is None:
             lower_onnxruntime_floats(model)
         with temporary_graph(model) as path:
-            session = open_probed(path, bundle.component(component), list(names.values()))
+            session = open_probed(path, observed.spec, list(names.values()))
             return session.run(call.feeds)
 
     sizes = {name: list(array.shape) for name, array in call.feeds.items()}
-    parts = {"revision": _REVISION, "graphs": _hashes(bundle), "component": component, "probes": probes}
-    shapes = cached_arrays("shapes", content_key({**parts, "sizes": sizes}), make)
+    shapes = cached_arrays("shapes", content_key({**observed.key_parts(), "probes": probes, "sizes": sizes}), make)
     give_back_memory()
     return {tensor: int(shapes[name].prod()) * _FLOAT_BYTES for tensor, name in names.items()}
 
 
-def _instrumented(path: Path, probes: Sequence[Probe], others: Sequence[str]) -> ir.Model:
+def _instrumented(observed: _Observed, probes: Sequence[Probe], others: Sequence[str]) -> ir.Model:
     """With the attention and norms that suit ONNX Runtime where it is what runs: no score matrices, and faster.
 
     Of the `others`, observed in other groups, the shape is asked for: an engine then fuses the same nodes in every
     group, and the figures are the same to the last bit.
     """
-    model = instrument(ir.load(path), probes)
+    model = instrument(observed.load(), probes)
     add_shapes(model, {tensor: f"other{index}" for index, tensor in enumerate(others)})
     return lower_onnxruntime_floats(model) if ONNXRUNTIME.missing() is None else model
 

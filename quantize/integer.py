@@ -18,6 +18,7 @@ from .graph_file import unmap_weights
 from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
 from .scheme import Decisions
 from .smooth import smooth, with_alphas
+from .split_shortcuts import SPLIT_SHORTCUT_RULE, split_shortcuts
 from .statistics import TensorStatistics
 from .trajectories import CalibrationSettings, Call, Trajectories, decoder_calls, guided_calls
 from .weighted import weighted_nodes
@@ -36,6 +37,7 @@ class Calibration:
     settings: CalibrationSettings
     progress: Progress
     memory_limit_bytes: int | None = None
+    split_shortcuts: bool = False
 
     @cached_property
     def trajectories(self) -> Trajectories:
@@ -59,7 +61,8 @@ class Calibration:
     def record(self) -> dict[str, Any]:
         """What the manifest says of it."""
         settings = self.settings
-        return {
+        split = {"split_shortcuts": True} if self.split_shortcuts else {}
+        return split | {
             "prompts_sha256": self.prompts_sha256,
             "prompts": len(self.prompts),
             "scheduler": settings.scheduler,
@@ -79,8 +82,10 @@ def decide_integer(
         raise MezzotintError(
             f"there are no INT8 rules for {component}; choose int8-weights, or int8 for {list(_RULES)}"
         )
+    if calibration.split_shortcuts:
+        split_shortcuts(model)
     names = [item.name for item in weighted_nodes(model.graph)]
-    decisions = decide(names, with_last_layers(_RULES[component], names))
+    decisions = decide(names, (*with_last_layers(_RULES[component], names), SPLIT_SHORTCUT_RULE))
     settings = calibration.settings
     calls = calibration.calls(component, settings.calls, settings.seed)
     key_parts = {"prompts": calibration.prompts_sha256, "settings": settings}
@@ -92,6 +97,7 @@ def decide_integer(
         key_parts,
         calibration.progress,
         calibration.memory_limit_bytes,
+        split_shortcuts if calibration.split_shortcuts else None,
     )
     smoothings, statistics = smooth(model, decisions, statistics)
     decisions = with_quantizers(model.graph, with_alphas(model.graph, decisions, smoothings), statistics)

@@ -60,6 +60,7 @@ def quantize_bundle(
     min_sqnr_db: float | None = None,
     costs: Path | None = None,
     memory_limit_bytes: int | None = None,
+    split_shortcuts: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -68,7 +69,8 @@ def quantize_bundle(
     `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; `overrides` maps
     components to schemes; `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target,
     by the times in the file `costs` (None: the one in the user's cache folder), which gets those that it lacks.
-    `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result.
+    `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
+    `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
@@ -78,7 +80,9 @@ def quantize_bundle(
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
     check_prompts(chosen, lowered_for, prompts)
-    calibration = Calibration(bundle, tuple(prompts), settings or CalibrationSettings(), progress, memory_limit_bytes)
+    calibration = Calibration(
+        bundle, tuple(prompts), settings or CalibrationSettings(), progress, memory_limit_bytes, split_shortcuts
+    )
     job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db, Costs(costs))
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         _fill(job, staging, progress)
