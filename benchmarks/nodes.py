@@ -29,13 +29,22 @@ def _row(name: str, decision: dict[str, object]) -> NodeRow:
     activation = decision.get("activation")
     bounds = [activation["low"], activation["high"]] if isinstance(activation, dict) else None
     method = decision.get("range_method")
-    return {
+    row: NodeRow = {
         "name": name,
         "scheme": str(decision["scheme"]),
         "rule": str(decision["rule"]),
         "range_method": None if method is None else str(method),
         "range": None if bounds is None else [float(f"{bound:.6g}") for bound in bounds],
     }
+    evidence = decision.get("evidence")
+    if isinstance(evidence, dict):
+        row["evidence"] = {
+            "activation_sqnr_db": evidence["activation_sqnr_db"],
+            "weight_sqnr_db": evidence["weight_sqnr_db"],
+            "macs": evidence["macs"],
+            "gain_ms": evidence["gain_ms"],
+        }
+    return row
 
 
 def scheme_counts(rows: Sequence[NodeRow]) -> str:

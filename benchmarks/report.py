@@ -11,6 +11,7 @@ from mezzotint.runtime.errors import MezzotintError
 
 from .atomic_file import write_text
 from .compare import Change, changes, differences
+from .node_tables import node_tables, scheme_table
 from .notes import notes
 from .pictures import AMPLIFICATION
 from .plots import draw_plots
@@ -23,8 +24,6 @@ from .summary import (
     fidelity_table,
     gate_table,
     headline,
-    node_tables,
-    scheme_table,
     speed_table,
     summary_table,
 )

@@ -18,6 +18,7 @@ __all__ = [
     "RESULTS_NAME",
     "SCHEMA_VERSION",
     "CaseRow",
+    "EvidenceRow",
     "GateRow",
     "Latency",
     "MeasurementRow",
@@ -97,6 +98,15 @@ class Speedup(TypedDict):
     reasons: dict[str, str]
 
 
+class EvidenceRow(TypedDict):
+    """What a search knew of one node in INT8: SQNR with nothing else quantized, and what its time gained."""
+
+    activation_sqnr_db: float | None
+    weight_sqnr_db: float | None
+    macs: int
+    gain_ms: float | None
+
+
 class NodeRow(TypedDict):
     """What quantization decided of one node, and which rule or search step decided it; `range` is of its input."""
 
@@ -105,6 +115,7 @@ class NodeRow(TypedDict):
     rule: str
     range_method: str | None
     range: list[float] | None
+    evidence: NotRequired[EvidenceRow]  # of nodes that a search weighed
 
 
 class CaseRow(TypedDict):

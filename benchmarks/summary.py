@@ -1,6 +1,5 @@
 """The report's tables as headings and rows of text, the same for Markdown and HTML."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from .compare import Change
 from .fidelity import METRICS
 from .formats import MISSING, format_bytes, format_factor, format_ms, format_number, format_score, format_value
 from .metric import Metric
-from .results import CaseRow, NodeRow, Results, Score, find_score
+from .results import CaseRow, Results, Score, find_score
 
 __all__ = [
     "Table",
@@ -18,9 +17,7 @@ __all__ = [
     "fidelity_table",
     "gate_table",
     "headline",
-    "node_tables",
     "readme_table",
-    "scheme_table",
     "speed_table",
     "summary_table",
 ]
@@ -134,36 +131,6 @@ def fidelity_table(results: Results) -> Table:
     there = [metric for metric in METRICS if any(_is_computed(find_score(row, metric.name)) for row in scored)]
     rows = tuple(_score_row(row, metric) for row in scored for metric in there)
     return Table("Fidelity in detail", headings, rows, worded=2)
-
-
-def scheme_table(results: Results) -> Table:
-    """How many nodes of each quantized UNet got which scheme, by the rule that decided."""
-    counts = [(name, Counter((node["scheme"], node["rule"]) for node in nodes)) for name, nodes in _with_nodes(results)]
-    rows = tuple(
-        (name, scheme, rule, str(number))
-        for name, counter in counts
-        for (scheme, rule), number in counter.most_common()
-    )
-    return Table("What was quantized, and which rule decided", ("case", "scheme", "rule", "nodes"), rows, worded=3)
-
-
-def node_tables(results: Results) -> list[Table]:
-    """Every node of every quantized UNet."""
-    headings = ("node", "scheme", "decided by", "range of the input by", "from", "to")
-    return [
-        Table(f"Nodes of {name}", headings, tuple(_node_row(node) for node in nodes), worded=4)
-        for name, nodes in _with_nodes(results)
-    ]
-
-
-def _with_nodes(results: Results) -> list[tuple[str, list[NodeRow]]]:
-    return [(row["name"], row["nodes"]) for row in results["cases"] if row["nodes"]]
-
-
-def _node_row(node: NodeRow) -> tuple[str, ...]:
-    low, high = node["range"] or (None, None)
-    bounds = (format_number(low) if low is not None else "", format_number(high) if high is not None else "")
-    return (node["name"], node["scheme"], node["rule"], node["range_method"] or "", *bounds)
 
 
 def change_table(found: Sequence[Change]) -> Table:

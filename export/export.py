@@ -1,6 +1,5 @@
 """`mezzotint export`: a checkpoint folder or hub id in, a bundle out."""
 
-import gc
 import importlib.metadata
 import json
 import shutil
@@ -9,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
+import torch
 
 from mezzotint.runtime.bundle import (
     EXTERNAL_DATA_FILE,
@@ -19,6 +19,7 @@ from mezzotint.runtime.bundle import (
     write_manifest,
 )
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.manifest import MANIFEST_NAME, Component, Manifest
 from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.swap import replace_folder
@@ -74,7 +75,10 @@ def _export(model: str, staging: Path, progress: Progress) -> None:
 def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSource]) -> Component:
     """Write one graph and check it; `keep` are the sources whose weights are needed afterwards."""
     folder = staging / source.name
-    names = _save(to_onnx(source), folder)
+    model = to_onnx(source)
+    names = _save(model, folder)
+    _drop_weights(model)
+    del model
     _write_json(folder / "config.json", dict(source.config))
     component = Component(
         files=tuple(file_entry(staging, f"{source.name}/{name}") for name in names),
@@ -85,15 +89,27 @@ def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSo
     )
     expected = reference_outputs(source)
     _free(source, keep)
-    return replace(component, parity=check_parity(source, expected, folder / GRAPH_FILE, component))
+    parity = check_parity(source, expected, folder / GRAPH_FILE, component)
+    give_back_memory()
+    return replace(component, parity=parity)
+
+
+def _drop_weights(model: ir.Model) -> None:
+    """onnxscript's rules remember the last graph that they looked at; it must not keep the checkpoint in memory."""
+    for value in model.graph.initializers.values():
+        value.const_value = None
 
 
 def _free(source: GraphSource, keep: Sequence[GraphSource]) -> None:
-    """Give back the memory of weights that no later source needs: an engine is about to load its own copy of them."""
+    """Give back the memory of weights that no later source needs: an engine is about to load its own copy of them.
+
+    They are emptied where they are, since others than the module hold the same parameters.
+    """
     needed = {id(parameter) for later in keep for parameter in later.module.parameters()}
     if needed.isdisjoint(id(parameter) for parameter in source.module.parameters()):
-        source.module.to("meta")
-        gc.collect()  # the exporter's program is a cycle that holds them too
+        for parameter in source.module.parameters():
+            parameter.data = torch.empty(0)
+        give_back_memory()  # the exporter's program is a cycle that holds them too
 
 
 def _save(model: ir.Model, folder: Path) -> list[str]:

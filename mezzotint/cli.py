@@ -75,10 +75,20 @@ def quantize(
     min_sqnr_db: Annotated[
         float | None, typer.Option(help="Leave nodes out of INT8 until the output reaches this many dB.")
     ] = None,
+    costs: Annotated[
+        Path | None, typer.Option(help="File of measured times for --min-sqnr-db; what it lacks is added.")
+    ] = None,
+    split_shortcuts: Annotated[
+        bool, typer.Option("--split-shortcuts", help="INT8 for shortcut convolutions too, split by channel range.")
+    ] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Most memory that collecting statistics may take, such as 6GB; slower.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Quantize an FP32 bundle for a target."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
+    from mezzotint.quantize.memory_limit import parse_bytes
     from mezzotint.runtime.prompts import read_prompts
 
     settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed)
@@ -92,6 +102,9 @@ def quantize(
             overrides=_overrides(set_ or []),
             settings=settings,
             min_sqnr_db=min_sqnr_db,
+            costs=costs,
+            split_shortcuts=split_shortcuts,
+            memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
             overwrite=overwrite,
             progress=progress,
         )

@@ -16,7 +16,7 @@ import numpy as np
 
 from mezzotint.runtime.arrays import Array
 
-__all__ = ["cached_arrays", "content_key"]
+__all__ = ["cache_folder", "cached_arrays", "content_key"]
 
 
 def content_key(ingredients: Mapping[str, Any]) -> str:
@@ -26,7 +26,7 @@ def content_key(ingredients: Mapping[str, Any]) -> str:
 
 def cached_arrays(kind: str, key: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
     """The arrays of `kind` under `key`, made and kept when they are not there or cannot be read."""
-    path = _folder() / f"{kind}-{key}.npz"
+    path = cache_folder() / f"{kind}-{key}.npz"
     try:
         with path.open("rb") as stored, np.load(stored, allow_pickle=False) as archive:
             return dict(archive)
@@ -43,6 +43,7 @@ def cached_arrays(kind: str, key: str, make: Callable[[], dict[str, Array]]) -> 
     return arrays
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
+    """Where calibration keeps what it can make again."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "mezzotint" / "calibration"

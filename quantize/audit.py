@@ -21,10 +21,10 @@ from .audit_openvino import record_openvino
 from .kernel import Kernel
 from .scheme import Scheme
 
-__all__ = ["KEPT_PROMISE_FLOOR", "Audit", "audit_bundle", "check_promise"]
+__all__ = ["KEPT_PROMISE_FLOOR", "RECORDERS", "Audit", "audit_bundle", "check_promise"]
 
 KEPT_PROMISE_FLOOR = 0.99
-_RECORDERS = (("openvino", record_openvino), ("onnxruntime", record_onnxruntime))
+RECORDERS = (("openvino", record_openvino), ("onnxruntime", record_onnxruntime))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Audit:
 def audit_bundle(bundle: Bundle, backend: str = "auto", component: str = "unet", batch: int = 2) -> Audit:
     """Run `component` at the native size and read what the engine ran; MezzotintError when it cannot be loaded."""
     engine = choose_engine(bundle.manifest, backend).engine
-    recorder = dict(_RECORDERS).get(engine.name)
+    recorder = dict(RECORDERS).get(engine.name)
     if recorder is None:
         raise MezzotintError(
             f"{engine.name} keeps no record of its kernels that could be audited; profile it with nsys"

@@ -1,8 +1,8 @@
 """Calibration of one bundle: trajectories once, statistics once, and from them the quantizers of every W8A8 node."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -10,57 +10,95 @@ import onnx_ir as ir
 
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.affine import UINT8, Quantizer
-from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.arrays import Array, FloatArray
 from mezzotint.runtime.engine import EngineOptions
+from mezzotint.runtime.engine_onnxruntime import ONNXRUNTIME
 from mezzotint.runtime.engines import installed_engines
+from mezzotint.runtime.heap import give_back_memory
+from mezzotint.runtime.manifest import Component
 from mezzotint.runtime.progress import Progress
 from mezzotint.runtime.session import Session
 
 from .array_cache import cached_arrays, content_key
 from .graph_file import temporary_graph
+from .lower_onnxruntime import lower_onnxruntime_floats
+from .memory_limit import groups_within
 from .ranges import least_error_range
 from .scheme import Decisions, Scheme
-from .statistics import Probe, TensorStatistics, instrument, merge, open_instrumented, stack
+from .statistics import Probe, TensorStatistics, add_shapes, instrument, merge, open_instrumented, open_probed, stack
 from .trajectories import CalibrationSettings, Call, Trajectories, join, run_trajectory, spread
 from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_REVISION = 5  # of what the cached arrays mean
+_REVISION = 6  # of what the cached arrays mean
 _CHUNK = 16  # calls in a cache entry
+_FLOAT_BYTES = 4
 
 
 def cached_trajectories(
     bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
 ) -> Trajectories:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
-    load = cache(partial(_load, bundle))
-
-    def make(index: int) -> dict[str, Array]:
-        return asdict(run_trajectory(*load(), prompts[index], index, settings))
-
     schedule = (settings.scheduler, settings.steps, settings.guidance, settings.seed)
     parts = {"revision": _REVISION, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
     chosen = spread(len(prompts), settings.trajectories)
+    load = cache(partial(_load, bundle, [prompts[index] for index in chosen]))
+
+    def make(index: int) -> dict[str, Array]:
+        pipe, unet, embeddings = load()
+        return asdict(run_trajectory(pipe, unet, embeddings[prompts[index]], embeddings[""], index, settings))
+
     done = []
     for count, index in enumerate(chosen):
         progress("running calibration trajectories", count, len(chosen))
         key = content_key({**parts, "prompt": prompts[index], "index": index})
         done.append(Trajectories(**cached_arrays("trajectory", key, partial(make, index))))
+    load.cache_clear()
+    give_back_memory()
     return join(done)
 
 
-def _load(bundle: Bundle) -> tuple[TextToImage, Session]:
-    """The FP32 pipe, and its UNet in 16 bits where the CPU has them: nothing but where the latents go matters."""
-    pipe = TextToImage.load(bundle.path)
+def _load(bundle: Bundle, prompts: Sequence[str]) -> tuple[TextToImage, Session, dict[str, FloatArray]]:
+    """The pipe, its UNet in 16 bits where the CPU has them, and all embeddings.
+
+    Nothing but where the latents go matters. The text encoder is gone by the time the UNet is opened.
+    """
+    pipe = TextToImage.load(bundle.path, low_memory=True)
+    text_encoder = pipe.sessions["text_encoder"]  # held, or each prompt would open it again
+    embeddings = {prompt: pipe.encode([prompt]) for prompt in (*prompts, "")}
+    del text_encoder
+    give_back_memory()
     spec, options = bundle.component("unet"), EngineOptions(_precision())
-    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options)
+    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options), embeddings
 
 
 def _precision() -> str:
     """The fastest that the engine which "auto" takes for FP32 bundles offers on this CPU."""
     engines = installed_engines()
     return engines[0].precisions()[0] if engines else "f32"
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """The FP32 graph whose tensors are looked at."""
+
+    bundle: Bundle
+    component: str
+    rewrite: Callable[[ir.Model], object] | None
+
+    @property
+    def spec(self) -> Component:
+        return self.bundle.component(self.component)
+
+    def load(self) -> ir.Model:
+        model = ir.load(self.bundle.graph_path(self.component))
+        if self.rewrite is not None:
+            self.rewrite(model)
+        return model
+
+    def key_parts(self) -> dict[str, object]:
+        return {"revision": _REVISION, "graphs": _hashes(self.bundle), "component": self.component}
 
 
 def cached_statistics(
@@ -70,27 +108,89 @@ def cached_statistics(
     calls: Sequence[Call],
     key_parts: Mapping[str, object],
     progress: Progress,
+    memory_limit_bytes: int | None = None,
+    rewrite: Callable[[ir.Model], object] | None = None,
 ) -> dict[str, TensorStatistics]:
-    """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time."""
-    parts = {"revision": _REVISION, "graphs": _hashes(bundle), "component": component, "probes": probes, **key_parts}
-    spec = bundle.component(component)
+    """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time.
+
+    `rewrite` changes the graph, in place, before it is looked at. With a memory limit the probes go into groups, each
+    with its own graph and cache entries; without, they are one.
+    """
+    observed = _Observed(bundle, component, rewrite)
+    groups = [list(probes)]
+    if memory_limit_bytes is not None:
+        sizes = _tensor_bytes(observed, probes, calls[0])
+        weights = sum(entry.bytes for entry in bundle.component(component).files)
+        groups = groups_within(memory_limit_bytes, weights, probes, sizes)
+    found: dict[str, TensorStatistics] = {}
+    for number, group in enumerate(groups):
+        part = f" of group {number + 1} of {len(groups)}" if len(groups) > 1 else ""
+        report = partial(progress, f"collecting activation statistics{part}")
+        found |= _group_statistics(observed, probes, group, calls, key_parts, report)
+    return found
+
+
+def _group_statistics(
+    observed: _Observed,
+    everything: Sequence[Probe],
+    probes: Sequence[Probe],
+    calls: Sequence[Call],
+    key_parts: Mapping[str, object],
+    progress: Callable[[int, int], None],
+) -> dict[str, TensorStatistics]:
+    others = [probe.tensor for probe in everything if probe not in probes]
+    parts = {**observed.key_parts(), "probes": probes, "others": others, **key_parts}
+    spec = observed.spec
     with ExitStack() as files:
 
         @cache
         def session() -> Session:
-            model = instrument(ir.load(bundle.graph_path(component)), probes)
-            return open_instrumented(files.enter_context(temporary_graph(model)), spec, probes)
+            # The model is not held: it maps the weights.
+            graph = temporary_graph(_instrumented(observed, probes, others))
+            return open_instrumented(files.enter_context(graph), spec, probes)
 
         def make(start: int) -> dict[str, Array]:
             runs = []
             for index, call in enumerate(calls[start : start + _CHUNK], start):
-                progress("collecting activation statistics", index, len(calls))
+                progress(index, len(calls))
                 runs.append(session().run(call.feeds))
             return stack(runs)
 
         keys = {start: content_key({**parts, "chunk": (start, _CHUNK)}) for start in range(0, len(calls), _CHUNK)}
         figures = [cached_arrays("statistics", key, partial(make, start)) for start, key in keys.items()]
+        session.cache_clear()
+    give_back_memory()
     return merge(figures, spec, probes, calls)
+
+
+def _tensor_bytes(observed: _Observed, probes: Sequence[Probe], call: Call) -> dict[str, int]:
+    """Bytes of every probed tensor in a call, by running one with nothing looked at but the shapes."""
+    names = {probe.tensor: f"shape{index}" for index, probe in enumerate(probes)}
+
+    def make() -> dict[str, Array]:
+        model = observed.load()
+        add_shapes(model, names)
+        if ONNXRUNTIME.missing() is None:
+            lower_onnxruntime_floats(model)
+        with temporary_graph(model) as path:
+            session = open_probed(path, observed.spec, list(names.values()))
+            return session.run(call.feeds)
+
+    sizes = {name: list(array.shape) for name, array in call.feeds.items()}
+    shapes = cached_arrays("shapes", content_key({**observed.key_parts(), "probes": probes, "sizes": sizes}), make)
+    give_back_memory()
+    return {tensor: int(shapes[name].prod()) * _FLOAT_BYTES for tensor, name in names.items()}
+
+
+def _instrumented(observed: _Observed, probes: Sequence[Probe], others: Sequence[str]) -> ir.Model:
+    """With the attention and norms that suit ONNX Runtime where it is what runs: no score matrices, and faster.
+
+    Of the `others`, observed in other groups, the shape is asked for: an engine then fuses the same nodes in every
+    group, and the figures are the same to the last bit.
+    """
+    model = instrument(observed.load(), probes)
+    add_shapes(model, {tensor: f"other{index}" for index, tensor in enumerate(others)})
+    return lower_onnxruntime_floats(model) if ONNXRUNTIME.missing() is None else model
 
 
 def probes_for(graph: ir.Graph, decisions: Decisions) -> list[Probe]:

@@ -1,7 +1,7 @@
 """Writing a graph, with its weights in a file beside it where they are large."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from mezzotint.runtime.bundle import EXTERNAL_DATA_FILE, EXTERNAL_DATA_THRESHOLD_BYTES, GRAPH_FILE
 
-__all__ = ["save_graph", "temporary_graph"]
+__all__ = ["save_graph", "temporary_graph", "unmap_weights"]
 
 
 def save_graph(model: ir.Model, folder: Path) -> list[str]:
@@ -17,10 +17,20 @@ def save_graph(model: ir.Model, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
     if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
-        ir.save(model, folder / GRAPH_FILE)
+        ir.save(
+            ir.external_data.load_to_model(model), folder / GRAPH_FILE
+        )  # what was external may not be large any more
         return [GRAPH_FILE]
     ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
     return [GRAPH_FILE, EXTERNAL_DATA_FILE]
+
+
+def unmap_weights(model: ir.Model) -> None:
+    """Let go of the pages of external weights that have been read; reading one again maps it again."""
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):
+            with suppress(BufferError):  # somebody still holds a view
+                value.const_value.release()
 
 
 @contextmanager

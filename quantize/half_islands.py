@@ -76,7 +76,7 @@ def measure_ranges(
     with tempfile.TemporaryDirectory(prefix="mezzotint-") as folder:
         path = Path(folder) / GRAPH_FILE
         ir.save(instrumented, path, external_data="model.onnx_data")
-        session = Session.open("instrumented graph", path, probe, engine, EngineOptions("f32"))
+        session = Session.open("instrumented graph", path, probe, engine, EngineOptions("f32", in_order=True))
         for index, call in enumerate(calls):
             progress("measuring ranges for FP16", index, len(calls))
             results = session.run(call.feeds)

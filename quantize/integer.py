@@ -14,9 +14,11 @@ from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.progress import Progress
 
 from .calibrate import cached_statistics, cached_trajectories, probes_for, with_quantizers
+from .graph_file import unmap_weights
 from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
 from .scheme import Decisions
 from .smooth import smooth, with_alphas
+from .split_shortcuts import SPLIT_SHORTCUT_RULE, split_shortcuts
 from .statistics import TensorStatistics
 from .trajectories import CalibrationSettings, Call, Trajectories, decoder_calls, guided_calls
 from .weighted import weighted_nodes
@@ -34,6 +36,8 @@ class Calibration:
     prompts: tuple[str, ...]
     settings: CalibrationSettings
     progress: Progress
+    memory_limit_bytes: int | None = None
+    split_shortcuts: bool = False
 
     @cached_property
     def trajectories(self) -> Trajectories:
@@ -57,7 +61,8 @@ class Calibration:
     def record(self) -> dict[str, Any]:
         """What the manifest says of it."""
         settings = self.settings
-        return {
+        split = {"split_shortcuts": True} if self.split_shortcuts else {}
+        return split | {
             "prompts_sha256": self.prompts_sha256,
             "prompts": len(self.prompts),
             "scheduler": settings.scheduler,
@@ -77,14 +82,24 @@ def decide_integer(
         raise MezzotintError(
             f"there are no INT8 rules for {component}; choose int8-weights, or int8 for {list(_RULES)}"
         )
+    if calibration.split_shortcuts:
+        split_shortcuts(model)
     names = [item.name for item in weighted_nodes(model.graph)]
-    decisions = decide(names, with_last_layers(_RULES[component], names))
+    decisions = decide(names, (*with_last_layers(_RULES[component], names), SPLIT_SHORTCUT_RULE))
     settings = calibration.settings
     calls = calibration.calls(component, settings.calls, settings.seed)
     key_parts = {"prompts": calibration.prompts_sha256, "settings": settings}
     statistics = cached_statistics(
-        calibration.bundle, component, probes_for(model.graph, decisions), calls, key_parts, calibration.progress
+        calibration.bundle,
+        component,
+        probes_for(model.graph, decisions),
+        calls,
+        key_parts,
+        calibration.progress,
+        calibration.memory_limit_bytes,
+        split_shortcuts if calibration.split_shortcuts else None,
     )
     smoothings, statistics = smooth(model, decisions, statistics)
     decisions = with_quantizers(model.graph, with_alphas(model.graph, decisions, smoothings), statistics)
+    unmap_weights(model)
     return decisions, statistics

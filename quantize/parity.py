@@ -14,12 +14,14 @@ from mezzotint.runtime.decibel import sqnr_db
 from mezzotint.runtime.denoiser import guide
 from mezzotint.runtime.engine import Engine, EngineOptions
 from mezzotint.runtime.errors import CheckFailed
+from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.manifest import Component, Parity
 from mezzotint.runtime.session import Session
 
 from .half_emulation import emulate_half
 from .integer import Calibration
-from .target import Target, parity_engine
+from .reference import reference_outputs
+from .target import Target, parity_engine, reference_engine
 from .text_calls import token_calls
 from .trajectories import Call
 
@@ -27,7 +29,8 @@ __all__ = ["FLOORS_DB", "measure_parity", "sqnr_figures_db"]
 
 # Far below what a working graph reaches (see docs/quantization.md), far above what a broken one does.
 FLOORS_DB = {"float32": 80.0, "float16": 25.0, "int8-weights": 25.0, "int8": 12.0}
-_CALLS = 25  # one for each step of the default schedule
+_UNET_CALLS = 25  # one for each step of the default schedule
+_DECODER_CALLS = 8  # pictures; one takes as long as several steps
 _SEED = 1  # other calls than the statistics were taken from
 
 
@@ -61,11 +64,16 @@ def sqnr_figures_db(
         return []
     engine = parity_engine(target)
     precision = component.compute if component.compute in engine.precisions() else "f32"
-    reference = _outputs(
-        calibration.bundle.graph_path(name), name, calibration.bundle.component(name), engine, "f32", calls
-    )
+    reference = reference_outputs(calibration, name, calls, reference_engine(target))
+    give_back_memory()
     with _runnable(path, target, engine) as runnable:
-        tested = _outputs(runnable, name, component, engine, precision, calls)
+        session = Session.open(name, runnable, component, engine, EngineOptions(precision))
+        tested = []
+        for index, call in enumerate(calls):
+            calibration.progress(f"running {name} as it was quantized", index, len(calls))
+            tested.append(session.run(call.feeds)[component.outputs[0].name])
+        del session  # before another is opened
+    give_back_memory()
     guidance = calibration.settings.guidance if name == "unet" else None
     return [sqnr_db(*_guided(pair, guidance)) for pair in zip(reference, tested, strict=True)]
 
@@ -74,14 +82,16 @@ def _calls(calibration: Calibration, name: str) -> Sequence[Call]:
     if name.startswith("text_encoder"):
         return token_calls(calibration.bundle, calibration.prompts)
     if name in ("unet", "vae_decoder") and calibration.prompts:
-        return calibration.calls(name, _CALLS, _SEED)
+        return calibration.calls(name, _UNET_CALLS if name == "unet" else _DECODER_CALLS, _SEED)
     return ()
 
 
 def _against(target: Target) -> str:
     engine = parity_engine(target)
     elsewhere = "" if engine is target.engine else f" with FP16 rounding emulated; {target.name} was not at hand"
-    return f"FP32 graph on {engine.name}{elsewhere}"
+    reference = reference_engine(target)
+    on = engine.name if reference is engine else f"{reference.name}, run on {engine.name}"
+    return f"FP32 graph on {on}{elsewhere}"
 
 
 @contextmanager
@@ -96,13 +106,6 @@ def _runnable(path: Path, target: Target, engine: Engine) -> Iterator[Path]:
         emulate_half(model)
         ir.save(model, emulated, external_data=EXTERNAL_DATA_FILE)
         yield emulated
-
-
-def _outputs(
-    path: Path, name: str, component: Component, engine: Engine, precision: str, calls: Sequence[Call]
-) -> list[Array]:
-    session = Session.open(name, path, component, engine, EngineOptions(precision))
-    return [session.run(call.feeds)[component.outputs[0].name] for call in calls]
 
 
 def _guided(pair: tuple[Array, Array], guidance: float | None) -> tuple[Array, Array]:

@@ -12,11 +12,13 @@ import onnx_ir as ir
 
 from mezzotint.runtime.bundle import Bundle, file_entry, write_manifest
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.manifest import MANIFEST_NAME, Component
 from mezzotint.runtime.progress import Progress, silent
 from mezzotint.runtime.swap import replace_folder
 
 from .audit import audit_bundle, check_promise
+from .costs import Costs
 from .graph_file import save_graph
 from .half import lower_half
 from .half_target import settle_in_half
@@ -43,6 +45,7 @@ class _Job:
     target: Target
     calibration: Calibration
     min_sqnr_db: float | None
+    costs: Costs
 
 
 def quantize_bundle(
@@ -55,13 +58,19 @@ def quantize_bundle(
     overrides: Mapping[str, str] | None = None,
     settings: CalibrationSettings | None = None,
     min_sqnr_db: float | None = None,
+    costs: Path | None = None,
+    memory_limit_bytes: int | None = None,
+    split_shortcuts: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
     """Quantize the FP32 bundle at `source` into a new one at `output`.
 
     `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; `overrides` maps
-    components to schemes; `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target.
+    components to schemes; `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target,
+    by the times in the file `costs` (None: the one in the user's cache folder), which gets those that it lacks.
+    `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
+    `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
@@ -71,8 +80,10 @@ def quantize_bundle(
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
     check_prompts(chosen, lowered_for, prompts)
-    calibration = Calibration(bundle, tuple(prompts), settings or CalibrationSettings(), progress)
-    job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db)
+    calibration = Calibration(
+        bundle, tuple(prompts), settings or CalibrationSettings(), progress, memory_limit_bytes, split_shortcuts
+    )
+    job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db, Costs(costs))
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
@@ -94,10 +105,16 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         target=job.target.name,
         components=components,
         cpu_features=job.target.cpu_features if integer else (),
-        calibration=job.calibration.record() if integer or (in_half and job.calibration.prompts) else None,
+        calibration=_record(job) if integer or (in_half and job.calibration.prompts) else None,
         versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
     )
     write_manifest(staging, manifest)
+
+
+def _record(job: _Job) -> dict[str, Any]:
+    """What decided besides the weights: calibration, and the times that a search went by."""
+    sha256 = job.costs.sha256()
+    return job.calibration.record() | ({"costs_sha256": sha256} if sha256 is not None else {})
 
 
 def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
@@ -120,7 +137,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         decisions = job.target.fit(model.graph, decisions)
         if job.min_sqnr_db is not None:
             decisions = search_exclusions(
-                model, name, decisions, statistics, job.calibration, job.target, job.min_sqnr_db
+                model, name, decisions, statistics, job.calibration, job.target, job.costs, job.min_sqnr_db
             )
         model = job.target.lower(model, decisions)
         _write_decisions(decisions, staging / name / "quantization.json")
@@ -134,7 +151,8 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         settle_in_half(model, name, job.calibration, staging / name)
         job.target.check(model)
     files = save_graph(model, staging / name)
-    del model  # engines are about to load the weights again, twice
+    del model  # engines are about to load the weights again
+    give_back_memory()
     component = replace(
         before,
         files=tuple(file_entry(staging, f"{name}/{file}") for file in files),
@@ -153,6 +171,11 @@ def _write_decisions(decisions: Decisions, path: Path) -> None:
 
 
 def _plain(decision: dict[str, Any]) -> dict[str, Any]:
+    """A decision as JSON has it; what is None of the search is left out, for most bundles are made without one."""
+    evidence = decision["evidence"]
+    if evidence is not None:
+        times = evidence["float_ms"], evidence["integer_ms"]
+        evidence["gain_ms"] = None if None in times else round(times[0] - times[1], 4)
     for role in ("activation", "output"):
         quantizer = decision[role]
         if quantizer is not None:
@@ -165,4 +188,5 @@ def _plain(decision: dict[str, Any]) -> dict[str, Any]:
                 "low": (q_min - zero_point) * scale,
                 "high": (q_max - zero_point) * scale,
             }
-    return {key: value for key, value in decision.items() if key != "node"}
+    left_out = {"node", *(key for key in ("evidence", "step") if decision[key] is None)}
+    return {key: value for key, value in decision.items() if key not in left_out}

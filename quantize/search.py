@@ -1,5 +1,6 @@
 """The search for nodes to leave out of INT8, until a graph lowered for its target reaches a figure in dB."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,16 @@ from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.bundle import file_entry
 
 from .array_cache import cached_arrays, content_key
+from .costs import Costs
+from .evidence import gather_evidence, with_evidence
 from .exclusion import exclude_until
-from .graph_file import temporary_graph
+from .graph_file import temporary_graph, unmap_weights
 from .integer import Calibration
 from .parity import sqnr_figures_db
-from .scheme import Decisions, Scheme
+from .scheme import Decisions, Evidence, Scheme
 from .sensitivity import noise_alone
 from .statistics import TensorStatistics
 from .target import Target
-from .weighted import WeightedNode, weighted_nodes
 
 __all__ = ["search_exclusions"]
 
@@ -32,24 +34,36 @@ def search_exclusions(
     statistics: dict[str, TensorStatistics],
     calibration: Calibration,
     target: Target,
+    costs: Costs,
     floor_db: float,
 ) -> Decisions:
-    """Decisions that reach `floor_db` on the target, measured. Raises CheckFailed when no choice of nodes does."""
+    """Decisions that reach `floor_db` on the target, measured, with the evidence of every W8A8 node.
+
+    Raises CheckFailed when no choice of nodes does.
+    """
     before = calibration.bundle.component(component)
 
     def measure(candidate: Decisions) -> float:
         with temporary_graph(target.lower(model.clone(), candidate)) as path:
+            unmap_weights(model)
             lowered = replace(before, files=(file_entry(path.parent, path.name),), compute=target.compute)
             return float(np.median(sqnr_figures_db(calibration, component, lowered, path, target)))
 
     noise = _cached_noise(model, component, decisions, calibration)
-    macs = {
-        item.name: _macs(item, statistics)
-        for item in weighted_nodes(model.graph)
-        if decisions[item.name].scheme is Scheme.W8A8
-    }
-    found, _ = exclude_until(decisions, noise, macs, measure, floor_db)
+    table = gather_evidence(model.graph, decisions, noise, statistics, target, costs)
+    unmap_weights(model)
+    lost, unit = _costs(table)
+    found, _ = exclude_until(with_evidence(decisions, table), noise, lost, unit, measure, floor_db)
     return found
+
+
+def _costs(table: Mapping[str, Evidence]) -> tuple[dict[str, float], str]:
+    """What each node loses when it leaves INT8, and the unit: milliseconds, or multiplications without the target."""
+    gains = {name: one.gain_ms for name, one in table.items()}
+    known = {name: gain for name, gain in gains.items() if gain is not None}
+    if len(known) == len(table):
+        return known, "ms"
+    return {name: one.macs / 1e9 for name, one in table.items()}, "billion multiplications (no time was measured)"
 
 
 def _cached_noise(model: ir.Model, component: str, decisions: Decisions, calibration: Calibration) -> dict[str, float]:
@@ -67,11 +81,3 @@ def _cached_noise(model: ir.Model, component: str, decisions: Decisions, calibra
     parts = {"graph": hashes, "prompts": calibration.prompts_sha256, "settings": calibration.settings}
     table = cached_arrays("noise", content_key({**parts, "decisions": [decisions[name] for name in names]}), make)
     return dict(zip(names, table["noise"].tolist(), strict=True))
-
-
-def _macs(item: WeightedNode, statistics: dict[str, TensorStatistics]) -> int:
-    """Multiplications of one call: outputs times weights per output (Conv), or rows times weights (linears)."""
-    weight = item.weight_array()
-    if item.node.op_type == "Conv":
-        return int(statistics[str(item.node.outputs[0].name)].size * weight.size // weight.shape[0])
-    return int(statistics[str(item.activation.name)].size * weight.size // weight.shape[item.input_axis])

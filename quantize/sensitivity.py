@@ -15,6 +15,7 @@ from mezzotint.runtime.denoiser import guide
 from mezzotint.runtime.engine import EngineOptions
 from mezzotint.runtime.engines import installed_engines
 from mezzotint.runtime.errors import MezzotintError
+from mezzotint.runtime.heap import give_back_memory
 from mezzotint.runtime.manifest import Component, TensorSpec
 from mezzotint.runtime.progress import Progress
 from mezzotint.runtime.session import Session
@@ -56,6 +57,8 @@ def noise_alone(
                 sqnr_db(one, _run(session, call, switches, guidance)) for call, one in zip(calls, clean, strict=True)
             ]
             noise[name] = float(10.0 ** (-np.median(figures) / 10.0))
+        del session
+    give_back_memory()
     return noise
 
 

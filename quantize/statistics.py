@@ -4,7 +4,7 @@ Reductions run as nodes of the instrumented graph, so that no whole activation e
 few thousand numbers a tensor whatever the picture's size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,17 +25,19 @@ from .trajectories import Call
 __all__ = [
     "Probe",
     "TensorStatistics",
+    "add_shapes",
     "collect",
     "instrument",
     "merge",
     "open_instrumented",
+    "open_probed",
     "sample_places",
     "stack",
 ]
 
 SAMPLES_PER_CALL = 1024
 _SEED = 0
-_FIGURES = ("low", "high", "channel_low", "channel_high", "channel_mean", "samples", "size")
+_FIGURES = ("low", "high", "channel_low", "channel_high", "channel_mean", "samples", "shape")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ class TensorStatistics:
     samples: FloatArray  # (N, k)
     channels: Array  # (k,) the channel of each sample
     steps: Array  # (N,) the step of each call
-    size: Array = field(default_factory=lambda: np.zeros((), dtype=np.int64))  # () elements of the tensor in a call
+    shape: Array = field(default_factory=lambda: np.zeros(1, dtype=np.int64))  # of the tensor in a call
+
+    @property
+    def size(self) -> int:
+        """Elements of the tensor in a call."""
+        return int(self.shape.prod())
 
     @property
     def channel_absmax(self) -> FloatArray:
@@ -66,10 +73,24 @@ class TensorStatistics:
         return np.maximum(-self.channel_low, self.channel_high)
 
 
+def add_shapes(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Add to `model`, in place, outputs that say the shapes of tensors; `names` maps tensors to outputs."""
+    values = _values(model)
+    for tensor, name in names.items():
+        shape = new_node(model.graph, "Shape", [values[tensor]])
+        shape.name = name
+        model.graph.outputs.append(shape)
+
+
+def _values(model: ir.Model) -> dict[str, ir.Value]:
+    """Whatever can be looked at, by name."""
+    made = [value for node in model.graph for value in node.outputs]
+    return {str(value.name): value for value in (*made, *model.graph.inputs)}
+
+
 def instrument(model: ir.Model, probes: Sequence[Probe]) -> ir.Model:
     """Add to `model`, in place, an output for every figure of every probe."""
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    values |= {value.name: value for value in model.graph.inputs}
+    values = _values(model)
     places = constant(model.graph, "calibration/places", sample_places(_SEED))
     flat = constant(model.graph, "calibration/flat", np.array([-1], dtype=np.int64))
     for index, probe in enumerate(probes):
@@ -94,13 +115,19 @@ def collect(
 
 def open_instrumented(path: Path, component: Component, probes: Sequence[Probe]) -> Session:
     """The graph that `instrument` made, in FP32."""
+    return open_probed(
+        path, component, [f"probe{index}:{figure}" for index in range(len(probes)) for figure in _FIGURES]
+    )
+
+
+def open_probed(path: Path, component: Component, outputs: Sequence[str]) -> Session:
+    """A graph with other outputs than the component's, in FP32."""
     engines = [engine for engine in installed_engines() if "f32" in engine.precisions()]
     if not engines:
         raise MezzotintError("calibration needs an engine; install one with `pip install 'mezzotint[cpu]'`")
-    names = [f"probe{index}:{figure}" for index in range(len(probes)) for figure in _FIGURES]
-    specs = tuple(TensorSpec(name, "float32", ()) for name in names)
+    specs = tuple(TensorSpec(name, "float32", ()) for name in outputs)
     instrumented = Component(component.files, component.storage, "f32", component.inputs, specs)
-    return Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32"))
+    return Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32", in_order=True))
 
 
 def stack(runs: Sequence[dict[str, Array]]) -> dict[str, Array]:
@@ -125,10 +152,10 @@ def sample_places(seed: int) -> Array:
 
 def _merge(figures: dict[str, Array], index: int, probe: Probe, steps: Array, batch: int) -> TensorStatistics:
     stacked = {figure: figures[f"probe{index}:{figure}"] for figure in _FIGURES}
-    count = stacked["channel_low"].shape[1]
-    indices = (sample_places(_SEED) * int(stacked["size"][0])).astype(np.int64)
+    count, size = stacked["channel_low"].shape[1], int(stacked["shape"][0].prod())
+    indices = (sample_places(_SEED) * size).astype(np.int64)
     # (B, tokens, C): channels are innermost. (B, C, h, w): h * w values of a channel lie together, B being the batch.
-    plane = 1 if probe.channel_axis == -1 else int(stacked["size"][0]) // (count * batch)
+    plane = 1 if probe.channel_axis == -1 else size // (count * batch)
     return TensorStatistics(
         low=stacked["low"].reshape(-1),
         high=stacked["high"].reshape(-1),
@@ -138,7 +165,7 @@ def _merge(figures: dict[str, Array], index: int, probe: Probe, steps: Array, ba
         samples=stacked["samples"],
         channels=indices // plane % count,
         steps=steps,
-        size=stacked["size"][0],
+        shape=stacked["shape"][0],
     )
 
 
@@ -159,5 +186,5 @@ def _reductions(graph: ir.Graph, value: ir.Value, probe: Probe, places: ir.Value
         new_node(graph, "ReduceMax", [value, axes], keepdims=0),
         new_node(graph, "ReduceMean", [value, axes], keepdims=0),
         new_node(graph, "Gather", [flattened, indices]),
-        size,
+        new_node(graph, "Shape", [value]),
     ]

@@ -18,7 +18,15 @@ from .lower_tensorrt import fit_tensorrt, lower_tensorrt, lower_tensorrt_floats
 from .recipe import Recipe
 from .scheme import Decisions
 
-__all__ = ["TARGETS", "Target", "check_prompts", "find_target", "fit_recipe", "parity_engine"]
+__all__ = [
+    "TARGETS",
+    "Target",
+    "check_prompts",
+    "find_target",
+    "fit_recipe",
+    "parity_engine",
+    "reference_engine",
+]
 
 _NO_SMALL_WEIGHTS = "it would dequantize 8-bit weights at every call; use fp16 there"
 
@@ -132,3 +140,8 @@ def parity_engine(target: Target) -> Engine:
     if target.is_in_half and ONNXRUNTIME.missing() is None:
         return ONNXRUNTIME
     raise MezzotintError(f"the parity check needs {target.name}, and {target.name} {missing}")
+
+
+def reference_engine(target: Target) -> Engine:
+    """What runs the FP32 graph: ONNX Runtime where it is installed, for OpenVINO holds FP32 weights twice."""
+    return ONNXRUNTIME if ONNXRUNTIME.missing() is None else parity_engine(target)

@@ -79,12 +79,19 @@ class _Recorder:
 
 
 def run_trajectory(
-    pipe: TextToImage, unet: Session, prompt: str, index: int, settings: CalibrationSettings
+    pipe: TextToImage,
+    unet: Session,
+    positive: FloatArray,
+    negative: FloatArray,
+    index: int,
+    settings: CalibrationSettings,
 ) -> Trajectories:
-    """Draw one prompt on `unet` with the seed `settings.seed + index`, keeping the latents before each step."""
+    """Draw one prompt on `unet` with the seed `settings.seed + index`, keeping the latents before each step.
+
+    `positive` and `negative` (1, tokens, width) are the embeddings of the prompt and of the empty one.
+    """
     sampler = find_sampler(settings.scheduler)
     schedule = sampler.schedule(pipe.config, settings.steps)
-    positive, negative = pipe.encode([prompt]), pipe.encode([""])
     conditioning = Conditioning(positive, negative, settings.guidance)
     recorder = _Recorder(Denoiser(unet, pipe.config, schedule, conditioning))
     noise = BatchNoise.seeded("torch", settings.seed + index, 1, pipe.geometry.latent_shape())

@@ -31,12 +31,15 @@ class EngineOptions:
     """How to run: compute precision ("f32", "bf16", "f16"), threads (None: all cores), compiled-model cache.
 
     `cache_bytes` caps what lies in `cache_dir`, by default 8 GiB: four sizes of SD 1.5 in FP32, sixteen in INT8.
+    `in_order` asks for nodes to run in the graph's order where the engine has an order of its own: figures taken inside
+    a graph are then taken as soon as a tensor is there, and none has to be kept for them.
     """
 
     precision: str
     threads: int | None = None
     cache_dir: Path | None = None
     cache_bytes: int = 8 << 30
+    in_order: bool = False
 
 
 OpenGraph = Callable[[Path, Component, EngineOptions], Graph]

@@ -35,6 +35,8 @@ def session_settings(options: EngineOptions) -> Any:
     if options.threads is not None:
         settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
+    if options.in_order:
+        settings.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     return settings
 
 

@@ -1,12 +1,15 @@
 import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from mezzotint.benchmarks.case import Case
+from mezzotint.benchmarks.node_tables import node_tables, scheme_table
 from mezzotint.benchmarks.nodes import node_rows
-from mezzotint.benchmarks.summary import attribution_table, node_tables, scheme_table
+from mezzotint.benchmarks.summary import attribution_table
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.errors import MezzotintError
 
@@ -45,6 +48,24 @@ def test_tables_count_by_rule_and_list_all(tmp_path: Path) -> None:
     nodes = node_tables(made)[0]
     assert nodes.name == "Nodes of int8-openvino"
     assert nodes.rows[1][3:] == ("percentile 99.99", "-0.27", "5.5")
+
+
+def test_what_a_search_knew_stands_beside_the_nodes(tmp_path: Path) -> None:
+    evidence = {"activation_sqnr_db": 41.25, "weight_sqnr_db": None, "macs": 2_000_000, "float_ms": 1.5}
+    decision = {"scheme": "w8a8", "rule": "x", "evidence": {**evidence, "integer_ms": 1.0, "gain_ms": 0.5}}
+    other = {"scheme": "w8", "rule": "y"}
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "quantization.json").write_text(json.dumps({"a/Conv": decision, "b/Conv": other}))
+    rows, _ = node_rows(Case("x", "bundle", str(tmp_path), "openvino", "int8"))
+    assert rows is not None
+    made = results(tmp_path)
+    made["cases"][2]["nodes"] = rows
+    table = node_tables(made)[0]
+    assert table.headings[-4:] == ("dB, activations alone", "dB, weights alone", "million multiplications", "ms gained")
+    assert [row[-4:] for row in table.rows] == [("41.25", "", "2", "0.5"), ("",) * 4]
+    assert len(node_tables(made)[1].headings) == 6
+    schema = json.loads(files("mezzotint.benchmarks").joinpath("assets", "results.schema.json").read_text())
+    jsonschema.validate(made, schema)
 
 
 def test_components_stand_below_what_they_cost_together(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def test_the_schema_wants_every_field(tmp_path: Path, schema: dict[str, Any], mi
         ("protocol", "Protocol"),
         ("gate_row", "GateRow"),
         ("case", "CaseRow"),
+        ("node", "NodeRow"),
+        ("evidence", "EvidenceRow"),
     ],
 )
 def test_schema_and_types_name_the_same_fields(schema: dict[str, Any], definition: str, typed: str) -> None:

@@ -32,7 +32,7 @@ FIRST_TOKEN = Rule("*.attn2.to_[kv]", Scheme.W8A8, "test: reads the text, whose 
 HOT_CHANNELS = Rule("*.ff.net.2", Scheme.W8A8, "test: reads the hot channels")
 SKIPS = Rule("*.conv_shortcut", Scheme.W8A8, "test: reads trunk and skip through one grid")
 
-Measure = Callable[[tuple[Rule, ...], bool], float]
+Measure = Callable[..., float]  # (rules, smooth, split=False)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,9 @@ def measure(bundle: Bundle) -> Measure:
     """Median SQNR of the guided output with more rules than the recipe's, with or without smoothing."""
 
     @cache
-    def figure_db(rules: tuple[Rule, ...], smooth: bool) -> float:
-        calibration = Calibration(bundle, PROMPTS, CalibrationSettings(steps=8, calls=16), lambda *_: None)
+    def figure_db(rules: tuple[Rule, ...], smooth: bool, split: bool = False) -> float:
+        settings = CalibrationSettings(steps=8, calls=16)
+        calibration = Calibration(bundle, PROMPTS, settings, lambda *_: None, split_shortcuts=split)
         model, target = ir.load(bundle.graph_path("unet")), find_target("openvino")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("mezzotint.quantize.integer._RULES", {"unet": (*UNET_W8A8, *rules)})
@@ -75,3 +76,8 @@ def test_without_its_exclusion_the_floor_is_missed(rule: Rule, measure: Measure)
 def test_hot_channels_need_smoothing(measure: Measure) -> None:
     assert measure((HOT_CHANNELS,), True) > FLOOR_DB
     assert measure((HOT_CHANNELS,), False) < FLOOR_DB - 0.5
+
+
+def test_split_shortcuts_lose_less_than_whole_ones(measure: Measure) -> None:
+    """Trunk and skip connection on a grid each; leaving them out of INT8 still loses least."""
+    assert measure((SKIPS,), True) + 1.0 < measure((), True, split=True) < measure((), True)

@@ -157,6 +157,7 @@ def test_a_floor_that_is_asked_for_takes_nodes_out_of_int8(
         prompts=PROMPTS,
         settings=SETTINGS,
         min_sqnr_db=asked_db,
+        costs=tmp_path / "costs.json",
     )
     reached = bundle.component("unet").parity
     assert reached is not None
@@ -165,7 +166,18 @@ def test_a_floor_that_is_asked_for_takes_nodes_out_of_int8(
     before, after = (one.config("unet/quantization.json") for one in (plain, bundle))
     moved = [name for name in before if before[name]["scheme"] != after[name]["scheme"]]
     assert 0 < len(moved) < sum(decision["scheme"] == "w8a8" for decision in before.values())
-    assert all("search" in after[name]["rule"] for name in moved)
+    for name in moved:
+        assert "search step" in after[name]["rule"]
+        step, evidence = after[name]["step"], after[name]["evidence"]
+        assert step["cost"] == pytest.approx(evidence["float_ms"] - evidence["integer_ms"])
+        assert step["gain_db"] > 0.0
+    assert [name for name in before if ("evidence" in after[name]) != (before[name]["scheme"] == "w8a8")] == []
+    assert "step" not in next(one for name, one in after.items() if name not in moved)
+    record = bundle.manifest.calibration
+    assert record is not None
+    assert record["costs_sha256"] == hashlib.sha256((tmp_path / "costs.json").read_bytes()).hexdigest()
+    assert plain.manifest.calibration is not None
+    assert "costs_sha256" not in plain.manifest.calibration
 
 
 def test_large_weights_lie_beside_the_graph(

@@ -33,8 +33,13 @@ def settings(scheduler: str = "ddim") -> CalibrationSettings:
 
 
 def run(pipe: TextToImage, scheduler: str = "ddim") -> Trajectories:
-    unet = pipe.sessions["unet"]
-    return join([run_trajectory(pipe, unet, prompt, i, settings(scheduler)) for i, prompt in enumerate(PROMPTS)])
+    unet, negative = pipe.sessions["unet"], pipe.encode([""])
+    return join(
+        [
+            run_trajectory(pipe, unet, pipe.encode([prompt]), negative, index, settings(scheduler))
+            for index, prompt in enumerate(PROMPTS)
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
