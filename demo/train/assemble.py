@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
+from mezzotint.export.quiet import quiet
 from mezzotint.runtime.swap import replace_folder
 
+from .autoencoder import build_autoencoder
 from .config import KEYWORDS, STYLES, Recipe
 from .diffusion import SCHEDULE
 from .latents import load_latents
@@ -31,10 +34,11 @@ def assemble(workspace: Workspace, recipe: Recipe) -> None:
     unet.load_state_dict(averaged["unet"])
     text_encoder = build_text_encoder(recipe)
     text_encoder.load_state_dict(averaged["text_encoder"])
-    vae = AutoencoderKL.from_pretrained(workspace.autoencoder, local_files_only=True)
+    vae = build_autoencoder(recipe.autoencoder, recipe.side_pixels)
+    vae.load_state_dict(load_file(workspace.autoencoder / "diffusion_pytorch_model.safetensors"))
     vae.register_to_config(scaling_factor=latents.scaling_factor)
     pipe = StableDiffusionPipeline(
-        vae=vae,
+        vae=vae.to(memory_format=torch.contiguous_format),
         text_encoder=text_encoder,
         tokenizer=CLIPTokenizer.from_pretrained(workspace.tokenizer, local_files_only=True),
         unet=unet.to(memory_format=torch.contiguous_format),
@@ -44,7 +48,9 @@ def assemble(workspace: Workspace, recipe: Recipe) -> None:
         requires_safety_checker=False,
     )
     with replace_folder(workspace.checkpoint, marker=_MARKER, overwrite=True) as staging:
-        pipe.to(torch.float16).save_pretrained(staging)
+        with quiet("diffusers.models.modeling_utils"):  # which warns of modules to keep in FP32, and names none
+            pipe.to(torch.float16)
+        pipe.save_pretrained(staging)
         shutil.rmtree(staging / "tokenizer")  # the library writes it in the form of its own version
         shutil.copytree(workspace.tokenizer, staging / "tokenizer")
         _copy_notices(workspace, staging / "licences")

@@ -7,12 +7,22 @@ from pathlib import Path
 from random import Random
 
 from mezzotint.benchmarks.atomic_file import write_text
+from mezzotint.runtime.errors import MezzotintError
 
 from .concepts import Concept
-from .config import KEYWORDS
+from .config import KEYWORDS, STYLES
 from .workspace import Workspace
 
-__all__ = ["FORMS", "Keywords", "caption", "load_keywords", "write_keywords"]
+__all__ = [
+    "FORMS",
+    "Keywords",
+    "caption",
+    "caption_in_form",
+    "load_keywords",
+    "parse_caption",
+    "read_emojilib",
+    "write_keywords",
+]
 
 Keywords = Mapping[str, Sequence[str]]
 """Other words for an icon, by its name."""
@@ -24,6 +34,14 @@ FORMS = (
     "{name} emoji, {style} style, {background} background",
     "{style} {name} on {a_background} background",
 )
+_GROUPS = {
+    "style": rf"(?P<style>{'|'.join(STYLES)})",
+    "name": r"(?P<name>.+)",
+    "a_name": r"(?:an? )?(?P<name>.+)",
+    "background": r"(?P<background>\w+)",
+    "a_background": r"an? (?P<background>\w+)",
+}
+_PATTERNS = tuple(re.compile(form.format(**_GROUPS)) for form in FORMS)
 _WITHOUT_STYLE = ("{name} on {a_background} background", "{name}, {background} background")
 _WITHOUT_BACKGROUND = (
     "{a_name}",
@@ -46,13 +64,21 @@ def caption(concept: Concept, style: str, background: str, keywords: Keywords, r
         forms: Sequence[str] = _WITHOUT_BACKGROUND
     else:
         forms = _WITHOUT_STYLE if rng.random() < _WITHOUT_STYLE_SHARE else FORMS
-    return rng.choice(forms).format(
-        name=name,
-        style=style,
-        background=background,
-        a_name=_with_article(name),
-        a_background=_with_article(background),
-    )
+    return caption_in_form(rng.choice(forms), name, style, background)
+
+
+def caption_in_form(form: str, name: str, style: str, background: str) -> str:
+    """One of the forms, filled in."""
+    articles = {"a_name": _with_article(name), "a_background": _with_article(background)}
+    return form.format(name=name, style=style, background=background, **articles)
+
+
+def parse_caption(text: str) -> tuple[str, str, str]:
+    """Style, name and background of a caption in one of FORMS. MezzotintError for any other text."""
+    for pattern in _PATTERNS:
+        if match := pattern.fullmatch(text):
+            return match["style"], match["name"], match["background"]
+    raise MezzotintError(f"the prompt {text!r} has none of the forms of captions, such as {FORMS[1]!r}")
 
 
 def _name(concept: Concept, keywords: Sequence[str], rng: Random) -> str:

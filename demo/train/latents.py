@@ -10,11 +10,12 @@ import torch
 from diffusers import AutoencoderKL
 
 from mezzotint.benchmarks.atomic_file import atomic_path
+from mezzotint.benchmarks.gallery import compose
 from mezzotint.runtime.arrays import FloatArray
 from mezzotint.runtime.progress import Progress
 
 from .config import BACKGROUNDS
-from .pictures import compose, load_pictures
+from .pictures import load_pictures
 from .precision import autocast
 from .workspace import Workspace
 
@@ -32,19 +33,26 @@ class Latents:
 
 
 def cache_latents(workspace: Workspace, progress: Progress) -> None:
-    """Write the means of the encoder's distributions; a distribution's width is next to nothing."""
+    """Write the means of the encoder's distributions; a distribution's width is next to nothing.
+
+    What is done of one background stays on disk until all are, so that a killed stage need not begin again.
+    """
     pictures = load_pictures(workspace.pictures)
     model = AutoencoderKL.from_pretrained(workspace.autoencoder, local_files_only=True).eval()
     model.to(memory_format=torch.channels_last)
-    colours = np.array(list(BACKGROUNDS.values()), dtype=np.float32) / 255.0
-    encoded = []
-    for index, colour in enumerate(colours):
-        progress("encoding pictures", index, len(colours))
-        encoded.append(_encode(model, pictures.rgba, colour))
-    means = np.stack(encoded, axis=1)  # (N, K, 4, h, w)
+    parts = [workspace.latents.with_name(f"latents.{background}.npy") for background in BACKGROUNDS]
+    for index, (part, colour) in enumerate(zip(parts, BACKGROUNDS.values(), strict=True)):
+        progress("encoding pictures", index, len(parts))
+        if not part.exists():
+            means = _encode(model, pictures.rgba, np.array(colour, dtype=np.float32) / np.float32(255.0))
+            with atomic_path(part) as partial, partial.open("wb") as file:
+                np.save(file, means)
+    means = np.stack([np.load(part) for part in parts], axis=1)  # (N, K, 4, h, w)
     factor = 1.0 / float(means.std(dtype=np.float64))
     with atomic_path(workspace.latents) as partial, partial.open("wb") as file:
         np.savez(file, scaled=(means * factor).astype(np.float16), scaling_factor=factor)
+    for part in parts:
+        part.unlink()
 
 
 def _encode(model: Any, rgba: npt.NDArray[np.uint8], colour: FloatArray) -> FloatArray:
@@ -52,7 +60,7 @@ def _encode(model: Any, rgba: npt.NDArray[np.uint8], colour: FloatArray) -> Floa
     parts = []
     for start in range(0, len(rgba), _BATCH):
         batch = rgba[start : start + _BATCH]
-        pixels = torch.from_numpy(compose(batch, np.broadcast_to(colour, (len(batch), 3)))).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(compose(batch, colour)).permute(0, 3, 1, 2)
         with torch.inference_mode(), autocast():
             parts.append(model.encode(2.0 * pixels - 1.0).latent_dist.mode().float().numpy())
     return np.concatenate(parts)

@@ -70,6 +70,7 @@ def train(trainee: Trainee, plan: Plan, meter: Meter) -> None:
     while progress.step < plan.steps:
         losses = trainee.train_step(progress.step)
         progress.step += 1
+        meter.advance(progress.step)
         progress.sums = [total + loss for total, loss in zip(progress.sums, losses, strict=True)]
         if progress.step % plan.log_every_steps == 0:
             means = [total / plan.log_every_steps for total in progress.sums]
@@ -77,7 +78,6 @@ def train(trainee: Trainee, plan: Plan, meter: Meter) -> None:
             progress.sums = [0.0] * len(means)
             _write_log(trainee, plan, progress)
             meter.report(dict(zip(trainee.columns, means, strict=True)))
-        meter.advance(progress.step)
         if progress.step == plan.steps or time.monotonic() - saved >= plan.save_every_s:
             _save(trainee, plan, progress)
             saved = time.monotonic()

@@ -46,7 +46,7 @@ class Meter:
         """The mean losses since the last report."""
         self._losses = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
         if not STDERR.is_terminal:
-            where = f"{self._what} {self._step + 1}/{self._steps}"
+            where = f"{self._what} {self._step}/{self._steps}"
             STDERR.print(f"{where}: {self._losses}, {self._rate()}, {self._left()} left")
 
     def _rate(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mezzotint.benchmarks.atomic_file import atomic_path
-from mezzotint.runtime.arrays import FloatArray, IntArray
+from mezzotint.runtime.arrays import IntArray
 from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.progress import Progress
 
@@ -17,7 +17,7 @@ from .config import STYLES, Recipe
 from .icons import IconSet, fit, rasterize, read_icon_set
 from .workspace import Workspace
 
-__all__ = ["Pictures", "compose", "load_pictures", "render_all"]
+__all__ = ["Pictures", "load_pictures", "render_all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +31,6 @@ class Pictures:
     def of_groups(self, *groups: str) -> IntArray:
         """The indices of the pictures whose concept is in one of the groups."""
         return np.array([i for i, concept in enumerate(self.concepts) if concept.group in groups], dtype=np.int64)
-
-
-def compose(rgba: npt.NDArray[np.uint8], colours: FloatArray) -> FloatArray:
-    """Pictures (B, H, W, 4) on plain colours (B, 3) in [0, 1]: (B, H, W, 3) in [0, 1]."""
-    layers = rgba.astype(np.float32) / np.float32(255.0)
-    composed: FloatArray = layers[..., :3] + (1.0 - layers[..., 3:]) * colours[:, None, None, :].astype(np.float32)
-    return composed
 
 
 def render_all(workspace: Workspace, recipe: Recipe, concepts: Sequence[Concept], progress: Progress) -> None:

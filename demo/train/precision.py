@@ -1,7 +1,7 @@
 """BF16 where the processor multiplies it in tiles (AMX).
 
-With AVX512-BF16 alone the backward pass of a convolution takes four times as long in BF16 as in FP32: a step of the UNet
-took 8.4 s against 4.3 s on two cores of a processor that has it, torch 2.13.
+With AVX512-BF16 alone the backward pass of a convolution takes four times as long in BF16 as in FP32: a step of the
+UNet took 8.4 s against 4.3 s on two cores of a processor that has it, torch 2.13.
 """
 
 import torch

@@ -14,6 +14,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from mezzotint.runtime.errors import MezzotintError
 from mezzotint.runtime.swap import replace_folder
 
 from .captions import Keywords, caption, load_keywords, read_emojilib
@@ -67,7 +68,10 @@ def load_tokenizer(folder: Path, tokens: int) -> Tokenizer:
 
 
 def learn_tokenizer(corpus: Sequence[str], size: int) -> tuple[dict[str, int], list[Merge]]:
-    """At most `size` tokens with their ids, and the merges that make them, the most frequent first."""
+    """`size` tokens with their ids, and the merges that make them, the most frequent first.
+
+    MezzotintError when the corpus has too few words for that.
+    """
     tokenizer = _split_as_clip(models.BPE(end_of_word_suffix=_WORD_END))
     letters = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
@@ -85,6 +89,8 @@ def learn_tokenizer(corpus: Sequence[str], size: int) -> tuple[dict[str, int], l
     known = set(tokens)
     tokens += [token for token in merged if token not in known]
     kept = tokens[: size - 2]
+    if len(kept) < size - 2:
+        raise MezzotintError(f"the captions give {len(kept) + 2} tokens, expected {size}; choose a smaller vocabulary")
     merges = [(left, right) for left, right in learned if {left, right, left + right} <= set(kept)]
     return {token: index for index, token in enumerate([*kept, BEGIN, END])}, merges
 
