@@ -47,7 +47,7 @@ def _is_right(drawing: Drawing, gallery: Gallery) -> bool:
         raise NotComputedError("the gallery's pictures are of another size")
     wanted, background = gallery.prompts[drawing.prompt]
     pictures = compose(gallery.rgba, gallery.colours[background])
-    return gallery.labels[nearest(drawing.pixels, pictures, 1)[0]] == wanted
+    return gallery.labels[int(nearest(drawing.pixels, pictures, 1)[0])] == wanted
 
 
 def compose(rgba: npt.NDArray[np.uint8], colours: FloatArray) -> FloatArray:

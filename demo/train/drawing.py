@@ -124,7 +124,8 @@ class BundleSubject:
         inputs = (2.0 * pixels - 1.0).transpose(0, 3, 1, 2).astype(np.float32)
         distribution = encode(self.pipe.sessions["vae_encoder"], np.ascontiguousarray(inputs))
         mean = np.split(distribution, 2, axis=1)[0]  # (B, 4, h, w)
-        return self.pipe.decode((mean - geometry.shift_factor) * geometry.scaling_factor)
+        latents: FloatArray = ((mean - geometry.shift_factor) * geometry.scaling_factor).astype(np.float32)
+        return self.pipe.decode(latents)
 
 
 def draw_all(subject: Subject, prompts: Sequence[str], how: Drawn, folder: Path, progress: Progress) -> FloatArray:

@@ -60,6 +60,7 @@ def unpack(archive: Path, package: Package, folder: Path) -> None:
         raise MezzotintError(
             f"{package.name} {package.version} has the integrity {got}, expected {package.integrity}; do not use it"
         )
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         with tarfile.open(archive) as contents:
             contents.extractall(scratch, filter="data")

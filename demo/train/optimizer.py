@@ -42,7 +42,7 @@ class MatrixOptimizer:
                 group["lr"] = learning_rate
         for parameter, view in zip(self._matrices, self._views, strict=True):
             view.grad = None if parameter.grad is None else _as_matrix(parameter.grad)
-        self._muon.step()
+        self._muon.step()  # type: ignore[no-untyped-call]  # torch 2.13 states no types
         self._adamw.step()
         for tensor in (*parameters, *self._views):
             tensor.grad = None

@@ -43,15 +43,15 @@ def render_all(workspace: Workspace, recipe: Recipe, concepts: Sequence[Concept]
     missing = sorted({concept.icon for concept in concepts} - {concept.icon for concept, _, _ in drawn})
     if missing:
         raise MezzotintError(f"{len(missing)} concepts are in no icon set, such as {', '.join(missing[:5])}")
-    rgba = np.stack([pixels for _, _, pixels in drawn])
-    columns = {
-        "icon": [concept.icon for concept, _, _ in drawn],
-        "name": [concept.name for concept, _, _ in drawn],
-        "group": [concept.group for concept, _, _ in drawn],
-        "style": [style for _, style, _ in drawn],
-    }
     with atomic_path(workspace.pictures) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, rgba=rgba, **{name: np.array(values) for name, values in columns.items()})
+        np.savez_compressed(
+            file,
+            rgba=np.stack([pixels for _, _, pixels in drawn]),
+            icon=np.array([concept.icon for concept, _, _ in drawn]),
+            name=np.array([concept.name for concept, _, _ in drawn]),
+            group=np.array([concept.group for concept, _, _ in drawn]),
+            style=np.array([style for _, style, _ in drawn]),
+        )
 
 
 def _render(
