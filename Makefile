@@ -24,7 +24,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo export quantize generate benchmark report gate gate-fidelity peers bench-demo bench-sd15 tables test test-slow test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate benchmark report gate gate-fidelity peers bench-demo bench-sd15 tables test test-slow test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,10 @@ env: $(READY) ## Set up .venv with the pinned development environment
 
 demo: $(READY) ## Export, quantize and benchmark the embedded checkpoint; write reports/demo
 	$(BIN)/python -m demo.run
+
+# Threads that wait must sleep: spinning, they slow down a training tenfold on cores that others use as well.
+train-demo: $(READY) ## Train such a checkpoint as demo/checkpoint from nothing; hours, in training/; goes on where it was killed
+	OMP_WAIT_POLICY=passive $(BIN)/python -m demo.train
 
 export: OUT = bundles/$(MODEL_NAME)-fp32
 export: $(READY) ## Export a checkpoint: MODEL=folder-or-hub-id OUT=bundle

@@ -13,6 +13,7 @@ from mezzotint.runtime.arrays import FloatArray
 from mezzotint.runtime.denoiser import guide
 
 from .bootstrap import median_interval, quantile
+from .gallery import set_top1_concept
 from .image_metrics import picture_psnr_db, picture_ssim
 from .latent_metrics import (
     eps_cond_sqnr_db,
@@ -40,7 +41,7 @@ def _call(module: str, function: str, *arguments: Any) -> float:
     return float(getattr(importlib.import_module(module, __package__), function)(*arguments))
 
 
-_INCEPTION = "inception.pt"
+_INCEPTION, _GALLERY = "inception.pt", "gallery.npz"
 METRICS = (
     Metric("psnr_db", "PSNR", "dB", math.inf, picture_psnr_db),
     Metric("ssim", "SSIM", "", 1.0, picture_ssim),
@@ -65,6 +66,7 @@ METRICS = (
     ),
     Metric("kid", "KID", "", 0.0, _late(".perceptual_inception", "set_kid"), None, _INCEPTION, True, False),
     Metric("fid", "FID", "", 0.0, _late(".perceptual_inception", "set_fid"), None, _INCEPTION, True, False),
+    Metric("top1_concept", "nearest picture shows what was asked for", "", 1.0, set_top1_concept, None, _GALLERY, True),
 )
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own custom
 
+from mezzotint.runtime.arrays import FloatArray
 from mezzotint.runtime.bundle import sha256_of
 
 from .metric import Drawing, NotComputedError
 
-__all__ = ["ALEXNET_FILE", "HEADS_FILE", "ST_LPIPS_SHA256", "picture_lpips", "picture_st_lpips"]
+__all__ = ["ALEXNET_FILE", "HEADS_FILE", "ST_LPIPS_SHA256", "picture_lpips", "picture_st_lpips", "st_lpips_embeddings"]
 
 ST_LPIPS_SHA256 = "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee"
 ALEXNET_FILE, HEADS_FILE = "alexnet.pth", "heads.pth"
@@ -44,6 +45,22 @@ def picture_lpips(reference: Drawing, test: Drawing, weights: Path) -> float:
     return _distance(reference, test, _lpips_weights(weights), _plain_features)
 
 
+def st_lpips_embeddings(pixels: FloatArray) -> FloatArray:
+    """Vectors (N, D) of pictures (N, H, W, 3) in [0, 1], whose squared distances are the ST-LPIPS of the pictures.
+
+    So many pictures can be compared with many at the cost of one product.
+    """
+    weights = _st_lpips_weights()
+    parts = []
+    with torch.inference_mode():
+        for index, layer in enumerate(_shift_tolerant_features(_input(pixels), weights)):
+            heads = weights[f"lin{index}.model.1.weight"]  # (1, C, 1, 1), none below 0
+            places = layer.shape[2] * layer.shape[3]
+            parts.append((_unit(layer) * (heads / places).sqrt()).flatten(1))
+        embeddings: FloatArray = torch.cat(parts, dim=1).numpy()
+    return embeddings
+
+
 def _check_size(drawing: Drawing, side: int) -> None:
     height, width, _ = drawing.pixels.shape
     if min(height, width) < side:
@@ -53,7 +70,7 @@ def _check_size(drawing: Drawing, side: int) -> None:
 def _distance(reference: Drawing, test: Drawing, weights: _Weights, features: _Features) -> float:
     """Unit-length features' squared difference at each layer, weighed by channel, averaged over places, summed."""
     with torch.inference_mode():
-        pairs = zip(features(_input(reference), weights), features(_input(test), weights), strict=True)
+        pairs = zip(*(features(_input(drawing.pixels[None]), weights) for drawing in (reference, test)), strict=True)
         layers = [
             F.conv2d((_unit(wanted) - _unit(got)) ** 2, weights[f"lin{index}.model.1.weight"]).mean()
             for index, (wanted, got) in enumerate(pairs)
@@ -61,11 +78,10 @@ def _distance(reference: Drawing, test: Drawing, weights: _Weights, features: _F
     return float(torch.stack(layers).sum())
 
 
-def _input(drawing: Drawing) -> torch.Tensor:
-    """(1, 3, H, W), centred and scaled as the network was trained."""
-    pixels = torch.from_numpy(drawing.pixels).permute(2, 0, 1)[None]
+def _input(pixels: FloatArray) -> torch.Tensor:
+    """(N, 3, H, W) of (N, H, W, 3), centred and scaled as the network was trained."""
     shift, scale = (torch.tensor(values)[None, :, None, None] for values in (_SHIFT, _SCALE))
-    return (2.0 * pixels - 1.0 - shift) / scale
+    return (2.0 * torch.from_numpy(pixels).permute(0, 3, 1, 2) - 1.0 - shift) / scale
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

@@ -55,6 +55,8 @@ _SUMMARY = (
     _Column("eps SQNR", lambda row: _score_cell(row, "eps_sqnr_db", "median", "dB")),
 )
 
+_IF_COMPUTED = ("top1_concept", _Column("top-1 concept", lambda row: _score_cell(row, "top1_concept", "median", "")))
+
 _SPEED = (
     _Column("case", lambda row: row["name"]),
     _Column("text encoder", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["text_encoder"])),
@@ -102,8 +104,11 @@ def readme_table(results: Results) -> Table:
 
 
 def summary_table(results: Results) -> Table:
-    """One row a case: speed, memory, size and fidelity."""
-    return _table("Summary", _SUMMARY, [row for row in results["cases"] if row["role"] != "attribution"])
+    """One row a case: speed, memory, size and fidelity, and what the pictures show where that is known."""
+    metric, column = _IF_COMPUTED
+    is_known = any(_is_computed(find_score(row, metric)) for row in results["cases"])
+    columns = (*_SUMMARY, column) if is_known else _SUMMARY
+    return _table("Summary", columns, [row for row in results["cases"] if row["role"] != "attribution"])
 
 
 def attribution_table(results: Results) -> Table:

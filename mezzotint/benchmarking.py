@@ -43,7 +43,7 @@ def benchmark(
         bool, typer.Option("--parts", help="Time each part alone, for models of minutes a picture.")
     ] = False,
     peers: Annotated[Path | None, typer.Option(help="The folder that `make peers` filled.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Networks for LPIPS, CLIP score, KID and FID.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Networks for LPIPS, CLIP, KID and FID; a gallery.")] = None,
     gate: Annotated[Path | None, typer.Option(help="A TOML file with --fail-if conditions.")] = None,
     fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier run left.")] = False,

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import itertools
 import math
 import sys
 import types
@@ -16,7 +17,13 @@ from mezzotint.benchmarks.fidelity import METRICS, score_record
 from mezzotint.benchmarks.metric import Drawing, NotComputedError
 from mezzotint.benchmarks.perceptual_clip import picture_clip_score_change
 from mezzotint.benchmarks.perceptual_inception import frechet_distance, kernel_distance, set_fid, set_kid
-from mezzotint.benchmarks.perceptual_lpips import ALEXNET_FILE, HEADS_FILE, picture_lpips, picture_st_lpips
+from mezzotint.benchmarks.perceptual_lpips import (
+    ALEXNET_FILE,
+    HEADS_FILE,
+    picture_lpips,
+    picture_st_lpips,
+    st_lpips_embeddings,
+)
 from mezzotint.runtime.arrays import Array
 
 from .synthetic import PROMPTS, record
@@ -59,6 +66,15 @@ def test_st_lpips_is_the_wheels(st_lpips_of_the_wheel: nn.Module, shape: tuple[i
         expected = float(st_lpips_of_the_wheel(tensor(reference), tensor(test), normalize=True))
     assert picture_st_lpips(reference, test) == pytest.approx(expected, abs=1e-5)
     assert picture_st_lpips(reference, reference) == 0.0
+
+
+@needs_st_lpips
+def test_squared_distances_of_embeddings_are_st_lpips() -> None:
+    drawings = [drawing(seed, 48, 40) for seed in range(4)]
+    embeddings = st_lpips_embeddings(np.stack([one.pixels for one in drawings])).astype(np.float64)
+    for left, right in itertools.combinations(range(4), 2):
+        squared = np.square(embeddings[left] - embeddings[right]).sum()
+        assert squared == pytest.approx(picture_st_lpips(drawings[left], drawings[right]), rel=1e-4)
 
 
 @needs_st_lpips
