@@ -34,9 +34,7 @@ def benchmark(
     backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
     bf16: Annotated[bool, typer.Option(help="Measure diffusers in BF16 too.")] = True,
     other_seed: Annotated[bool, typer.Option(help="Draw with another seed too: the ceiling of all errors.")] = True,
-    attribution: Annotated[
-        bool, typer.Option("--attribution", help="Draw with each component quantized alone.")
-    ] = False,
+    attribution: Annotated[bool, typer.Option("--attribution", help="Draw with each component alone INT8.")] = False,
     fidelity: Annotated[bool, typer.Option(help="Compare the pictures.")] = True,
     speed: Annotated[bool, typer.Option(help="Measure time and memory.")] = True,
     parts: Annotated[
@@ -54,14 +52,8 @@ def benchmark(
     from mezzotint.benchmarks.workload import Workload, find_scheduler, scheduler_of
     from mezzotint.runtime.prompts import read_prompts
 
-    workload = Workload(
-        read_prompts(prompts)[:limit],
-        steps=steps,
-        guidance=guidance,
-        scheduler=find_scheduler(scheduler) if scheduler is not None else scheduler_of(checkpoint),
-        height=height,
-        width=width,
-    )
+    drawn_with = scheduler_of(checkpoint) if scheduler is None else find_scheduler(scheduler)
+    workload = Workload(read_prompts(prompts)[:limit], Workload.seed, steps, guidance, drawn_with, height, width)
     extent = Extent(rounds, pictures, tuple(backends.split(",")), bf16, other_seed, attribution, speed, fidelity, parts)
     sections = sections_for(fidelity=fidelity, speed=speed)
     with show_progress() as progress:

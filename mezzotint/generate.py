@@ -58,9 +58,7 @@ def generate(
     batch: Annotated[int, typer.Option(min=1, help="Pictures to draw at once, with seeds from --seed on.")] = 1,
     init_image: Annotated[Path | None, typer.Option(help="A picture to start from.")] = None,
     mask: Annotated[Path | None, typer.Option(help="White where --init-image is drawn anew.")] = None,
-    strength: Annotated[
-        float | None, typer.Option(help="0 to 1: how much is drawn anew; 0.8, and 1 with a mask, without.")
-    ] = None,
+    strength: Annotated[float | None, typer.Option(help="0 to 1: how much is drawn anew; else 0.8, or 1.")] = None,
     vae_tiling: Annotated[
         bool | None, typer.Option("--vae-tiling/--no-vae-tiling", help="Decode large pictures in tiles.")
     ] = None,
