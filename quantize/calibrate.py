@@ -23,7 +23,7 @@ from .array_cache import cached_arrays, content_key
 from .graph_file import temporary_graph
 from .lower_onnxruntime import lower_onnxruntime_floats
 from .memory_limit import groups_within
-from .ranges import least_error_range
+from .ranges import RANGE_METHODS, RangeMethods, least_error_range
 from .scheme import Decisions, Scheme
 from .statistics import Probe, TensorStatistics, add_shapes, instrument, merge, open_instrumented, open_probed, stack
 from .trajectories import CalibrationSettings, Call, Trajectories, join, run_trajectory, spread
@@ -204,24 +204,31 @@ def probes_for(graph: ir.Graph, decisions: Decisions) -> list[Probe]:
     return list(found.values())
 
 
-def with_quantizers(graph: ir.Graph, decisions: Decisions, statistics: Mapping[str, TensorStatistics]) -> Decisions:
+def with_quantizers(
+    graph: ir.Graph,
+    decisions: Decisions,
+    statistics: Mapping[str, TensorStatistics],
+    methods: RangeMethods = RANGE_METHODS,
+) -> Decisions:
     """The decisions with the activation and output quantizers of every W8A8 node filled in."""
     filled = dict(decisions)
     for item in _integer_nodes(graph, decisions):
         energy = weight_energy(item.weight_array(), item.input_axis)
-        chosen, activation = least_error_range(statistics[str(item.activation.name)], UINT8, energy)
+        chosen, activation = least_error_range(statistics[str(item.activation.name)], UINT8, energy, methods)
         filled[item.name] = replace(
             decisions[item.name],
             activation=activation,
-            output=_output_quantizer(item, statistics) if item.node.op_type == "Conv" else None,
+            output=_output_quantizer(item, statistics, methods) if item.node.op_type == "Conv" else None,
             range_method=chosen.method,
         )
     return filled
 
 
-def _output_quantizer(item: WeightedNode, statistics: Mapping[str, TensorStatistics]) -> Quantizer:
+def _output_quantizer(
+    item: WeightedNode, statistics: Mapping[str, TensorStatistics], methods: RangeMethods
+) -> Quantizer:
     seen = statistics[str(item.node.outputs[0].name)]
-    _, quantizer = least_error_range(seen, UINT8, np.ones(len(seen.channel_low)))
+    _, quantizer = least_error_range(seen, UINT8, np.ones(len(seen.channel_low)), methods)
     return quantizer
 
 

@@ -15,6 +15,7 @@ from mezzotint.runtime.progress import Progress
 
 from .calibrate import cached_statistics, cached_trajectories, probes_for, with_quantizers
 from .graph_file import unmap_weights
+from .method import RECIPE_METHOD, Method
 from .rules import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
 from .scheme import Decisions
 from .smooth import smooth, with_alphas
@@ -75,7 +76,7 @@ class Calibration:
 
 
 def decide_integer(
-    model: ir.Model, component: str, calibration: Calibration
+    model: ir.Model, component: str, calibration: Calibration, method: Method = RECIPE_METHOD
 ) -> tuple[Decisions, dict[str, TensorStatistics]]:
     """Every node's decision with its quantizers, and the statistics they came from; smooths `model` in place."""
     if component not in _RULES:
@@ -85,7 +86,7 @@ def decide_integer(
     if calibration.split_shortcuts:
         split_shortcuts(model)
     names = [item.name for item in weighted_nodes(model.graph)]
-    decisions = decide(names, (*with_last_layers(_RULES[component], names), SPLIT_SHORTCUT_RULE))
+    decisions = decide(names, (*with_last_layers(_RULES[component], names), SPLIT_SHORTCUT_RULE, *method.rules))
     settings = calibration.settings
     calls = calibration.calls(component, settings.calls, settings.seed)
     key_parts = {"prompts": calibration.prompts_sha256, "settings": settings}
@@ -99,7 +100,9 @@ def decide_integer(
         calibration.memory_limit_bytes,
         split_shortcuts if calibration.split_shortcuts else None,
     )
-    smoothings, statistics = smooth(model, decisions, statistics)
-    decisions = with_quantizers(model.graph, with_alphas(model.graph, decisions, smoothings), statistics)
+    if method.smooths:
+        smoothings, statistics = smooth(model, decisions, statistics)
+        decisions = with_alphas(model.graph, decisions, smoothings)
+    decisions = with_quantizers(model.graph, decisions, statistics, method.ranges)
     unmap_weights(model)
     return decisions, statistics

@@ -4,7 +4,7 @@ Q/DQ around float operators would rely on fusions that silently do not happen: a
 Gemm before the Q/DQ is looked at, a Conv without a quantized output is dequantized. So the integer operators are
 written out: QLinearConv (its output must be 8-bit too) and com.microsoft.MatMulIntegerToFloat (float output, AMX
 kernels). U8 asymmetric activations and S8 symmetric weights are the pair that its kernels are fast for. W8 nodes keep
-FP16 weights: this engine would dequantize 8-bit constants at every call.
+S8 weights too, in a form that becomes floats when the graph is loaded (`folded_weight.py`).
 """
 
 from dataclasses import replace
@@ -15,8 +15,8 @@ import onnx_ir as ir
 from mezzotint.runtime.affine import Quantizer, quantize
 from mezzotint.runtime.arrays import Array
 
+from .folded_weight import store_folded
 from .graph import constant, insert_before, quantizer_constants, remove_unused, take_over
-from .half import store_half
 from .ort_attention import rewrite_attentions
 from .ort_group_norm import rewrite_group_norms
 from .scheme import Decisions, Scheme
@@ -34,7 +34,7 @@ def lower_onnxruntime(model: ir.Model, decisions: Decisions) -> ir.Model:
     for item in weighted_nodes(graph):
         decision = decisions[item.name]
         if decision.scheme is Scheme.W8:
-            store_half(graph, item.weight)
+            store_folded(graph, item)
         elif decision.scheme is Scheme.W8A8:
             assert decision.activation is not None  # W8A8 decisions carry one by construction
             activation = _quantized(graph, item, decision.activation, codes)

@@ -18,6 +18,7 @@ from .statistics import TensorStatistics
 __all__ = [
     "RANGE_METHODS",
     "Range",
+    "RangeMethods",
     "least_error_range",
     "min_max",
     "output_error",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 Search = Callable[[TensorStatistics], tuple[float, float]]
+RangeMethods = tuple[tuple[str, Search], ...]  # a name for each
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def step_mean(statistics: TensorStatistics) -> tuple[float, float]:
     return float(statistics.low.mean()), float(statistics.high.mean())
 
 
-RANGE_METHODS: tuple[tuple[str, Search], ...] = (
+RANGE_METHODS: RangeMethods = (
     ("min-max", min_max),
     ("step-mean", step_mean),
     ("percentile 99.999", percentile(99.999)),
@@ -81,10 +83,10 @@ RANGE_METHODS: tuple[tuple[str, Search], ...] = (
 
 
 def least_error_range(
-    statistics: TensorStatistics, integer: IntegerType, weight_energy: Array
+    statistics: TensorStatistics, integer: IntegerType, weight_energy: Array, methods: RangeMethods = RANGE_METHODS
 ) -> tuple[Range, Quantizer]:
-    """The method of `RANGE_METHODS` with the least `output_error`, and its quantizer; `weight_energy` as there."""
-    candidates = [(name, *search(statistics)) for name, search in RANGE_METHODS]
+    """The method of `methods` with the least `output_error`, and its quantizer; `weight_energy` as there."""
+    candidates = [(name, *search(statistics)) for name, search in methods]
     scored = []
     for name, low, high in candidates:
         quantizer = range_to_quantizer(np.asarray(low), np.asarray(high), integer)
