@@ -43,7 +43,7 @@ def test_it_draws_what_diffusers_draws(baseline: Any) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(CHECKPOINT, torch_dtype=torch.float32, local_files_only=True)
+    pipe = StableDiffusionPipeline.from_pretrained(CHECKPOINT, local_files_only=True).to(torch.float32)
     pipe.set_progress_bar_config(disable=True)
     arguments = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "np"}
     expected = pipe(PROMPT, generator=torch.Generator("cpu").manual_seed(1000), **arguments).images[0]

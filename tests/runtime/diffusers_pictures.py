@@ -17,7 +17,7 @@ class DiffusersPictures:
     """The pipelines of one checkpoint. Every call returns pixels (1, H, W, 3) in [0, 1]."""
 
     def __init__(self, checkpoint: Path) -> None:
-        text = diffusers.StableDiffusionPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32)
+        text = diffusers.StableDiffusionPipeline.from_pretrained(checkpoint).to(torch.float32)
         parts = {**text.components, "requires_safety_checker": False}
         self._scheduler = text.scheduler.config
         self._pipes: dict[str, Any] = {

@@ -30,7 +30,7 @@ Draw: TypeAlias = Callable[..., Array]
 @pytest.fixture(scope="module")
 def by_diffusers(demo_checkpoint: Path) -> Draw:
     """Draws `PROMPT` with diffusers in FP32, once for each set of options; 8-bit pixels, (H, W, 3)."""
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(demo_checkpoint, torch_dtype=torch.float32)
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(demo_checkpoint).to(torch.float32)
     pipe.set_progress_bar_config(disable=True)
 
     @cache

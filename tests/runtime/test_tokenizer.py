@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
 from transformers import CLIPTokenizer, CLIPTokenizerFast
 
 from mezzotint.runtime.errors import MezzotintError
@@ -36,7 +37,8 @@ WORDS = ("a red apple", "it's", "WE'LL", "i've", "'tis", "<|endoftext|>", "<sks>
 # The older CLIPTokenizer differs on these: it drops what is no visible character, sets Chinese characters apart, knows
 # the final sigma, and finds special tokens in other case after anything but punctuation.
 FAST_ONLY = ("日本語中国", "\x00\x01\x7f\u200b\u200d\u00ad\ufeff\ufffd", "ΣςσİıſΩ")
-FAST_ONLY_WORDS = ("<|StartOfText|>", "<|ENDOFTEXT|>")
+# transformers 5 does not find them in other case at all; the runtime does what 4 does, as Stable Diffusion was trained.
+FAST_ONLY_WORDS = ("<|StartOfText|>", "<|ENDOFTEXT|>") if transformers.__version__.startswith("4.") else ()
 
 
 def fuzzed(count: int, seed: int, *, fast_only: bool = False) -> list[str]:
