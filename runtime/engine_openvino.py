@@ -6,17 +6,21 @@ so a graph is compiled for each set of input shapes; the two used last stay in m
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .arrays import Array
-from .compile_cache import trim_cache, usable_folder
+from .bundle import EXTERNAL_DATA_FILE
+from .compile_cache import trim_cache
 from .compiled import CompiledGraphs, Shapes
 from .cpu import cpu_features, cpu_key
 from .engine import Engine, EngineOptions, Graph, check_names
 from .engine_errors import is_out_of_memory, reason_of
 from .errors import MezzotintError
 from .manifest import Component
+from .mapped_files import drop_mapped_pages
+from .openvino_cache import compiled_path, load_compiled, store_compiled
 
 __all__ = ["OPENVINO"]
 
@@ -25,38 +29,60 @@ class _OpenVinoGraph:
     def __init__(self, core: Any, path: Path, component: Component, options: EngineOptions, model: Any) -> None:
         self._core, self._path, self._component, self._options = core, path, component, options
         self._unused_model = model  # what was read to check the file; the first compilation uses it up
-        self._requests: CompiledGraphs[Any] = CompiledGraphs(self._compile)
+        self._requests: CompiledGraphs[_Compiled] = CompiledGraphs(self._compile)
         self._lock = threading.Lock()
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         names = [spec.name for spec in self._component.inputs]
         with self._lock:  # one request per compiled graph: it owns buffers, which are copied to and from
-            request = self._requests.get(tuple(array.shape for array in arrays))
+            request = self._requests.get(tuple(array.shape for array in arrays)).request
             results = request.infer(dict(zip(names, arrays, strict=True)))
             return [results[spec.name] for spec in self._component.outputs]
 
-    def _compile(self, shapes: Shapes) -> Any:
+    def _compile(self, shapes: Shapes) -> "_Compiled":
         model, self._unused_model = self._unused_model, None
-        if model is None:
-            model = _read(self._core, self._path, self._component)
-        cache = _cache_folder(self._options)
+        settings = _settings(self._options)
+        cached = self._cached_path(shapes, settings)
+        found = load_compiled(self._core, cached, settings) if cached is not None else None
         try:
-            model.reshape({spec.name: list(shape) for spec, shape in zip(self._component.inputs, shapes, strict=True)})
-            compiled = self._core.compile_model(model, "CPU", _settings(self._options, cache))
+            compiled, memory = found if found is not None else (self._compile_anew(model, shapes, settings), None)
             request = compiled.create_infer_request()
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             raise MezzotintError(f"OpenVINO cannot compile {self._path} for {shapes} ({reason_of(error)})") from error
-        if self._options.cache_dir is not None and cache is not None:
+        if cached is not None and self._options.cache_dir is not None:
+            if found is None:
+                store_compiled(compiled, cached)
             trim_cache(self._options.cache_dir, self._options.cache_bytes)
-        return request
+        if found is None:
+            drop_mapped_pages(self._path.parent)  # the kernels have weights of their own now, packed as they like them
+        return _Compiled(request, memory)
+
+    def _compile_anew(self, model: Any, shapes: Shapes, settings: dict[str, Any]) -> Any:
+        if model is None:
+            model = _read(self._core, self._path, self._component)
+        model.reshape({spec.name: list(shape) for spec, shape in zip(self._component.inputs, shapes, strict=True)})
+        return self._core.compile_model(model, "CPU", settings)
+
+    def _cached_path(self, shapes: Shapes, settings: dict[str, Any]) -> Path | None:
+        """A folder for each kind of processor: homes are shared between machines, which one name may hide."""
+        if self._options.cache_dir is None:
+            return None
+        import openvino
+
+        beside = self._path.with_name(EXTERNAL_DATA_FILE)
+        files = (self._path, beside) if beside.is_file() else (self._path,)
+        folder = self._options.cache_dir / cpu_key()
+        return compiled_path(folder, files, shapes, settings, openvino.__version__)
 
 
-def _cache_folder(options: EngineOptions) -> Path | None:
-    """A folder for each kind of processor: homes are shared between machines, and OpenVINO's own key has no more of the
-    processor than its name, which virtual machines show whatever instructions they mask."""
-    return None if options.cache_dir is None else usable_folder(options.cache_dir / cpu_key())
+@dataclass(frozen=True)
+class _Compiled:
+    """A request, and the memory that its graph's weights lie in when they were mapped from a file."""
+
+    request: Any
+    memory: object
 
 
 def _read(core: Any, path: Path, component: Component) -> Any:
@@ -69,15 +95,13 @@ def _read(core: Any, path: Path, component: Component) -> Any:
     return model
 
 
-def _settings(options: EngineOptions, cache: Path | None) -> dict[str, Any]:
+def _settings(options: EngineOptions) -> dict[str, Any]:
     """Compile settings. The precision is explicit: left alone, the plugin takes BF16 where the CPU has it."""
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": options.precision}
     if options.precision == "f32":
         settings["EXECUTION_MODE_HINT"] = "ACCURACY"
     if options.threads is not None:
         settings["INFERENCE_NUM_THREADS"] = options.threads
-    if cache is not None:
-        settings["CACHE_DIR"] = str(cache)
     return settings
 
 

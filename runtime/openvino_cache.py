@@ -1,0 +1,87 @@
+"""OpenVINO's compiled graphs on disk: found by what they were compiled from, and mapped instead of read.
+
+OpenVINO has such a cache of its own. To look a graph up there it reads all weights of the graph, which then lie in
+memory beside those of the compiled one; here a look-up hashes the files as they stream by. What it maps must stay
+mapped as long as the compiled graph lives, which uses some weights where they lie.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from .compile_cache import usable_folder
+
+__all__ = ["compiled_path", "load_compiled", "store_compiled"]
+
+
+def compiled_path(
+    folder: Path, files: Sequence[Path], shapes: Sequence[Sequence[int]], settings: Mapping[str, Any], version: str
+) -> Path:
+    """Where the graph of `files`, compiled for `shapes` with `settings` by `version` of OpenVINO, lies or would lie."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    digest.update(json.dumps([list(map(list, shapes)), dict(settings), version], sort_keys=True).encode())
+    return folder / f"{digest.hexdigest()[:32]}.blob"
+
+
+def load_compiled(core: Any, path: Path, settings: Mapping[str, Any]) -> tuple[Any, object] | None:
+    """The compiled graph and what it must outlive; None where there is none, or none that this OpenVINO takes."""
+    import numpy as np
+    import openvino
+
+    size = _complete_size(path)
+    if size is None:
+        return None
+    with path.open("rb") as stream:
+        mapping = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY)  # a Tensor wants it writable; nobody writes
+    tensor = openvino.Tensor(np.frombuffer(mapping, dtype=np.uint8), shared_memory=True)
+    try:
+        compiled = core.import_model(tensor, "CPU", dict(settings))
+    except RuntimeError:  # of another build, or spoiled: it is compiled again, and replaced
+        return None
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)  # the kernels have packed most weights for themselves
+    with suppress(OSError):
+        os.utime(path)  # used now: the oldest go first when the cache is trimmed
+    return compiled, (mapping, tensor)
+
+
+def store_compiled(compiled: Any, path: Path) -> None:
+    """Keep a compiled graph; nothing is kept, and nothing said, where the disk does not take it."""
+    folder = usable_folder(path.parent)
+    if folder is None:
+        return
+    temporary = None
+    try:
+        with NamedTemporaryFile(dir=folder, suffix=".blob", delete=False) as stream:
+            temporary = Path(stream.name)
+            size = stream.write(compiled.export_model().getbuffer())
+            stream.write(size.to_bytes(_TRAILER_BYTES, "little"))
+        temporary.replace(path)
+    except OSError:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+_TRAILER_BYTES = 8
+
+
+def _complete_size(path: Path) -> int | None:
+    """Bytes of the graph, which the file's last eight say again; None for a file that is missing or cut short."""
+    try:
+        size = path.stat().st_size - _TRAILER_BYTES
+        with path.open("rb") as stream:
+            stream.seek(max(size, 0))
+            said = int.from_bytes(stream.read(_TRAILER_BYTES), "little")
+    except OSError:
+        return None
+    return size if 0 < size == said else None
