@@ -84,8 +84,9 @@ def test_rescaled_pictures_are_those_of_diffusers(tiny: TextToImage, tiny_checkp
 
     expected = DiffusersPictures(tiny_checkpoint).text("a", steps=6, guidance=9.0, seed=4, guidance_rescale=0.7)
     found = tiny("a", steps=6, guidance=9.0, seed=4, guidance_rescale=0.7).pixels
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert np.abs(found - tiny("a", steps=6, guidance=9.0, seed=4).pixels).max() > 1e-3
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    # Without rescaling the pictures would be further apart than that, whatever weights the tiny UNet was given.
+    assert np.abs(found - tiny("a", steps=6, guidance=9.0, seed=4).pixels).max() > 1e-4
 
 
 @pytest.mark.parametrize(
