@@ -78,17 +78,17 @@ peers: $(READY) ## Install and export what other people have, for MODEL and BUND
 	$(BIN)/python -m mezzotint.benchmarks.prepare_peers "$(MODEL)" "$(BUNDLE)" demo/prompts/calibration.txt \
 	  "bundles/peers/$(MODEL_NAME)" "$(PEER_ENVS)"
 
-bench-demo: $(READY) ## The README's first table: all cases on the embedded checkpoint, after `make demo` and `make peers`
+bench-demo: $(READY) ## The README's second table: all cases on the embedded checkpoint, after `make demo` and `make peers`
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
 	  --attribution --peers bundles/peers/demo $(ARGS)
 
-bench-sd15: $(READY) ## The README's second table: speed at full size, of the bundles bundles/sd15-* made of SD15
+bench-sd15: $(READY) ## The README's third table: speed at full size, of the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --parts --rounds 3 --pictures 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
-tables: $(READY) ## Put the results of bench-demo and bench-sd15 into docs/results and README.md
-	$(BIN)/python -m mezzotint.benchmarks.publish README.md docs/results $(wildcard reports/bench-*/results.json)
+tables: $(READY) ## Put the results of demo, bench-demo and bench-sd15 into docs/results and README.md
+	$(BIN)/python -m mezzotint.benchmarks.publish README.md docs/results $(wildcard reports/demo/results.json reports/bench-*/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu"

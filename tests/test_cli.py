@@ -175,7 +175,7 @@ def test_the_module_runs_as_a_program(tiny_bundle: Bundle, tmp_path: Path) -> No
 
 def test_ctrl_c_is_exit_code_130_and_leaves_no_picture(tiny_bundle: Bundle, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mezzotint", "generate", str(tiny_bundle.path), PROMPT, "-o", "out.png"]
-    options = ["--steps", "999", "--backend", "onnxruntime"]
+    options = ["--steps", "999", "--height", "64", "--width", "64", "--backend", "onnxruntime"]
     with subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any(line.startswith("drawing") for line in process.stderr)
