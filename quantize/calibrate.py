@@ -25,13 +25,24 @@ from .lower_onnxruntime import lower_onnxruntime_floats
 from .memory_limit import groups_within
 from .ranges import RANGE_METHODS, RangeMethods, least_error_range
 from .scheme import Decisions, Scheme
-from .statistics import Probe, TensorStatistics, add_shapes, instrument, merge, open_instrumented, open_probed, stack
+from .statistics import (
+    Probe,
+    TensorStatistics,
+    add_shapes,
+    instrument,
+    merge,
+    observe,
+    open_instrumented,
+    open_probed,
+    stack,
+)
 from .trajectories import CalibrationSettings, Call, Trajectories, join, run_trajectory, spread
 from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_REVISION = 6  # of what the cached arrays mean
+_TRAJECTORIES = 6  # revisions of what the cached arrays mean
+_STATISTICS = 7
 _CHUNK = 16  # calls in a cache entry
 _FLOAT_BYTES = 4
 
@@ -41,7 +52,7 @@ def cached_trajectories(
 ) -> Trajectories:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
     schedule = (settings.scheduler, settings.steps, settings.guidance, settings.seed)
-    parts = {"revision": _REVISION, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
+    parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
     chosen = spread(len(prompts), settings.trajectories)
     load = cache(partial(_load, bundle, [prompts[index] for index in chosen]))
 
@@ -98,7 +109,7 @@ class _Observed:
         return model
 
     def key_parts(self) -> dict[str, object]:
-        return {"revision": _REVISION, "graphs": _hashes(self.bundle), "component": self.component}
+        return {"revision": _STATISTICS, "graphs": _hashes(self.bundle), "component": self.component}
 
 
 def cached_statistics(
@@ -153,7 +164,7 @@ def _group_statistics(
             runs = []
             for index, call in enumerate(calls[start : start + _CHUNK], start):
                 progress(index, len(calls))
-                runs.append(session().run(call.feeds))
+                runs.append(observe(session(), call, index))
             return stack(runs)
 
         keys = {start: content_key({**parts, "chunk": (start, _CHUNK)}) for start in range(0, len(calls), _CHUNK)}

@@ -67,9 +67,8 @@ def weight_error(item: WeightedNode, statistics: TensorStatistics) -> float:
     weight = item.weight_array()
     quantizer = weight_quantizer(weight, item.output_axis)
     rounding = weight_energy(weight - dequantize(quantize(weight, quantizer), quantizer), item.input_axis)
-    power = np.square(statistics.samples, dtype=np.float64).mean(axis=0)  # (k,)
-    energy = float(power @ weight_energy(weight, item.input_axis)[statistics.channels])
-    return float(power @ rounding[statistics.channels]) / max(energy, _TINY)
+    energy = float(statistics.channel_power @ weight_energy(weight, item.input_axis))
+    return float(statistics.channel_power @ rounding) / max(energy, _TINY)
 
 
 def _activation_error(item: WeightedNode, decision: Decision, statistics: TensorStatistics) -> float:

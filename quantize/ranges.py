@@ -102,6 +102,6 @@ def output_error(statistics: TensorStatistics, quantizer: Quantizer, weight_ener
     """
     samples: FloatArray = statistics.samples  # (N, k)
     squared = np.square(samples - dequantize(quantize(samples, quantizer), quantizer))
-    weights = weight_energy[statistics.channels]  # (k,)
-    energy = float((np.square(samples) @ weights).sum())
-    return float((squared @ weights).sum()) / max(energy, float(np.finfo(np.float32).tiny))
+    weights = weight_energy[statistics.channels]  # (N, k)
+    energy = float((np.square(samples) * weights).sum())
+    return float((squared * weights).sum()) / max(energy, float(np.finfo(np.float32).tiny))

@@ -103,9 +103,7 @@ def _weight_error(reader: WeightedNode, weight: Array, statistics: TensorStatist
     """Energy that the rounding of the weights makes at the output, relative to the output's."""
     quantizer = weight_quantizer(weight, reader.output_axis)
     rounding = weight_energy(weight - dequantize(quantize(weight, quantizer), quantizer), reader.input_axis)
-    counts = np.bincount(statistics.channels, minlength=len(rounding))
-    squares = np.square(statistics.samples, dtype=np.float64).mean(axis=0)  # (k,)
-    power = np.bincount(statistics.channels, weights=squares, minlength=len(rounding)) / np.maximum(counts, 1)
+    power = statistics.channel_power
     energy = float(power @ weight_energy(weight, reader.input_axis))
     return float(power @ rounding) / max(energy, float(np.finfo(np.float32).tiny))
 

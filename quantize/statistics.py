@@ -1,11 +1,12 @@
 """What activations look like: exact extremes, per-channel figures and a random subsample, taken inside the graph.
 
 Reductions run as nodes of the instrumented graph, so that no whole activation ever leaves the engine: a call returns a
-few thousand numbers a tensor whatever the picture's size.
+few thousand numbers a tensor whatever the picture's size. Every call looks at other places, because the rare values
+that decide how much of a range can be clipped lie at the same few places in each.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "collect",
     "instrument",
     "merge",
+    "observe",
     "open_instrumented",
     "open_probed",
     "sample_places",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 SAMPLES_PER_CALL = 1024
-_SEED = 0
+_PLACES = TensorSpec("calibration:places", "float64", (SAMPLES_PER_CALL,))
 _FIGURES = ("low", "high", "channel_low", "channel_high", "channel_mean", "samples", "shape")
 
 
@@ -50,7 +52,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """Figures over N calls. Extremes and means are exact; `samples` are the same k random places of every call."""
+    """Figures over N calls. Extremes and means are exact; `samples` are k random places of each call."""
 
     low: FloatArray  # (N,)
     high: FloatArray  # (N,)
@@ -58,7 +60,7 @@ class TensorStatistics:
     channel_high: FloatArray  # (C,)
     channel_mean: FloatArray  # (C,)
     samples: FloatArray  # (N, k)
-    channels: Array  # (k,) the channel of each sample
+    channels: Array  # (N, k) the channel of each sample
     steps: Array  # (N,) the step of each call
     shape: Array = field(default_factory=lambda: np.zeros(1, dtype=np.int64))  # of the tensor in a call
 
@@ -71,6 +73,14 @@ class TensorStatistics:
     def channel_absmax(self) -> FloatArray:
         """(C,)"""
         return np.maximum(-self.channel_low, self.channel_high)
+
+    @property
+    def channel_power(self) -> Array:
+        """The mean square of each channel's samples, 0 for a channel without: (C,)."""
+        channels, count = self.channels.reshape(-1), len(self.channel_low)
+        squares = np.bincount(channels, weights=np.square(self.samples, dtype=np.float64).reshape(-1), minlength=count)
+        power: Array = squares / np.maximum(np.bincount(channels, minlength=count), 1)
+        return power
 
 
 def add_shapes(model: ir.Model, names: Mapping[str, str]) -> None:
@@ -89,9 +99,10 @@ def _values(model: ir.Model) -> dict[str, ir.Value]:
 
 
 def instrument(model: ir.Model, probes: Sequence[Probe]) -> ir.Model:
-    """Add to `model`, in place, an output for every figure of every probe."""
+    """Add to `model`, in place, an output for every figure of every probe, and an input that says where to sample."""
     values = _values(model)
-    places = constant(model.graph, "calibration/places", sample_places(_SEED))
+    places = ir.Value(name=_PLACES.name, type=ir.TensorType(ir.DataType.DOUBLE), shape=ir.Shape(_PLACES.dims))
+    model.graph.inputs.append(places)
     flat = constant(model.graph, "calibration/flat", np.array([-1], dtype=np.int64))
     for index, probe in enumerate(probes):
         outputs = _reductions(model.graph, values[probe.tensor], probe, places, flat)
@@ -109,15 +120,19 @@ def collect(
     runs = []
     for index, call in enumerate(calls):
         progress("collecting activation statistics", index, len(calls))
-        runs.append(session.run(call.feeds))
+        runs.append(observe(session, call, index))
     return merge([stack(runs)], component, probes, calls)
+
+
+def observe(session: Session, call: Call, index: int) -> dict[str, Array]:
+    """The figures of one call, the one at `index` of all: that decides which places are looked at."""
+    return session.run({**call.feeds, _PLACES.name: sample_places(index)})
 
 
 def open_instrumented(path: Path, component: Component, probes: Sequence[Probe]) -> Session:
     """The graph that `instrument` made, in FP32."""
-    return open_probed(
-        path, component, [f"probe{index}:{figure}" for index in range(len(probes)) for figure in _FIGURES]
-    )
+    figures = [f"probe{index}:{figure}" for index in range(len(probes)) for figure in _FIGURES]
+    return open_probed(path, replace(component, inputs=(*component.inputs, _PLACES)), figures)
 
 
 def open_probed(path: Path, component: Component, outputs: Sequence[str]) -> Session:
@@ -145,15 +160,16 @@ def merge(
     return {probe.tensor: _merge(figures, index, probe, steps, batch) for index, probe in enumerate(probes)}
 
 
-def sample_places(seed: int) -> Array:
-    """Where the samples of a tensor lie, as fractions of its flattened size: (k,) in [0, 1)."""
-    return np.random.default_rng(seed).random(SAMPLES_PER_CALL)
+def sample_places(call: int) -> Array:
+    """Where a tensor's samples lie in the call of that number, as fractions of its flattened size: (k,) in [0, 1)."""
+    return np.random.default_rng(call).random(SAMPLES_PER_CALL)
 
 
 def _merge(figures: dict[str, Array], index: int, probe: Probe, steps: Array, batch: int) -> TensorStatistics:
     stacked = {figure: figures[f"probe{index}:{figure}"] for figure in _FIGURES}
     count, size = stacked["channel_low"].shape[1], int(stacked["shape"][0].prod())
-    indices = (sample_places(_SEED) * size).astype(np.int64)
+    places = np.stack([sample_places(call) for call in range(len(steps))])
+    indices = (places * size).astype(np.int64)  # (N, k)
     # (B, tokens, C): channels are innermost. (B, C, h, w): h * w values of a channel lie together, B being the batch.
     plane = 1 if probe.channel_axis == -1 else size // (count * batch)
     return TensorStatistics(
@@ -163,7 +179,7 @@ def _merge(figures: dict[str, Array], index: int, probe: Probe, steps: Array, ba
         channel_high=stacked["channel_high"].max(axis=0),
         channel_mean=stacked["channel_mean"].mean(axis=0),
         samples=stacked["samples"],
-        channels=indices // plane % count,
+        channels=(indices // plane % count).astype(np.int32),
         steps=steps,
         shape=stacked["shape"][0],
     )

@@ -66,7 +66,7 @@ def test_the_error_of_weights_is_what_a_run_shows() -> None:
         channel_high=x.max(axis=(0, 1)),
         channel_mean=x.mean(axis=(0, 1)),
         samples=flat,
-        channels=np.arange(flat.size) % 24,
+        channels=np.arange(flat.size)[np.newaxis] % 24,
         steps=np.zeros(1),
     )
     rounded = dequantize(quantize(weight, quantizer), quantizer)

@@ -18,7 +18,7 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], FloatArray]
 def statistics_of(samples: FloatArray) -> TensorStatistics:
     """What `collect` would say of calls whose whole activation, of 8 channels side by side, was sampled."""
     calls, count = samples.shape
-    channels = np.arange(count) % CHANNELS
+    channels = np.broadcast_to(np.arange(count) % CHANNELS, samples.shape)
     rows = samples.reshape(-1, CHANNELS)
     return TensorStatistics(
         low=samples.min(axis=1),

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mezzotint.quantize.statistics import Probe, collect, instrument
+from mezzotint.quantize.statistics import Probe, collect, instrument, sample_places
 from mezzotint.quantize.trajectories import Call
 from mezzotint.runtime.arrays import Array, FloatArray
 from mezzotint.runtime.manifest import Component, TensorSpec
@@ -55,8 +55,8 @@ def test_figures_equal_numpys(probe: Probe, tmp_path: Path) -> None:
     assert_close(found.channel_absmax, np.max([np.abs(one).max(axis=1) for one in rows], axis=0))
     assert_close(found.channel_mean, np.mean([one.mean(axis=1) for one in rows], axis=0))
     assert found.steps.tolist() == [3, 5, 0]
-    for sample, channels_of_call in zip(found.samples, rows, strict=True):
-        for value, channel in zip(sample[:200], found.channels[:200], strict=True):
+    for sample, where, channels_of_call in zip(found.samples, found.channels, rows, strict=True):
+        for value, channel in zip(sample[:200], where[:200], strict=True):
             assert np.abs(channels_of_call[channel] - value).min() < 1e-5  # the value is there, in that very channel
         assert len(np.unique(sample)) > 0.4 * min(sample.size, channels_of_call.size)  # drawn all over
         assert abs(float(sample.mean() - channels_of_call.mean())) < 0.2 * float(channels_of_call.std())
@@ -66,17 +66,18 @@ def assert_close(got: Array, expected: Array) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_every_call_and_every_run_looks_at_the_same_places(tmp_path: Path) -> None:
+def test_every_call_looks_at_other_places_and_every_run_at_the_same(tmp_path: Path) -> None:
     def samples() -> FloatArray:
         ir.save(instrument(small_graph(NETWORK), PROBES), tmp_path / "instrumented.onnx")
         return collect(tmp_path / "instrumented.onnx", COMPONENT, PROBES, [CALLS[0], CALLS[0]])["mapped"].samples
 
     first = samples()
-    np.testing.assert_array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], first[1])
     np.testing.assert_array_equal(first, samples())
 
 
 def test_instrumenting_leaves_the_outputs_as_they_were(tmp_path: Path) -> None:
     plain = run(small_graph(NETWORK), tmp_path, "onnxruntime", CALLS[0].feeds)
-    instrumented = run(instrument(small_graph(NETWORK), PROBES), tmp_path, "onnxruntime", CALLS[0].feeds)
+    feeds = {**CALLS[0].feeds, "calibration:places": sample_places(0)}
+    instrumented = run(instrument(small_graph(NETWORK), PROBES), tmp_path, "onnxruntime", feeds)
     np.testing.assert_array_equal(instrumented, plain)
