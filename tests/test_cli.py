@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,10 @@ def test_the_module_runs_as_a_program(tiny_bundle: Bundle, tmp_path: Path) -> No
 def test_ctrl_c_is_exit_code_130_and_leaves_no_picture(tiny_bundle: Bundle, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mezzotint", "generate", str(tiny_bundle.path), PROMPT, "-o", "out.png"]
     options = ["--steps", "999", "--height", "64", "--width", "64", "--backend", "onnxruntime"]
-    with subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell has its background jobs ignore it
+    with subprocess.Popen(
+        [*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listens
+    ) as process:
         assert process.stderr is not None
         assert any(line.startswith("drawing") for line in process.stderr)
         time.sleep(0.2)

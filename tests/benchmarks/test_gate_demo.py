@@ -14,6 +14,7 @@ from mezzotint.benchmarks.gate_file import read_gate, sections_for
 from mezzotint.benchmarks.results import read_results
 from mezzotint.benchmarks.workload import Workload
 from mezzotint.quantize import quantize_bundle
+from mezzotint.quantize.trajectories import CalibrationSettings
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.bundle import file_entry, write_manifest
 from mezzotint.runtime.prompts import read_prompts
@@ -49,7 +50,8 @@ def test_one_doubled_weight_scale_breaks_the_gate(
         recipe="int8",
         target="openvino",
         prompts=read_prompts(repo_root / "demo" / "prompts" / "calibration.txt"),
-        min_sqnr_db=30.0,
+        settings=CalibrationSettings(trajectories=64, calls=256),
+        min_sqnr_db=31.0,
     )
     broken = with_one_scale_doubled(whole, tmp_path / "broken")
     prompts = read_prompts(repo_root / "demo" / "prompts" / "evaluation.txt")[:2]
