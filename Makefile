@@ -84,7 +84,7 @@ bench-demo: $(READY) ## The README's second table: all cases on the embedded che
 
 bench-sd15: $(READY) ## The README's third table: speed at full size, of the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
-	  --prompts demo/prompts/evaluation.txt --limit 1 --parts --rounds 3 --pictures 3 --no-fidelity \
+	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --pictures 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
 tables: $(READY) ## Put the results of demo, bench-demo and bench-sd15 into docs/results and README.md
