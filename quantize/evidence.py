@@ -13,17 +13,15 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.runtime.affine import dequantize, quantize
-
 from .costs import Costs, timed_here
 from .node_time import can_be_timed, in_floats, node_time_ms, precision_of, shape_text
 from .ranges import output_error
 from .scheme import Decision, Decisions, Evidence, Scheme
 from .statistics import TensorStatistics
 from .target import Target
-from .weighted import WeightedNode, weight_energy, weight_quantizer, weighted_nodes
+from .weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 
-__all__ = ["gather_evidence", "weight_error", "with_evidence"]
+__all__ = ["gather_evidence", "with_evidence"]
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -42,7 +40,9 @@ def gather_evidence(
         decision = decisions[item.name]
         if decision.scheme is Scheme.W8A8:
             seen = statistics[str(item.activation.name)]
-            ratio = weight_error(item, seen) / max(_activation_error(item, decision, seen), _TINY)
+            ratio = weight_error(item, item.weight_array(), seen.channel_power) / max(
+                _activation_error(item, decision, seen), _TINY
+            )
             times = _times_ms(item, decision, seen, target, costs) if can_be_timed(target) else (None, None)
             table[item.name] = Evidence(
                 activation_sqnr_db=_decibel(noise[item.name]),
@@ -57,18 +57,6 @@ def gather_evidence(
 def with_evidence(decisions: Decisions, table: Mapping[str, Evidence]) -> Decisions:
     """The decisions with their rows of the table."""
     return {name: replace(decision, evidence=table.get(name)) for name, decision in decisions.items()}
-
-
-def weight_error(item: WeightedNode, statistics: TensorStatistics) -> float:
-    """Energy that the rounding of the weights makes at the node's output, relative to the output's.
-
-    Inputs are taken as uncorrelated: the mean square of each channel times the squared rounding errors that read it.
-    """
-    weight = item.weight_array()
-    quantizer = weight_quantizer(weight, item.output_axis)
-    rounding = weight_energy(weight - dequantize(quantize(weight, quantizer), quantizer), item.input_axis)
-    energy = float(statistics.channel_power @ weight_energy(weight, item.input_axis))
-    return float(statistics.channel_power @ rounding) / max(energy, _TINY)
 
 
 def _activation_error(item: WeightedNode, decision: Decision, statistics: TensorStatistics) -> float:

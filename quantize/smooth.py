@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.runtime.affine import UINT8, dequantize, quantize
+from mezzotint.runtime.affine import UINT8
 from mezzotint.runtime.arrays import Array, FloatArray
 
 from .fold import Fold, find_folds
 from .ranges import least_error_range
 from .scheme import Decisions, Scheme
 from .statistics import TensorStatistics
-from .weighted import WeightedNode, weight_energy, weight_quantizer, weighted_nodes
+from .weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 
 __all__ = ["ALPHAS", "Smoothing", "smooth", "with_alphas"]
 
@@ -95,17 +95,8 @@ def _error(found: Fold, statistics: TensorStatistics, scales: FloatArray) -> flo
     for reader in found.readers:
         weight = reader.scaled_inputs(scales)
         chosen, _ = least_error_range(divided, UINT8, weight_energy(weight, reader.input_axis))
-        total += chosen.error + _weight_error(reader, weight, divided)
+        total += chosen.error + weight_error(reader, weight, divided.channel_power)
     return total / len(found.readers)
-
-
-def _weight_error(reader: WeightedNode, weight: Array, statistics: TensorStatistics) -> float:
-    """Energy that the rounding of the weights makes at the output, relative to the output's."""
-    quantizer = weight_quantizer(weight, reader.output_axis)
-    rounding = weight_energy(weight - dequantize(quantize(weight, quantizer), quantizer), reader.input_axis)
-    power = statistics.channel_power
-    energy = float(power @ weight_energy(weight, reader.input_axis))
-    return float(power @ rounding) / max(energy, float(np.finfo(np.float32).tiny))
 
 
 def _divided(statistics: TensorStatistics, scales: FloatArray) -> TensorStatistics:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
+from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, dequantize, quantize, range_to_quantizer
 from mezzotint.runtime.arrays import Array, FloatArray
 
-__all__ = ["WeightedNode", "bias_of", "weight_energy", "weight_quantizer", "weighted_nodes"]
+__all__ = ["WeightedNode", "bias_of", "weight_energy", "weight_error", "weight_quantizer", "weighted_nodes"]
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,15 @@ def weight_quantizer(weight: Array, output_axis: int) -> Quantizer:
     others = tuple(axis for axis in range(weight.ndim) if axis != output_axis)
     largest = np.max(np.abs(weight), axis=others)
     return range_to_quantizer(-largest, largest, INT8_SYMMETRIC, axis=output_axis)
+
+
+def weight_error(item: WeightedNode, weight: Array, channel_power: Array) -> float:
+    """Energy that rounding `weight` makes at the node's output, relative to the output's.
+
+    `channel_power` (C,) is the mean square of each input channel. Inputs are taken as uncorrelated: it is multiplied by
+    the squared rounding errors that read the channel.
+    """
+    quantizer = weight_quantizer(weight, item.output_axis)
+    rounding = weight_energy(weight - dequantize(quantize(weight, quantizer), quantizer), item.input_axis)
+    energy = float(channel_power @ weight_energy(weight, item.input_axis))
+    return float(channel_power @ rounding) / max(energy, float(np.finfo(np.float32).tiny))

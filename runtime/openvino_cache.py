@@ -19,6 +19,8 @@ from .compile_cache import usable_folder
 
 __all__ = ["compiled_path", "load_compiled", "store_compiled"]
 
+_TRAILER_BYTES = 8
+
 
 def compiled_path(
     folder: Path, files: Sequence[Path], shapes: Sequence[Sequence[int]], settings: Mapping[str, Any], version: str
@@ -70,9 +72,6 @@ def store_compiled(compiled: Any, path: Path) -> None:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
-
-
-_TRAILER_BYTES = 8
 
 
 def _complete_size(path: Path) -> int | None:

@@ -8,7 +8,7 @@ import pytest
 
 from mezzotint.quantize.calibrate import cached_statistics, probes_for, with_quantizers
 from mezzotint.quantize.costs import Costs
-from mezzotint.quantize.evidence import gather_evidence, weight_error
+from mezzotint.quantize.evidence import gather_evidence
 from mezzotint.quantize.node_time import can_be_timed, in_floats, node_time_ms, one_node_model
 from mezzotint.quantize.rules import UNET_W8A8, decide
 from mezzotint.quantize.scheme import Decisions, Scheme
@@ -16,7 +16,7 @@ from mezzotint.quantize.sensitivity import noise_alone
 from mezzotint.quantize.statistics import TensorStatistics
 from mezzotint.quantize.target import find_target
 from mezzotint.quantize.trajectories import Call
-from mezzotint.quantize.weighted import weight_quantizer, weighted_nodes
+from mezzotint.quantize.weighted import weight_error, weight_quantizer, weighted_nodes
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.affine import dequantize, quantize
 from mezzotint.runtime.decibel import sqnr_db
@@ -71,7 +71,7 @@ def test_the_error_of_weights_is_what_a_run_shows() -> None:
     )
     rounded = dequantize(quantize(weight, quantizer), quantizer)
     measured = -sqnr_db(x @ weight, x @ rounded)
-    assert 10.0 * np.log10(weight_error(item, statistics)) == pytest.approx(measured, abs=0.3)
+    assert 10.0 * np.log10(weight_error(item, weight, statistics.channel_power)) == pytest.approx(measured, abs=0.3)
     np.testing.assert_array_equal(weight, weight_of(model, "block.fc.weight"))
 
 
