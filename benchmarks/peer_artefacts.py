@@ -20,7 +20,7 @@ from mezzotint.runtime.prompts import read_prompts
 
 from .case import REFERENCE, Case
 from .versions import installed_versions
-from .workload import Workload, scheduler_of
+from .workload import Workload
 
 __all__ = ["ARTEFACTS", "Inputs", "main", "package_versions", "unsigned_activations"]
 
@@ -76,25 +76,30 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     """
     import nncf
     import onnx
+    from nncf.onnx.quantization.backend_parameters import BackendParameters
 
     from mezzotint.runtime.bundle import EXTERNAL_DATA_THRESHOLD_BYTES, Bundle, file_entry, write_manifest
 
     source = Bundle.open(inputs.bundle)
     shutil.copytree(inputs.bundle, inputs.folder)
+    original = source.graph_path("unet").resolve()
     graph = inputs.folder / source.manifest.components["unet"].files[0].path
     names = [spec.name for spec in source.component("unet").inputs]
     calls = [{name: call[name] for name in names} for call in _guided_calls(inputs)]
     quantized = nncf.quantize(
-        onnx.load(source.graph_path("unet")),
+        onnx.load(original, load_external_data=False),  # NNCF serializes what it is given; protobuf ends at 2 GB
         nncf.Dataset(calls),
         model_type=nncf.ModelType.TRANSFORMER,
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(calls),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            backend_params={BackendParameters.EXTERNAL_DATA_DIR: str(original.parent)}
+        ),
     )
     model = unsigned_activations(quantized)
     for entry in source.component("unet").files:
         (inputs.folder / entry.path).unlink()
-    is_large = model.ByteSize() > EXTERNAL_DATA_THRESHOLD_BYTES
+    is_large = sum(entry.bytes for entry in source.component("unet").files) > EXTERNAL_DATA_THRESHOLD_BYTES
     onnx.save_model(model, graph, save_as_external_data=is_large, location="model.onnx_data" if is_large else None)
     parts = [path for path in (graph, graph.parent / "model.onnx_data") if path.is_file()]
     entries = tuple(file_entry(inputs.folder, path.relative_to(inputs.folder).as_posix()) for path in parts)
@@ -131,7 +136,7 @@ def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
     from .baseline import load
 
     baseline = load(Case(REFERENCE, "baseline", str(inputs.checkpoint), "diffusers", "fp32", "f32"))
-    workload = Workload(tuple(read_prompts(inputs.prompts)), scheduler=scheduler_of(inputs.checkpoint))
+    workload = Workload(tuple(read_prompts(inputs.prompts)))  # DDIM, whatever the checkpoint names
     count = _LARGE_CALLS if _is_large(inputs.checkpoint) else _NNCF_CALLS
     prompts = 1 + count // workload.steps
     stride = max(1, prompts * workload.steps // count)
