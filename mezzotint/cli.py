@@ -70,6 +70,7 @@ def quantize(
     guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale to calibrate for.")] = 5.0,
     scheduler: Annotated[str, typer.Option(help="Scheduler to calibrate for.")] = "ddim",
     trajectories: Annotated[int, typer.Option(min=1, help="Prompts to draw, spread over the file.")] = 32,
+    visits: Annotated[int, typer.Option(min=1, help="Steps of each, at least; together they make all.")] = 12,
     calls: Annotated[int, typer.Option(min=1, help="UNet calls that statistics are taken from.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
     min_sqnr_db: Annotated[
@@ -91,7 +92,7 @@ def quantize(
     from mezzotint.quantize.memory_limit import parse_bytes
     from mezzotint.runtime.prompts import read_prompts
 
-    settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed)
+    settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed, visits)
     with show_progress() as progress:
         result = quantize_bundle(
             bundle,

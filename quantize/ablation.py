@@ -2,7 +2,7 @@
 
     python -m mezzotint.quantize.ablation BUNDLE --prompts FILE [--target openvino,onnxruntime] [--min-sqnr-db 30]
 
-prints a row for each step: the median SQNR against FP32, and how many nodes are integer. `--min-sqnr-db` adds the row
+prints a row for each step: the typical SQNR against FP32, and how many nodes are integer. `--min-sqnr-db` adds the row
 of the search. Statistics come from the cache that `mezzotint quantize` fills.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from mezzotint.runtime import Bundle, MezzotintError
@@ -24,7 +23,7 @@ from .costs import Costs
 from .graph_file import temporary_graph
 from .integer import Calibration, decide_integer
 from .method import RECIPE_METHOD, Method
-from .parity import sqnr_figures_db
+from .parity import sqnr_figures_db, typical_db
 from .ranges import RANGE_METHODS
 from .rules import Rule
 from .scheme import Scheme
@@ -59,7 +58,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def measure(step: Step, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
-    """The median SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
+    """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
     model = ir.load(calibration.bundle.graph_path(_UNET))
     decisions, statistics = decide_integer(model, _UNET, calibration, step.method)
     decisions = target.fit(model.graph, decisions)
@@ -69,7 +68,7 @@ def measure(step: Step, calibration: Calibration, target: Target, floor_db: floa
         entry = file_entry(path.parent, path.name)
         component = replace(calibration.bundle.component(_UNET), files=(entry,), compute=target.compute)
         figures = sqnr_figures_db(calibration, _UNET, component, path, target)
-    return float(np.median(figures)), sum(one.scheme is Scheme.W8A8 for one in decisions.values())
+    return typical_db(figures), sum(one.scheme is Scheme.W8A8 for one in decisions.values())
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -41,8 +41,8 @@ from .weighted import WeightedNode, weight_energy, weighted_nodes
 
 __all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
 
-_TRAJECTORIES = 6  # revisions of what the cached arrays mean
-_STATISTICS = 7
+_TRAJECTORIES = 7  # revisions of what the cached arrays mean
+_STATISTICS = 9
 _CHUNK = 16  # calls in a cache entry
 _FLOAT_BYTES = 4
 
@@ -51,20 +51,23 @@ def cached_trajectories(
     bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
 ) -> Trajectories:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
-    schedule = (settings.scheduler, settings.steps, settings.guidance, settings.seed)
+    schedule = (settings.scheduler, settings.steps, settings.guidance)
     parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
     chosen = spread(len(prompts), settings.trajectories)
+    stride = settings.stride(len(chosen))
     load = cache(partial(_load, bundle, [prompts[index] for index in chosen]))
 
-    def make(index: int) -> dict[str, Array]:
+    def make(prompt: str, seed: int, steps: slice) -> dict[str, Array]:
         pipe, unet, embeddings = load()
-        return asdict(run_trajectory(pipe, unet, embeddings[prompts[index]], embeddings[""], index, settings))
+        return asdict(run_trajectory(pipe, unet, embeddings[prompt], embeddings[""], seed, settings, steps))
 
     done = []
     for count, index in enumerate(chosen):
         progress("running calibration trajectories", count, len(chosen))
-        key = content_key({**parts, "prompt": prompts[index], "index": index})
-        done.append(Trajectories(**cached_arrays("trajectory", key, partial(make, index))))
+        prompt, seed, first = prompts[index], settings.seed + index, count % stride
+        key = content_key({**parts, "prompt": prompt, "seed": seed, "steps": (first, stride)})
+        run = partial(make, prompt, seed, slice(first, None, stride))
+        done.append(Trajectories(**cached_arrays("trajectory", key, run)))
     load.cache_clear()
     give_back_memory()
     return join(done)

@@ -69,7 +69,9 @@ class Calibration:
             "scheduler": settings.scheduler,
             "steps": settings.steps,
             "guidance": settings.guidance,
-            "latent_shape": list(self.trajectories.latents.shape[2:]),
+            "latent_shape": list(self.trajectories.latents.shape[1:]),
+            "trajectories": len(self.trajectories.positive),
+            "visits": settings.visits,
             "calls": settings.calls,
             "seed": settings.seed,
         }

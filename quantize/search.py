@@ -15,7 +15,7 @@ from .evidence import gather_evidence, with_evidence
 from .exclusion import exclude_until
 from .graph_file import temporary_graph, unmap_weights
 from .integer import Calibration
-from .parity import sqnr_figures_db
+from .parity import sqnr_figures_db, typical_db
 from .scheme import Decisions, Evidence, Scheme
 from .sensitivity import noise_alone
 from .statistics import TensorStatistics
@@ -47,7 +47,7 @@ def search_exclusions(
         with temporary_graph(target.lower(model.clone(), candidate)) as path:
             unmap_weights(model)
             lowered = replace(before, files=(file_entry(path.parent, path.name),), compute=target.compute)
-            return float(np.median(sqnr_figures_db(calibration, component, lowered, path, target)))
+            return typical_db(sqnr_figures_db(calibration, component, lowered, path, target))
 
     noise = _cached_noise(model, component, decisions, calibration)
     table = gather_evidence(model.graph, decisions, noise, statistics, target, costs)

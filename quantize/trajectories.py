@@ -1,11 +1,12 @@
 """Calibration data: what the UNet is really asked, over every step of the schedule and both guidance halves.
 
 Trajectories are run once through the runtime's own sampler; only the latents before each step are kept (they are
-small). `guided_calls` then draws a stratified, seeded sample of UNet calls from them.
+small). Each makes some steps of the schedule and leaps over those between; together they make all. `guided_calls` then
+draws a stratified, seeded sample of UNet calls from them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mezzotint.runtime.denoiser import Conditioning, Denoiser
 from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.noise_batch import BatchNoise
 from mezzotint.runtime.samplers import find_sampler
+from mezzotint.runtime.schedule import Schedule
 from mezzotint.runtime.session import Session
 
 __all__ = [
@@ -31,7 +33,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """The schedule to calibrate for, how many prompts to draw, and how many guided UNet calls are looked at."""
+    """The schedule to calibrate for, how many prompts to draw, and how many guided UNet calls are looked at.
+
+    Each trajectory makes at least `visits` steps of the schedule, evenly spaced, or all where there are fewer.
+    """
 
     scheduler: str = "ddim"
     steps: int = 25
@@ -39,17 +44,20 @@ class CalibrationSettings:
     trajectories: int = 32
     calls: int = 128
     seed: int = 0
+    visits: int = 12
+
+    def stride(self, prompts: int) -> int:
+        """Which n-th step each trajectory makes, so that those of all `prompts` together make every one."""
+        return max(1, min(self.steps // self.visits, prompts))
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Latents and timestep of each UNet call, the prompts' embeddings, and where each trajectory ended.
+    """Latents, timestep and prompt of each of N UNet calls; the prompts' embeddings; where each trajectory ended."""
 
-    S counts calls: samplers of higher order make more than one a step.
-    """
-
-    latents: FloatArray  # (P, S, 4, h, w)
-    timesteps: Array  # (S,)
+    latents: FloatArray  # (N, 4, h, w)
+    timesteps: Array  # (N,)
+    owners: Array  # (N,): 0 <= owner < P
     positive: FloatArray  # (P, tokens, width)
     negative: FloatArray  # (1, tokens, width): the empty prompt
     final: FloatArray  # (P, 4, h, w)
@@ -83,29 +91,41 @@ def run_trajectory(
     unet: Session,
     positive: FloatArray,
     negative: FloatArray,
-    index: int,
+    seed: int,
     settings: CalibrationSettings,
+    steps: slice = slice(None),
 ) -> Trajectories:
-    """Draw one prompt on `unet` with the seed `settings.seed + index`, keeping the latents before each step.
+    """Draw one prompt on `unet` with the noise of `seed`, keeping the latents before each step.
 
-    `positive` and `negative` (1, tokens, width) are the embeddings of the prompt and of the empty one.
+    `positive` and `negative` (1, tokens, width) are the embeddings of the prompt and of the empty one. Of the schedule
+    the first step is made, and `steps`.
     """
     sampler = find_sampler(settings.scheduler)
-    schedule = sampler.schedule(pipe.config, settings.steps)
+    schedule = _leaping(sampler.schedule(pipe.config, settings.steps), steps)
     conditioning = Conditioning(positive, negative, settings.guidance)
     recorder = _Recorder(Denoiser(unet, pipe.config, schedule, conditioning))
-    noise = BatchNoise.seeded("torch", settings.seed + index, 1, pipe.geometry.latent_shape())
+    noise = BatchNoise.seeded("torch", seed, 1, pipe.geometry.latent_shape())
     start = noise() * np.float32(schedule.initial_scale)
     final = schedule.final_latents(sampler.sample(recorder, start, schedule, noise=noise))
-    latents = np.concatenate(recorder.latents)[np.newaxis]  # (1, S, 4, h, w)
-    return Trajectories(latents, np.array(recorder.timesteps), positive, negative, final)
+    latents, timesteps = np.concatenate(recorder.latents), np.array(recorder.timesteps)  # (N, 4, h, w), (N,)
+    return Trajectories(latents, timesteps, np.zeros(len(latents), np.int64), positive, negative, final)
+
+
+def _leaping(schedule: Schedule, steps: slice) -> Schedule:
+    """The first step of `schedule` and `steps`, each landing where the next one starts."""
+    made = sorted({0, *range(schedule.steps)[steps]})
+    if len(made) == schedule.steps:
+        return schedule
+    sigmas = np.append(schedule.sigmas[made], schedule.sigmas[-1])
+    return replace(schedule, timesteps=schedule.timesteps[made], sigmas=sigmas, landings=None)
 
 
 def join(parts: Sequence[Trajectories]) -> Trajectories:
-    """The trajectories of several prompts on one schedule as one."""
+    """The trajectories of several prompts, one each, as one."""
     return Trajectories(
         latents=np.concatenate([part.latents for part in parts]),
-        timesteps=parts[0].timesteps,
+        timesteps=np.concatenate([part.timesteps for part in parts]),
+        owners=np.repeat(np.arange(len(parts)), [len(part.latents) for part in parts]),
         positive=np.concatenate([part.positive for part in parts]),
         negative=parts[0].negative,
         final=np.concatenate([part.final for part in parts]),
@@ -120,21 +140,34 @@ def spread(count: int, wanted: int) -> list[int]:
 
 
 def guided_calls(trajectories: Trajectories, count: int, seed: int) -> list[Call]:
-    """`count` UNet calls of batch 2, the negative half first; steps are covered alike, prompts in a seeded order."""
-    prompts, steps = trajectories.latents.shape[:2]
-    order = np.random.default_rng(seed).permutation(prompts)
-    return [
-        _guided_call(trajectories, int(order[(index + index // steps) % prompts]), index % steps)
-        for index in range(count)
-    ]
+    """`count` UNet calls of batch 2, the negative half first; steps and prompts are covered alike, in a seeded order.
+
+    A step is a timestep that the model was told. No call comes twice before all of its step have come.
+    """
+    prompts = len(trajectories.positive)
+    turns = np.argsort(np.random.default_rng(seed).permutation(prompts))  # (P,): when it is each prompt's turn
+    steps = [np.flatnonzero(trajectories.timesteps == told) for told in np.unique(trajectories.timesteps)[::-1]]
+    left: list[list[int]] = [[] for _ in steps]
+    taken = np.zeros(prompts, dtype=np.int64)
+    calls = []
+    for index in range(count):
+        lap, step = divmod(index, len(steps))
+        left[step] = left[step] or steps[step].tolist()
+        owners = trajectories.owners[left[step]]
+        waits = (turns[owners] - index - lap) % prompts
+        chosen = int(np.lexsort((waits, taken[owners]))[0])
+        taken[owners[chosen]] += 1
+        calls.append(_guided_call(trajectories, left[step].pop(chosen), step))
+    return calls
 
 
-def _guided_call(trajectories: Trajectories, prompt: int, step: int) -> Call:
-    latents = trajectories.latents[prompt, step][np.newaxis]  # (1, 4, h, w)
-    embeddings = np.concatenate([trajectories.negative, trajectories.positive[prompt : prompt + 1]])
+def _guided_call(trajectories: Trajectories, place: int, step: int) -> Call:
+    latents = trajectories.latents[place][np.newaxis]  # (1, 4, h, w)
+    owner = int(trajectories.owners[place])
+    embeddings = np.concatenate([trajectories.negative, trajectories.positive[owner : owner + 1]])
     feeds = {
         "sample": np.concatenate([latents, latents]),
-        "timestep": np.asarray(trajectories.timesteps[step], dtype=np.float32),
+        "timestep": np.asarray(trajectories.timesteps[place], dtype=np.float32),
         "encoder_hidden_states": embeddings,  # (2, tokens, width)
     }
     return Call(step, feeds)

@@ -70,9 +70,11 @@ def _first_step(denoise: Denoise, x: FloatArray, output: FloatArray, schedule: S
     end = float(schedule.sigmas[1])
     predicted = rejoin(_transfer(x, output, sigma, landing, is_velocity), landing, end)
     mean = (output + _output(predicted, denoise(predicted, end), end, is_velocity)) / 2.0
-    # diffusers takes it from one leap of timesteps above where it ends, which is a little off where the steps begin
-    leap = len(schedule.trained_sigmas) // (schedule.first_step + schedule.steps)
-    start = float(schedule.trained_sigmas[int(schedule.timesteps[1]) + leap])
+    start = sigma
+    if schedule.landings is not None:
+        # diffusers takes it from one leap of timesteps above where it ends, a little off where the steps begin
+        leap = len(schedule.trained_sigmas) // (schedule.first_step + schedule.steps)
+        start = float(schedule.trained_sigmas[int(schedule.timesteps[1]) + leap])
     return rejoin(_transfer(rejoin(x, sigma, start), mean, start, end, is_velocity), end, landing)
 
 

@@ -1,12 +1,15 @@
-"""The FP32 graph runs once for all targets and all steps of a search, and says how far it is."""
+"""The FP32 graph runs once for all targets and all steps of a search, and says how far it is in one figure."""
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
 from mezzotint.quantize import CalibrationSettings
 from mezzotint.quantize.integer import Calibration
-from mezzotint.quantize.parity import sqnr_figures_db
+from mezzotint.quantize.parity import sqnr_figures_db, typical_db
 from mezzotint.quantize.target import find_target
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.session import Session
@@ -37,7 +40,7 @@ def test_a_second_check_finds_the_reference_in_the_cache(tiny_bundle: Bundle, op
         path = tiny_bundle.graph_path("unet")
         return sqnr_figures_db(calibration, "unet", component, path, find_target("onnxruntime"))
 
-    assert len(calibration.trajectories.latents) == 1
+    assert len(calibration.trajectories.latents) == 4  # steps
     opened.clear()
     first = figures()
     assert len(first) == 25
@@ -49,3 +52,12 @@ def test_a_second_check_finds_the_reference_in_the_cache(tiny_bundle: Bundle, op
     opened.clear()
     assert figures() == first
     assert len(opened) == 1
+
+
+def test_the_typical_figure_is_the_interquartile_mean() -> None:
+    figures = np.random.default_rng(0).normal(30.0, 5.0, 25)
+    assert typical_db(figures.tolist()) == pytest.approx(trim_mean(figures, 0.25))
+    assert typical_db([*figures, -1e9]) == pytest.approx(typical_db(figures.tolist()), abs=1.0)
+    assert typical_db([17.0]) == 17.0
+    assert typical_db([math.inf] * 8) == math.inf
+    assert typical_db([-math.inf] * 8) == -math.inf

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -13,7 +12,7 @@ from demo.synthetic import SHAPES, write_checkpoint
 from mezzotint.export import export_checkpoint
 from mezzotint.quantize.graph_file import temporary_graph
 from mezzotint.quantize.integer import Calibration, decide_integer
-from mezzotint.quantize.parity import sqnr_figures_db
+from mezzotint.quantize.parity import sqnr_figures_db, typical_db
 from mezzotint.quantize.rules import UNET_W8A8, Rule
 from mezzotint.quantize.scheme import Scheme
 from mezzotint.quantize.target import find_target
@@ -59,7 +58,7 @@ def measure(bundle: Bundle) -> Measure:
         with temporary_graph(target.lower(model, decisions)) as path:
             entry = file_entry(Path(path).parent, path.name)
             component = replace(bundle.component("unet"), files=(entry,), compute="f32")
-            return float(np.median(sqnr_figures_db(calibration, "unet", component, path, target)))
+            return typical_db(sqnr_figures_db(calibration, "unet", component, path, target))
 
     return figure_db
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mezzotint.quantize.trajectories import (
 )
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.arrays import Array
+from mezzotint.runtime.samplers import SAMPLERS
 
 PROMPTS = ("a red apple", "a dog on a blue background", "")
 STEPS = 4
@@ -32,11 +34,14 @@ def settings(scheduler: str = "ddim") -> CalibrationSettings:
     return CalibrationSettings(scheduler=scheduler, steps=STEPS, guidance=3.0, calls=8, seed=7)
 
 
-def run(pipe: TextToImage, scheduler: str = "ddim") -> Trajectories:
+def run(pipe: TextToImage, scheduler: str = "ddim", steps: int = STEPS, stride: int = 1) -> Trajectories:
     unet, negative = pipe.sessions["unet"], pipe.encode([""])
+    of = replace(settings(scheduler), steps=steps)
     return join(
         [
-            run_trajectory(pipe, unet, pipe.encode([prompt]), negative, index, settings(scheduler))
+            run_trajectory(
+                pipe, unet, pipe.encode([prompt]), negative, of.seed + index, of, slice(index % stride, None, stride)
+            )
             for index, prompt in enumerate(PROMPTS)
         ]
     )
@@ -66,15 +71,15 @@ def asked(pipe: TextToImage, prompt: str, seed: int, scheduler: str) -> tuple[li
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_latents_are_those_of_text_to_image(scheduler: str, pipe: TextToImage) -> None:
     found = run(pipe, scheduler)
-    assert found.latents.shape[2:] == (4, 8, 8)
-    assert len(found.latents) == len(PROMPTS)
+    assert found.latents.shape[1:] == (4, 8, 8)
     for index, prompt in enumerate(PROMPTS):
         calls, final = asked(pipe, prompt, settings().seed + index, scheduler)
         np.testing.assert_array_equal(found.final[index : index + 1], final)
-        assert len(calls) == len(found.timesteps) == found.latents.shape[1] >= STEPS
-        for step, feeds in enumerate(calls):
-            np.testing.assert_allclose(found.latents[index, step], feeds["sample"][0], rtol=1e-6, atol=1e-6)
-            assert found.timesteps[step] == pytest.approx(float(feeds["timestep"]))
+        (places,) = np.nonzero(found.owners == index)
+        assert len(calls) == len(places) >= STEPS
+        for place, feeds in zip(places, calls, strict=True):
+            np.testing.assert_allclose(found.latents[place], feeds["sample"][0], rtol=1e-6, atol=1e-6)
+            assert found.timesteps[place] == pytest.approx(float(feeds["timestep"]))
             np.testing.assert_array_equal(found.positive[index], feeds["encoder_hidden_states"][1])
             np.testing.assert_array_equal(found.negative[0], feeds["encoder_hidden_states"][0])
 
@@ -89,6 +94,47 @@ def test_a_calibration_call_is_one_that_drawing_makes(pipe: TextToImage, traject
         assert call.feeds.keys() == drawn[0].keys()
         assert all(call.feeds[key].dtype == drawn[0][key].dtype for key in drawn[0])
         assert call.step == equal.index(True) % STEPS
+
+
+@pytest.mark.parametrize("scheduler", [sampler.name for sampler in SAMPLERS if sampler.name != "flow-euler"])
+def test_trajectories_that_leap_make_all_steps_together(scheduler: str, pipe: TextToImage) -> None:
+    steps, stride = 10, 3
+    whole, leaping = run(pipe, scheduler, steps), run(pipe, scheduler, steps, stride)
+    assert set(leaping.timesteps) == set(whole.timesteps)
+    assert len(leaping.timesteps) < 0.6 * len(whole.timesteps)
+    for owner in range(stride):
+        made, all_made = (np.unique(one.timesteps[one.owners == owner])[::-1] for one in (leaping, whole))
+        np.testing.assert_array_equal(made, all_made[sorted({0, *range(owner, len(all_made), stride)})])
+    np.testing.assert_array_equal(leaping.latents[leaping.timesteps == leaping.timesteps.max()][0], whole.latents[0])
+    assert np.abs(leaping.final).max() < 2.0 * np.abs(whole.final).max()  # as far as the nets' random weights lead
+
+
+@pytest.mark.parametrize(
+    ("steps", "visits", "prompts", "stride"),
+    [
+        (25, 12, 32, 2),
+        (25, 6, 32, 4),
+        (25, 25, 32, 1),
+        (25, 100, 32, 1),
+        (4, 6, 32, 1),
+        (25, 6, 2, 2),
+        (50, 6, 32, 8),
+        (25, 6, 1, 1),
+    ],
+)
+def test_no_step_is_left_out_by_all(steps: int, visits: int, prompts: int, stride: int) -> None:
+    assert CalibrationSettings(steps=steps, visits=visits).stride(prompts) == stride
+
+
+def test_calls_of_leaping_trajectories_cover_steps_alike_and_come_once(pipe: TextToImage) -> None:
+    found = run(pipe, steps=9, stride=3)
+    calls = guided_calls(found, 9, seed=0)
+    assert sorted(call.step for call in calls) == list(range(9))
+    everything = Counter(call.feeds["sample"].tobytes() for call in guided_calls(found, 9 * 3, seed=0))
+    assert len(everything) == len(found.latents)
+    assert all(
+        call.feeds["timestep"] == np.unique(found.timesteps)[::-1][call.step] for call in guided_calls(found, 30, 1)
+    )
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(1, 1), (3, 8), (8, 8), (9, 8), (64, 32), (100, 7)])
