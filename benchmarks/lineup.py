@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mezzotint.runtime.bundle import Bundle
 from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.source_hash import weights_sha256
 
 from .case import REFERENCE, Case
@@ -56,8 +55,7 @@ def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
     if workload.height is None and workload.width is None:
         return
     for bundle in map(Bundle.open, bundles):
-        geometry = Geometry.from_configs(bundle.config("unet/config.json"), bundle.config("vae_decoder/config.json"))
-        geometry.latent_shape(workload.height, workload.width)
+        bundle.geometry().latent_shape(workload.height, workload.width)
 
 
 def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:

@@ -35,6 +35,8 @@ _EXTRAS = {  # what a command needs beyond the runtime
     "report": "benchmark",
 }
 
+_SIZE_HELP = "To calibrate for, in pixels; the checkpoint's own without."
+
 Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 BundlePath = Annotated[Path, typer.Argument(help="A bundle folder.")]
@@ -69,6 +71,8 @@ def quantize(
     steps: Annotated[int, typer.Option(min=1, help="Steps of the schedule to calibrate for.")] = 25,
     guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale to calibrate for.")] = 5.0,
     scheduler: Annotated[str, typer.Option(help="Scheduler to calibrate for.")] = "ddim",
+    height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
+    width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     trajectories: Annotated[int, typer.Option(min=1, help="Prompts to draw, spread over the file.")] = 32,
     visits: Annotated[int, typer.Option(min=1, help="Steps of each, at least; together they make all.")] = 12,
     calls: Annotated[int, typer.Option(min=1, help="UNet calls that statistics are taken from.")] = 128,
@@ -92,7 +96,7 @@ def quantize(
     from mezzotint.quantize.memory_limit import parse_bytes
     from mezzotint.runtime.prompts import read_prompts
 
-    settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed, visits)
+    settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed, visits, height, width)
     with show_progress() as progress:
         result = quantize_bundle(
             bundle,

@@ -13,7 +13,6 @@ import numpy as np
 from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
 from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.engines import choose_engine
-from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.manifest import TensorSpec
 
 from .audit_onnxruntime import record_onnxruntime
@@ -88,12 +87,26 @@ def _promised(bundle: Bundle, component: str) -> Sequence[str]:
 
 
 def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int) -> dict[str, Array]:
-    """Inputs of the native size: kernels are chosen by shape, not by value."""
-    geometry = Geometry.from_configs(bundle.config("unet/config.json"), bundle.config("vae_decoder/config.json"))
-    _, height, width = geometry.latent_shape()
+    """Inputs of the size that the bundle was calibrated for: kernels are chosen by shape, not by value."""
+    height, width = _latent_size(bundle)
     window = bundle.config("text_encoder/config.json").get("max_position_embeddings")
     if not isinstance(window, int):
         raise MezzotintError(f"{bundle.path}/text_encoder/config.json has no max_position_embeddings; export again")
     sizes = {"batch_size": batch, "height": height, "width": width, "sequence_length": window}
     shapes = {spec.name: [sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims] for spec in inputs}
     return {spec.name: np.zeros(shapes[spec.name], dtype=spec.dtype) for spec in inputs}
+
+
+def _latent_size(bundle: Bundle) -> tuple[int, int]:
+    geometry = bundle.geometry()
+    match (bundle.manifest.calibration or {}).get("latent_shape"):
+        case None:
+            _, height, width = geometry.latent_shape()
+        case [int(), int(h), int(w)]:
+            _, height, width = geometry.latent_shape(h * geometry.vae_factor, w * geometry.vae_factor)
+        case other:
+            raise MezzotintError(
+                f"{bundle.path}: the manifest says that latents of {other!r:.80} were calibrated for, expected three "
+                "numbers; make the bundle again"
+            )
+    return height, width

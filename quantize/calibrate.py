@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -53,6 +54,7 @@ def cached_trajectories(
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
     schedule = (settings.scheduler, settings.steps, settings.guidance)
     parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
+    parts |= _asked_size(bundle, settings)
     chosen = spread(len(prompts), settings.trajectories)
     stride = settings.stride(len(chosen))
     load = cache(partial(_load, bundle, [prompts[index] for index in chosen]))
@@ -71,6 +73,12 @@ def cached_trajectories(
     load.cache_clear()
     give_back_memory()
     return join(done)
+
+
+def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]:
+    """What a size adds to a cache key: nothing where it is the checkpoint's own."""
+    asked, native = bundle.geometry().latent_shape(settings.height, settings.width), bundle.geometry().latent_shape()
+    return {} if asked == native else {"latent_shape": asked}
 
 
 def _load(bundle: Bundle, prompts: Sequence[str]) -> tuple[TextToImage, Session, dict[str, FloatArray]]:

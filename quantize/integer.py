@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.geometry import Geometry
 from mezzotint.runtime.progress import Progress
 
 from .calibrate import cached_statistics, cached_trajectories, probes_for, with_quantizers
@@ -54,10 +53,7 @@ class Calibration:
         """`count` seeded calls of a component, taken from the trajectories."""
         if component == "unet":
             return guided_calls(self.trajectories, count, seed)
-        geometry = Geometry.from_configs(
-            self.bundle.config("unet/config.json"), self.bundle.config("vae_decoder/config.json")
-        )
-        return decoder_calls(self.trajectories, geometry, count, seed)
+        return decoder_calls(self.trajectories, self.bundle.geometry(), count, seed)
 
     def record(self) -> dict[str, Any]:
         """What the manifest says of it."""

@@ -80,9 +80,9 @@ def quantize_bundle(
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
     check_prompts(chosen, lowered_for, prompts)
-    calibration = Calibration(
-        bundle, tuple(prompts), settings or CalibrationSettings(), progress, memory_limit_bytes, split_shortcuts
-    )
+    settings = settings or CalibrationSettings()
+    bundle.geometry().latent_shape(settings.height, settings.width)  # refuses a size before any work
+    calibration = Calibration(bundle, tuple(prompts), settings, progress, memory_limit_bytes, split_shortcuts)
     job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db, Costs(costs))
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         _fill(job, staging, progress)

@@ -33,9 +33,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """The schedule to calibrate for, how many prompts to draw, and how many guided UNet calls are looked at.
+    """The schedule and size to calibrate for, how many prompts to draw, and how many guided UNet calls are looked at.
 
-    Each trajectory makes at least `visits` steps of the schedule, evenly spaced, or all where there are fewer.
+    Each trajectory makes at least `visits` steps of the schedule, evenly spaced, or all where there are fewer. `height`
+    and `width` are in pixels; None is the checkpoint's own.
     """
 
     scheduler: str = "ddim"
@@ -45,6 +46,8 @@ class CalibrationSettings:
     calls: int = 128
     seed: int = 0
     visits: int = 12
+    height: int | None = None
+    width: int | None = None
 
     def stride(self, prompts: int) -> int:
         """Which n-th step each trajectory makes, so that those of all `prompts` together make every one."""
@@ -104,7 +107,7 @@ def run_trajectory(
     schedule = _leaping(sampler.schedule(pipe.config, settings.steps), steps)
     conditioning = Conditioning(positive, negative, settings.guidance)
     recorder = _Recorder(Denoiser(unet, pipe.config, schedule, conditioning))
-    noise = BatchNoise.seeded("torch", seed, 1, pipe.geometry.latent_shape())
+    noise = BatchNoise.seeded("torch", seed, 1, pipe.geometry.latent_shape(settings.height, settings.width))
     start = noise() * np.float32(schedule.initial_scale)
     final = schedule.final_latents(sampler.sample(recorder, start, schedule, noise=noise))
     latents, timesteps = np.concatenate(recorder.latents), np.array(recorder.timesteps)  # (N, 4, h, w), (N,)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import CheckFailed, MezzotintError
+from .geometry import Geometry
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
 from .swap import repair
 
@@ -81,6 +82,10 @@ class Bundle:
         if not isinstance(data, dict):
             raise MezzotintError(f"{path} holds {type(data).__name__}, expected an object; make the bundle again")
         return data
+
+    def geometry(self) -> Geometry:
+        """Sizes of the checkpoint, from the UNet's and the VAE's config."""
+        return Geometry.from_configs(self.config("unet/config.json"), self.config("vae_decoder/config.json"))
 
     def verify(self) -> int:
         """Hash every file and look for strays; the number of files checked. CheckFailed lists all offenders."""

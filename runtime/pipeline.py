@@ -24,7 +24,6 @@ from .denoiser import Conditioning, Denoiser
 from .engine import EngineOptions
 from .engines import Choice, choose_engine
 from .errors import Cancelled, MezzotintError
-from .geometry import Geometry
 from .metadata import Origin
 from .noise_batch import BatchNoise
 from .picture import to_images
@@ -67,9 +66,7 @@ class Pipeline:
         self.precision = precision or bundle.component("unet").compute  # the arithmetic that the UNet computes in
         self.low_memory = low_memory
         self.config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
-        self.geometry = Geometry.from_configs(
-            bundle.config("unet/config.json"), bundle.config("vae_decoder/config.json")
-        )
+        self.geometry = bundle.geometry()
         self.tokenizer = ClipTokenizer.load(bundle.path / "tokenizer")
         self._colours: LatentColours | None = None
 

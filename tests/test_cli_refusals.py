@@ -46,6 +46,7 @@ REFUSALS = (
     (QUANTIZE + "--recipe int8 --prompts nowhere.txt", "nowhere.txt cannot be read as prompts"),
     (QUANTIZE + "--recipe int8 --prompts {picture}", "cannot be read as prompts"),
     (QUANTIZE + "--recipe int8 --prompts {prompts} --scheduler k", "there is no sampler 'k'"),
+    (QUANTIZE + "--recipe int8 --prompts {prompts} --height 17", "height is 17, expected a multiple of 2"),
     (QUANTIZE + "--recipe fp16 --set unet", "--set got 'unet', expected COMPONENT=SCHEME"),
     (QUANTIZE + "--recipe fp16 --set vae=fp32", "unknown component 'vae'"),
     (QUANTIZE + "--recipe fp16 --set unet=int4", "unknown scheme 'int4' for unet"),

@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 
 from mezzotint.export import export_checkpoint
-from mezzotint.quantize import CalibrationSettings, quantize_bundle
+from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.bundle import list_files, sha256_of
+from mezzotint.runtime.calibration_range import OutsideCalibrationWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
 PROMPTS = ("a red apple", "a dog on a blue background")
@@ -76,6 +78,27 @@ def test_the_manifest_says_how_it_was_made(target: str, compute: str, quantized:
     assert record["prompts_sha256"] == hashlib.sha256("\n".join(PROMPTS).encode()).hexdigest()
     assert any("vnni" in feature for feature in manifest.cpu_features)
     assert {"torch", "nncf", "onnx-ir"} <= set(manifest.versions)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_size_to_calibrate_for(target: str, quantized: Make, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip(target)
+    settings = replace(SETTINGS, height=24, width=16)
+    bundle = quantize_bundle(
+        tiny_bundle.path, tmp_path / "tall", recipe="int8", target=target, prompts=PROMPTS, settings=settings
+    )
+    record = bundle.manifest.calibration
+    assert record is not None
+    assert record["latent_shape"] == [4, 12, 8]
+    tall, square = (
+        sum(kernel.macs for kernel in audit_bundle(one, target, "unet").kernels if kernel.is_integer)
+        for one in (bundle, quantized("int8", target))
+    )
+    assert tall > 1.2 * square  # as many kernels, on 1.5 times the pixels
+    pipe = TextToImage.load(bundle.path)
+    pipe("a red apple", steps=4, guidance=3.0, height=24, width=16)  # a warning would be an error
+    with pytest.warns(OutsideCalibrationWarning, match="latents"):
+        pipe("a red apple", steps=4, guidance=3.0)
 
 
 @pytest.mark.parametrize("target", TARGETS)
