@@ -18,7 +18,7 @@ __all__ = ["record_onnxruntime"]
 _RUNS = 5
 _INTEGER_OPERATORS = ("QLinearConv", "MatMulIntegerToFloat", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger")
 _WEIGHT_INPUT = {"Conv": 1, "QLinearConv": 3, "Gemm": 1, "MatMul": 1, "MatMulIntegerToFloat": 1}
-_SUFFIXES = (":QLinearConv", ":MatMulIntegerToFloat")
+_SUFFIXES = (":QLinearConv", ":MatMulIntegerToFloat", "_nchwc")
 
 
 def record_onnxruntime(path: Path, feeds: Mapping[str, Array], precision: str) -> list[Kernel]:
@@ -58,20 +58,26 @@ def _kernel(event: Any, weights: Mapping[str, tuple[int, int]], precision: str) 
 
 
 def _macs(operation: str, arguments: Any, weight: tuple[int, int] | None) -> int:
-    """Multiplications from the profile's shapes; a node's weight gives (elements, output channels)."""
+    """Multiplications from the profile's shapes; a node's weight gives (elements, output channels).
+
+    Weights in 8 bits that are folded at load have no shape in the graph, and convolutions in the profile padded ones.
+    """
     outputs = [next(iter(shape.values())) for shape in arguments["output_type_shape"]]
     inputs = [next(iter(shape.values())) for shape in arguments["input_type_shape"]]
-    if weight is not None and operation in ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", *_INTEGER_OPERATORS):
+    if operation in ("Conv", "FusedConv"):
+        elements = math.prod(inputs[1]) if weight is None else weight[0]
+        return int(outputs[0][0] * math.prod(outputs[0][2:]) * elements)  # (B, O, h, w)
+    if weight is not None and operation in ("Gemm", "FusedGemm", "MatMul", "FusedMatMul", *_INTEGER_OPERATORS):
         return int(math.prod(outputs[0]) * weight[0] // weight[1])
-    if operation == "MatMul":
-        return int(math.prod(outputs[0]) * inputs[0][-1])
+    if operation in ("MatMul", "FusedMatMul", "Gemm", "FusedGemm"):  # (.., M, K) or its transpose gives (.., M, N)
+        return int(math.prod(inputs[0]) * outputs[0][-1])
     if operation in ("Attention", "MultiHeadAttention"):  # (B, H, S, d) or (B, S, H d); the key has T for S
         return int(2 * math.prod(inputs[0]) * inputs[1][-2])
     return 0
 
 
 def _weight_sizes(path: Path) -> dict[str, tuple[int, int]]:
-    """(elements, output channels) of every node's weight."""
+    """(elements, output channels) of every node's weight; a layout change names a node after its output."""
     sizes: dict[str, tuple[int, int]] = {}
     for node in ir.load(path).graph:
         index = _WEIGHT_INPUT.get(node.op_type)
@@ -81,5 +87,6 @@ def _weight_sizes(path: Path) -> dict[str, tuple[int, int]]:
         if weight is not None and weight.shape is not None and weight.shape.is_static():
             shape = [int(dim) for dim in weight.shape.numpy()]
             is_rows = node.op_type in ("Conv", "QLinearConv") or bool(node.attributes.get_int("transB", 0))
-            sizes[node.name] = (math.prod(shape), shape[0] if is_rows else shape[-1])
+            size = (math.prod(shape), shape[0] if is_rows else shape[-1])
+            sizes |= {node.name: size, str(node.outputs[0].name): size}
     return sizes

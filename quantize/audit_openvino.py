@@ -39,6 +39,8 @@ def _kernel(counter: Any, origins: Mapping[str, list[str]], macs: dict[str, int]
     """
     names = origins.get(counter.node_name) or [_onnx_name(counter.node_name)]
     multiplies = counter.node_type.startswith(_MULTIPLYING)
+    if counter.node_type.startswith("FullyConnected") and not any(macs.get(name) for name in names):
+        names = [*names, *_of_module(counter.node_name, macs)]
     return Kernel(
         node=max(names, key=lambda name: macs.get(name, 0)) if multiplies else counter.node_name,
         operation=counter.node_type,
@@ -46,6 +48,12 @@ def _kernel(counter: Any, origins: Mapping[str, list[str]], macs: dict[str, int]
         time_ms=counter.real_time.total_seconds() * 1e3,
         macs=sum(macs.pop(name, 0) for name in names) if multiplies else 0,
     )
+
+
+def _of_module(name: str, macs: Mapping[str, int]) -> list[str]:
+    """What multiplies in the module of a kernel that names only what was fused into it: GEGLU's, of a linear's."""
+    module = name.rpartition("/")[0]
+    return [known for known, count in macs.items() if count and known.rpartition("/")[0] == module]
 
 
 def _origins(op: Any) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,38 @@ def test_the_audit_says_the_same(target: str, demo_int8: Callable[[str], Bundle]
     assert set(audit.promised) == promised(demo_int8(target))
     assert audit.kept_promise >= 0.99
     assert 0.5 < audit.integer_share < 1.0
+
+
+def multiplications(checkpoint: Path) -> int:
+    """Of one UNet call on FEEDS, as PyTorch makes them: convolutions, linears and attention's two products."""
+    import torch
+    from diffusers.models.attention_processor import Attention
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    unet, counted = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet"), 0
+
+    def count(module: torch.nn.Module, arguments: Any, named: Any, output: torch.Tensor) -> None:
+        nonlocal counted
+        if isinstance(module, torch.nn.Conv2d):
+            counted += output.numel() * module.weight[0].numel()
+        elif isinstance(module, torch.nn.Linear):
+            counted += output.numel() * module.in_features
+        elif isinstance(module, Attention):
+            context = named.get("encoder_hidden_states")
+            counted += 2 * output.numel() * (arguments[0] if context is None else context).shape[1]
+
+    for module in unet.modules():
+        module.register_forward_hook(count, with_kwargs=True)
+    with torch.inference_mode():
+        unet(*(torch.from_numpy(np.asarray(feed)) for feed in FEEDS.values()))
+    return counted
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_no_multiplication_is_left_out(target: str, demo_int8: Callable[[str], Bundle], demo_checkpoint: Path) -> None:
+    pytest.importorskip(target)
+    counted = sum(kernel.macs for kernel in audit_bundle(demo_int8(target), target).kernels)
+    assert counted == pytest.approx(multiplications(demo_checkpoint), rel=1e-3)
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
