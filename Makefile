@@ -88,7 +88,7 @@ bench-sd15: $(READY) ## The README's third table: speed at full size, of the bun
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
 tables: $(READY) ## Put the results of demo, bench-demo and bench-sd15 into docs/results and README.md
-	$(BIN)/python -m mezzotint.benchmarks.publish README.md docs/results $(wildcard reports/demo/results.json reports/bench-*/results.json)
+	$(BIN)/python -m mezzotint.benchmarks.report.publish README.md docs/results $(wildcard reports/demo/results.json reports/bench-*/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu"

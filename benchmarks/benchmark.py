@@ -7,23 +7,23 @@ from pathlib import Path
 
 from PIL import Image
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.progress import Progress, silent
-from mezzotint.runtime.source_hash import weights_sha256
+from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress, silent
 
-from .attribution import attribution_cases
-from .case import Case
-from .fingerprint import fingerprint_case
+from .cases.attribution import attribution_cases
+from .cases.case import Case
+from .cases.lineup import check_sizes, check_sources, line_up
+from .cases.peers import peer_cases, peer_versions
+from .cases.workload import Workload
 from .gate import check_conditions, describe_failure, evaluate, parse_conditions, put_to_measured
-from .lineup import check_sizes, check_sources, line_up
-from .machine import Machine, describe_machine
-from .measure import WARM_UP_PICTURES
-from .peers import peer_cases, peer_versions
-from .report import make_report
+from .measure.fingerprint import fingerprint_case
+from .measure.machine import Machine, describe_machine
+from .measure.measure import WARM_UP_PICTURES
+from .measure.rounds import Plan, measure_all
+from .report.report import make_report
+from .report.rows import case_rows
 from .results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Results, write_results
-from .rounds import Plan, measure_all
-from .rows import case_rows
-from .workload import Workload
 
 __all__ = ["Benchmark", "Extent", "run_benchmark"]
 

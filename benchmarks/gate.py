@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.errors import MezzotintError
 
-from .case import Case
-from .fidelity import METRICS
+from .cases.case import Case
 from .formats import format_number
+from .metrics.fidelity import METRICS
 from .results import IDENTICAL, CaseRow, GateRow, Latency
 
 __all__ = [

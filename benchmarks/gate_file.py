@@ -8,8 +8,8 @@ speed_amx = ["int8-openvino:speedup.fp32 < 3"]   too, where the processor has AM
 import tomllib
 from pathlib import Path
 
-from mezzotint.runtime.cpu import cpu_features
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.engines.cpu import cpu_features
+from mezzotint.errors import MezzotintError
 
 __all__ = ["SECTIONS", "read_gate", "sections_for"]
 

@@ -12,19 +12,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.prompts import read_prompts
-from mezzotint.runtime.source_hash import weights_sha256
+from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime.text.prompts import read_prompts
 
-from .isolate import worker_environment
-from .lineup import check_sources
-from .peer_artefacts import Inputs
-from .peers import ENVIRONMENTS, PEERS, Environment, PeerState, read_state
+from .cases.lineup import check_sources
+from .cases.peer_artefacts import Inputs
+from .cases.peers import ENVIRONMENTS, PEERS, Environment, PeerState, read_state
+from .measure.isolate import worker_environment
 
 __all__ = ["main", "prepare_peers"]
 
 _INSTALLED = ".installed"
-_VERSIONS = "import json; from mezzotint.benchmarks.peer_artefacts import package_versions as v; print(json.dumps(v()))"
+_VERSIONS = (
+    "import json; from mezzotint.benchmarks.cases.peer_artefacts import package_versions as v; print(json.dumps(v()))"
+)
 
 
 def prepare_peers(inputs: Inputs, environments: Path) -> dict[str, PeerState]:
@@ -56,7 +58,7 @@ def _prepare(artefact: str, environment: str, inputs: Inputs, environments: Path
     try:
         python = None if not environment else str(_install(known[environment], environments))
         paths = (inputs.checkpoint, inputs.bundle, inputs.prompts, folder)
-        module = "mezzotint.benchmarks.peer_artefacts"
+        module = "mezzotint.benchmarks.cases.peer_artefacts"
         _run(python or sys.executable, "-m", module, artefact, *(str(path) for path in paths))
         versions = json.loads(_run(python or sys.executable, "-c", _VERSIONS))
     except MezzotintError as error:

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.atomic_file import write_text
+from mezzotint.errors import MezzotintError
 
-from .atomic_file import write_text
-from .machine import Machine
+from .measure.machine import Machine
 
 __all__ = [
     "IDENTICAL",

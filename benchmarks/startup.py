@@ -17,17 +17,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.errors import MezzotintError
 
 from .bootstrap import quantile
 from .formats import format_bytes
-from .isolate import worker_environment
-from .startup_worker import Start
+from .measure.isolate import worker_environment
+from .measure.startup_worker import Start
 
 __all__ = ["Startup", "main", "measure_startup", "report_lines"]
 
-_WORKER = ("-m", "mezzotint.benchmarks.startup_worker")
+_WORKER = ("-m", "mezzotint.benchmarks.measure.startup_worker")
 _PROMPT = "a flat emoji of a red apple on a blue background"
 _TIMES = ("import_ms", "load_ms", "picture_ms", "first_ms", "later_ms", "outside_graphs_ms")
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mezzotint.bundle.bundle import list_files, sha256_of
+from mezzotint.cli.terminal import STDERR, STDOUT
 from mezzotint.runtime import Bundle, MezzotintError
-from mezzotint.runtime.bundle import list_files, sha256_of
-from mezzotint.terminal import STDERR, STDOUT
 
 __all__ = ["STEPS", "Step", "main", "steps_for"]
 

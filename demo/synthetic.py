@@ -18,9 +18,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.swap import replace_folder
-from mezzotint.terminal import STDERR, STDOUT
+from mezzotint.atomic_folder import replace_folder
+from mezzotint.cli.terminal import STDERR, STDOUT
+from mezzotint.errors import MezzotintError
 
 from .outliers import plant_in_text_encoder, plant_in_unet
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.geometry import Geometry
-from mezzotint.runtime.manifest import Source
-from mezzotint.runtime.source_hash import weights_sha256
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.bundle.manifest import Source
+from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.errors import MezzotintError
 
 from .quiet import quiet
 

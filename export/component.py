@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mezzotint.runtime.manifest import TensorSpec
+from mezzotint.bundle.manifest import TensorSpec
 
 from .checkpoint import Checkpoint
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from mezzotint.runtime.bundle import (
+from mezzotint.atomic_folder import replace_folder
+from mezzotint.bundle.bundle import (
     EXTERNAL_DATA_FILE,
     EXTERNAL_DATA_THRESHOLD_BYTES,
     GRAPH_FILE,
@@ -18,11 +19,10 @@ from mezzotint.runtime.bundle import (
     file_entry,
     write_manifest,
 )
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.heap import give_back_memory
-from mezzotint.runtime.manifest import MANIFEST_NAME, Component, Manifest
-from mezzotint.runtime.progress import Progress, silent
-from mezzotint.runtime.swap import replace_folder
+from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
+from mezzotint.engines.heap import give_back_memory
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress, silent
 
 from .checkpoint import Checkpoint, load_checkpoint, resolve_folder
 from .component import GraphSource, graph_sources

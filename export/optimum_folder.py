@@ -13,9 +13,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from mezzotint.runtime.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE, file_entry, list_files, sha256_of
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.manifest import MANIFEST_NAME, Component, Manifest, Source, TensorSpec
+from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE, file_entry, list_files, sha256_of
+from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Source, TensorSpec
+from mezzotint.errors import MezzotintError
 
 from .checkpoint import PIPELINE_CLASS
 

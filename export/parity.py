@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.decibel import sqnr_db
-from mezzotint.runtime.engine import EngineOptions
-from mezzotint.runtime.engines import installed_engines
-from mezzotint.runtime.errors import CheckFailed, MezzotintError
-from mezzotint.runtime.manifest import Component, Parity
-from mezzotint.runtime.session import Session
+from mezzotint.arrays import Array
+from mezzotint.bundle.manifest import Component, Parity
+from mezzotint.decibel import sqnr_db
+from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.session import Session
+from mezzotint.errors import CheckFailed, MezzotintError
 
 from .component import ExampleSize, GraphSource
 

@@ -1,6 +1,6 @@
 """`python -m mezzotint` is the command line."""
 
-from mezzotint.cli import main
+from mezzotint.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -3,8 +3,8 @@
 The contract is scheme.py: decisions know no target; a lowering turns them into a graph for one engine.
 """
 
-from .audit import Audit, audit_bundle, check_promise
+from .calibrate.trajectories import CalibrationSettings
 from .quantize import quantize_bundle
-from .trajectories import CalibrationSettings
+from .verify.audit import Audit, audit_bundle, check_promise
 
 __all__ = ["Audit", "CalibrationSettings", "audit_bundle", "check_promise", "quantize_bundle"]

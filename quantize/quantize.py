@@ -10,26 +10,26 @@ from typing import Any
 
 import onnx_ir as ir
 
-from mezzotint.runtime.bundle import Bundle, file_entry, write_manifest
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.heap import give_back_memory
-from mezzotint.runtime.manifest import MANIFEST_NAME, Component
-from mezzotint.runtime.progress import Progress, silent
-from mezzotint.runtime.swap import replace_folder
+from mezzotint.atomic_folder import replace_folder
+from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
+from mezzotint.bundle.manifest import MANIFEST_NAME, Component
+from mezzotint.engines.heap import give_back_memory
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress, silent
 
-from .audit import audit_bundle, check_promise
-from .costs import Costs
-from .graph_file import save_graph
-from .half import lower_half
-from .half_target import settle_in_half
-from .integer import Calibration, decide_integer
-from .parity import measure_parity
+from .calibrate.trajectories import CalibrationSettings
+from .decide.integer import Calibration, decide_integer
+from .graphs.graph_file import save_graph
+from .lower.half_target import settle_in_half
+from .lower.target import Target, check_prompts, find_target, fit_recipe
+from .lower.weight_only import compress_all_weights, compress_with_nncf
+from .passes.half import lower_half
 from .recipe import Recipe, find_recipe, with_overrides
 from .scheme import Decisions
-from .search import search_exclusions
-from .target import Target, check_prompts, find_target, fit_recipe
-from .trajectories import CalibrationSettings
-from .weight_only import compress_all_weights, compress_with_nncf
+from .search.costs import Costs
+from .search.search import search_exclusions
+from .verify.audit import audit_bundle, check_promise
+from .verify.parity import measure_parity
 
 __all__ = ["quantize_bundle"]
 

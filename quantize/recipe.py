@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.errors import MezzotintError
 
 __all__ = ["COMPONENT_SCHEMES", "RECIPES", "Recipe", "find_recipe", "with_overrides"]
 

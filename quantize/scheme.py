@@ -9,7 +9,7 @@ really run as integers on one engine.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mezzotint.runtime.affine import Quantizer
+from mezzotint.affine import Quantizer
 
 __all__ = ["Decision", "Decisions", "Evidence", "Scheme", "SearchStep"]
 

@@ -4,12 +4,13 @@ Contracts: a *denoiser* is `denoise(x, sigma) -> x0` (sampler.py); a *sampler* i
 (sampler.py); a *session* runs one graph on one engine with checked inputs (session.py, engine.py).
 """
 
-from .bundle import Bundle
+from mezzotint.bundle.bundle import Bundle
+from mezzotint.errors import Cancelled, CheckFailed, MezzotintError
+
 from .calibration_range import OutsideCalibrationWarning
-from .errors import Cancelled, CheckFailed, MezzotintError
 from .image_to_image import ImageToImage
+from .images.metadata import Origin, read_origin, read_settings
 from .inpaint import Inpaint
-from .metadata import Origin, read_origin, read_settings
 from .result import Result, Step, Timings
 from .settings import Options, Settings
 from .text_to_image import TextToImage

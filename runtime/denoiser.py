@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .arrays import Array, FloatArray
-from .errors import MezzotintError
-from .schedule import Schedule
-from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
-from .session import Session
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.engines.session import Session
+from mezzotint.errors import MezzotintError
+
+from .samplers.schedule import Schedule
+from .samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
 __all__ = ["Conditioning", "Denoiser", "guide", "rescale_guided"]
 

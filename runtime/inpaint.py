@@ -15,16 +15,17 @@ from typing import ClassVar, Unpack
 
 import numpy as np
 
-from .arrays import FloatArray
-from .errors import MezzotintError
-from .init_image import Picture, as_image, fitting_size, image_pixels, mask_pixels
+from mezzotint.arrays import FloatArray
+from mezzotint.errors import MezzotintError
+
+from .images.init_image import Picture, as_image, fitting_size, image_pixels, mask_pixels
+from .images.vae import encode, sample_latents
 from .pipeline import Pipeline
 from .result import OnStep, Result
-from .sampler import Noise
-from .schedule import Schedule
+from .samplers.sampler import Noise
+from .samplers.schedule import Schedule
 from .settings import Options, Settings, settings_of_batch
 from .start import Start, begin_from_noise, first_step, noised
-from .vae import encode, sample_latents
 
 __all__ = ["Inpaint"]
 

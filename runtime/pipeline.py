@@ -16,30 +16,30 @@ import numpy as np
 from PIL import Image
 
 from mezzotint import __version__
+from mezzotint.arrays import FloatArray
+from mezzotint.bundle.bundle import Bundle
+from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.lineup import Choice, choose_engine
+from mezzotint.engines.session import Session
+from mezzotint.engines.sessions import Sessions
+from mezzotint.errors import Cancelled, MezzotintError
 
-from .arrays import FloatArray
-from .bundle import Bundle
 from .calibration_range import warn_outside_calibration
 from .denoiser import Conditioning, Denoiser
-from .engine import EngineOptions
-from .engines import Choice, choose_engine
-from .errors import Cancelled, MezzotintError
-from .metadata import Origin
-from .noise_batch import BatchNoise
-from .picture import to_images
-from .preview import LatentColours, fit_colours
+from .images.files import to_images
+from .images.metadata import Origin
+from .images.preview import LatentColours, fit_colours
+from .images.vae import decode
+from .noise.batch import BatchNoise
 from .result import OnStep, Result, Step, Timings
-from .sampler import Noise, Sampler
-from .samplers import find_sampler
-from .schedule import Schedule
-from .scheduler_config import SchedulerConfig
-from .session import Session
-from .sessions import Sessions
+from .samplers.lineup import find_sampler
+from .samplers.sampler import Noise, Sampler
+from .samplers.schedule import Schedule
+from .samplers.scheduler_config import SchedulerConfig
 from .settings import Settings
 from .start import Begin, Start
-from .text_encoding import encode_prompts, stack_embeddings
-from .tokenizer import ClipTokenizer
-from .vae import decode
+from .text.encoding import encode_prompts, stack_embeddings
+from .text.tokenizer import ClipTokenizer
 
 __all__ = ["Pipeline"]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from .arrays import FloatArray
-from .metadata import Origin, text_chunks
-from .picture import write_image
+from mezzotint.arrays import FloatArray
+
+from .images.files import write_image
+from .images.metadata import Origin, text_chunks
 from .settings import Settings
 
 __all__ = ["OnStep", "Result", "Step", "Timings"]

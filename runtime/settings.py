@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from .errors import MezzotintError
-from .text_encoding import PROMPT_SYNTAXES
+from mezzotint.errors import MezzotintError
+
+from .text.encoding import PROMPT_SYNTAXES
 
 __all__ = ["Options", "Settings", "check_settings", "settings_of_batch"]
 

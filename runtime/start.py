@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import FloatArray
-from .errors import MezzotintError
-from .sampler import Noise
-from .schedule import Schedule
+from mezzotint.arrays import FloatArray
+from mezzotint.errors import MezzotintError
+
+from .samplers.sampler import Noise
+from .samplers.schedule import Schedule
 
 __all__ = ["Begin", "Start", "begin_from_noise", "first_step", "noised"]
 

@@ -9,7 +9,8 @@ A pipe holds no state between calls, and may be called from several threads.
 from collections.abc import Sequence
 from typing import Unpack
 
-from .errors import MezzotintError
+from mezzotint.errors import MezzotintError
+
 from .pipeline import Pipeline
 from .result import OnStep, Result, Step, Timings
 from .settings import Options, Settings, settings_of_batch

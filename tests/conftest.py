@@ -103,7 +103,7 @@ def demo_int8(
 ) -> "Callable[[str], Bundle]":
     """The INT8 bundle of `demo_bundle` for a target, made when first asked for: about a minute each."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
-    from mezzotint.runtime.prompts import read_prompts
+    from mezzotint.runtime.text.prompts import read_prompts
 
     folder = tmp_path_factory.mktemp("demo-int8")
     prompts = read_prompts(repo_root / "demo" / "prompts" / "calibration.txt")[::8]

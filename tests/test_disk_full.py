@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.atomic_folder import replace_folder
+from mezzotint.disk_full import disk_full_error
+from mezzotint.engines.engine_errors import load_error
 from mezzotint.runtime import Bundle, MezzotintError
-from mezzotint.runtime.disk_full import disk_full_error
-from mezzotint.runtime.engine_errors import load_error
-from mezzotint.runtime.swap import replace_folder
 
 LIMITED = """
 import resource, sys
 limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-from mezzotint.cli import main
+from mezzotint.cli.app import main
 main()
 """
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("runtime", "export", "quantize", "benchmarks")
-MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.py")) if path.name != "__main__.py"]
+MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")) if path.name != "__main__.py"]
 
 
 def public_definitions(source: str) -> set[str]:

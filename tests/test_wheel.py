@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from mezzotint.runtime import Bundle, TextToImage
-
-from .test_layout import copy_checkout
+from tests.test_wheel_contents import copy_checkout
 
 pytestmark = pytest.mark.slow
 

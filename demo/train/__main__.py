@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.terminal import STDERR, STDOUT
+from mezzotint.cli.terminal import STDERR, STDOUT
+from mezzotint.errors import MezzotintError
 
 from .concepts import read_concepts
 from .config import RECIPE

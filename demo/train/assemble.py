@@ -9,8 +9,8 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
+from mezzotint.atomic_folder import replace_folder
 from mezzotint.export.quiet import quiet
-from mezzotint.runtime.swap import replace_folder
 
 from .autoencoder import build_autoencoder
 from .config import KEYWORDS, STYLES, Recipe

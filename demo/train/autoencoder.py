@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from mezzotint.runtime.swap import replace_folder
+from mezzotint.atomic_folder import replace_folder
 
 from .config import BACKGROUNDS, AutoencoderTraining, Recipe
 from .learning_rate import cosine

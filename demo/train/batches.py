@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 from tokenizers import Tokenizer
 
-from mezzotint.runtime.arrays import IntArray
+from mezzotint.arrays import IntArray
 
 from .captions import Keywords, caption
 from .config import BACKGROUNDS, Phase, PipelineTraining

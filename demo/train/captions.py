@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from mezzotint.benchmarks.atomic_file import write_text
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.atomic_file import write_text
+from mezzotint.errors import MezzotintError
 
 from .concepts import Concept
 from .config import KEYWORDS, STYLES

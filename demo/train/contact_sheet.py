@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mezzotint.runtime.arrays import FloatArray
-from mezzotint.runtime.picture import to_images
+from mezzotint.arrays import FloatArray
+from mezzotint.runtime.images.files import to_images
 
 __all__ = ["contact_sheet"]
 

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mezzotint.benchmarks.atomic_file import atomic_path, write_text
+from mezzotint.arrays import FloatArray
+from mezzotint.atomic_file import atomic_path, write_text
+from mezzotint.bundle.manifest import MANIFEST_NAME
+from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.progress import Progress
 from mezzotint.runtime import TextToImage
-from mezzotint.runtime.arrays import FloatArray
-from mezzotint.runtime.manifest import MANIFEST_NAME
-from mezzotint.runtime.progress import Progress
-from mezzotint.runtime.source_hash import weights_sha256
-from mezzotint.runtime.vae import encode
+from mezzotint.runtime.images.vae import encode
 
 __all__ = ["BundleSubject", "CheckpointSubject", "Drawn", "Subject", "draw_all", "open_subject"]
 
@@ -52,8 +52,8 @@ def open_subject(path: Path, backend: str = "auto") -> Subject:
     """A bundle, which its manifest tells, or a diffusers checkpoint, which runs on PyTorch in FP32."""
     if (path / MANIFEST_NAME).is_file():
         return BundleSubject(TextToImage.load(path, backend=backend))
-    from mezzotint.benchmarks.baseline import load
-    from mezzotint.benchmarks.case import REFERENCE, Case
+    from mezzotint.benchmarks.cases.baseline import load
+    from mezzotint.benchmarks.cases.case import REFERENCE, Case
 
     loaded = load(Case(REFERENCE, "baseline", str(path), "diffusers", "fp32", "f32"))
     return CheckpointSubject(loaded.pipe, weights_sha256(path))

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from mezzotint.benchmarks.atomic_file import atomic_path, write_text
-from mezzotint.benchmarks.gallery import Gallery, compose
-from mezzotint.benchmarks.metric import NotComputedError
-from mezzotint.runtime.arrays import FloatArray
-from mezzotint.runtime.decibel import psnr_db
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.progress import Progress
-from mezzotint.terminal import STDERR, STDOUT, show_progress
+from mezzotint.arrays import FloatArray
+from mezzotint.atomic_file import atomic_path, write_text
+from mezzotint.benchmarks.metrics.gallery import Gallery, compose
+from mezzotint.benchmarks.metrics.metric import NotComputedError
+from mezzotint.cli.terminal import STDERR, STDOUT, show_progress
+from mezzotint.decibel import psnr_db
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress
 
 from .config import BACKGROUNDS
 from .contact_sheet import contact_sheet

@@ -8,8 +8,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.progress import Progress
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress
 
 from .config import KEYWORDS, STYLES, Package
 from .workspace import Workspace

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mezzotint.benchmarks.gallery import Gallery, write_gallery
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.prompts import read_prompts
-from mezzotint.terminal import STDERR, STDOUT
+from mezzotint.benchmarks.metrics.gallery import Gallery, write_gallery
+from mezzotint.cli.terminal import STDERR, STDOUT
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime.text.prompts import read_prompts
 
 from .captions import parse_caption
 from .config import BACKGROUNDS

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mezzotint.runtime.arrays import FloatArray
+from mezzotint.arrays import FloatArray
 
 __all__ = ["IconSet", "fit", "rasterize", "read_icon_set"]
 

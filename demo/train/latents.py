@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 
-from mezzotint.benchmarks.atomic_file import atomic_path
-from mezzotint.benchmarks.gallery import compose
-from mezzotint.runtime.arrays import FloatArray
-from mezzotint.runtime.progress import Progress
+from mezzotint.arrays import FloatArray
+from mezzotint.atomic_file import atomic_path
+from mezzotint.benchmarks.metrics.gallery import compose
+from mezzotint.progress import Progress
 
 from .config import BACKGROUNDS
 from .pictures import load_pictures

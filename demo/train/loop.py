@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mezzotint.benchmarks.atomic_file import atomic_path, write_text
+from mezzotint.atomic_file import atomic_path, write_text
 
 from .meter import Meter
 

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
-from mezzotint.terminal import STDERR
+from mezzotint.cli.terminal import STDERR
 
 __all__ = ["Meter", "format_left", "show_training"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mezzotint.benchmarks.atomic_file import atomic_path
-from mezzotint.runtime.arrays import IntArray
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.progress import Progress
+from mezzotint.arrays import IntArray
+from mezzotint.atomic_file import atomic_path
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress
 
 from .concepts import Concept
 from .config import STYLES, Recipe

@@ -8,7 +8,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import nn
 
-from mezzotint.benchmarks.atomic_file import atomic_path
+from mezzotint.atomic_file import atomic_path
 
 from .batches import Batches
 from .captions import load_keywords

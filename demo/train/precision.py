@@ -6,7 +6,7 @@ UNet took 8.4 s against 4.3 s on two cores of a processor that has it, torch 2.1
 
 import torch
 
-from mezzotint.runtime.cpu import cpu_features
+from mezzotint.engines.cpu import cpu_features
 
 __all__ = ["autocast", "has_fast_bf16"]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.errors import MezzotintError
 
 from .captions import FORMS, caption_in_form
 from .config import BACKGROUNDS

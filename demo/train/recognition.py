@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mezzotint.benchmarks.gallery import Gallery, compose, nearest
-from mezzotint.runtime.arrays import FloatArray, IntArray
-from mezzotint.runtime.progress import Progress
+from mezzotint.arrays import FloatArray, IntArray
+from mezzotint.benchmarks.metrics.gallery import Gallery, compose, nearest
+from mezzotint.progress import Progress
 
 __all__ = ["Ranking", "background_of", "rank_by_pixels", "rank_by_st_lpips", "wilson_interval"]
 
@@ -35,7 +35,9 @@ def rank_by_st_lpips(
     pixels: FloatArray, backgrounds: Sequence[int], gallery: Gallery, count: int, progress: Progress
 ) -> Ranking:
     """By ST-LPIPS, on each drawn picture's own background."""
-    from mezzotint.benchmarks.perceptual_lpips import st_lpips_embeddings  # not with the module: it imports torch
+    from mezzotint.benchmarks.metrics.perceptual_lpips import (
+        st_lpips_embeddings,
+    )  # not with the module: it imports torch
 
     ranking = np.empty((len(pixels), count), dtype=np.int64)
     for group in _by_background(backgrounds, gallery, progress, "comparing features"):

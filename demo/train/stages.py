@@ -6,8 +6,8 @@ Adding a stage costs a file, a line here and a test.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.terminal import STDERR, show_progress
+from mezzotint.cli.terminal import STDERR, show_progress
+from mezzotint.errors import MezzotintError
 
 from .assemble import assemble
 from .autoencoder import train_autoencoder

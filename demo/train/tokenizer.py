@@ -14,8 +14,8 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.swap import replace_folder
+from mezzotint.atomic_folder import replace_folder
+from mezzotint.errors import MezzotintError
 
 from .captions import Keywords, caption, load_keywords, read_emojilib
 from .config import BACKGROUNDS, Recipe

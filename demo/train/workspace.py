@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mezzotint.benchmarks.atomic_file import write_text
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.atomic_file import write_text
+from mezzotint.errors import MezzotintError
 
 from .config import Package, Recipe
 

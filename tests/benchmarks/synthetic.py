@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mezzotint.benchmarks.case import REFERENCE
-from mezzotint.benchmarks.fidelity import score_record
-from mezzotint.benchmarks.lineup import OTHER_SEED
-from mezzotint.benchmarks.pictures import write_pictures
-from mezzotint.benchmarks.record import Record
+from mezzotint.arrays import FloatArray
+from mezzotint.benchmarks.cases.case import REFERENCE
+from mezzotint.benchmarks.cases.lineup import OTHER_SEED
+from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.benchmarks.measure.record import Record
+from mezzotint.benchmarks.metrics.fidelity import score_record
+from mezzotint.benchmarks.report.pictures import write_pictures
+from mezzotint.benchmarks.report.rows import measurement_row
 from mezzotint.benchmarks.results import CaseRow, Latency, MeasurementRow, NodeRow, Results
-from mezzotint.benchmarks.rows import measurement_row
-from mezzotint.benchmarks.workload import Workload
-from mezzotint.runtime.arrays import FloatArray
 
 NODES: list[NodeRow] = [
     {"name": "conv_in/Conv", "scheme": "w8", "rule": "* -> w8: deny all", "range_method": None, "range": None},

@@ -12,19 +12,18 @@ import jsonschema
 import pytest
 
 from mezzotint.benchmarks import benchmark as benchmark_module
-from mezzotint.benchmarks import lineup as lineup_module
 from mezzotint.benchmarks.benchmark import Benchmark, Extent, run_benchmark
-from mezzotint.benchmarks.peers import PEERS
-from mezzotint.benchmarks.record import write_record
+from mezzotint.benchmarks.cases import lineup as lineup_module
+from mezzotint.benchmarks.cases.peers import PEERS
+from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.benchmarks.measure.record import write_record
+from mezzotint.benchmarks.measure.rounds import measure_all
+from mezzotint.benchmarks.measure.task import Task
 from mezzotint.benchmarks.results import Results, read_results
-from mezzotint.benchmarks.rounds import measure_all
-from mezzotint.benchmarks.task import Task
-from mezzotint.benchmarks.workload import Workload
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.progress import Progress
-
-from .synthetic import PROMPTS, record
-from .test_lineup import make_bundle
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress
+from tests.benchmarks.cases.test_lineup import make_bundle
+from tests.benchmarks.synthetic import PROMPTS, record
 
 
 def fake_run(task: Task, folder: Path, _progress: Progress) -> str | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from mezzotint.benchmarks.case import Case
+from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.gate import (
     PATHS,
     check_conditions,
@@ -10,9 +10,8 @@ from mezzotint.benchmarks.gate import (
     put_to_measured,
 )
 from mezzotint.benchmarks.results import CaseRow, GateRow
-from mezzotint.runtime.errors import MezzotintError
-
-from .synthetic import results
+from mezzotint.errors import MezzotintError
+from tests.benchmarks.synthetic import results
 
 CASES = (
     Case("diffusers-fp32", "baseline", "x", "y", "z"),

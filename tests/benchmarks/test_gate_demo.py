@@ -9,15 +9,15 @@ import pytest
 from onnx import numpy_helper
 
 from mezzotint.benchmarks.benchmark import Extent, run_benchmark
-from mezzotint.benchmarks.contention import FOREIGN_CPU_LIMIT
+from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.benchmarks.gate_file import read_gate, sections_for
+from mezzotint.benchmarks.measure.contention import FOREIGN_CPU_LIMIT
 from mezzotint.benchmarks.results import read_results
-from mezzotint.benchmarks.workload import Workload
+from mezzotint.bundle.bundle import file_entry, write_manifest
 from mezzotint.quantize import quantize_bundle
-from mezzotint.quantize.trajectories import CalibrationSettings
+from mezzotint.quantize.calibrate.trajectories import CalibrationSettings
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.bundle import file_entry, write_manifest
-from mezzotint.runtime.prompts import read_prompts
+from mezzotint.runtime.text.prompts import read_prompts
 
 SCALE = "up_blocks.2.resnets.0.conv2.weight:scale"
 

@@ -5,7 +5,7 @@ import pytest
 from mezzotint.benchmarks import gate_file
 from mezzotint.benchmarks.gate import parse_conditions
 from mezzotint.benchmarks.gate_file import SECTIONS, read_gate, sections_for
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.errors import MezzotintError
 
 
 def test_sections_are_put_where_they_are_measured(tmp_path: Path) -> None:

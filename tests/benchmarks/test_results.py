@@ -8,9 +8,8 @@ import pytest
 
 from mezzotint.benchmarks import results as results_module
 from mezzotint.benchmarks.results import read_results, write_results
-from mezzotint.runtime.errors import MezzotintError
-
-from .synthetic import results
+from mezzotint.errors import MezzotintError
+from tests.benchmarks.synthetic import results
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.benchmarks.measure.startup_worker import Start
 from mezzotint.benchmarks.startup import Startup, main, measure_startup, report_lines
-from mezzotint.benchmarks.startup_worker import Start
 from mezzotint.runtime import Bundle, MezzotintError
 
 CALL = {"steps": 2}

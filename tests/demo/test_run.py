@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from demo.run import STEPS, main, steps_for
-from mezzotint.runtime.errors import MezzotintError
+from mezzotint.errors import MezzotintError
 
 
 def test_the_steps_of_a_bundle_start_with_the_one_that_it_is_made_from() -> None:

@@ -12,8 +12,8 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from demo.outliers import DRIFT, FIRST_TOKEN_PEAK, HOT_CHANNEL_GAINS
 from demo.synthetic import SHAPES, write_checkpoint
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.bundle import list_files, sha256_of
+from mezzotint.arrays import Array
+from mezzotint.bundle.bundle import list_files, sha256_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 TINY = SHAPES["tiny"]

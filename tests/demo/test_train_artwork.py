@@ -18,10 +18,9 @@ from demo.train.fetch import PACKAGES, fetch_all, is_fetched, unpack
 from demo.train.icons import IconSet, fit, rasterize
 from demo.train.pictures import render_all
 from demo.train.workspace import Workspace
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.progress import silent
-
-from .small_recipe import RECIPE, write_artwork
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import silent
+from tests.demo.small_recipe import RECIPE, write_artwork
 
 # Packs whatever lies in $ARCHIVES, and notes what it was asked for.
 NPM = """#!/bin/sh

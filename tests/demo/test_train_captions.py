@@ -12,11 +12,10 @@ from demo.train.concepts import Concept, read_concepts
 from demo.train.config import BACKGROUNDS
 from demo.train.tokenizer import learn_tokenizer, load_tokenizer, train_tokenizer
 from demo.train.workspace import Workspace
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.prompts import read_prompts
-from mezzotint.runtime.tokenizer import ClipTokenizer
-
-from .small_recipe import CONCEPTS, RECIPE, write_artwork
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime.text.prompts import read_prompts
+from mezzotint.runtime.text.tokenizer import ClipTokenizer
+from tests.demo.small_recipe import CONCEPTS, RECIPE, write_artwork
 
 APPLE = Concept("red-apple", "red apple", "focus")
 KEYWORDS = {"red-apple": ("fruit", "mac")}
@@ -84,7 +83,7 @@ def test_keywords_are_plain_words_other_than_the_name(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("resvg_py")
-    from .small_recipe import run
+    from tests.demo.small_recipe import run
 
     return run(tmp_path_factory.mktemp("tokenizer") / "training", until="tokenizer").tokenizer
 

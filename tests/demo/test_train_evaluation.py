@@ -18,15 +18,14 @@ from demo.train.gallery import gallery_of
 from demo.train.pictures import Pictures
 from demo.train.prompts import choose_prompts
 from demo.train.recognition import background_of, rank_by_pixels, rank_by_st_lpips, wilson_interval
-from mezzotint.benchmarks.gallery import compose
-from mezzotint.benchmarks.metric import Drawing
-from mezzotint.benchmarks.perceptual_lpips import picture_st_lpips
+from mezzotint.arrays import FloatArray
+from mezzotint.benchmarks.metrics.gallery import compose
+from mezzotint.benchmarks.metrics.metric import Drawing
+from mezzotint.benchmarks.metrics.perceptual_lpips import picture_st_lpips
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import silent
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.arrays import FloatArray
-from mezzotint.runtime.errors import MezzotintError
-from mezzotint.runtime.progress import silent
-
-from .small_recipe import CONCEPTS
+from tests.demo.small_recipe import CONCEPTS
 
 COLOURS = np.array(list(BACKGROUNDS.values()), dtype=np.float32) / np.float32(255.0)
 SIDE = 24

@@ -24,9 +24,8 @@ from demo.train.meter import format_left
 from demo.train.optimizer import MatrixOptimizer
 from demo.train.pictures import Pictures
 from demo.train.tokenizer import load_tokenizer
-
-from .small_recipe import CONCEPTS
-from .small_recipe import RECIPE as SMALL
+from tests.demo.small_recipe import CONCEPTS
+from tests.demo.small_recipe import RECIPE as SMALL
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -20,10 +20,9 @@ from demo.train.networks import build_text_encoder, build_unet
 from demo.train.pictures import load_pictures
 from demo.train.stages import STAGES, run_stages
 from demo.train.workspace import Workspace
-from mezzotint.runtime.bundle import list_files, sha256_of
-from mezzotint.runtime.errors import MezzotintError
-
-from .small_recipe import CONCEPTS, RECIPE, run
+from mezzotint.bundle.bundle import list_files, sha256_of
+from mezzotint.errors import MezzotintError
+from tests.demo.small_recipe import CONCEPTS, RECIPE, run
 
 pytest.importorskip("resvg_py")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

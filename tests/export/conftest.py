@@ -5,9 +5,9 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
+from mezzotint.bundle.manifest import Component, Parity
 from mezzotint.export.component import GraphSource
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.manifest import Component, Parity
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from mezzotint.arrays import Array
+from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.errors import MezzotintError
 
 Weights = dict[str, Array]
 TEXT_WEIGHTS = "text_encoder/model.safetensors"

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mezzotint.decibel import sqnr_db
+from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.engines.session import Session
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.export.component import ExampleSize, GraphSource, graph_sources
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.decibel import sqnr_db
-from mezzotint.runtime.engine import EngineOptions
-from mezzotint.runtime.engines import ENGINES
-from mezzotint.runtime.session import Session
 
 # Latent sides; the UNet halves them once (tiny) or twice (demo).
 TINY_SIZES = (

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE
 from mezzotint.export import export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.runtime import Bundle, MezzotintError, TextToImage
-from mezzotint.runtime.bundle import EXTERNAL_DATA_FILE
 
 PROMPT = "a red apple"
 COMPONENTS = ["text_encoder", "unet", "vae_decoder", "vae_encoder"]

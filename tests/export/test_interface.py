@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import onnx
 import pytest
 
+from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.export.component import graph_sources
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.manifest import TensorSpec
 
 # Component -> inputs and outputs: name, dtype, dims; None is a dim of any size. Text width 32, VAE factor 2.
 INTERFACE: dict[str, tuple[list[tuple[str, str, list[int | None]]], list[tuple[str, str, list[int | None]]]]] = {

@@ -9,11 +9,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
 from mezzotint.quantize import CalibrationSettings, quantize_bundle
-from mezzotint.quantize.weighted import weighted_nodes
+from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.runtime import Bundle, MezzotintError, TextToImage
-from mezzotint.runtime.decibel import psnr_db
 
 PROMPT = "a red apple"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mezzotint.bundle.manifest import Parity
+from mezzotint.errors import CheckFailed
 from mezzotint.export import ParityError, export_checkpoint
 from mezzotint.export.checkpoint import Checkpoint, load_checkpoint
 from mezzotint.export.component import GraphSource, graph_sources
 from mezzotint.export.parity import PARITY_FLOOR_DB, check_parity, reference_outputs
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.errors import CheckFailed
-from mezzotint.runtime.manifest import Parity
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.bundle.bundle import list_files
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.bundle import list_files
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import onnx_ir as ir
 import pytest
 from safetensors.numpy import load_file
 
-from mezzotint.quantize.weighted import weighted_nodes
+from mezzotint.arrays import Array
+from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.runtime import Bundle
-from mezzotint.runtime.arrays import Array
 
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 MODULE_PATH_AND_OPERATOR = re.compile(r"([A-Za-z]\w*(\.\w+)*)?/[A-Za-z]+(_\d+)?")

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from mezzotint.runtime.affine import INT8_SYMMETRIC, Quantizer, quantize, range_to_quantizer
-from mezzotint.runtime.arrays import Array, FloatArray, IntArray
+from mezzotint.affine import INT8_SYMMETRIC, Quantizer, quantize, range_to_quantizer
+from mezzotint.arrays import Array, FloatArray, IntArray
 
 __all__ = ["integer_conv", "integer_linear", "through"]
 

@@ -11,13 +11,13 @@ import numpy as np
 import onnx_ir as ir
 from onnx.parser import parse_model
 
+from mezzotint.affine import UINT8, Quantizer, range_to_quantizer
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.engines.session import Session
 from mezzotint.quantize.scheme import Decision, Decisions, Scheme
-from mezzotint.runtime.affine import UINT8, Quantizer, range_to_quantizer
-from mezzotint.runtime.arrays import Array, FloatArray
-from mezzotint.runtime.engine import EngineOptions
-from mezzotint.runtime.engines import ENGINES
-from mezzotint.runtime.manifest import Component, TensorSpec
-from mezzotint.runtime.session import Session
 
 HEADER = '<ir_version: 10, opset_import: ["": 23]>'
 

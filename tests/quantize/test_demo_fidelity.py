@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mezzotint.arrays import FloatArray
+from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, TextToImage
-from mezzotint.runtime.arrays import FloatArray
-from mezzotint.runtime.decibel import psnr_db
-from mezzotint.runtime.prompts import read_prompts
+from mezzotint.runtime.text.prompts import read_prompts
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
 COUNT = 6

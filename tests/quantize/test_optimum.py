@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from mezzotint.arrays import Array
+from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, TextToImage
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.decibel import psnr_db
-from mezzotint.runtime.noise import torch_normal
+from mezzotint.runtime.noise.torch_cpu import torch_normal
 
 onnxruntime_of_optimum: Any = pytest.importorskip(
     "optimum.onnxruntime",

@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from mezzotint.bundle.bundle import list_files, sha256_of
 from mezzotint.export import export_checkpoint
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.runtime import Bundle, TextToImage
-from mezzotint.runtime.bundle import list_files, sha256_of
 from mezzotint.runtime.calibration_range import OutsideCalibrationWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
@@ -207,7 +207,7 @@ def test_large_weights_lie_beside_the_graph(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mezzotint.export.export.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
-    monkeypatch.setattr("mezzotint.quantize.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
+    monkeypatch.setattr("mezzotint.quantize.graphs.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
     source = export_checkpoint(str(tiny_checkpoint), tmp_path / "fp32").path
     bundle = quantize_bundle(
         source, tmp_path / "out", recipe="int8", target="onnxruntime", prompts=PROMPTS, settings=SETTINGS

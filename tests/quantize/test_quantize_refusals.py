@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.bundle.bundle import list_files, sha256_of
 from mezzotint.quantize import quantize_bundle
 from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
-from mezzotint.runtime.bundle import list_files, sha256_of
 
 PROMPTS = ("a red apple", "a dog on a blue background")
 
@@ -44,7 +44,7 @@ def test_a_missed_floor_leaves_the_output_as_it_was(
     quantize_bundle(tiny_bundle.path, output, recipe="fp16", target="onnxruntime")
     kept = {name: sha256_of(tmp_path / name) for name in list_files(tmp_path)}
     monkeypatch.setattr(
-        "mezzotint.quantize.parity.FLOORS_DB",
+        "mezzotint.quantize.verify.parity.FLOORS_DB",
         {"float16": 200.0, "float32": 200.0, "int8": 200.0, "int8-weights": 200.0},
     )
     with pytest.raises(CheckFailed, match=r"agrees with FP32 to .* dB, expected at least 200 dB") as error:

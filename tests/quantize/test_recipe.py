@@ -2,10 +2,10 @@
 
 import pytest
 
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.errors import MezzotintError
+from mezzotint.quantize.lower.target import TARGETS, find_target
 from mezzotint.quantize.recipe import COMPONENT_SCHEMES, RECIPES, find_recipe, with_overrides
-from mezzotint.quantize.target import TARGETS, find_target
-from mezzotint.runtime.engines import ENGINES
-from mezzotint.runtime.errors import MezzotintError
 
 COMPONENTS = {"text_encoder", "unet", "vae_decoder", "vae_encoder"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import diffusers
 import torch
 
-from mezzotint.runtime.arrays import Array
+from mezzotint.arrays import Array
 from tests.runtime.scheduler_oracle import ORACLES
 
 __all__ = ["DiffusersPictures"]

@@ -12,11 +12,11 @@ import diffusers
 import numpy as np
 import torch
 
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.sampler import Denoise
-from mezzotint.runtime.samplers import find_sampler
-from mezzotint.runtime.schedule import Schedule
-from mezzotint.runtime.scheduler_config import SchedulerConfig
+from mezzotint.arrays import Array
+from mezzotint.runtime.samplers.lineup import find_sampler
+from mezzotint.runtime.samplers.sampler import Denoise
+from mezzotint.runtime.samplers.schedule import Schedule
+from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 
 SHAPE = (2, 4, 3, 5)
 BETA_PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mezzotint.runtime.bundle import file_entry, write_manifest
-from mezzotint.runtime.manifest import MANIFEST_NAME, Component, FileEntry, Manifest, Parity, Source, TensorSpec
+from mezzotint.bundle.bundle import file_entry, write_manifest
+from mezzotint.bundle.manifest import MANIFEST_NAME, Component, FileEntry, Manifest, Parity, Source, TensorSpec
 
 __all__ = ["FILES", "make_bundle", "with_component", "with_file"]
 

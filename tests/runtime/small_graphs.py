@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.manifest import Component, TensorSpec
+from mezzotint.arrays import Array
+from mezzotint.bundle.manifest import Component, TensorSpec
 
 __all__ = ["COMPONENT", "expected", "feeds", "save_graph"]
 

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mezzotint.runtime.swap import repair, replace_folder
+from mezzotint.atomic_folder import repair, replace_folder
 
 __all__ = ["FILES", "MARKER", "litter", "version_of", "write_version"]
 

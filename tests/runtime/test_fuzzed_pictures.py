@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, TextToImage
-from mezzotint.runtime.decibel import psnr_db
-from mezzotint.runtime.samplers import SAMPLERS
+from mezzotint.runtime.samplers.lineup import SAMPLERS
 from tests.runtime.diffusers_pictures import DiffusersPictures
 
 PROMPTS = ("a flat emoji of a red apple on a blue background", "noto style cat face", "", "a (green) leaf, 3 stars!")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from mezzotint.arrays import Array
 from mezzotint.runtime import Bundle, MezzotintError, TextToImage
-from mezzotint.runtime.arrays import Array
 from mezzotint.runtime.denoiser import rescale_guided
 
 

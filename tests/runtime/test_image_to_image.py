@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mezzotint.arrays import Array
+from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, MezzotintError, Settings, TextToImage
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.decibel import psnr_db
 from tests.runtime.diffusers_pictures import DiffusersPictures
 
 PROMPT = "a flat emoji of a green leaf"
@@ -175,7 +175,7 @@ def test_the_pictures_pixels_reach_the_encoder_unchanged() -> None:
     """The oracle of the whole pipeline resizes too; here the values themselves."""
     from diffusers.image_processor import VaeImageProcessor
 
-    from mezzotint.runtime.init_image import image_pixels
+    from mezzotint.runtime.images.init_image import image_pixels
 
     expected: Array = VaeImageProcessor(vae_scale_factor=2).preprocess(picture(31, 45), height=24, width=38).numpy()
     np.testing.assert_array_equal(image_pixels(picture(31, 45), 24, 38), expected)

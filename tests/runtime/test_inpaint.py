@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, TextToImage
-from mezzotint.runtime.decibel import psnr_db
 from tests.runtime.diffusers_pictures import DiffusersPictures
 from tests.runtime.test_image_to_image import picture
 

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mezzotint.arrays import Array
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.bundle.manifest import Manifest
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, TextToImage
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.geometry import Geometry
-from mezzotint.runtime.init_image import as_image, fitting_size, image_pixels, mask_pixels
-from mezzotint.runtime.manifest import Manifest
-from mezzotint.runtime.prompt_weights import parse_weights
-from mezzotint.runtime.samplers import SAMPLERS
-from mezzotint.runtime.scheduler_config import SchedulerConfig
+from mezzotint.runtime.images.init_image import as_image, fitting_size, image_pixels, mask_pixels
+from mezzotint.runtime.samplers.lineup import SAMPLERS
+from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from mezzotint.runtime.settings import settings_of_batch
-from mezzotint.runtime.tokenizer import ClipTokenizer
-from tests.runtime.test_tokenizer import EMBEDDED, fuzzed
+from mezzotint.runtime.text.prompt_weights import parse_weights
+from mezzotint.runtime.text.tokenizer import ClipTokenizer
+from tests.runtime.text.test_tokenizer import EMBEDDED, fuzzed
 
 ODD: tuple[Any, ...] = (
     None,
@@ -250,7 +250,7 @@ def test_calls_end_in_a_picture_or_a_sentence(tiny_bundle: Bundle, count: int) -
 
 
 def test_broken_picture_files_are_refused(tmp_path: Path) -> None:
-    from mezzotint.runtime.picture import read_image
+    from mezzotint.runtime.images.files import read_image
 
     Image.effect_noise((32, 32), 50).save(tmp_path / "good.png")
     content = (tmp_path / "good.png").read_bytes()

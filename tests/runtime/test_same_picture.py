@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from mezzotint.arrays import Array
+from mezzotint.decibel import psnr_db, sqnr_db
+from mezzotint.engines.lineup import installed_engines
 from mezzotint.runtime import Bundle, TextToImage
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.decibel import psnr_db, sqnr_db
-from mezzotint.runtime.engines import installed_engines
 from mezzotint.runtime.text_to_image import Result
 
 PROMPT = "a flat emoji of a red apple on a blue background"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mezzotint.arrays import Array
+from mezzotint.bundle.manifest import MANIFEST_NAME
+from mezzotint.decibel import psnr_db
+from mezzotint.engines.lineup import installed_engines
 from mezzotint.runtime import Bundle, Cancelled, MezzotintError, Step, TextToImage
-from mezzotint.runtime.arrays import Array
-from mezzotint.runtime.decibel import psnr_db
-from mezzotint.runtime.engines import installed_engines
-from mezzotint.runtime.manifest import MANIFEST_NAME
 
 
 @pytest.fixture(scope="module")

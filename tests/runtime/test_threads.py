@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mezzotint.arrays import Array
 from mezzotint.runtime import Bundle, ImageToImage, TextToImage
-from mezzotint.runtime.arrays import Array
 from tests.runtime.test_image_to_image import picture
 
 THREADS = 8

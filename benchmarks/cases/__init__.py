@@ -1,0 +1,1 @@
+"""What is measured: PyTorch, bundles, and other people's exports. Contract: `Subject` (case.py)."""

@@ -1,0 +1,192 @@
+"""The reference: diffusers in PyTorch on this machine's CPU, at its best and otherwise untouched.
+
+At its best means: `inference_mode`, scaled-dot-product attention (diffusers' default processor where torch has it) and
+all cores (torch's default). Weights stay contiguous: channels_last gave no difference beyond noise on the embedded
+checkpoint (10 steps on 2 cores: 0.67 to 0.81 s contiguous, 0.70 to 0.97 s channels_last). The same pipeline in BF16
+is a control, and the peer to beat where the CPU has AMX. The recipe "compile" puts the UNet through torch.compile.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from transformers import CLIPTokenizer
+
+from mezzotint.arrays import FloatArray
+from mezzotint.errors import MezzotintError
+
+from .case import Case, Sample, Trajectory
+from .workload import SCHEDULERS, Workload
+
+__all__ = ["Baseline", "load", "timed"]
+
+_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass
+class _Stopwatch:
+    """Stands in for a function and keeps the wall time of every call, in milliseconds."""
+
+    function: Callable[..., Any]
+    calls_ms: list[float] = field(default_factory=list)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = self.function(*args, **kwargs)
+        self.calls_ms.append((time.perf_counter() - started) * 1e3)
+        return result
+
+    def take(self) -> tuple[float, ...]:
+        """The calls since the last take."""
+        taken = tuple(self.calls_ms)
+        self.calls_ms.clear()
+        return taken
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A loaded diffusers pipeline whose three components are timed."""
+
+    pipe: Any  # diffusers.StableDiffusionPipeline
+    precision: str
+    tensors: torch.dtype
+    text_encoder: _Stopwatch
+    unet: _Stopwatch
+    vae_decoder: _Stopwatch
+
+    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
+        """One picture, timed from the call to the finished picture. The noise is torch's, from a CPU generator."""
+        self._set_scheduler(workload.scheduler)
+        latents: list[torch.Tensor] = []
+        started = time.perf_counter()
+        with torch.inference_mode():
+            pixels = self.pipe(
+                prompt,
+                height=workload.height,
+                width=workload.width,
+                num_inference_steps=workload.steps,
+                guidance_scale=workload.guidance,
+                latents=self._noise(seed, workload),
+                output_type="np",
+                callback_on_step_end=_keep_latents(latents),
+            ).images
+        end_to_end_ms = (time.perf_counter() - started) * 1e3
+        return Sample(
+            pixels[0].astype(np.float32),
+            _to_numpy(latents[-1])[0],
+            sum(self.text_encoder.take()),
+            self.unet.take(),
+            sum(self.vae_decoder.take()),
+            end_to_end_ms,
+        )
+
+    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, Trajectory]:
+        """As `draw`, with what the UNet saw and answered at each step."""
+        with _recording(self.pipe.unet) as calls:
+            sample = self.draw(prompt, seed, workload)
+        return sample, Trajectory(
+            np.stack([inputs[0] for inputs, _, _ in calls]),  # both halves of a guided batch see the same state
+            np.array([timestep for _, timestep, _ in calls], dtype=np.float32),
+            np.stack([outputs for _, _, outputs in calls]),
+        )
+
+    def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray:
+        """(S, G, 4, h, w): one call of batch G a step."""
+        halves = trajectory.model_outputs.shape[1]
+        outputs = []
+        embeddings = torch.from_numpy(self.embeddings(prompt, guided=halves == 2)).to(self.tensors)
+        with torch.inference_mode():
+            for state, timestep in zip(trajectory.model_inputs, trajectory.timesteps, strict=True):
+                batch = torch.from_numpy(np.stack([state] * halves)).to(self.tensors)
+                step = torch.tensor(
+                    int(timestep) if float(timestep).is_integer() else float(timestep)
+                )  # as samplers do
+                answer = self.pipe.unet(batch, step, encoder_hidden_states=embeddings)[0]
+                outputs.append(_to_numpy(answer))
+        return np.stack(outputs)
+
+    def embeddings(self, prompt: str, *, guided: bool) -> FloatArray:
+        """(G, tokens, width): of the prompt, below that of the empty negative prompt where the run is guided."""
+        with torch.inference_mode():
+            positive, negative = self.pipe.encode_prompt(prompt, "cpu", 1, guided)
+            return _to_numpy(torch.cat([negative, positive]) if guided else positive)
+
+    def _noise(self, seed: int, workload: Workload) -> torch.Tensor:
+        unet = self.pipe.unet.config
+        factor = self.pipe.vae_scale_factor
+        height = (workload.height or unet.sample_size * factor) // factor
+        width = (workload.width or unet.sample_size * factor) // factor
+        generator = torch.Generator("cpu").manual_seed(seed)
+        noise = torch.randn((1, unet.in_channels, height, width), generator=generator, dtype=torch.float32)
+        return noise.to(self.tensors)
+
+    def _set_scheduler(self, name: str) -> None:
+        class_name = next(class_name for class_name, known in SCHEDULERS if known == name)
+        self.pipe.scheduler = getattr(diffusers, class_name).from_config(self.pipe.scheduler.config)
+
+
+def load(case: Case) -> Baseline:
+    """Load a diffusers folder in the case's precision, "f32" or "bf16"."""
+    from mezzotint.export.checkpoint import (
+        load_checkpoint,
+    )  # not with the module: peers' environments lack what it needs
+
+    precision = case.precision or "f32"
+    if precision not in _DTYPES:
+        raise MezzotintError(f"the baseline computes in {' or '.join(_DTYPES)}, got {precision}")
+    checkpoint = load_checkpoint(case.source)
+    scheduler = diffusers.DDIMScheduler.from_pretrained(checkpoint.folder / "scheduler", local_files_only=True)
+    pipe = diffusers.StableDiffusionPipeline(
+        vae=checkpoint.vae,
+        text_encoder=checkpoint.text_encoder,
+        tokenizer=CLIPTokenizer.from_pretrained(checkpoint.folder / "tokenizer", local_files_only=True),
+        unet=checkpoint.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).to(_DTYPES[precision])
+    pipe.set_progress_bar_config(disable=True)
+    if case.recipe == "compile":
+        pipe.unet.forward = torch.compile(pipe.unet.forward)
+    return timed(pipe, precision, tensors=precision)
+
+
+def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
+    """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
+    watches = _Stopwatch(pipe.text_encoder.forward), _Stopwatch(pipe.unet.forward), _Stopwatch(pipe.vae.decode)
+    pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode = watches
+    return Baseline(pipe, precision, _DTYPES[tensors], *watches)
+
+
+def _keep_latents(kept: list[torch.Tensor]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    def keep(_pipe: Any, _index: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        kept[:] = [values["latents"]]
+        return values
+
+    return keep
+
+
+@contextmanager
+def _recording(unet: Any) -> Iterator[list[tuple[FloatArray, float, FloatArray]]]:
+    """Collect (inputs (G, 4, h, w), timestep, outputs (G, 4, h, w)) of every UNet call inside the block."""
+    calls: list[tuple[FloatArray, float, FloatArray]] = []
+
+    def keep(_module: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+        calls.append((_to_numpy(inputs[0]), float(inputs[1]), _to_numpy(outputs[0])))
+
+    handle = unet.register_forward_hook(keep)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def _to_numpy(tensor: torch.Tensor) -> FloatArray:
+    array: FloatArray = tensor.float().numpy().copy()
+    return array

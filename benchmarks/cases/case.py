@@ -1,0 +1,116 @@
+"""What is compared, and the contract of this folder.
+
+A *case* is one way of drawing the workload's pictures: the diffusers baseline, or one bundle on one engine. Loaded, it
+is a *subject*, which does two things. It draws a picture, and it answers single UNet calls on states it is given:
+
+    Case  --load-->  Subject  --draw-->     Sample              speed, memory, pictures
+                              --predict-->  UNet outputs        teacher-forced fidelity
+
+Everything that is measured comes from these two. Every measurement runs in a fresh process (`isolate`, `worker`), which
+leaves a file behind; figures are made from the files (`rows`), pages from the figures (`report`).
+
+Adding a kind of case costs a file with `load(case) -> Subject`, a line in `subjects.KINDS` and a test.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from mezzotint.arrays import FloatArray
+
+from .workload import Workload
+
+__all__ = ["REFERENCE", "Case", "Kind", "Recorder", "Role", "Sample", "Subject", "Trajectory"]
+
+Kind = Literal["baseline", "bundle", "optimum", "genai"]
+Role = Literal["reference", "control", "bundle", "attribution", "peer"]
+
+REFERENCE = "diffusers-fp32"
+"""The name of the case that all others are compared with."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way of drawing. `name` is recipe-backend ("int8-openvino"); `source` is the path as the user gave it.
+
+    `precision` is the compute precision to ask for ("f32", "bf16"); None takes what the bundle states. A `seed_offset`
+    other than 0 draws other pictures on purpose: the ceiling control, which is neither timed nor teacher-forced.
+    `quantized` names the components that a mixture took from a quantized bundle; its others are FP32. A peer is
+    somebody else's work; `python` is its environment's interpreter, None for this one, and `refusal` why it cannot run.
+    """
+
+    name: str
+    kind: Kind
+    source: str
+    backend: str
+    recipe: str
+    precision: str | None = None
+    seed_offset: int = 0
+    quantized: tuple[str, ...] = ()
+    is_peer: bool = False
+    python: str | None = None
+    refusal: str | None = None
+
+    @property
+    def role(self) -> Role:
+        """What the row is there for."""
+        if self.is_peer:
+            return "peer"
+        if self.quantized:
+            return "attribution"
+        if self.kind == "bundle":
+            return "bundle"
+        return "reference" if self.name == REFERENCE else "control"
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its speed and memory say anything that no other row says."""
+        return self.seed_offset == 0 and not self.quantized
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture, and the wall time of each part in milliseconds. `unet_step_ms`: one guided call (batch 2) a step."""
+
+    pixels: FloatArray  # (H, W, 3) in [0, 1], before rounding to 8 bits
+    latents: FloatArray | None  # (4, h, w), final; None where a peer keeps them to itself
+    text_encoder_ms: float
+    unet_step_ms: tuple[float, ...]
+    vae_decoder_ms: float
+    end_to_end_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What the UNet was given and answered at each of S steps; G = 2 halves (negative, positive), 1 unguided."""
+
+    model_inputs: FloatArray  # (S, 4, h, w)
+    timesteps: FloatArray  # (S,)
+    model_outputs: FloatArray  # (S, G, 4, h, w)
+
+
+class Subject(Protocol):
+    """A loaded case."""
+
+    @property
+    def precision(self) -> str:
+        """The UNet's compute precision: "f32", "bf16" or "f16"."""
+        ...
+
+    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
+        """One picture at the workload's steps, guidance, scheduler and size."""
+        ...
+
+    def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray | None:
+        """The UNet's answers (S, G, 4, h, w) to the trajectory's inputs, with this subject's own text encoder.
+
+        None where a peer does not let its UNet be called alone.
+        """
+        ...
+
+
+class Recorder(Subject, Protocol):
+    """A subject that can also say what its UNet saw: the reference is one."""
+
+    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, Trajectory]:
+        """As `draw`, with every UNet call of the run."""
+        ...

@@ -1,0 +1,78 @@
+"""Which cases a benchmark compares: the reference, the controls, and the bundles."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.errors import MezzotintError
+
+from .case import REFERENCE, Case
+from .workload import Workload
+
+__all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "check_sizes", "check_sources", "line_up"]
+
+BF16_BASELINE = "diffusers-bf16"
+OTHER_SEED = "other-seed"
+_PORTABLE = "portable"
+_SEED_OFFSET = 1_000_000  # far from every prompt's own seed
+
+
+def line_up(
+    checkpoint: str,
+    bundles: Sequence[str],
+    backends: Sequence[str] = ("onnxruntime",),
+    *,
+    bf16_baseline: bool = False,
+    other_seed: bool = True,
+    peers: Sequence[Case] = (),
+) -> tuple[Case, ...]:
+    """All cases in the order of the report. `backends` are those that run the portable bundles."""
+    reference = Case(REFERENCE, "baseline", checkpoint, "diffusers", "fp32", "f32")
+    bf16 = replace(reference, name=BF16_BASELINE, recipe="bf16", precision="bf16")
+    controls = (bf16,) if bf16_baseline else ()
+    candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends)]
+    ceiling = (replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET),) if other_seed else ()
+    return (reference, *controls, *_with_unique_names(candidates), *peers, *ceiling)
+
+
+def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:
+    """MezzotintError when a bundle was not made from the weights in `checkpoint`: its rows would compare two models."""
+    wanted = weights_sha256(checkpoint)
+    for bundle in bundles:
+        source = Bundle.open(bundle).manifest.source
+        if source.sha256 != wanted:
+            raise MezzotintError(
+                f"{bundle} was made from {source.name} (weights {source.sha256[:12]}), not from {checkpoint} (weights "
+                f"{wanted[:12]}); pass the checkpoint that it was made from, or export that one again"
+            )
+
+
+def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
+    """MezzotintError when a picture of the size that was asked for cannot be drawn."""
+    if workload.height is None and workload.width is None:
+        return
+    for bundle in map(Bundle.open, bundles):
+        bundle.geometry().latent_shape(workload.height, workload.width)
+
+
+def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:
+    """A bundle lowered for a target gives one case there; a portable one a case for each of `backends`."""
+    manifest = Bundle.open(source).manifest
+    engines = tuple(backends) if manifest.target == _PORTABLE else (manifest.target,)
+    return tuple(Case(f"{manifest.recipe}-{engine}", "bundle", source, engine, manifest.recipe) for engine in engines)
+
+
+def _with_unique_names(cases: Sequence[Case]) -> list[Case]:
+    """Two bundles of one recipe and target are told apart by their folders: "int8-openvino@min-max"."""
+    counts = Counter(case.name for case in cases)
+    named = [
+        replace(case, name=f"{case.name}@{Path(case.source).resolve().name}") if counts[case.name] > 1 else case
+        for case in cases
+    ]
+    twins = sorted(name for name, count in Counter(case.name for case in named).items() if count > 1)
+    if twins:
+        raise MezzotintError(f"{twins[0]} is given twice; name each bundle once, in folders of different names")
+    return named

@@ -1,0 +1,1 @@
+"""Figures that compare images and latents. Contract: `Metric` (metric.py)."""

@@ -1,0 +1,176 @@
+"""A bundle on disk: a folder of graphs with a manifest, opened, checked and written.
+
+The folder is what Optimum's `ORTStableDiffusionPipeline.from_pretrained` loads, plus `mezzotint.json`; see
+docs/bundle-format.md. Every path in the manifest is checked to stay inside the folder before anything is opened.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mezzotint.atomic_folder import repair
+from mezzotint.errors import CheckFailed, MezzotintError
+
+from .geometry import Geometry
+from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
+
+__all__ = [
+    "EXTERNAL_DATA_FILE",
+    "EXTERNAL_DATA_THRESHOLD_BYTES",
+    "GRAPH_FILE",
+    "Bundle",
+    "file_entry",
+    "list_files",
+    "sha256_of",
+    "write_manifest",
+]
+
+GRAPH_FILE = "model.onnx"
+EXTERNAL_DATA_FILE = "model.onnx_data"
+EXTERNAL_DATA_THRESHOLD_BYTES = 100_000_000  # weights beyond this lie beside the graph
+_CHUNK_BYTES = 1 << 20
+_DTYPES = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose manifest parsed and whose files exist with the sizes that the manifest states."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Bundle":
+        """Open a bundle, finishing an interrupted swap first. Hashes are read by `verify` alone."""
+        folder = Path(path)
+        repair(folder)
+        if not _is_folder(folder):
+            raise MezzotintError(f"{folder} is not a folder; expected a bundle made by `mezzotint export`")
+        bundle = cls(folder, Manifest.read(folder / MANIFEST_NAME))
+        for name, component in bundle.manifest.components.items():
+            bundle._check_component(name, component)
+        for entry in bundle.entries():
+            bundle._check_size(entry)
+        return bundle
+
+    def entries(self) -> Iterator[FileEntry]:
+        """Every file that the manifest names, components first."""
+        for component in self.manifest.components.values():
+            yield from component.files
+        yield from self.manifest.files
+
+    def component(self, name: str) -> Component:
+        """The component called `name`; MezzotintError lists those that the bundle has."""
+        if name not in self.manifest.components:
+            known = ", ".join(self.manifest.components)
+            raise MezzotintError(f"{self.path} has no component {name!r}; it has {known}")
+        return self.manifest.components[name]
+
+    def graph_path(self, name: str) -> Path:
+        """The ONNX file of a component."""
+        return self.path / self.component(name).files[0].path
+
+    def config(self, relative: str) -> dict[str, Any]:
+        """A JSON config of the bundle, such as "unet/config.json"."""
+        path = self.path / relative
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise MezzotintError(f"{path} cannot be read as JSON ({error}); make the bundle again") from None
+        if not isinstance(data, dict):
+            raise MezzotintError(f"{path} holds {type(data).__name__}, expected an object; make the bundle again")
+        return data
+
+    def geometry(self) -> Geometry:
+        """Sizes of the checkpoint, from the UNet's and the VAE's config."""
+        return Geometry.from_configs(self.config("unet/config.json"), self.config("vae_decoder/config.json"))
+
+    def verify(self) -> int:
+        """Hash every file and look for strays; the number of files checked. CheckFailed lists all offenders."""
+        changed = [entry.path for entry in self.entries() if not self._is_intact(entry)]
+        if not self._is_manifest_intact():
+            changed.append(MANIFEST_NAME)
+        known = {entry.path for entry in self.entries()} | {MANIFEST_NAME}
+        strays = self._not_in(known)
+        if changed or strays:
+            findings = [f"{path} is changed" for path in changed]
+            findings += [f"{path} is not in the manifest" for path in strays]
+            raise CheckFailed(f"{self.path}: {'; '.join(findings)}; make the bundle again")
+        return len(known)
+
+    def _is_intact(self, entry: FileEntry) -> bool:
+        try:
+            return sha256_of(self.path / entry.path) == entry.sha256
+        except OSError:
+            return False
+
+    def _is_manifest_intact(self) -> bool:
+        text = self.manifest.to_json().encode("utf-8", "surrogatepass")
+        return (self.path / MANIFEST_NAME).read_bytes() == text
+
+    def _not_in(self, known: set[str]) -> list[str]:
+        """What else lies in the folder, links to folders and to nowhere included."""
+        found = (path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir())
+        return sorted({path.relative_to(self.path).as_posix() for path in found} - known)
+
+    def _check_component(self, name: str, component: Component) -> None:
+        if not component.files:
+            raise MezzotintError(f"{self.path / MANIFEST_NAME}: {name} has no files; make the bundle again")
+        for spec in (*component.inputs, *component.outputs):
+            if spec.dtype not in _DTYPES:
+                raise MezzotintError(
+                    f"{self.path / MANIFEST_NAME}: {name}'s {spec.name!r} has the dtype {spec.dtype!r:.40}, expected "
+                    f"{', '.join(_DTYPES)}; make the bundle again"
+                )
+
+    def _check_size(self, entry: FileEntry) -> None:
+        parts = PurePosixPath(entry.path)
+        path = self.path / parts
+        try:
+            inside = path.resolve().is_relative_to(self.path.resolve())
+            size = path.stat().st_size if path.is_file() else None
+        except (OSError, ValueError, RuntimeError):  # no path at all: a zero byte in it, too long, a loop of links
+            inside, size = False, None
+        if parts.is_absolute() or ".." in parts.parts or not inside:
+            raise MezzotintError(f"{self.path / MANIFEST_NAME} names {entry.path!r:.200}, which leaves the bundle")
+        if size != entry.bytes:
+            raise MezzotintError(f"{path} has {size} bytes, expected {entry.bytes}; make the bundle again")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Seal a folder: write `manifest` with `files` set to every file that no component owns. Call it last."""
+    owned = {entry.path for component in manifest.components.values() for entry in component.files}
+    others = tuple(file_entry(folder, path) for path in list_files(folder) if path not in owned | {MANIFEST_NAME})
+    text = replace(manifest, files=others).to_json()
+    parsed = Manifest.parse(text)  # what cannot be read must not be written; and 40 dB are read as 40.0
+    (folder / MANIFEST_NAME).write_text(parsed.to_json(), encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hex, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def file_entry(folder: Path, relative: str) -> FileEntry:
+    """The manifest's line for a file of `folder`."""
+    path = folder / relative
+    return FileEntry(relative, path.stat().st_size, sha256_of(path))
+
+
+def list_files(folder: Path) -> list[str]:
+    """Every file below `folder`, relative with forward slashes, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long
+        return False

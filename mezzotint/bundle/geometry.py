@@ -1,0 +1,70 @@
+"""Sizes of a checkpoint, from its configs: nothing of SD 1.5's 8, 4 and 512 is assumed."""
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mezzotint.errors import MezzotintError
+
+__all__ = ["Geometry"]
+
+_MAX_SIDE_PIXELS = 4096
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Latent channels, the VAE's factor between pixels and latents, the native side in pixels, and latent scaling."""
+
+    latent_channels: int
+    vae_factor: int
+    native_side_pixels: int
+    scaling_factor: float
+    shift_factor: float
+    unet_channels: int = 4  # 9 where the UNet also takes a mask and a masked picture, to inpaint
+
+    @classmethod
+    def from_configs(cls, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> "Geometry":
+        """Read the UNet's and the VAE's config.json; MezzotintError names a key that is missing or malformed."""
+        try:
+            factor = 1 << (len(vae["block_out_channels"]) - 1)
+            geometry = cls(
+                latent_channels=int(vae["latent_channels"]),
+                vae_factor=factor,
+                native_side_pixels=int(unet["sample_size"]) * factor,
+                scaling_factor=float(vae["scaling_factor"]),
+                shift_factor=float(vae.get("shift_factor") or 0.0),
+                unet_channels=int(unet.get("in_channels") or vae["latent_channels"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise MezzotintError(
+                f"the UNet's or VAE's config.json is unusable ({error!r}); make the bundle again"
+            ) from None
+        if not geometry._is_possible():
+            raise MezzotintError(f"the UNet's or VAE's config.json gives {geometry}; make the bundle again")
+        return geometry
+
+    def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
+        """(channels, h, w) for a picture size in pixels; None is the native size."""
+        return (
+            self.latent_channels,
+            self._latent_side("height", height),
+            self._latent_side("width", width),
+        )
+
+    def _is_possible(self) -> bool:
+        counts = (self.latent_channels, self.native_side_pixels, self.unet_channels)
+        return min(counts) >= 1 and math.isfinite(self.shift_factor) and 0.0 < self.scaling_factor < math.inf
+
+    def _latent_side(self, name: str, pixels: int | None) -> int:
+        factor = self.vae_factor
+        try:
+            pixels = self.native_side_pixels if pixels is None else operator.index(pixels)
+        except TypeError:
+            raise MezzotintError(f"{name} is {pixels!r:.40}, expected a whole number of pixels") from None
+        if not factor <= pixels <= _MAX_SIDE_PIXELS or pixels % factor:
+            raise MezzotintError(
+                f"{name} is {pixels}, expected a multiple of {factor} from {factor} to {_MAX_SIDE_PIXELS}"
+            )
+        return pixels // factor

@@ -1,0 +1,172 @@
+"""What a bundle says of itself: `mezzotint.json` as frozen values, read strictly and written the same way every time.
+
+The text ends in a digest of itself, so that a manifest whose text is not what `to_json` makes of it was changed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from mezzotint.errors import MezzotintError
+
+__all__ = ["MANIFEST_NAME", "SCHEMA_VERSION", "Component", "FileEntry", "Manifest", "Parity", "Source", "TensorSpec"]
+
+MANIFEST_NAME = "mezzotint.json"
+SCHEMA_VERSION = 1
+_MAX_MANIFEST_BYTES = 4 << 20
+_DIGEST = "manifest_sha256"  # of the text without this field
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph input or output. A dim is a number or a symbol; equal symbols must be equal in one call."""
+
+    name: str
+    dtype: str  # numpy's name: "float32", "int64"
+    dims: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the bundle: path relative to the bundle with forward slashes, size in bytes, SHA-256 in hex."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a graph was checked when it was made: the worst SQNR against its source; null with `identical` when equal."""
+
+    against: str
+    sqnr_db: float | None
+    identical: bool
+
+
+@dataclass(frozen=True)
+class Component:
+    """One graph. `storage` is what the weights lie on disk as, `compute` the arithmetic to run it with."""
+
+    files: tuple[FileEntry, ...]  # the first is the graph
+    storage: str  # "float32" | "float16" | "int8-weights" | "int8"
+    compute: str  # "f32" | "bf16" | "f16"
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parity: Parity | None = None  # None: not checked
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights came from: the checkpoint's name and the SHA-256 over its weight files."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of `mezzotint.json`. `target` is "portable" for graphs of standard ONNX operators in floats."""
+
+    family: str
+    source: Source
+    recipe: str
+    target: str
+    components: Mapping[str, Component]
+    files: tuple[FileEntry, ...] = ()  # tokenizer, scheduler and config files
+    cpu_features: tuple[str, ...] = ()  # all are needed; "a|b" is met by either
+    calibration: Mapping[str, Any] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Deterministic JSON text; a manifest that was parsed gives the text that it was parsed from."""
+        content = json.loads(json.dumps(asdict(self)))  # as it will be read: keys are strings, and sorted as such
+        digest = hashlib.sha256(_dump(content).encode("utf-8", "surrogatepass")).hexdigest()
+        return _dump({**content, _DIGEST: digest})
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Parse a manifest file. Raises MezzotintError as `parse` does."""
+        try:
+            if path.stat().st_size > _MAX_MANIFEST_BYTES:
+                raise MezzotintError(
+                    f"{path} is larger than {_MAX_MANIFEST_BYTES} bytes; it is not a Mezzotint manifest"
+                )
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise MezzotintError(f"{path.parent} has no {path.name}; make a bundle with `mezzotint export`") from None
+        except (OSError, ValueError) as error:
+            raise MezzotintError(f"{path} cannot be read as a manifest ({error}); make the bundle again") from None
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, where: str = MANIFEST_NAME) -> "Manifest":
+        """The manifest that `text` says; MezzotintError names the first field that is missing, unknown or mistyped."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise MezzotintError(f"{where} cannot be read as a manifest ({error}); make the bundle again") from None
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise MezzotintError(
+                f"{where}: schema_version is {version!r}, expected {SCHEMA_VERSION}; make the bundle again"
+            )
+        return _parse(cls, {name: value for name, value in data.items() if name != _DIGEST}, where)
+
+
+def _dump(content: Any) -> str:
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _parse(kind: type[T], data: Any, where: str) -> T:
+    """Build the frozen dataclass `kind` from JSON data, checking every field's type."""
+    if not isinstance(data, dict):
+        raise MezzotintError(f"{where}: expected an object, got {type(data).__name__}; make the bundle again")
+    hints = get_type_hints(kind)
+    known = {entry.name for entry in fields(cast(Any, kind))}
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise MezzotintError(f"{where}: unknown field {unknown[0]!r}, expected {sorted(known)}; make the bundle again")
+    values = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in data.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise MezzotintError(f"{where}: a field is missing ({error}); make the bundle again") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if is_dataclass(hint):
+        return _parse(cast(type, hint), value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_convert(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is not None and _is_mapping(origin) and isinstance(value, dict):
+        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin in (Union, UnionType):
+        return _convert_union(arguments, value, where)
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise MezzotintError(f"{where}: expected {hint}, got {value!r:.60}; make the bundle again")
+
+
+def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and NoneType in arguments:
+        return None
+    plain = [kind for kind in arguments if kind is not NoneType]
+    matching = [kind for kind in plain if kind is type(value)]
+    return _convert(matching[0] if matching else plain[0], value, where)
+
+
+def _is_mapping(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Mapping)

@@ -1,0 +1,88 @@
+"""What `mezzotint inspect` and `mezzotint audit` show of a bundle."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mezzotint.bundle.manifest import Component
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime import Bundle
+
+if TYPE_CHECKING:  # `inspect` works where nothing but the runtime is installed
+    from mezzotint.quantize import Audit
+
+__all__ = ["audit_json", "audit_table", "component_table", "explain_node"]
+
+
+def component_table(bundle: Bundle) -> Group:
+    """Where the bundle came from, and a line for every component."""
+    manifest = bundle.manifest
+    head = [
+        f"{manifest.family}, recipe {manifest.recipe}, target {manifest.target}",
+        f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]})",
+        f"calibration: {_calibration(manifest.calibration)}",
+        f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",
+    ]
+    table = Table("component", "storage", "computes in", "MB", "checked against", "dB")
+    for name, component in manifest.components.items():
+        megabytes = sum(entry.bytes for entry in component.files) / 1e6
+        against, figure = _parity(component)
+        table.add_row(name, component.storage, component.compute, f"{megabytes:.1f}", against, figure)
+    return Group(*(Text(line) for line in head), table)
+
+
+def explain_node(bundle: Bundle, wanted: str) -> dict[str, Any]:
+    """The decisions of all nodes whose name contains `wanted`; MezzotintError when there is none, or no INT8 at all."""
+    found: dict[str, Any] = {}
+    sources = [name for name in bundle.manifest.components if (bundle.path / name / "quantization.json").is_file()]
+    if not sources:
+        raise MezzotintError(f"{bundle.path} has no INT8 component, so there is nothing to explain")
+    for name in sources:
+        decisions = bundle.config(f"{name}/quantization.json")
+        found |= {f"{name}/{node}": decision for node, decision in decisions.items() if wanted in node}
+    if not found:
+        raise MezzotintError(f"{bundle.path} has no quantizable node called {wanted!r} in {', '.join(sources)}")
+    return found
+
+
+def audit_table(audit: "Audit") -> Group:
+    """Time and multiplications by operation and precision, the slowest first, and the two figures."""
+    times: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
+    macs: Counter[tuple[str, str]] = Counter()
+    for kernel in audit.kernels:
+        key = (kernel.operation, kernel.precision)
+        times[key] += kernel.time_ms  # type: ignore[assignment]  # Counter's stub knows whole numbers only
+        counts[key] += 1
+        macs[key] += kernel.macs
+    table = Table("operation", "precision", "kernels", "ms", "GMAC")
+    for key, time_ms in times.most_common():
+        table.add_row(*key, str(counts[key]), f"{time_ms:.2f}", f"{macs[key] / 1e9:.3f}")
+    head = (
+        f"{audit.component} on {audit.backend}: kept promise {audit.kept_promise:.1%} of {len(audit.promised)} nodes, "
+    )
+    return Group(Text(f"{head}integer share {audit.integer_share:.1%}"), table)
+
+
+def audit_json(audit: "Audit") -> str:
+    """Every kernel, and the two figures."""
+    data = asdict(audit) | {"kept_promise": audit.kept_promise, "integer_share": audit.integer_share}
+    return json.dumps(data)
+
+
+def _parity(component: Component) -> tuple[str, str]:
+    parity = component.parity
+    if parity is None:
+        return "not checked", ""
+    return parity.against, "identical" if parity.identical else f"{parity.sqnr_db}"
+
+
+def _calibration(record: Any) -> str:
+    if record is None:
+        return "none"
+    return ", ".join(f"{key} {str(value)[:12]}" for key, value in record.items())

@@ -1,0 +1,60 @@
+"""What the command line shows: progress on stderr while work runs, and one sentence when it cannot."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from mezzotint.progress import Progress
+
+__all__ = ["STDERR", "STDOUT", "drawn_progress", "logged_progress", "show_progress"]
+
+STDOUT = Console(highlight=False, soft_wrap=True)
+STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_LOG_INTERVAL_S = 60.0
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """A progress callback: on a terminal it draws in place, elsewhere it prints lines."""
+    if STDERR.is_terminal:
+        with drawn_progress(STDERR) as report:
+            yield report
+    else:
+        yield logged_progress(STDERR)
+
+
+@contextmanager
+def drawn_progress(console: Console) -> Iterator[Progress]:
+    """One bar, drawn in place, for the part that is being done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ProgressBar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        part = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal part
+            if what != part:
+                part = what
+                bar.reset(task, description=what, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+def logged_progress(console: Console, clock: Callable[[], float] = time.monotonic) -> Progress:
+    """For logs: a line for each new part, and no more than one a minute while a part goes on."""
+    part, printed_s = "", 0.0
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal part, printed_s
+        now_s = clock()
+        if what != part or now_s - printed_s >= _LOG_INTERVAL_S:
+            part, printed_s = what, now_s
+            console.print(f"{what} ({done}/{total})")
+
+    return report

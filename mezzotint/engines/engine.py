@@ -1,0 +1,86 @@
+"""The contract of an inference engine.
+
+An engine opens one ONNX file as a `Graph`: something that maps input arrays to output arrays in the order of the
+component's `inputs` and `outputs`. Checking names, dtypes and shapes is the session's work, once, for all engines;
+an engine only runs. Adding one costs a file with an `Engine` value and a line in `engines.ENGINES`.
+"""
+
+import importlib.util
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from mezzotint.arrays import Array
+from mezzotint.bundle.manifest import Component
+from mezzotint.errors import MezzotintError
+
+__all__ = ["Engine", "EngineOptions", "Graph", "OpenGraph", "check_names"]
+
+
+class Graph(Protocol):
+    """A loaded graph on one engine. `infer` may be called from several threads."""
+
+    def infer(self, arrays: Sequence[Array]) -> list[Array]:
+        """Outputs in the component's order for inputs in the component's order."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to run: compute precision ("f32", "bf16", "f16"), threads (None: all cores), compiled-model cache.
+
+    `cache_bytes` caps what lies in `cache_dir`, by default 8 GiB: four sizes of SD 1.5 in FP32, sixteen in INT8.
+    `in_order` asks for nodes to run in the graph's order where the engine has an order of its own: figures taken inside
+    a graph are then taken as soon as a tensor is there, and none has to be kept for them.
+    """
+
+    precision: str
+    threads: int | None = None
+    cache_dir: Path | None = None
+    cache_bytes: int = 8 << 30
+    in_order: bool = False
+
+
+OpenGraph = Callable[[Path, Component, EngineOptions], Graph]
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine: the backend's name, the package to import, the extra that installs it, and how it opens a graph.
+
+    `runs` names the targets whose graphs it can run besides "portable"; `precisions` the arithmetic it offers on this
+    machine, best first. `lacks` says what else than the package this machine lacks. `integers` is how a graph asks
+    this engine for INT8 ("qdq": Q/DQ around float operators, "operators": by integer operators), which the self-test
+    then runs; None: no INT8, or none that a CPU could get wrong.
+    """
+
+    name: str
+    package: str
+    extra: str
+    runs: tuple[str, ...]
+    precisions: Callable[[], tuple[str, ...]]
+    open: OpenGraph
+    lacks: Callable[[], str | None] = _nothing
+    integers: Literal["qdq", "operators"] | None = None
+
+    def missing(self) -> str | None:
+        """Why it cannot run here and what to do, as the end of a sentence; None when it can. Imports nothing."""
+        if importlib.util.find_spec(self.package) is None:
+            return f"is not installed; install it with `pip install 'mezzotint[{self.extra}]'`"
+        return self.lacks()
+
+
+def check_names(path: Path, component: Component, inputs: Collection[str], outputs: Collection[str]) -> None:
+    """MezzotintError when a graph lacks an input or output that the manifest states, or wants more inputs than that."""
+    missing = [spec.name for spec in component.outputs if spec.name not in outputs]
+    expected = [spec.name for spec in component.inputs]
+    if missing or sorted(inputs) != sorted(expected):
+        raise MezzotintError(
+            f"{path} has the inputs {sorted(inputs)} and outputs {sorted(outputs)}, expected {expected} and "
+            f"{[spec.name for spec in component.outputs]}; make the bundle again"
+        )

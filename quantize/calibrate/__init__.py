@@ -1,0 +1,1 @@
+"""Calibration: trajectories of a model, the statistics of its activations, and ranges from them."""

@@ -1,0 +1,262 @@
+"""Calibration of one bundle: trajectories once, statistics once, and from them the quantizers of every W8A8 node."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from mezzotint.affine import UINT8, Quantizer
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.manifest import Component
+from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.heap import give_back_memory
+from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.onnxruntime import ONNXRUNTIME
+from mezzotint.engines.session import Session
+from mezzotint.progress import Progress
+from mezzotint.runtime import Bundle, TextToImage
+
+from ..graphs.graph_file import temporary_graph
+from ..graphs.weighted import WeightedNode, weight_energy, weighted_nodes
+from ..passes.ort_floats import rewrite_ort_floats
+from ..scheme import Decisions, Scheme
+from .array_cache import cached_arrays, content_key
+from .memory_limit import groups_within
+from .ranges import RANGE_METHODS, RangeMethods, least_error_range
+from .statistics import (
+    Probe,
+    TensorStatistics,
+    add_shapes,
+    instrument,
+    merge,
+    observe,
+    open_instrumented,
+    open_probed,
+    stack,
+)
+from .trajectories import CalibrationSettings, Call, Trajectories, join, run_trajectory, spread
+
+__all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
+
+_TRAJECTORIES = 7  # revisions of what the cached arrays mean
+_STATISTICS = 9
+_CHUNK = 16  # calls in a cache entry
+_FLOAT_BYTES = 4
+
+
+def cached_trajectories(
+    bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
+) -> Trajectories:
+    """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
+    schedule = (settings.scheduler, settings.steps, settings.guidance)
+    parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
+    parts |= _asked_size(bundle, settings)
+    chosen = spread(len(prompts), settings.trajectories)
+    stride = settings.stride(len(chosen))
+    load = cache(partial(_load, bundle, [prompts[index] for index in chosen]))
+
+    def make(prompt: str, seed: int, steps: slice) -> dict[str, Array]:
+        pipe, unet, embeddings = load()
+        return asdict(run_trajectory(pipe, unet, embeddings[prompt], embeddings[""], seed, settings, steps))
+
+    done = []
+    for count, index in enumerate(chosen):
+        progress("running calibration trajectories", count, len(chosen))
+        prompt, seed, first = prompts[index], settings.seed + index, count % stride
+        key = content_key({**parts, "prompt": prompt, "seed": seed, "steps": (first, stride)})
+        run = partial(make, prompt, seed, slice(first, None, stride))
+        done.append(Trajectories(**cached_arrays("trajectory", key, run)))
+    load.cache_clear()
+    give_back_memory()
+    return join(done)
+
+
+def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]:
+    """What a size adds to a cache key: nothing where it is the checkpoint's own."""
+    asked, native = bundle.geometry().latent_shape(settings.height, settings.width), bundle.geometry().latent_shape()
+    return {} if asked == native else {"latent_shape": asked}
+
+
+def _load(bundle: Bundle, prompts: Sequence[str]) -> tuple[TextToImage, Session, dict[str, FloatArray]]:
+    """The pipe, its UNet in 16 bits where the CPU has them, and all embeddings.
+
+    Nothing but where the latents go matters. The text encoder is gone by the time the UNet is opened.
+    """
+    pipe = TextToImage.load(bundle.path, low_memory=True)
+    text_encoder = pipe.sessions["text_encoder"]  # held, or each prompt would open it again
+    embeddings = {prompt: pipe.encode([prompt]) for prompt in (*prompts, "")}
+    del text_encoder
+    give_back_memory()
+    spec, options = bundle.component("unet"), EngineOptions(_precision())
+    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options), embeddings
+
+
+def _precision() -> str:
+    """The fastest that the engine which "auto" takes for FP32 bundles offers on this CPU."""
+    engines = installed_engines()
+    return engines[0].precisions()[0] if engines else "f32"
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """The FP32 graph whose tensors are looked at."""
+
+    bundle: Bundle
+    component: str
+    rewrite: Callable[[ir.Model], object] | None
+
+    @property
+    def spec(self) -> Component:
+        return self.bundle.component(self.component)
+
+    def load(self) -> ir.Model:
+        model = ir.load(self.bundle.graph_path(self.component))
+        if self.rewrite is not None:
+            self.rewrite(model)
+        return model
+
+    def key_parts(self) -> dict[str, object]:
+        return {"revision": _STATISTICS, "graphs": _hashes(self.bundle), "component": self.component}
+
+
+def cached_statistics(
+    bundle: Bundle,
+    component: str,
+    probes: Sequence[Probe],
+    calls: Sequence[Call],
+    key_parts: Mapping[str, object],
+    progress: Progress,
+    memory_limit_bytes: int | None = None,
+    rewrite: Callable[[ir.Model], object] | None = None,
+) -> dict[str, TensorStatistics]:
+    """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time.
+
+    `rewrite` changes the graph, in place, before it is looked at. With a memory limit the probes go into groups, each
+    with its own graph and cache entries; without, they are one.
+    """
+    observed = _Observed(bundle, component, rewrite)
+    groups = [list(probes)]
+    if memory_limit_bytes is not None:
+        sizes = _tensor_bytes(observed, probes, calls[0])
+        weights = sum(entry.bytes for entry in bundle.component(component).files)
+        groups = groups_within(memory_limit_bytes, weights, probes, sizes)
+    found: dict[str, TensorStatistics] = {}
+    for number, group in enumerate(groups):
+        part = f" of group {number + 1} of {len(groups)}" if len(groups) > 1 else ""
+        report = partial(progress, f"collecting activation statistics{part}")
+        found |= _group_statistics(observed, probes, group, calls, key_parts, report)
+    return found
+
+
+def _group_statistics(
+    observed: _Observed,
+    everything: Sequence[Probe],
+    probes: Sequence[Probe],
+    calls: Sequence[Call],
+    key_parts: Mapping[str, object],
+    progress: Callable[[int, int], None],
+) -> dict[str, TensorStatistics]:
+    others = [probe.tensor for probe in everything if probe not in probes]
+    parts = {**observed.key_parts(), "probes": probes, "others": others, **key_parts}
+    spec = observed.spec
+    with ExitStack() as files:
+
+        @cache
+        def session() -> Session:
+            # The model is not held: it maps the weights.
+            graph = temporary_graph(_instrumented(observed, probes, others))
+            return open_instrumented(files.enter_context(graph), spec, probes)
+
+        def make(start: int) -> dict[str, Array]:
+            runs = []
+            for index, call in enumerate(calls[start : start + _CHUNK], start):
+                progress(index, len(calls))
+                runs.append(observe(session(), call, index))
+            return stack(runs)
+
+        keys = {start: content_key({**parts, "chunk": (start, _CHUNK)}) for start in range(0, len(calls), _CHUNK)}
+        figures = [cached_arrays("statistics", key, partial(make, start)) for start, key in keys.items()]
+        session.cache_clear()
+    give_back_memory()
+    return merge(figures, spec, probes, calls)
+
+
+def _tensor_bytes(observed: _Observed, probes: Sequence[Probe], call: Call) -> dict[str, int]:
+    """Bytes of every probed tensor in a call, by running one with nothing looked at but the shapes."""
+    names = {probe.tensor: f"shape{index}" for index, probe in enumerate(probes)}
+
+    def make() -> dict[str, Array]:
+        model = observed.load()
+        add_shapes(model, names)
+        if ONNXRUNTIME.missing() is None:
+            rewrite_ort_floats(model)
+        with temporary_graph(model) as path:
+            session = open_probed(path, observed.spec, list(names.values()))
+            return session.run(call.feeds)
+
+    sizes = {name: list(array.shape) for name, array in call.feeds.items()}
+    shapes = cached_arrays("shapes", content_key({**observed.key_parts(), "probes": probes, "sizes": sizes}), make)
+    give_back_memory()
+    return {tensor: int(shapes[name].prod()) * _FLOAT_BYTES for tensor, name in names.items()}
+
+
+def _instrumented(observed: _Observed, probes: Sequence[Probe], others: Sequence[str]) -> ir.Model:
+    """With the attention and norms that suit ONNX Runtime where it is what runs: no score matrices, and faster.
+
+    Of the `others`, observed in other groups, the shape is asked for: an engine then fuses the same nodes in every
+    group, and the figures are the same to the last bit.
+    """
+    model = instrument(observed.load(), probes)
+    add_shapes(model, {tensor: f"other{index}" for index, tensor in enumerate(others)})
+    return rewrite_ort_floats(model) if ONNXRUNTIME.missing() is None else model
+
+
+def probes_for(graph: ir.Graph, decisions: Decisions) -> list[Probe]:
+    """The inputs of all W8A8 nodes, and the outputs of those that are convolutions, each once."""
+    found: dict[str, Probe] = {}
+    for item in _integer_nodes(graph, decisions):
+        found[str(item.activation.name)] = Probe(str(item.activation.name), item.channel_axis)
+        if item.node.op_type == "Conv":
+            output = str(item.node.outputs[0].name)
+            found[output] = Probe(output, 1)
+    return list(found.values())
+
+
+def with_quantizers(
+    graph: ir.Graph,
+    decisions: Decisions,
+    statistics: Mapping[str, TensorStatistics],
+    methods: RangeMethods = RANGE_METHODS,
+) -> Decisions:
+    """The decisions with the activation and output quantizers of every W8A8 node filled in."""
+    filled = dict(decisions)
+    for item in _integer_nodes(graph, decisions):
+        energy = weight_energy(item.weight_array(), item.input_axis)
+        chosen, activation = least_error_range(statistics[str(item.activation.name)], UINT8, energy, methods)
+        filled[item.name] = replace(
+            decisions[item.name],
+            activation=activation,
+            output=_output_quantizer(item, statistics, methods) if item.node.op_type == "Conv" else None,
+            range_method=chosen.method,
+        )
+    return filled
+
+
+def _output_quantizer(
+    item: WeightedNode, statistics: Mapping[str, TensorStatistics], methods: RangeMethods
+) -> Quantizer:
+    seen = statistics[str(item.node.outputs[0].name)]
+    _, quantizer = least_error_range(seen, UINT8, np.ones(len(seen.channel_low)), methods)
+    return quantizer
+
+
+def _integer_nodes(graph: ir.Graph, decisions: Decisions) -> list[WeightedNode]:
+    return [item for item in weighted_nodes(graph) if decisions[item.name].scheme is Scheme.W8A8]
+
+
+def _hashes(bundle: Bundle) -> list[str]:
+    return [entry.sha256 for component in bundle.manifest.components.values() for entry in component.files]

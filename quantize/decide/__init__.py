@@ -1,0 +1,1 @@
+"""What becomes of each node of a graph: its scheme, its ranges, and the reason."""

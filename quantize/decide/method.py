@@ -1,0 +1,20 @@
+"""What a quantization does beyond its rules: the recipe's method, and the ones that an ablation compares it with."""
+
+from dataclasses import dataclass
+
+from ..calibrate.ranges import RANGE_METHODS, RangeMethods
+from ..rules.stable_diffusion import Rule
+
+__all__ = ["RECIPE_METHOD", "Method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """`ranges` are tried for each node, `smooths` says whether SmoothQuant is folded, `rules` follow the recipe's."""
+
+    ranges: RangeMethods = RANGE_METHODS
+    smooths: bool = True
+    rules: tuple[Rule, ...] = ()
+
+
+RECIPE_METHOD = Method()

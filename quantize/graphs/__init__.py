@@ -1,0 +1,1 @@
+"""What is asked of ONNX graphs: their nodes, weights and files."""

@@ -1,0 +1,87 @@
+"""The few edits that every lowering makes to an onnx-ir graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from mezzotint.affine import Quantizer
+from mezzotint.arrays import Array
+
+__all__ = [
+    "constant",
+    "insert_before",
+    "new_node",
+    "quantizer_constants",
+    "remove_unused",
+    "replace_input",
+    "take_over",
+]
+
+
+def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """An initializer called `name` holding `array`; the one that is there already, when there is one."""
+    if name in graph.initializers:
+        return graph.initializers[name]
+    tensor = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def new_node(
+    graph: ir.Graph,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    *,
+    name: str | None = None,
+    domain: str = "",
+    **attributes: Any,
+) -> ir.Value:
+    """Append a node of one output at the end of the graph; its output."""
+    node = ir.node(op_type, inputs, attributes, domain=domain, name=name)
+    graph.append(node)
+    return node.outputs[0]
+
+
+def insert_before(
+    anchor: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], *, name: str, domain: str = "", **attributes: Any
+) -> ir.Value:
+    """Insert a node of one output before `anchor`; its output, called `name` too."""
+    node = ir.node(op_type, inputs, attributes, domain=domain, name=name)
+    node.outputs[0].name = name
+    assert anchor.graph is not None
+    anchor.graph.insert_before(anchor, node)
+    return node.outputs[0]
+
+
+def replace_input(node: ir.Node, index: int, value: ir.Value) -> None:
+    """Make input `index` of `node` read `value`."""
+    node.replace_input_with(index, value)
+
+
+def quantizer_constants(graph: ir.Graph, prefix: str, quantizer: Quantizer) -> tuple[ir.Value, ir.Value]:
+    """Initializers for a scale and a zero point, as QuantizeLinear wants them."""
+    scale = constant(graph, f"{prefix}:scale", np.asarray(quantizer.scale, dtype=np.float32))
+    zero_point = constant(graph, f"{prefix}:zero_point", np.asarray(quantizer.zero_point))
+    return scale, zero_point
+
+
+def take_over(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
+    """Make `value` what `node`'s only output was, and drop the node."""
+    old = node.outputs[0]
+    value.shape, value.type = old.shape, old.type
+    if old.is_graph_output():
+        name = old.name
+        graph.outputs[list(graph.outputs).index(old)] = value
+        old.name, value.name = f"{name}:replaced", name
+    ir.convenience.replace_all_uses_with(old, value)
+    graph.remove(node, safe=True)
+
+
+def remove_unused(graph: ir.Graph) -> None:
+    """Drop initializers that no node reads."""
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and value not in graph.outputs:
+            del graph.initializers[name]

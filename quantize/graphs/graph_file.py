@@ -1,0 +1,42 @@
+"""Writing a graph, with its weights in a file beside it where they are large."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx_ir as ir
+
+from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, EXTERNAL_DATA_THRESHOLD_BYTES, GRAPH_FILE
+
+__all__ = ["save_graph", "temporary_graph", "unmap_weights"]
+
+
+def save_graph(model: ir.Model, folder: Path) -> list[str]:
+    """Write the graph into `folder`, made if need be; the names of its files, the graph first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
+        ir.save(
+            ir.external_data.load_to_model(model), folder / GRAPH_FILE
+        )  # what was external may not be large any more
+        return [GRAPH_FILE]
+    ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
+    return [GRAPH_FILE, EXTERNAL_DATA_FILE]
+
+
+def unmap_weights(model: ir.Model) -> None:
+    """Let go of the pages of external weights that have been read; reading one again maps it again."""
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):
+            with suppress(BufferError):  # somebody still holds a view
+                value.const_value.release()
+
+
+@contextmanager
+def temporary_graph(model: ir.Model) -> Iterator[Path]:
+    """The path of the graph's file, in a folder that is removed afterwards."""
+    with TemporaryDirectory(prefix="mezzotint-") as folder:
+        save_graph(model, Path(folder))
+        del model  # or its memory-mapped weights would stay as long as the file
+        yield Path(folder) / GRAPH_FILE

@@ -1,0 +1,1 @@
+"""Graph rewrites that change storage or structure, independent of the engine or for one."""

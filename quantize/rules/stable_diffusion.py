@@ -1,0 +1,91 @@
+"""What to quantize: an ordered list of (module-path glob, scheme), deny-all first, the last match wins.
+
+The exclusions are the consensus of the published lists (research: modelopt, deepcompressor, MixDQ, INC, Apple) for
+Stable Diffusion UNets and VAEs.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from mezzotint.errors import MezzotintError
+
+from ..scheme import Decision, Decisions, Scheme
+
+__all__ = ["UNET_W8A8", "VAE_DECODER_W8A8", "Rule", "decide", "with_last_layers"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`pattern` is a shell glob on the module path, such as "*.attn1.to_q"; it is not a regular expression."""
+
+    pattern: str
+    scheme: Scheme
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.pattern} -> {self.scheme}: {self.why}"
+
+
+UNET_W8A8: tuple[Rule, ...] = (
+    Rule("*", Scheme.W8, "deny all: only what follows computes in integers"),
+    Rule("*.resnets.*.conv[12]", Scheme.W8A8, "40 % of the multiplications of SD 1.5"),
+    Rule("*.upsamplers.*.conv", Scheme.W8A8, "8 %, and robust"),
+    Rule("*.downsamplers.*.conv", Scheme.W8A8, "robust in MixDQ's table"),
+    Rule("*.proj_in", Scheme.W8A8, "input is a GroupNorm's output"),
+    Rule("*.proj_out", Scheme.W8A8, "robust in MixDQ's table"),
+    Rule("*.attn1.to_[qkv]", Scheme.W8A8, "input is a LayerNorm's output"),
+    Rule("*.attn2.to_q", Scheme.W8A8, "input is a LayerNorm's output"),
+    Rule("*.attn[12].to_out.0", Scheme.W8A8, "an average of values"),
+    Rule("*.ff.net.0.proj", Scheme.W8A8, "13 % of the multiplications"),
+    Rule("*.ff.net.2", Scheme.W8A8, "6 %; outliers in its channels are smoothed into GEGLU's first linear"),
+    Rule("down_blocks.0.resnets.0.conv2", Scheme.W8, "51 dB alone in MixDQ's table: among the most sensitive"),
+    Rule("conv_in", Scheme.FLOAT, "0.01 % of the multiplications, the most sensitive of all"),
+    Rule("conv_out", Scheme.FLOAT, "0.01 % of the multiplications, its error is the picture's"),
+    Rule("time_embedding.*", Scheme.FLOAT, "no spatial input, and every block hears it"),
+)
+
+_UP_CONVOLUTION = re.compile(r"(up_blocks\.(\d+)\.resnets\.(\d+)\.conv2)/")
+_UP_FEED_FORWARD = re.compile(r"(up_blocks\.(\d+)\.)attentions\..*\.ff\.net\.2/")
+
+VAE_DECODER_W8A8: tuple[Rule, ...] = (
+    Rule("*", Scheme.W8, "deny all: only what follows computes in integers"),
+    Rule("decoder.*.resnets.*.conv[12]", Scheme.W8A8, "nearly all of the multiplications"),
+    Rule("decoder.*.upsamplers.*.conv", Scheme.W8A8, "large and robust"),
+    Rule("decoder.conv_out", Scheme.FLOAT, "its error is the picture's"),
+    Rule("post_quant_conv", Scheme.FLOAT, "four channels, and every layer hears it"),
+)
+
+
+def with_last_layers(rules: Sequence[Rule], nodes: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules, and two more for a UNet's last layers, whose places depend on its depth.
+
+    No layer after them averages their error: on the embedded checkpoint they cost more noise per multiplication than
+    any layer before them (docs/quantization.md).
+    """
+    found = list(nodes)
+    more = []
+    feed_forwards = [match for node in found if (match := _UP_FEED_FORWARD.match(node))]
+    if feed_forwards:
+        last = max(feed_forwards, key=lambda match: int(match[2]))
+        more.append(
+            Rule(f"{last[1]}attentions.*.ff.net.2", Scheme.W8, "tokens with outliers, in the last transformers")
+        )
+    convolutions = [match for node in found if (match := _UP_CONVOLUTION.match(node))]
+    if convolutions:
+        last = max(convolutions, key=lambda match: (int(match[2]), int(match[3])))
+        more.append(Rule(last[1], Scheme.W8, "no layer after it averages its error: 1 dB of all"))
+    return (*rules, *more)
+
+
+def decide(nodes: Iterable[str], rules: Sequence[Rule]) -> Decisions:
+    """One decision a node; names are "module.path/OpType". MezzotintError when no rule matches a node."""
+    decisions: Decisions = {}
+    for node in nodes:
+        module = node.rpartition("/")[0]
+        rule = next((rule for rule in reversed(rules) if fnmatchcase(module, rule.pattern)), None)
+        if rule is None:
+            raise MezzotintError(f"no rule matches the node {node}; start the list with a deny-all rule for *")
+        decisions[node] = Decision(node, rule.scheme, str(rule))
+    return decisions

@@ -1,0 +1,99 @@
+"""What each step of INT8 buys, measured at the UNet's guided output on calls that calibration did not see.
+
+    python -m mezzotint.quantize.search.ablation BUNDLE --prompts FILE [--target openvino] [--min-sqnr-db 30]
+
+prints a row for each step: the typical SQNR against FP32, and how many nodes are integer. `--min-sqnr-db` adds the row
+of the search. Statistics come from the cache that `mezzotint quantize` fills.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from mezzotint.bundle.bundle import file_entry
+from mezzotint.progress import silent
+from mezzotint.runtime import Bundle, MezzotintError
+from mezzotint.runtime.text.prompts import read_prompts
+
+from ..calibrate.ranges import RANGE_METHODS
+from ..calibrate.trajectories import CalibrationSettings
+from ..decide.integer import Calibration, decide_integer
+from ..decide.method import RECIPE_METHOD, Method
+from ..graphs.graph_file import temporary_graph
+from ..lower.target import Target, find_target
+from ..rules.stable_diffusion import Rule
+from ..scheme import Scheme
+from ..verify.parity import sqnr_figures_db, typical_db
+from .costs import Costs
+from .search import search_exclusions
+
+__all__ = ["STEPS", "Step", "main", "measure"]
+
+_UNET = "unet"
+_EVERYTHING = (Rule("*.ff.net.2", Scheme.W8A8, "ablation"), Rule("*.resnets.*.conv[12]", Scheme.W8A8, "ablation"))
+_FEED_FORWARDS = (Rule("*.ff.net.2", Scheme.W8, "ablation"),)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A row of the table; `is_searched` takes nodes out until a figure is reached."""
+
+    name: str
+    method: Method
+    is_searched: bool = False
+
+
+STEPS: tuple[Step, ...] = (
+    Step("min-max ranges, only the hard exclusions", Method(RANGE_METHODS[:1], smooths=False, rules=_EVERYTHING)),
+    Step("ranges by least output error", Method(smooths=False, rules=_EVERYTHING)),
+    Step("and smoothing", Method(rules=_EVERYTHING)),
+    Step("and the exclusions by rule: the recipe", RECIPE_METHOD),
+    Step("the recipe, and every ff.net.2 left at W8", Method(rules=_FEED_FORWARDS)),
+    Step("the recipe, and the search", RECIPE_METHOD, is_searched=True),
+)
+
+
+def measure(step: Step, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
+    """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
+    model = ir.load(calibration.bundle.graph_path(_UNET))
+    decisions, statistics = decide_integer(model, _UNET, calibration, step.method)
+    decisions = target.fit(model.graph, decisions)
+    if step.is_searched:
+        decisions = search_exclusions(model, _UNET, decisions, statistics, calibration, target, Costs(), floor_db)
+    with temporary_graph(target.lower(model, decisions)) as path:
+        entry = file_entry(path.parent, path.name)
+        component = replace(calibration.bundle.component(_UNET), files=(entry,), compute=target.compute)
+        figures = sqnr_figures_db(calibration, _UNET, component, path, target)
+    return typical_db(figures), sum(one.scheme is Scheme.W8A8 for one in decisions.values())
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the rows as Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m mezzotint.quantize.search.ablation", description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--prompts", type=Path, required=True)
+    parser.add_argument("--target", default="openvino,onnxruntime")
+    parser.add_argument("--min-sqnr-db", type=float, help="also search for exclusions that reach this figure")
+    asked = parser.parse_args(arguments)
+    bundle, targets = Bundle.open(asked.bundle), [find_target(name) for name in asked.target.split(",")]
+    calibration = Calibration(bundle, read_prompts(asked.prompts), CalibrationSettings(), silent)
+    sys.stdout.write(f"| | {' | '.join(target.name for target in targets)} |\n|---|{'---|' * len(targets)}\n")
+    for step in STEPS:
+        if step.is_searched and asked.min_sqnr_db is None:
+            continue
+        cells = [measure(step, calibration, target, asked.min_sqnr_db or 0.0) for target in targets]
+        row = " | ".join(f"{figure:.1f} dB, {nodes} nodes" for figure, nodes in cells)
+        sys.stdout.write(f"| {step.name} | {row} |\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except MezzotintError as error:
+        sys.stderr.write(f"mezzotint: {error}\n")
+        sys.exit(error.exit_code)

@@ -1,0 +1,102 @@
+"""Times of single nodes, measured once and kept in a file: an input of the search, so that it decides the same again.
+
+A time holds for one operation of one shape at one precision on one processor, engine version and number of threads.
+What a file says is taken as it is; what it lacks is measured and added. The file is written beside its place and
+renamed, and what another process added in between is kept.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mezzotint.engines.cpu import cpu_generation, cpu_model
+from mezzotint.engines.engine import Engine
+from mezzotint.errors import MezzotintError
+
+from ..calibrate.array_cache import cache_folder
+
+__all__ = ["Costs", "Timed", "timed_here"]
+
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a time was, or is to be, measured of."""
+
+    operation: str
+    shape: str
+    precision: str
+    cpu: str
+    engine: str  # name and version
+    threads: int
+
+
+def timed_here(operation: str, shape: str, precision: str, engine: Engine) -> Timed:
+    """On this machine, on all the cores that this process may use."""
+    cpu = ", ".join(part for part in (cpu_model(), cpu_generation()) if part)
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    version = importlib.metadata.version(engine.package)
+    return Timed(operation, shape, precision, cpu, f"{engine.name} {version}", threads)
+
+
+class Costs:
+    """The times of a costs file, by default the one in the user's cache folder; `used` are those asked for."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path if path is not None else cache_folder() / "costs.json"
+        self.used: dict[Timed, float] = {}
+
+    def time_ms(self, timed: Timed, measure: Callable[[], float]) -> float:
+        """The time in the file, measured and added when there is none. MezzotintError for a file of another kind."""
+        if timed not in self.used:
+            known = _read(self.path)
+            if timed not in known:
+                measured = round(measure(), 4)
+                known = {timed: measured, **_read(self.path)}
+                _write(self.path, known)
+            self.used[timed] = known[timed]
+        return self.used[timed]
+
+    def sha256(self) -> str | None:
+        """Hash of the times that were asked for, whatever else the file holds; None when none was."""
+        return hashlib.sha256(_text(self.used).encode()).hexdigest() if self.used else None
+
+
+def _read(path: Path) -> dict[Timed, float]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema_version"] != _SCHEMA_VERSION:
+            raise ValueError(f"schema_version {data['schema_version']}")
+        return {_timed(entry): float(entry["time_ms"]) for entry in data["times"]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MezzotintError(
+            f"{path} is no costs file of version {_SCHEMA_VERSION} ({error!r}); name another with --costs, or delete it"
+        ) from None
+
+
+def _timed(entry: Mapping[str, str | int | float]) -> Timed:
+    return Timed(**{key: value for key, value in entry.items() if key != "time_ms"})  # type: ignore[arg-type]
+
+
+def _write(path: Path, times: Mapping[Timed, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        partial.write_text(_text(times), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _text(times: Mapping[Timed, float]) -> str:
+    """One entry a line, in an order of their own."""
+    entries = [{**asdict(timed), "time_ms": time_ms} for timed, time_ms in times.items()]
+    lines = sorted(json.dumps(entry, sort_keys=True) for entry in entries)
+    return f'{{"schema_version": {_SCHEMA_VERSION}, "times": [\n' + ",\n".join(lines) + "\n]}\n"

@@ -1,0 +1,89 @@
+"""The table that the search decides by: what each W8A8 node costs in noise, and what it brings in time.
+
+Noise of the activations is measured: the network with that node alone quantized (sensitivity.py). Noise of the weights
+is computed, since a second set of weights behind switches would double the memory: at the node's own output the
+rounding errors of activations and weights are both known from the statistics, and from there to the network's output
+both take the same way. So the measured noise, times the ratio of the two at the node, is the weights' noise.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from ..calibrate.ranges import output_error
+from ..calibrate.statistics import TensorStatistics
+from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
+from ..lower.target import Target
+from ..scheme import Decision, Decisions, Evidence, Scheme
+from .costs import Costs, timed_here
+from .node_time import can_be_timed, in_floats, node_time_ms, precision_of, shape_text
+
+__all__ = ["gather_evidence", "with_evidence"]
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def gather_evidence(
+    graph: ir.Graph,
+    decisions: Decisions,
+    noise: Mapping[str, float],
+    statistics: Mapping[str, TensorStatistics],
+    target: Target,
+    costs: Costs,
+) -> dict[str, Evidence]:
+    """A row for every W8A8 node. `noise` is the measured part: noise over signal with its activations alone in INT8."""
+    table = {}
+    for item in weighted_nodes(graph):
+        decision = decisions[item.name]
+        if decision.scheme is Scheme.W8A8:
+            seen = statistics[str(item.activation.name)]
+            ratio = weight_error(item, item.weight_array(), seen.channel_power) / max(
+                _activation_error(item, decision, seen), _TINY
+            )
+            times = _times_ms(item, decision, seen, target, costs) if can_be_timed(target) else (None, None)
+            table[item.name] = Evidence(
+                activation_sqnr_db=_decibel(noise[item.name]),
+                weight_sqnr_db=_decibel(noise[item.name] * ratio),
+                macs=_macs(item, statistics),
+                float_ms=times[0],
+                integer_ms=times[1],
+            )
+    return table
+
+
+def with_evidence(decisions: Decisions, table: Mapping[str, Evidence]) -> Decisions:
+    """The decisions with their rows of the table."""
+    return {name: replace(decision, evidence=table.get(name)) for name, decision in decisions.items()}
+
+
+def _activation_error(item: WeightedNode, decision: Decision, statistics: TensorStatistics) -> float:
+    assert decision.activation is not None  # W8A8 decisions carry one by construction
+    return output_error(statistics, decision.activation, weight_energy(item.weight_array(), item.input_axis))
+
+
+def _times_ms(
+    item: WeightedNode, decision: Decision, statistics: TensorStatistics, target: Target, costs: Costs
+) -> tuple[float, float]:
+    shape = [int(size) for size in statistics.shape]
+    text = shape_text(item, shape)
+
+    def time_ms(as_decided: Decision, precision: str) -> float:
+        timed = timed_here(item.node.op_type, text, precision, target.engine)
+        return costs.time_ms(timed, lambda: node_time_ms(item, shape, as_decided, target))
+
+    return time_ms(in_floats(decision), precision_of(target, target.engine)), time_ms(decision, "int8")
+
+
+def _macs(item: WeightedNode, statistics: Mapping[str, TensorStatistics]) -> int:
+    """Multiplications of one call: outputs times weights per output (Conv), or rows times weights (linears)."""
+    weight = item.weight_array()
+    if item.node.op_type == "Conv":
+        return statistics[str(item.node.outputs[0].name)].size * int(weight.size // weight.shape[0])
+    return statistics[str(item.activation.name)].size * int(weight.size // weight.shape[item.input_axis])
+
+
+def _decibel(noise: float) -> float | None:
+    return round(-10.0 * math.log10(noise), 2) if noise > 0.0 else None

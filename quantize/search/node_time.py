@@ -1,0 +1,86 @@
+"""How long one node takes on a target, in INT8 and in floats: measured on a graph of that node alone.
+
+The graph has the node's real shape and is lowered as the whole one would be. What counts is the engine's own record
+of its kernels, without the conversions of layout and type at the graph's ends, which a node inside a network shares
+with its neighbours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from mezzotint.engines.engine import Engine
+
+from ..graphs.graph_file import temporary_graph
+from ..graphs.weighted import WeightedNode, bias_of
+from ..lower.target import Target
+from ..scheme import Decision, Scheme
+from ..verify.audit import RECORDERS
+from ..verify.kernel import Kernel
+
+__all__ = ["can_be_timed", "in_floats", "node_time_ms", "one_node_model", "precision_of", "shape_text"]
+
+_RECORDS = 3  # the fastest counts: whatever else ran on the machine can only have slowed the others
+_CONVERSIONS = ("Reorder", "Convert", "Input", "Output", "Parameter", "Result")  # engines' names for them begin so
+_OPSET = 23
+
+
+def can_be_timed(target: Target) -> bool:
+    """Whether the target's engine runs here and keeps a record of its kernels."""
+    return target.name in dict(RECORDERS) and target.engine.missing() is None
+
+
+def node_time_ms(item: WeightedNode, shape: Sequence[int], decision: Decision, target: Target) -> float:
+    """Time of the node on an input of `shape` when it is lowered as `decision` says."""
+    engine = target.engine
+    values = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
+    lowered = target.lower(one_node_model(item, shape), {item.name: decision})
+    record = dict(RECORDERS)[target.name]
+    with temporary_graph(lowered) as path:
+        return min(_kernels_ms(record(path, {"x": values}, precision_of(target, engine))) for _ in range(_RECORDS))
+
+
+def one_node_model(item: WeightedNode, shape: Sequence[int]) -> ir.Model:
+    """The node with its weight and bias between an input "x" of `shape` and an output "y"."""
+    x = ir.Value(name="x", shape=ir.Shape(list(shape)), type=ir.TensorType(ir.DataType.FLOAT))
+    weight, bias = _copy(item.weight), bias_of(item.node)
+    added = _copy(bias) if bias is not None else None
+    initializers = [value for value in (weight, added) if value is not None]
+    is_own = added is not None and item.node.op_type != "MatMul"  # a MatMul's bias is an Add's
+    inputs = [x, weight, added] if is_own else [x, weight]
+    node = ir.Node("", item.node.op_type, inputs, attributes=list(item.node.attributes.values()), name=item.name)
+    nodes = [node]
+    if added is not None and not is_own:
+        nodes.append(ir.Node("", "Add", [node.outputs[0], added], name=f"{item.name.rpartition('/')[0]}/Add"))
+    output = nodes[-1].outputs[0]
+    output.name, output.type = "y", ir.TensorType(ir.DataType.FLOAT)
+    graph = ir.Graph([x], [output], nodes=nodes, initializers=initializers, opset_imports={"": _OPSET}, name="node")
+    return ir.Model(graph, ir_version=10)
+
+
+def shape_text(item: WeightedNode, shape: Sequence[int]) -> str:
+    """All of the node that its time depends on: nodes of one text share one measurement."""
+    weight = "x".join(str(size) for size in item.weight_array().shape)
+    attributes = sorted(f"{attribute.name}={attribute.value}" for attribute in item.node.attributes.values())
+    bias = ("bias",) if bias_of(item.node) is not None else ()
+    return ", ".join([f"input {'x'.join(map(str, shape))}", f"weight {weight}", *attributes, *bias])
+
+
+def in_floats(decision: Decision) -> Decision:
+    """What the decision becomes when the node is taken out of INT8."""
+    return replace(decision, scheme=Scheme.W8, activation=None, output=None)
+
+
+def precision_of(target: Target, engine: Engine) -> str:
+    """The float arithmetic that the target's graphs get on this machine."""
+    return target.compute if target.compute in engine.precisions() else "f32"
+
+
+def _kernels_ms(kernels: Sequence[Kernel]) -> float:
+    return sum(kernel.time_ms for kernel in kernels if not kernel.operation.startswith(_CONVERSIONS))
+
+
+def _copy(value: ir.Value) -> ir.Value:
+    return ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=value.const_value)

@@ -1,0 +1,94 @@
+"""How much each node's 8-bit input costs at the UNet's output, measured: one graph, a switch for every node.
+
+The graph is compiled once with a fake quantizer before every W8A8 node, each behind a Where that an input vector
+switches; a run with one switch on is the network with that node alone quantized.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from mezzotint.arrays import Array
+from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.decibel import sqnr_db
+from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.heap import give_back_memory
+from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.session import Session
+from mezzotint.errors import MezzotintError
+from mezzotint.progress import Progress
+from mezzotint.runtime.denoiser import guide
+
+from ..calibrate.trajectories import Call
+from ..graphs.graph import constant, insert_before, quantizer_constants, replace_input
+from ..graphs.graph_file import temporary_graph
+from ..graphs.weighted import WeightedNode, weighted_nodes
+from ..scheme import Decisions, Scheme
+
+__all__ = ["noise_alone", "with_switches"]
+
+_SWITCHES = "switches"
+
+
+def noise_alone(
+    model: ir.Model,
+    decisions: Decisions,
+    component: Component,
+    calls: Sequence[Call],
+    guidance: float | None,
+    progress: Progress,
+) -> dict[str, float]:
+    """Noise-to-signal ratio at the (guided) output with each W8A8 node alone quantized: median over calls."""
+    engines = installed_engines()
+    if not engines:
+        raise MezzotintError("the sensitivity search needs an engine; install one with `pip install 'mezzotint[cpu]'`")
+    names = with_switches(model, decisions)
+    spec = TensorSpec(_SWITCHES, "bool", (len(names),))
+    switched = Component(component.files, component.storage, "f32", (*component.inputs, spec), component.outputs)
+    with temporary_graph(model) as path:
+        session = Session.open("switched graph", path, switched, engines[-1], EngineOptions("f32"))
+        clean = [_run(session, call, np.zeros(len(names), dtype=np.bool_), guidance) for call in calls]
+        noise: dict[str, float] = {}
+        for index, name in enumerate(names):
+            progress("measuring each node alone", index, len(names))
+            switches = np.arange(len(names)) == index
+            figures = [
+                sqnr_db(one, _run(session, call, switches, guidance)) for call, one in zip(calls, clean, strict=True)
+            ]
+            noise[name] = float(10.0 ** (-np.median(figures) / 10.0))
+        del session
+    give_back_memory()
+    return noise
+
+
+def with_switches(model: ir.Model, decisions: Decisions) -> list[str]:
+    """Put a switched fake quantizer before every W8A8 node, in place; the nodes in the switches' order."""
+    graph = model.graph
+    items = [item for item in weighted_nodes(graph) if decisions[item.name].scheme is Scheme.W8A8]
+    switches = ir.Value(name=_SWITCHES, shape=ir.Shape([len(items)]), type=ir.TensorType(ir.DataType.BOOL))
+    graph.inputs.append(switches)
+    for index, item in enumerate(items):
+        _switch(graph, item, decisions, switches, index)
+    return [item.name for item in items]
+
+
+def _switch(graph: ir.Graph, item: WeightedNode, decisions: Decisions, switches: ir.Value, index: int) -> None:
+    quantizer = decisions[item.name].activation
+    assert quantizer is not None  # W8A8 decisions carry one by construction
+    scale, zero_point = quantizer_constants(graph, f"{item.name}:input", quantizer)
+    codes = insert_before(item.node, "QuantizeLinear", [item.activation, scale, zero_point], name=f"{item.name}:q")
+    floats = insert_before(item.node, "DequantizeLinear", [codes, scale, zero_point], name=f"{item.name}:dq")
+    place = constant(graph, f"switch/{index}", np.array([index], dtype=np.int64))
+    switch = insert_before(item.node, "Gather", [switches, place], name=f"{item.name}:switch")
+    chosen = insert_before(item.node, "Where", [switch, floats, item.activation], name=f"{item.name}:chosen")
+    replace_input(item.node, 0, chosen)
+
+
+def _run(session: Session, call: Call, switches: Array, guidance: float | None) -> Array:
+    feeds: Mapping[str, Array] = {**call.feeds, _SWITCHES: switches}
+    output = session.run(feeds)[session.component.outputs[0].name]
+    if guidance is None:
+        return output
+    negative, positive = np.split(output, 2)
+    return guide(negative, positive, guidance)

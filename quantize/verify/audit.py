@@ -1,0 +1,112 @@
+"""What really ran: every kernel of a graph with its precision, time and multiplications, read from the engine's record.
+
+Two figures keep a bundle honest. `kept_promise`: multiplications that ran in integer kernels, of those in nodes that
+the bundle calls INT8. `integer_share`: the same, of all multiplications of the graph, attention included.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mezzotint.arrays import Array
+from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.engines.lineup import choose_engine
+from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
+
+from ..scheme import Scheme
+from .audit_onnxruntime import record_onnxruntime
+from .audit_openvino import record_openvino
+from .kernel import Kernel
+
+__all__ = ["KEPT_PROMISE_FLOOR", "RECORDERS", "Audit", "audit_bundle", "check_promise"]
+
+KEPT_PROMISE_FLOOR = 0.99
+RECORDERS = (("openvino", record_openvino), ("onnxruntime", record_onnxruntime))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One component on one engine. `promised` are the nodes that the bundle calls INT8."""
+
+    component: str
+    backend: str
+    kernels: tuple[Kernel, ...]
+    promised: tuple[str, ...]
+
+    @property
+    def kept_promise(self) -> float:
+        """Between 0 and 1; 1 when nothing was promised. A promised node that the record lacks counts as broken."""
+        found = {kernel.node: kernel for kernel in self.kernels if kernel.node in self.promised}
+        if len(found) < len(self.promised):
+            return 0.0 if not found else self._share(found) * len(found) / len(self.promised)
+        return self._share(found) if found else 1.0
+
+    @property
+    def integer_share(self) -> float:
+        """Between 0 and 1."""
+        return self._share({kernel.node: kernel for kernel in self.kernels})
+
+    @staticmethod
+    def _share(kernels: Mapping[str, Kernel]) -> float:
+        total = sum(kernel.macs for kernel in kernels.values())
+        return sum(kernel.macs for kernel in kernels.values() if kernel.is_integer) / total if total else 0.0
+
+
+def audit_bundle(bundle: Bundle, backend: str = "auto", component: str = "unet", batch: int = 2) -> Audit:
+    """Run `component` at the native size and read what the engine ran; MezzotintError when it cannot be loaded."""
+    engine = choose_engine(bundle.manifest, backend).engine
+    recorder = dict(RECORDERS).get(engine.name)
+    if recorder is None:
+        raise MezzotintError(
+            f"{engine.name} keeps no record of its kernels that could be audited; profile it with nsys"
+        )
+    spec = bundle.component(component)
+    precision = spec.compute if spec.compute in engine.precisions() else engine.precisions()[0]
+    kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, batch), precision)
+    return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
+
+
+def check_promise(audit: Audit, floor: float = KEPT_PROMISE_FLOOR) -> None:
+    """CheckFailed when fewer than `floor` of the promised multiplications ran in integer kernels."""
+    if audit.kept_promise < floor:
+        broken = [kernel.node for kernel in audit.kernels if kernel.node in audit.promised and not kernel.is_integer]
+        first = broken[0] if broken else "a node that the engine's record lacks"
+        raise CheckFailed(
+            f"{audit.component} on {audit.backend}: {audit.kept_promise:.1%} of the multiplications called INT8 ran in "
+            f"integer kernels, expected {floor:.0%}; the first that did not is {first}"
+        )
+
+
+def _promised(bundle: Bundle, component: str) -> Sequence[str]:
+    path = Path(component) / "quantization.json"
+    if not (bundle.path / path).is_file():
+        return ()
+    return [node for node, one in bundle.config(str(path)).items() if one["scheme"] == Scheme.W8A8]
+
+
+def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int) -> dict[str, Array]:
+    """Inputs of the size that the bundle was calibrated for: kernels are chosen by shape, not by value."""
+    height, width = _latent_size(bundle)
+    window = bundle.config("text_encoder/config.json").get("max_position_embeddings")
+    if not isinstance(window, int):
+        raise MezzotintError(f"{bundle.path}/text_encoder/config.json has no max_position_embeddings; export again")
+    sizes = {"batch_size": batch, "height": height, "width": width, "sequence_length": window}
+    shapes = {spec.name: [sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims] for spec in inputs}
+    return {spec.name: np.zeros(shapes[spec.name], dtype=spec.dtype) for spec in inputs}
+
+
+def _latent_size(bundle: Bundle) -> tuple[int, int]:
+    geometry = bundle.geometry()
+    match (bundle.manifest.calibration or {}).get("latent_shape"):
+        case None:
+            _, height, width = geometry.latent_shape()
+        case [int(), int(h), int(w)]:
+            _, height, width = geometry.latent_shape(h * geometry.vae_factor, w * geometry.vae_factor)
+        case other:
+            raise MezzotintError(
+                f"{bundle.path}: the manifest says that latents of {other!r:.80} were calibrated for, expected three "
+                "numbers; make the bundle again"
+            )
+    return height, width

@@ -1,0 +1,86 @@
+"""OpenVINO's record: the implementation that each compiled node ran with, such as brgconv_avx512_amx_I8."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mezzotint.arrays import Array
+
+from .kernel import Kernel
+
+__all__ = ["record_openvino"]
+
+_RUNS = 5
+_MULTIPLYING = ("Convolution", "FullyConnected", "MatMul", "Subgraph", "ScaledDotProductAttention")
+
+
+def record_openvino(path: Path, feeds: Mapping[str, Array], precision: str) -> list[Kernel]:
+    """Compile `path` for the shapes of `feeds`, run it, and read the last run's counters."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    model.reshape({name: list(array.shape) for name, array in feeds.items()})
+    macs = {_onnx_name(op.get_friendly_name()): _macs(op) for op in model.get_ops()}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERF_COUNT": True, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+    for _ in range(_RUNS):
+        request.infer(dict(feeds))
+    origins = {op.get_friendly_name(): _origins(op) for op in compiled.get_runtime_model().get_ops()}
+    return [_kernel(counter, origins, macs) for counter in request.profiling_info if counter.node_type != "Constant"]
+
+
+def _kernel(counter: Any, origins: Mapping[str, list[str]], macs: dict[str, int]) -> Kernel:
+    """A kernel is named after the ONNX node that multiplies in it: what fuses takes the name of the last node.
+
+    Reorders name the node they were inserted for too, so only operations that multiply take its count, and only once.
+    """
+    names = origins.get(counter.node_name) or [_onnx_name(counter.node_name)]
+    multiplies = counter.node_type.startswith(_MULTIPLYING)
+    if counter.node_type.startswith("FullyConnected") and not any(macs.get(name) for name in names):
+        names = [*names, *_of_module(counter.node_name, macs)]
+    return Kernel(
+        node=max(names, key=lambda name: macs.get(name, 0)) if multiplies else counter.node_name,
+        operation=counter.node_type,
+        precision=_precision(counter.exec_type),
+        time_ms=counter.real_time.total_seconds() * 1e3,
+        macs=sum(macs.pop(name, 0) for name in names) if multiplies else 0,
+    )
+
+
+def _of_module(name: str, macs: Mapping[str, int]) -> list[str]:
+    """What multiplies in the module of a kernel that names only what was fused into it: GEGLU's, of a linear's."""
+    module = name.rpartition("/")[0]
+    return [known for known, count in macs.items() if count and known.rpartition("/")[0] == module]
+
+
+def _origins(op: Any) -> list[str]:
+    return [_onnx_name(name) for name in op.get_rt_info()["originalLayersNames"].value.split(",") if name]
+
+
+def _precision(implementation: str) -> str:
+    """ "brgconv_avx512_amx_1x1_I8" computes in int8, "jit_avx512_bf16" in bf16."""
+    suffix = implementation.rsplit("_", 1)[-1].lower()
+    return "int8" if suffix in ("i8", "u8") else suffix
+
+
+def _onnx_name(name: str) -> str:
+    return name.removesuffix("/WithoutBiases")
+
+
+def _macs(op: Any) -> int:
+    """Multiplications of a convolution, matrix product or attention, from static shapes."""
+    kind = op.get_type_name()
+    if kind == "Convolution":
+        weight = list(op.input(1).get_shape())  # (O, I, kh, kw)
+        return int(math.prod(op.output(0).get_shape()) * math.prod(weight[1:]))
+    if kind == "MatMul":
+        left = list(op.input(0).get_shape())
+        inner = left[-2] if op.get_attributes()["transpose_a"] else left[-1]
+        return int(math.prod(op.output(0).get_shape()) * inner)
+    if kind == "ScaledDotProductAttention":
+        query, key = list(op.input(0).get_shape()), list(op.input(1).get_shape())  # (B, H, S, d), (B, H, T, d)
+        return int(2 * math.prod(query) * key[-2])
+    return 0

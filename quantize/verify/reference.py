@@ -1,0 +1,63 @@
+"""What the FP32 graph says of a call, kept: the next target, and each step of a search, asks the same."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from mezzotint.arrays import Array
+from mezzotint.engines.engine import Engine, EngineOptions
+from mezzotint.engines.onnxruntime import ONNXRUNTIME
+from mezzotint.engines.session import Session
+
+from ..calibrate.array_cache import cached_arrays, content_key
+from ..calibrate.trajectories import Call
+from ..decide.integer import Calibration
+from ..graphs.graph_file import temporary_graph
+from ..passes.ort_floats import rewrite_ort_floats
+
+__all__ = ["reference_outputs"]
+
+
+def reference_outputs(calibration: Calibration, name: str, calls: Sequence[Call], engine: Engine) -> list[Array]:
+    """The component's first output for each call, in FP32 on `engine`; each call is cached by its inputs."""
+    bundle = calibration.bundle
+    component = bundle.component(name)
+    output = component.outputs[0].name
+    graph = [entry.sha256 for entry in component.files]
+    with ExitStack() as files:
+
+        @cache
+        def session() -> Session:
+            path = files.enter_context(temporary_graph(_suited(bundle.graph_path(name), engine)))
+            return Session.open(name, path, component, engine, EngineOptions("f32"))
+
+        def make(call: Call) -> dict[str, Array]:
+            return {output: session().run(call.feeds)[output]}
+
+        outputs = []
+        for index, call in enumerate(calls):
+            calibration.progress(f"running {name} in FP32", index, len(calls))
+            key = content_key({"graph": graph, "engine": engine.name, "feeds": _sha256(call)})
+            outputs.append(cached_arrays("reference", key, partial(make, call))[output])
+        session.cache_clear()
+    return outputs
+
+
+def _suited(path: Path, engine: Engine) -> ir.Model:
+    """As exported, attention takes ONNX Runtime a score matrix of (B, heads, S, S): gigabytes for SD 1.5."""
+    model = ir.load(path)
+    return rewrite_ort_floats(model) if engine is ONNXRUNTIME else model
+
+
+def _sha256(call: Call) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(call.feeds):
+        array = np.ascontiguousarray(call.feeds[name])
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

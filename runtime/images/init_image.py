@@ -1,0 +1,83 @@
+"""Pictures as input: what users have at hand, as the arrays that the VAE encoder and a mask need.
+
+A picture is resized as diffusers does it, with Lanczos's filter. Without a size it keeps its own, and a size that is no
+multiple of the VAE's factor is brought down to the next one, with a warning.
+"""
+
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.errors import MezzotintError
+
+__all__ = ["Picture", "as_image", "fitting_size", "image_pixels", "mask_pixels"]
+
+Picture = Image.Image | Array
+"""A Pillow image of 8 bits a channel, or an array (H, W), (H, W, 3) or (H, W, 4): uint8, bool, or floats in [0, 1]."""
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+_LARGEST_SIDE_PIXELS = 16384
+
+
+def as_image(picture: Picture, what: str = "image") -> Image.Image:
+    """The picture as a Pillow image; MezzotintError, which calls it `what`, for what is no picture or has more bits."""
+    image = picture if isinstance(picture, Image.Image) else _from_array(picture, what)
+    if image.mode not in _MODES:
+        raise MezzotintError(
+            f"the {what} has the mode {image.mode}, expected 8 bits a channel; convert it to RGB first"
+        )
+    if not 1 <= min(image.size) <= max(image.size) <= _LARGEST_SIDE_PIXELS:
+        raise MezzotintError(
+            f"the {what} has {image.width}x{image.height} pixels, expected 1 to {_LARGEST_SIDE_PIXELS}"
+        )
+    return image
+
+
+def fitting_size(image: Image.Image, geometry: Geometry, height: int | None, width: int | None) -> tuple[int, int]:
+    """(height, width) to draw at: what is asked for, else the image's own, down to a multiple of the VAE's factor."""
+    factor = geometry.vae_factor
+    fitting_height = image.height - image.height % factor if height is None else height
+    fitting_width = image.width - image.width % factor if width is None else width
+    if (height is None and fitting_height != image.height) or (width is None and fitting_width != image.width):
+        warnings.warn(
+            f"the image has {image.width}x{image.height} pixels and is resized to {fitting_width}x{fitting_height}, "
+            f"multiples of {factor}; pass height and width for another size",
+            stacklevel=4,
+        )
+    geometry.latent_shape(fitting_height, fitting_width)
+    return fitting_height, fitting_width
+
+
+def image_pixels(image: Image.Image, height: int, width: int) -> FloatArray:
+    """(1, 3, H, W) in [-1, 1]."""
+    resized = _resized(image if image.mode == "RGB" else image.convert("RGB"), height, width)
+    pixels = np.asarray(resized, dtype=np.float32) / np.float32(255.0)  # (H, W, 3)
+    return (np.float32(2.0) * pixels - np.float32(1.0)).transpose(2, 0, 1)[np.newaxis]
+
+
+def mask_pixels(mask: Image.Image, height: int, width: int) -> FloatArray:
+    """(1, 1, H, W): 1 where the mask is at least half white and the picture is painted anew, 0 where it is kept."""
+    grey = np.asarray(_resized(mask, height, width).convert("L"), dtype=np.float32) / np.float32(255.0)
+    return (grey >= 0.5).astype(np.float32)[np.newaxis, np.newaxis]
+
+
+def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
+    return image.resize((width, height), resample=Image.Resampling.LANCZOS)
+
+
+def _from_array(picture: Array, what: str) -> Image.Image:
+    array = np.asarray(picture)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
+        raise MezzotintError(f"the {what} has the shape {array.shape}, expected (H, W), (H, W, 3) or (H, W, 4)")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.all((array >= 0.0) & (array <= 1.0)):  # false for NaN too
+            raise MezzotintError(f"the {what} has floats outside [0, 1]; scale them first")
+        array = np.rint(array.astype(np.float32) * 255.0).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise MezzotintError(f"the {what} has the dtype {array.dtype}, expected uint8, bool, or floats in [0, 1]")
+    return Image.fromarray(np.ascontiguousarray(array))

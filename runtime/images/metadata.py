@@ -1,0 +1,143 @@
+"""What a PNG says of how it was drawn, in two text chunks.
+
+`parameters` is the line format that AUTOMATIC1111's interface writes and that most galleries read. `mezzotint` is JSON
+with every setting; `read_settings` reads it back, and the settings draw the picture again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mezzotint.errors import MezzotintError
+
+from ..settings import Settings, check_settings
+from .files import open_image
+
+__all__ = ["Origin", "read_origin", "read_settings", "text_chunks"]
+
+_CHUNK = "mezzotint"
+_SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep their name here
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "pndm": "PLMS",
+    "lms": "LMS",
+    "euler": "Euler",
+    "euler-ancestral": "Euler a",
+    "heun": "Heun",
+    "dpmpp-2m": "DPM++ 2M",
+    "dpmpp-2m-sde": "DPM++ 2M SDE",
+    "dpmpp-2s": "DPM++ 2S",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What drew a picture: the checkpoint's name and hash, the bundle's recipe and target, engine and arithmetic."""
+
+    model: str
+    model_sha256: str
+    recipe: str
+    target: str
+    backend: str
+    precision: str
+    version: str  # of Mezzotint
+
+
+def text_chunks(settings: Settings, origin: Origin) -> dict[str, str]:
+    """The two text chunks of a picture's PNG."""
+    record = {"settings": asdict(settings), "origin": asdict(origin)}
+    return {"parameters": _parameters(settings, origin), _CHUNK: json.dumps(record, sort_keys=True)}
+
+
+def read_settings(path: Path | str) -> Settings:
+    """The settings that a PNG of ours was drawn with; `pipe.draw(settings)` draws it again.
+
+    Raises MezzotintError for a file without them, or with settings that are unknown, mistyped or out of range.
+    """
+    return _settings(_record(Path(path)), Path(path))
+
+
+def read_origin(path: Path | str) -> Origin:
+    """What drew a PNG of ours. Raises MezzotintError as `read_settings` does."""
+    values = _section(_record(Path(path)), "origin", Path(path))
+    known = {field.name for field in fields(Origin)}
+    if set(values) != known or not all(isinstance(value, str) for value in values.values()):
+        raise MezzotintError(f"{path}: origin has {sorted(values)}, expected texts for {sorted(known)}")
+    return Origin(**values)
+
+
+def _parameters(settings: Settings, origin: Origin) -> str:
+    values: dict[str, object] = {
+        "Steps": settings.steps,
+        "Sampler": _SAMPLER_NAMES.get(settings.scheduler, settings.scheduler),
+        "CFG scale": f"{settings.guidance:g}",
+        "Seed": settings.seed,
+        "Size": f"{settings.width}x{settings.height}",
+        "Model hash": origin.model_sha256[:10],
+        "Model": _quoted(origin.model),
+    }
+    if settings.strength is not None:
+        values["Denoising strength"] = f"{settings.strength:g}"
+    if settings.guidance_rescale:
+        values["CFG Rescale"] = f"{settings.guidance_rescale:g}"
+    values["RNG"] = {"torch": "CPU", "cuda": "GPU"}.get(settings.rng, settings.rng)
+    values["Version"] = f"Mezzotint {origin.version}"
+    lines = [settings.prompt]
+    if settings.negative_prompt:
+        lines.append(f"Negative prompt: {settings.negative_prompt}")
+    lines.append(", ".join(f"{name}: {value}" for name, value in values.items()))
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """In quotes where a reader would otherwise see the next value begin."""
+    return json.dumps(text, ensure_ascii=False) if any(sign in text for sign in ',:\n"') else text
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    with open_image(path) as image:
+        text = _text_of(image).get(_CHUNK)
+    if not isinstance(text, str):
+        raise MezzotintError(f"{path} does not say how it was drawn; expected a PNG that Mezzotint wrote")
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MezzotintError(f"{path} says how it was drawn in broken JSON ({error}); it was changed") from None
+    if not isinstance(record, dict):
+        raise MezzotintError(f"{path} says how it was drawn in a {type(record).__name__}, expected an object")
+    return record
+
+
+def _text_of(image: Image.Image) -> Mapping[str, Any]:
+    text: Mapping[str, Any] = getattr(image, "text", {})  # PNG has it, and reads chunks behind the pixels for it
+    return text
+
+
+def _section(record: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    values = record.get(name)
+    if not isinstance(values, dict):
+        raise MezzotintError(f"{path}: {name} is {values!r:.60}, expected an object; the file was changed")
+    return values
+
+
+def _settings(record: Mapping[str, Any], path: Path) -> Settings:
+    values = _section(record, "settings", path)
+    known = {field.name for field in fields(Settings)}
+    unknown = sorted(set(values) - known)
+    if unknown or "prompt" not in values:
+        wrong = f"the unknown setting {unknown[0]!r:.40}" if unknown else "no prompt"
+        raise MezzotintError(f"{path} has {wrong}; expected what this version of Mezzotint writes")
+    interval = values.get("guidance_interval", (0.0, 1.0))
+    values["guidance_interval"] = tuple(interval) if isinstance(interval, list) else interval
+    settings = Settings(**values)
+    texts = (settings.prompt, settings.negative_prompt, settings.scheduler, settings.prompt_syntax, settings.rng)
+    if not all(isinstance(text, str) for text in texts):
+        raise MezzotintError(f"{path} has a prompt or a name that is no text; the file was changed")
+    check_settings(settings)
+    return settings

@@ -1,0 +1,100 @@
+"""The VAE around the sampler: pictures to latents and back, one at a time, and in tiles where asked.
+
+Latents are scaled as the UNet was trained on them. A picture is decoded whole, or in tiles of equal size which overlap
+and are faded into each other: the decoder's group norms see each tile alone, so that neighbours may differ a little in
+brightness, and the fade spreads that difference over the overlap.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.engines.session import Session
+
+from .files import to_pixels
+
+__all__ = ["decode", "encode", "sample_latents", "tile_starts"]
+
+_OVERLAP = 0.5  # of a tile's side
+
+
+def encode(session: Session, pixels: FloatArray) -> Array:
+    """The encoder's distribution, mean and log-variance (B, 2C, h, w), of pictures (B, 3, H, W) in [-1, 1]."""
+    parts = [session.run({"sample": pixels[index : index + 1]})["latent_parameters"] for index in range(len(pixels))]
+    return np.concatenate(parts)
+
+
+def sample_latents(distribution: Array, noise: FloatArray, geometry: Geometry) -> FloatArray:
+    """Latents (B, C, h, w) of `distribution` (B, 2C, h, w) at unit `noise` (B, C, h, w) (Kingma and Welling 2014).
+
+    The log-variance is held to [-30, 20], as in training.
+    """
+    mean, log_variance = np.split(distribution.astype(np.float32), 2, axis=1)  # (B, C, h, w) each
+    deviation = np.exp(np.float32(0.5) * np.clip(log_variance, -30.0, 20.0))
+    latents: FloatArray = (mean + deviation * noise - geometry.shift_factor) * geometry.scaling_factor
+    return latents.astype(np.float32)
+
+
+def decode(session: Session, latents: FloatArray, geometry: Geometry, *, tiled: bool = False) -> FloatArray:
+    """Pixels in [0, 1], (B, H, W, 3), of final latents (B, C, h, w).
+
+    `tiled` decodes what is larger than the checkpoint's native size in tiles of that size: peak memory is then that of
+    one native picture, whatever the size.
+    """
+    scaled = (latents / geometry.scaling_factor + geometry.shift_factor).astype(np.float32)
+    side = geometry.native_side_pixels // geometry.vae_factor
+    draw = _decode_tiled if tiled and max(scaled.shape[2:]) > side else _decode_whole
+    return np.concatenate([draw(session, scaled[index : index + 1], geometry) for index in range(len(scaled))])
+
+
+def tile_starts(side: int, tile: int) -> list[int]:
+    """Where tiles of `tile` begin on a side of `side`: evenly, overlapping by at least half, the last at the end."""
+    if side <= tile:
+        return [0]
+    stride = max(1, round(tile * (1.0 - _OVERLAP)))
+    count = math.ceil((side - tile) / stride) + 1
+    return [round(index * (side - tile) / (count - 1)) for index in range(count)]
+
+
+def _decode_whole(session: Session, latents: FloatArray, _geometry: Geometry) -> FloatArray:
+    return to_pixels(session.run({"latent_sample": latents})["sample"])
+
+
+def _decode_tiled(session: Session, latents: FloatArray, geometry: Geometry) -> FloatArray:
+    factor, native = geometry.vae_factor, geometry.native_side_pixels // geometry.vae_factor
+    _, _, h, w = latents.shape
+    height, width = min(h, native), min(w, native)  # of every tile, so that one compiled graph serves all
+    summed = np.zeros((1, 3, h * factor, w * factor), dtype=np.float32)
+    weight = np.zeros((1, 1, h * factor, w * factor), dtype=np.float32)
+    for top, left in _corners(h, w, height, width):
+        tile = session.run({"latent_sample": latents[:, :, top : top + height, left : left + width]})["sample"]
+        fade = np.outer(_fade(top, height, h, factor), _fade(left, width, w, factor))  # (tile H, tile W)
+        rows = slice(top * factor, (top + height) * factor)
+        columns = slice(left * factor, (left + width) * factor)
+        summed[:, :, rows, columns] += tile * fade
+        weight[:, :, rows, columns] += fade
+    return to_pixels(summed / weight)
+
+
+def _corners(h: int, w: int, height: int, width: int) -> Iterator[tuple[int, int]]:
+    for top in tile_starts(h, height):
+        for left in tile_starts(w, width):
+            yield top, left
+
+
+def _fade(start: int, length: int, side: int, factor: int) -> FloatArray:
+    """The weights (length * factor,) of a tile along one side: rising from its start, falling to its end.
+
+    They rise as a sine squared, for pixels close to a tile's edge are the worst: there the decoder saw its padding. At
+    the picture's own edge there is no neighbour to fade into, and the weight stays.
+    """
+    pixels = length * factor
+    rising = (np.arange(pixels, dtype=np.float32) + 0.5) / (pixels * _OVERLAP)
+    falling = rising[::-1]
+    ones = np.ones(pixels, dtype=np.float32)
+    faded = np.minimum(rising if start > 0 else ones, falling if start + length < side else ones)
+    weights: FloatArray = np.sin(np.minimum(faded, 1.0) * np.float32(np.pi / 2)) ** 2
+    return weights

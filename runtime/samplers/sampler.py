@@ -1,0 +1,76 @@
+"""The contract of all samplers. Nothing else is shared between them.
+
+* A *denoiser* is `denoise(x, sigma) -> x0`: the model's estimate of the clean latents in the noisy `x`. Whether the
+  model predicts noise, velocity or the latents themselves, and guidance, are the denoiser's business.
+* A *sampling function* is `sample(denoise, x, schedule, on_step, noise) -> x`: it takes `x` through all steps of
+  `schedule`, from the noise level sigmas[0] down to the last one. A run that starts at a later step, from a noised
+  picture, gets `schedule.tail(step)`: nothing may depend on sigmas[0] being the highest level there is.
+  `on_step(index, x, x0)`, if given, is called after each step; it may raise, which ends the run, and it may write into
+  `x`, which the model then sees.
+  `noise()` is the next unit noise, of the shape of `x`: samplers that are deterministic never call it.
+* A *sampler* is a name, the schedule that it runs on, and its sampling function.
+
+x is (B, C, h, w), float32 or float64, in variance-exploding coordinates: x = x0 + sigma noise (Karras et al. 2022). All
+arithmetic on arrays is in the dtype of x; scalars are float64.
+
+A step has two noise levels, the one it starts from and the one it lands on. Where a step lands off the next one's
+start, what stays the same between them are the latents that the model sees, x_VP.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from mezzotint.arrays import FloatArray
+from mezzotint.errors import MezzotintError
+
+from .schedule import Schedule
+from .scheduler_config import SchedulerConfig
+
+__all__ = ["Denoise", "Noise", "OnStep", "Sample", "Sampler", "needed", "rejoin", "step_pairs"]
+
+Denoise: TypeAlias = Callable[[FloatArray, float], FloatArray]
+Noise: TypeAlias = Callable[[], FloatArray]
+OnStep: TypeAlias = Callable[[int, FloatArray, FloatArray], None]
+
+
+class Sample(Protocol):
+    """A sampling function."""
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        x: FloatArray,
+        schedule: Schedule,
+        on_step: OnStep | None = None,
+        noise: Noise | None = None,
+    ) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A named sampler. `schedule(config, steps)` raises MezzotintError when the config asks for what it cannot do."""
+
+    name: str
+    schedule: Callable[[SchedulerConfig, int], Schedule]
+    sample: Sample
+
+
+def step_pairs(schedule: Schedule) -> list[tuple[float, float]]:
+    """The levels that each step starts from and lands on."""
+    return [(start, landing) for start, landing in schedule.sigma_pairs.tolist()]
+
+
+def rejoin(x: FloatArray, landed: float, start: float) -> FloatArray:
+    """`x`, which landed on one noise level, in the coordinates of the level that the next step starts from."""
+    if landed == start:
+        return x
+    return x * math.sqrt((1.0 + start * start) / (1.0 + landed * landed))
+
+
+def needed(noise: Noise | None) -> Noise:
+    """`noise` of a sampler that cannot do without. Raises MezzotintError where there is none."""
+    if noise is None:
+        raise MezzotintError("this sampler adds noise at every step and got none; pass noise=BatchNoise.seeded(...)")
+    return noise

@@ -1,0 +1,169 @@
+"""The files of a CLIP tokenizer, in every form that checkpoints have them.
+
+tokenizer_config.json names the special tokens and the window. The vocabulary is in tokenizer.json, which the
+`tokenizers` library reads as it is, or in vocab.json + merges.txt, from which CLIP's pipeline is built here. Older
+checkpoints override the special tokens in special_tokens_map.json: Stable Diffusion 2 pads with "!" that way.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+
+from mezzotint.errors import MezzotintError
+
+__all__ = ["TokenizerFiles", "read_tokenizer"]
+
+_BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
+_SPECIAL_TOKENS = {"bos_token": _BOS, "eos_token": _EOS, "unk_token": _EOS, "pad_token": _EOS}  # CLIP's defaults
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_MOST_MERGES = 49152 - 256 - 2  # CLIP reads no more than its own vocabulary needs beside bytes and special tokens
+_WIDEST_WINDOW = 65536  # transformers writes 1e30 for "no limit", which is no width to pad to
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What the files say: a backend that neither pads nor cuts, and the row that ids are to be laid out in."""
+
+    backend: Tokenizer
+    window: int
+    bos_id: int
+    eos_id: int
+    pad_id: int
+
+
+def read_tokenizer(folder: Path) -> TokenizerFiles:
+    """Read a checkpoint's tokenizer folder. Raises MezzotintError for files that are missing, broken or not CLIP's."""
+    config = _read_config(folder)
+    specials = {role: _added_token(config.get(role) or default) for role, default in _SPECIAL_TOKENS.items()}
+    try:
+        backend = _read_backend(folder, specials["unk_token"].content)
+    except MezzotintError:
+        raise
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise MezzotintError(f"the vocabulary in {folder} cannot be read: {error}") from error
+    backend.no_padding()
+    backend.no_truncation()
+    _add_tokens(backend, config, specials, folder)
+    ids = {role: backend.token_to_id(token.content) for role, token in specials.items()}
+    return TokenizerFiles(backend, _window(config, folder), ids["bos_token"], ids["eos_token"], ids["pad_token"])
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json, with special_tokens_map.json over it unless the config lists the added tokens itself."""
+    config = _read_object(folder / "tokenizer_config.json")
+    kind = config.get("tokenizer_class", "CLIPTokenizer")
+    if kind not in ("CLIPTokenizer", "CLIPTokenizerFast"):
+        raise MezzotintError(f"{folder} has a {kind}; only CLIPTokenizer is supported")
+    if config.get("padding_side", "right") != "right" or config.get("truncation_side", "right") != "right":
+        raise MezzotintError(f"{folder}/tokenizer_config.json pads or cuts at the left; CLIP does both at the right")
+    if (folder / "added_tokens.json").exists():
+        raise MezzotintError(
+            f"{folder}/added_tokens.json is not supported; save the tokenizer with transformers >= 4.34"
+        )
+    overrides = folder / "special_tokens_map.json"
+    if "added_tokens_decoder" not in config and overrides.exists():
+        config |= _read_object(overrides)
+    return config
+
+
+def _read_backend(folder: Path, unknown: str) -> Tokenizer:
+    whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
+    if whole.exists():
+        return Tokenizer.from_file(str(whole))
+    missing = [file.name for file in (vocabulary, merges) if not file.exists()]
+    if missing:
+        raise MezzotintError(
+            f"{folder} has no tokenizer.json, and of vocab.json and merges.txt no {', '.join(missing)}"
+        )
+    # The first line is a header. A merge is two tokens that become one.
+    lines = merges.read_text(encoding="utf-8").strip().split("\n")[1 : 1 + _MOST_MERGES]
+    return _clip_pipeline(_read_object(vocabulary), [_merge(line) for line in lines], unknown)
+
+
+def _clip_pipeline(vocabulary: dict[str, int], merges: list[tuple[str, str]], unknown: str) -> Tokenizer:
+    """CLIP's normalization, its split into words, then byte-level BPE with a mark at the end of each word."""
+    model = BPE(vocabulary, merges, unk_token=unknown, continuing_subword_prefix="", end_of_word_suffix="</w>")
+    backend = Tokenizer(model)
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return backend
+
+
+def _add_tokens(
+    backend: Tokenizer, config: Mapping[str, Any], specials: Mapping[str, AddedToken], folder: Path
+) -> None:
+    """Make the config's tokens ones that are found whole within a text. What is added first stays as it is."""
+    for index, entry in sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0])):
+        backend.add_tokens([AddedToken(**entry)])
+        if backend.token_to_id(entry["content"]) != int(index):
+            raise MezzotintError(f"{folder} gives {entry['content']!r} the id {index}, but the vocabulary does not")
+    for role, token in specials.items():
+        if backend.token_to_id(token.content) is None:
+            raise MezzotintError(f"{folder} names {token.content!r} as {role}, but its vocabulary does not have it")
+        backend.add_special_tokens([token])
+    _refuse_unknown_extras(backend, config, folder)
+
+
+def _refuse_unknown_extras(backend: Tokenizer, config: Mapping[str, Any], folder: Path) -> None:
+    """Further special tokens must be among the added ones already; others have no id that the files state."""
+    added = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for option in ("additional_special_tokens", "extra_special_tokens"):
+        extras = config.get(option) or []
+        if not isinstance(extras, list | dict):
+            raise MezzotintError(f"{folder} has the {option} {extras!r:.60}, expected a list or an object")
+        values = extras.values() if isinstance(extras, dict) else extras
+        unknown = [token.content for token in map(_added_token, values) if token.content not in added]
+        if unknown:
+            raise MezzotintError(
+                f"{folder} has the {option} {', '.join(unknown)} without saying their ids; save the tokenizer again "
+                "with transformers, which then lists them in tokenizer.json"
+            )
+
+
+def _added_token(value: object) -> AddedToken:
+    """A special token, written as its text or as an object with its text and how it is matched."""
+    if isinstance(value, str):
+        return AddedToken(value, special=True, normalized=True)
+    if not isinstance(value, dict) or "content" not in value:
+        raise MezzotintError(f"the tokenizer's special token {value!r:.60} must be a string or an object with content")
+    matching = {name: value[name] for name in ("single_word", "lstrip", "rstrip", "normalized") if name in value}
+    return AddedToken(value["content"], special=True, **matching)
+
+
+def _merge(line: str) -> tuple[str, str]:
+    left, right = line.split()
+    return left, right
+
+
+def _window(config: Mapping[str, Any], folder: Path) -> int:
+    window = config.get("model_max_length")
+    if not isinstance(window, int) or not 2 <= window <= _WIDEST_WINDOW:
+        raise MezzotintError(
+            f"{folder}/tokenizer_config.json: model_max_length must be an integer of 2 to {_WIDEST_WINDOW}, the text "
+            f"encoder's window, got {window!r}"
+        )
+    return window
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MezzotintError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MezzotintError(f"{file} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise MezzotintError(f"{file} must hold a JSON object")
+    return content

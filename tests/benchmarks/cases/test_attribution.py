@@ -1,0 +1,72 @@
+"""Mixtures of the smallest bundles: what they hold, and that each draws as its parts say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mezzotint.benchmarks.cases.attribution import attribution_cases, make_mixture
+from mezzotint.benchmarks.cases.bundle_subject import load
+from mezzotint.benchmarks.cases.case import Case
+from mezzotint.benchmarks.cases.lineup import bundle_cases, check_sources
+from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime import Bundle
+
+PROMPT = "a flat emoji of a red apple"
+
+
+@pytest.fixture
+def cases(tiny_bundle: Bundle, tiny_int8: Bundle) -> list[Case]:
+    return [case for bundle in (tiny_bundle, tiny_int8) for case in bundle_cases(str(bundle.path), ("onnxruntime",))]
+
+
+def test_every_quantized_component_is_tried_alone(cases: list[Case], tmp_path: Path, tiny_int8: Bundle) -> None:
+    made = attribution_cases(cases, tmp_path)
+    assert {case.role for case in made} == {"attribution"}
+    assert not any(case.is_timed for case in made)
+    for case in made:
+        (name,) = case.quantized
+        manifest = Bundle.open(case.source).manifest
+        assert case.name == f"int8-onnxruntime.{name}-alone"
+        drawn = ("text_encoder", "unet", "vae_decoder")
+        assert [key for key in drawn if manifest.components[key].storage != "float32"] == [name]
+        assert manifest.components[name] == tiny_int8.manifest.components[name]
+        assert Bundle.open(case.source).verify() > 0
+    assert [case.quantized for case in made] == [("text_encoder",), ("unet",), ("vae_decoder",)]
+
+
+def test_a_mixture_draws_as_its_parts_say(tiny_bundle: Bundle, tiny_int8: Bundle, tmp_path: Path) -> None:
+    def latents(path: Path) -> list[float]:
+        sample = load(Case("x", "bundle", str(path), "onnxruntime", "int8")).draw(
+            PROMPT, 1, Workload((PROMPT,), steps=2)
+        )
+        assert sample.latents is not None
+        return list(sample.latents.ravel())
+
+    unet = make_mixture(tiny_bundle, tiny_int8, ("unet",), tmp_path / "unet")
+    decoder = make_mixture(tiny_bundle, tiny_int8, ("vae_decoder",), tmp_path / "decoder")
+    np.testing.assert_array_equal(latents(decoder), latents(tiny_bundle.path))
+    assert np.abs(np.subtract(latents(unet), latents(tiny_bundle.path))).max() > 1e-4
+
+
+def test_a_mixture_is_kept_while_it_is_the_same(tiny_bundle: Bundle, tiny_int8: Bundle, tmp_path: Path) -> None:
+    folder = make_mixture(tiny_bundle, tiny_int8, ("unet",), tmp_path / "mixture")
+    before = (folder / "mezzotint.json").stat().st_mtime_ns
+    make_mixture(tiny_bundle, tiny_int8, ("unet",), folder)
+    assert (folder / "mezzotint.json").stat().st_mtime_ns == before
+    make_mixture(tiny_bundle, tiny_int8, ("vae_decoder",), folder)
+    assert Bundle.open(folder).manifest.components["unet"].storage == "float32"
+
+
+def test_without_the_fp32_bundle_nothing_can_be_mixed(cases: list[Case], tmp_path: Path) -> None:
+    with pytest.raises(MezzotintError, match="name that bundle as well"):
+        attribution_cases([case for case in cases if case.recipe == "int8"], tmp_path)
+
+
+def test_the_source_is_known_by_the_weights(tiny_checkpoint: Path, tiny_bundle: Bundle, demo_checkpoint: Path) -> None:
+    assert weights_sha256(tiny_checkpoint) == tiny_bundle.manifest.source.sha256  # as the exporter takes it
+    check_sources(tiny_checkpoint, [tiny_bundle.path])
+    with pytest.raises(MezzotintError, match=r"was made from checkpoint .*, not from .*demo.checkpoint"):
+        check_sources(demo_checkpoint, [tiny_bundle.path])

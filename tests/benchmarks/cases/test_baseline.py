@@ -1,0 +1,94 @@
+"""The baseline against diffusers used directly, on the embedded checkpoint with few steps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mezzotint.benchmarks.cases.case import Case
+from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.decibel import sqnr_db
+from mezzotint.errors import MezzotintError
+
+CHECKPOINT = Path(__file__).parents[2] / "demo" / "checkpoint"
+PROMPT = "a flat emoji of a red apple on a blue background"
+WORKLOAD = Workload((PROMPT,), steps=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread: tests share their cores, and torch's threads wait for each other by spinning."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _load(precision: str) -> Any:
+    from mezzotint.benchmarks.cases.baseline import load
+
+    return load(Case("x", "baseline", str(CHECKPOINT), "diffusers", "fp32", precision))
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Any:
+    return _load("f32")
+
+
+def test_it_draws_what_diffusers_draws(baseline: Any) -> None:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(CHECKPOINT, local_files_only=True).to(torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    arguments = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "np"}
+    expected = pipe(PROMPT, generator=torch.Generator("cpu").manual_seed(1000), **arguments).images[0]
+    sample = baseline.draw(PROMPT, 1000, WORKLOAD)
+    np.testing.assert_array_equal(sample.pixels, expected)
+    assert sample.pixels.dtype == np.float32
+
+
+def test_the_parts_of_the_time_add_up(baseline: Any) -> None:
+    sample = baseline.draw(PROMPT, 1000, WORKLOAD)
+    parts = sample.text_encoder_ms + sum(sample.unet_step_ms) + sample.vae_decoder_ms
+    assert len(sample.unet_step_ms) == 3
+    assert min(sample.text_encoder_ms, *sample.unet_step_ms, sample.vae_decoder_ms) > 0
+    assert 0.5 * sample.end_to_end_ms < parts < sample.end_to_end_ms
+
+
+def test_answering_the_recorded_states_gives_the_recorded_answers(baseline: Any) -> None:
+    sample, trajectory = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
+    np.testing.assert_array_equal(sample.latents, baseline.draw(PROMPT, 1000, WORKLOAD).latents)
+    assert trajectory.model_inputs.shape == (3, 4, 16, 16)
+    assert trajectory.model_outputs.shape == (3, 2, 4, 16, 16)
+    assert (np.diff(trajectory.timesteps) < 0).all()
+    assert sqnr_db(trajectory.model_outputs, baseline.predict(PROMPT, trajectory)) > 100
+    assert sqnr_db(trajectory.model_outputs, baseline.predict("noto style cat face", trajectory)) < 40
+
+
+def test_without_guidance_one_half_is_enough(baseline: Any) -> None:
+    _, trajectory = baseline.draw_recorded(PROMPT, 1000, Workload((PROMPT,), steps=2, guidance=1.0))
+    assert trajectory.model_outputs.shape == (2, 1, 4, 16, 16)
+    assert sqnr_db(trajectory.model_outputs, baseline.predict(PROMPT, trajectory)) > 100
+
+
+@pytest.mark.parametrize("scheduler", ["euler", "dpmpp-2m"])
+def test_other_schedulers_and_sizes(baseline: Any, scheduler: str) -> None:
+    workload = Workload((PROMPT,), steps=2, scheduler=scheduler, height=48, width=80)
+    assert baseline.draw(PROMPT, 1, workload).pixels.shape == (48, 80, 3)
+
+
+def test_bf16_is_near_and_not_equal(baseline: Any) -> None:
+    bf16 = _load("bf16")
+    _, trajectory = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
+    assert 20 < sqnr_db(trajectory.model_outputs, bf16.predict(PROMPT, trajectory)) < 60
+    assert bf16.draw(PROMPT, 1000, WORKLOAD).pixels.dtype == np.float32
+
+
+def test_another_precision_is_refused() -> None:
+    with pytest.raises(MezzotintError, match="f32 or bf16"):
+        _load("f16")

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from mezzotint.benchmarks.cases.lineup import BF16_BASELINE, OTHER_SEED, line_up
+from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest, Source
+from mezzotint.errors import MezzotintError
+
+
+def make_bundle(folder: Path, recipe: str, target: str) -> str:
+    """A bundle without components: all that a line-up reads."""
+    folder.mkdir(parents=True)
+    manifest = Manifest("stable-diffusion", Source("x", "0" * 64), recipe, target, {})
+    (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    return str(folder)
+
+
+def test_reference_first_then_bundles_then_the_ceiling(tmp_path: Path) -> None:
+    bundles = [make_bundle(tmp_path / "a", "fp32", "portable"), make_bundle(tmp_path / "b", "int8", "openvino")]
+    cases = line_up("checkpoint", bundles)
+    assert [case.name for case in cases] == ["diffusers-fp32", "fp32-onnxruntime", "int8-openvino", OTHER_SEED]
+    assert [case.role for case in cases] == ["reference", "bundle", "bundle", "control"]
+    assert [case.is_timed for case in cases] == [True, True, True, False]
+
+
+def test_portable_bundles_run_on_every_backend_asked_for_and_lowered_ones_on_their_own(tmp_path: Path) -> None:
+    bundles = [make_bundle(tmp_path / "a", "fp32", "portable"), make_bundle(tmp_path / "b", "int8", "openvino")]
+    cases = line_up("checkpoint", bundles, ("onnxruntime", "openvino"))
+    named = [case.name for case in cases if case.role == "bundle"]
+    assert named == ["fp32-onnxruntime", "fp32-openvino", "int8-openvino"]
+
+
+def test_the_bf16_baseline_is_a_timed_control(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "a", "fp32", "portable")
+    case = next(case for case in line_up("checkpoint", [bundle], bf16_baseline=True) if case.name == BF16_BASELINE)
+    assert (case.role, case.precision, case.is_timed) == ("control", "bf16", True)
+
+
+def test_controls_can_be_left_out(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "a", "int8", "openvino")
+    names = [case.name for case in line_up("checkpoint", [bundle], bf16_baseline=False, other_seed=False)]
+    assert names == ["diffusers-fp32", "int8-openvino"]
+
+
+def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    bundles = [make_bundle(tmp_path / name, "int8", "openvino") for name in ("min-max", "percentile")]
+    named = [case.name for case in line_up("checkpoint", bundles) if case.role == "bundle"]
+    assert named == ["int8-openvino@min-max", "int8-openvino@percentile"]
+
+
+def test_one_bundle_given_twice_is_refused(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "a", "int8", "openvino")
+    with pytest.raises(MezzotintError, match="given twice"):
+        line_up("checkpoint", [bundle, bundle])
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MezzotintError):
+        line_up("checkpoint", [str(tmp_path)])

@@ -1,0 +1,74 @@
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from mezzotint.benchmarks.measure.gpu import gpu_name, process_vram_bytes
+from mezzotint.benchmarks.measure.memory import read_memory
+
+
+def test_the_present_figure_agrees_with_psutil_and_the_peak_is_no_smaller() -> None:
+    memory = read_memory()
+    assert memory.peak_rss_bytes is not None
+    assert memory.resting_rss_bytes is not None
+    assert memory.resting_rss_bytes == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
+    assert memory.peak_rss_bytes >= 0.99 * memory.resting_rss_bytes
+
+
+def test_the_peak_remembers_what_was_freed() -> None:
+    before = read_memory().resting_rss_bytes or 0
+    block = np.ones(80_000_000, dtype=np.uint8)
+    held = read_memory().peak_rss_bytes or 0
+    del block
+    after = read_memory()
+    assert held >= before + 70_000_000
+    assert (after.peak_rss_bytes or 0) >= 0.99 * held  # the kernel counts in batches
+    assert (after.resting_rss_bytes or 0) < before + 40_000_000
+
+
+class FakeNvml(SimpleNamespace):
+    """NVML with one GPU, on which the processes `held` hold memory; `broken` fails at start."""
+
+    class NVMLError(Exception):
+        """What pynvml raises."""
+
+    def __init__(self, held: dict[int, int], broken: bool = False) -> None:
+        super().__init__(held=held, broken=broken)
+
+    def nvmlInit(self) -> None:  # noqa: N802 -- NVML's names
+        if self.broken:
+            raise self.NVMLError
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        pass
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetName(self, _handle: int) -> str:  # noqa: N802
+        return "Fake GPU"
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _handle: int) -> list[Any]:  # noqa: N802
+        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in self.held.items()]
+
+
+def test_gpu_memory_is_that_of_this_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml({os.getpid(): 700, 1: 9000}))
+    assert process_vram_bytes() == (700, None)
+    assert gpu_name() == ("Fake GPU", None)
+
+
+def test_no_gpu_memory_is_a_reason_and_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml({}))
+    assert process_vram_bytes() == (None, "the case ran on the CPU")
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml({}, broken=True))
+    assert process_vram_bytes() == (None, "no GPU")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert process_vram_bytes() == (None, "nvidia-ml-py is not installed")

@@ -1,0 +1,95 @@
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from mezzotint.benchmarks.report.publish import main, publish, refresh_tables, results_block
+from mezzotint.benchmarks.report.report import make_report
+from mezzotint.benchmarks.results import read_results, write_results
+from mezzotint.errors import MezzotintError
+from tests.benchmarks.synthetic import results
+
+MARKS = "before\n<!-- results: results/bench.json -->\ntyped by hand, 999 ms\n<!-- end of results -->\nafter\n"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with README.md and results/bench.json, made from bench/results.json and its pictures."""
+    tmp_path = tmp_path_factory.mktemp("published")
+    source = tmp_path / "bench"
+    source.mkdir()
+    write_results(results(source), source / "results.json")
+    (tmp_path / "README.md").write_text(MARKS, encoding="utf-8")
+    main([str(tmp_path / "README.md"), str(tmp_path / "results"), str(source / "results.json")])
+    return tmp_path
+
+
+def validate(path: Path) -> None:
+    schema = files("mezzotint.benchmarks").joinpath("assets", "results.schema.json").read_text(encoding="utf-8")
+    jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), json.loads(schema))
+
+
+def test_the_copy_has_every_sample_and_makes_a_report(published: Path) -> None:
+    copy = published / "results" / "bench.json"
+    validate(copy)
+    kept, source = read_results(copy), read_results(published / "bench" / "results.json")
+    for got, expected in zip(kept["cases"], source["cases"], strict=True):
+        assert got["pictures"] is None
+        assert expected["pictures"] is None or "not kept" in got["reasons"]["pictures"]
+        assert got["latency_ms"] == expected["latency_ms"]
+        assert got["fidelity"] == expected["fidelity"]
+    _, page = make_report(copy)
+    assert "int8-openvino" in page.read_text(encoding="utf-8")
+
+
+def test_the_table_is_made_from_the_copy(published: Path) -> None:
+    text = (published / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- results: results/bench.json -->\n")
+    assert text.endswith("<!-- end of results -->\nafter\n")
+    assert "999" not in text
+    row = next(line for line in text.splitlines() if line.startswith("| int8-openvino |"))
+    psnr = next(case for case in read_results(published / "results" / "bench.json")["cases"] if case["name"] in row)
+    assert psnr["fidelity"] is not None
+    assert "| 200 ± 3 ms | 4.00x | 8.00 ± 0.12 ms | 4.00x |" in row
+    assert f"| {psnr['fidelity']['psnr_db']['median']:.1f} ({psnr['fidelity']['psnr_db']['p5']:.1f}) dB |" in row
+    assert "* fp16-openvino: the process was ended by signal 9" in text
+    assert "2026-11-21, A Processor, 2 cores (avx2, amx_int8); Python 3.11.7, mezzotint 0.1.0." in text
+    assert "1 fresh process of 7 pictures each" in text
+
+
+def test_columns_without_a_figure_are_left_out(published: Path) -> None:
+    heading = results_block(published / "results" / "bench.json").splitlines()[1]
+    assert "step vs FP32" in heading
+    assert "step vs BF16" not in heading  # diffusers BF16 was not measured
+
+
+def test_every_row_has_as_many_cells(published: Path) -> None:
+    lines = [line for line in results_block(published / "results" / "bench.json").splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 7  # headings, rule, and all cases but the attribution
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_changed_digit_is_noticed(published: Path) -> None:
+    text = (published / "README.md").read_text(encoding="utf-8")
+    assert refresh_tables(text, published) == text
+    assert refresh_tables(text.replace("200 ± 3 ms", "199 ± 3 ms"), published) == text
+
+
+def test_marks_that_do_not_close_and_files_that_are_not_there_are_refused(published: Path) -> None:
+    with pytest.raises(MezzotintError, match="1 tables of results begin, and 0 end"):
+        refresh_tables(MARKS.replace("<!-- end of results -->", ""), published)
+    with pytest.raises(MezzotintError, match="other"):
+        refresh_tables(MARKS.replace("bench", "other"), published)
+    with pytest.raises(MezzotintError, match="cannot be read"):
+        publish([published / "nothing.json"], published / "results", published / "README.md")
+
+
+def test_the_readmes_tables_are_those_of_the_committed_results(repo_root: Path) -> None:
+    text = (repo_root / "README.md").read_text(encoding="utf-8")
+    assert refresh_tables(text, repo_root) == text, "make tables"
+    for path in (repo_root / "docs" / "results").glob("*.json"):
+        validate(path)
+        assert f"<!-- results: docs/results/{path.name} -->" in text
+        assert path.stat().st_size < 1_000_000

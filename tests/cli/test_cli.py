@@ -1,0 +1,191 @@
+"""The commands do what the library does, say what they did, and exit with the code that is promised.
+
+Bad input is in test_cli_refusals.py.
+"""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezzotint import __version__
+from mezzotint.cli.app import main
+from mezzotint.runtime import Bundle, TextToImage
+
+PROMPT = "a flat emoji of a red apple on a blue background"
+COMMANDS = ("export", "quantize", "generate", "benchmark", "report", "audit", "inspect", "verify")
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Run a command in this process, in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mezzotint", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capfd.readouterr()
+        assert isinstance(ended.value.code, int | None)
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_help_names_every_command(cli: Cli) -> None:
+    code, out, _ = cli("--help")
+    assert code == 0
+    assert [command for command in COMMANDS if command not in out] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, cli: Cli) -> None:
+    code, out, _ = cli(command, "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version")[:2] == (0, f"{__version__}\n")
+
+
+def test_wrong_usage_is_exit_code_2(cli: Cli, tiny_bundle: Bundle) -> None:
+    for arguments in (
+        ("paint",),
+        ("generate",),
+        ("generate", tiny_bundle.path, PROMPT),
+        ("generate", tiny_bundle.path, PROMPT, "-o", "out.png", "--steps", "many"),
+        ("generate", tiny_bundle.path, PROMPT, "-o", "out.png", "--steps", "0"),
+        ("verify", tiny_bundle.path, "--loudly"),
+    ):
+        code, _, err = cli(*arguments)
+        assert code == 2, arguments
+        assert "Traceback" not in err
+
+
+def test_generate_draws_what_the_library_draws(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    size = ("--height", 12, "--width", 20)
+    options = ("--steps", 3, "--guidance", 4, "--seed", 5, "--scheduler", "euler", "--negative-prompt", "a dog")
+    command = ("generate", tiny_bundle.path, PROMPT, "-o", "out.png", "--backend", "onnxruntime", *options, *size)
+    code, out, err = cli(*command)
+    assert code == 0, err
+    assert out.startswith("wrote out.png in ")
+    pipe = TextToImage.load(tiny_bundle.path, backend="onnxruntime")
+    result = pipe(
+        PROMPT, negative_prompt="a dog", steps=3, guidance=4.0, seed=5, scheduler="euler", height=12, width=20
+    )
+    expected = result.images[0]
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.size == (20, 12)
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_auto_says_which_backend_and_why(cli: Cli, tiny_int8: Bundle) -> None:
+    code, _, err = cli("generate", tiny_int8.path, PROMPT, "-o", "out.png", "--steps", "1")
+    assert code == 0
+    assert "backend onnxruntime: " in err
+
+
+def test_overwrite_replaces_a_picture(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "out.png").write_bytes(b"old")
+    command = ("generate", tiny_bundle.path, PROMPT, "-o", "out.png", "--steps", "1", "--backend", "onnxruntime")
+    assert cli(*command, "--overwrite")[0] == 0
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.size == (16, 16)
+
+
+def test_quantize_writes_a_bundle_and_says_what_it_cost(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    set_ = ("--set", "vae_encoder=fp32", "--set", "text_encoder=int8-weights")
+    options = ("--recipe", "fp16", "--target", "onnxruntime", *set_)
+    code, out, err = cli("quantize", tiny_bundle.path, "-o", "small", *options)
+    assert code == 0, err
+    assert "unet: float16, computes in f32" in out
+    assert out.endswith("wrote small\n")
+    bundle = Bundle.open(tmp_path / "small")
+    assert bundle.component("vae_encoder").storage == "float32"
+    assert bundle.component("text_encoder").storage == "int8-weights"
+
+
+def test_inspect_shows_every_component(cli: Cli, tiny_int8: Bundle) -> None:
+    code, out, _ = cli("inspect", tiny_int8.path)
+    assert code == 0
+    assert "recipe int8, target onnxruntime" in out
+    assert all(name in out for name in tiny_int8.manifest.components)
+
+
+def test_inspect_json_is_the_manifest(cli: Cli, tiny_int8: Bundle) -> None:
+    code, out, _ = cli("inspect", tiny_int8.path, "--json")
+    assert code == 0
+    assert json.loads(out) == json.loads((tiny_int8.path / "mezzotint.json").read_text(encoding="utf-8"))
+
+
+def test_inspect_explains_a_node(cli: Cli, tiny_int8: Bundle) -> None:
+    code, out, _ = cli("inspect", tiny_int8.path, "--explain", "mid_block.resnets.0.conv1")
+    assert code == 0
+    ((name, decision),) = json.loads(out).items()
+    assert name == "unet/mid_block.resnets.0.conv1/Conv"
+    assert decision["scheme"] == "w8a8"
+    assert "conv[12]" in decision["rule"]
+
+
+def test_inspect_knows_no_such_node(cli: Cli, tiny_int8: Bundle) -> None:
+    code, _, err = cli("inspect", tiny_int8.path, "--explain", "no_such_node")
+    assert code == 2
+    assert "no quantizable node called 'no_such_node' in unet" in err
+
+
+def test_audit_sees_integer_kernels(cli: Cli, tiny_int8: Bundle) -> None:
+    code, out, err = cli("audit", tiny_int8.path, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["kept_promise"] == 1.0
+    assert {kernel["operation"] for kernel in found["kernels"] if kernel["precision"] == "int8"} >= {"QLinearConv"}
+
+
+def test_verify_finds_a_flipped_byte(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_bundle.path, tmp_path / "copy")
+    assert cli("verify", copy)[0] == 0
+    graph = copy / "unet" / "model.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    code, _, err = cli("verify", copy)
+    assert code == 1
+    assert err.startswith("mezzotint: ")
+    assert "unet/model.onnx is changed" in err
+
+
+def test_the_module_runs_as_a_program(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mezzotint", "verify", str(tiny_bundle.path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "files are what the manifest says" in done.stdout
+
+
+def test_ctrl_c_is_exit_code_130_and_leaves_no_picture(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mezzotint", "generate", str(tiny_bundle.path), PROMPT, "-o", "out.png"]
+    options = ["--steps", "999", "--height", "64", "--width", "64", "--backend", "onnxruntime"]
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell has its background jobs ignore it
+    with subprocess.Popen(
+        [*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listens
+    ) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("drawing") for line in process.stderr)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []

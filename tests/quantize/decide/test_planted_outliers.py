@@ -1,0 +1,82 @@
+"""What makes Stable Diffusion hard, planted into random weights: without its counter-measure INT8 misses the floor."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import onnx_ir as ir
+import pytest
+
+from demo.synthetic import SHAPES, write_checkpoint
+from mezzotint.bundle.bundle import file_entry
+from mezzotint.export import export_checkpoint
+from mezzotint.quantize.calibrate.trajectories import CalibrationSettings
+from mezzotint.quantize.decide.integer import Calibration, decide_integer
+from mezzotint.quantize.graphs.graph_file import temporary_graph
+from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, Rule
+from mezzotint.quantize.scheme import Scheme
+from mezzotint.quantize.verify.parity import sqnr_figures_db, typical_db
+from mezzotint.runtime import Bundle
+
+pytest.importorskip("openvino")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+FLOOR_DB = 25.6
+PROMPTS = ("a red apple", "a dog", "a blue house", "cat")
+FIRST_TOKEN = Rule("*.attn2.to_[kv]", Scheme.W8A8, "test: reads the text, whose first token towers over the others")
+HOT_CHANNELS = Rule("*.ff.net.2", Scheme.W8A8, "test: reads the hot channels")
+SKIPS = Rule("*.conv_shortcut", Scheme.W8A8, "test: reads trunk and skip through one grid")
+
+Measure = Callable[..., float]  # (rules, smooth, split=False)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("planted")
+    write_checkpoint(SHAPES["tiny"], folder / "checkpoint")
+    return export_checkpoint(str(folder / "checkpoint"), folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def measure(bundle: Bundle) -> Measure:
+    """Median SQNR of the guided output with more rules than the recipe's, with or without smoothing."""
+
+    @cache
+    def figure_db(rules: tuple[Rule, ...], smooth: bool, split: bool = False) -> float:
+        settings = CalibrationSettings(steps=8, calls=16)
+        calibration = Calibration(bundle, PROMPTS, settings, lambda *_: None, split_shortcuts=split)
+        model, target = ir.load(bundle.graph_path("unet")), find_target("openvino")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mezzotint.quantize.decide.integer._RULES", {"unet": (*UNET_W8A8, *rules)})
+            if not smooth:
+                patch.setattr("mezzotint.quantize.decide.integer.smooth", lambda _model, _decisions, seen: ([], seen))
+            decisions, _ = decide_integer(model, "unet", calibration)
+        with temporary_graph(target.lower(model, decisions)) as path:
+            entry = file_entry(Path(path).parent, path.name)
+            component = replace(bundle.component("unet"), files=(entry,), compute="f32")
+            return typical_db(sqnr_figures_db(calibration, "unet", component, path, target))
+
+    return figure_db
+
+
+def test_the_recipe_holds_the_floor(measure: Measure) -> None:
+    assert measure((), True) > FLOOR_DB
+
+
+@pytest.mark.parametrize("rule", [FIRST_TOKEN, SKIPS], ids=lambda rule: rule.pattern)
+def test_without_its_exclusion_the_floor_is_missed(rule: Rule, measure: Measure) -> None:
+    assert measure((rule,), True) < FLOOR_DB
+
+
+def test_hot_channels_need_smoothing(measure: Measure) -> None:
+    assert measure((HOT_CHANNELS,), True) > FLOOR_DB
+    assert measure((HOT_CHANNELS,), False) < FLOOR_DB - 0.5
+
+
+def test_split_shortcuts_lose_less_than_whole_ones(measure: Measure) -> None:
+    """Trunk and skip connection on a grid each; leaving them out of INT8 still loses least."""
+    assert measure((SKIPS,), True) + 1.0 < measure((), True, split=True) < measure((), True)

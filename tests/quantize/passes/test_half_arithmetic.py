@@ -1,0 +1,168 @@
+"""FP16 in a graph's types: the interface stays FP32, timesteps stay exact, and numpy in FP16 gives the same."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.decibel import sqnr_db
+from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.onnxruntime import ONNXRUNTIME
+from mezzotint.engines.session import Session
+from mezzotint.quantize.calibrate.trajectories import Call
+from mezzotint.quantize.decide.half_islands import find_islands, measure_ranges
+from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.lower.tensorrt import lower_tensorrt
+from mezzotint.quantize.passes.attention_products import decompose_attentions
+from mezzotint.quantize.passes.half_arithmetic import compute_in_half, float_types, node_key
+from mezzotint.quantize.passes.half_emulation import emulate_half
+from mezzotint.runtime import Bundle
+from tests.quantize.small_graphs import LINEAR, activations, decided, grid, operators, run, small_graph, weight_of
+
+HALF, FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
+TIME = """
+small (float[n,1] timestep, float[1,16] "freq.table", float[32,16] "time.weight") => (float[n,16] y)
+{ ["angle"] angle = Mul(timestep, "freq.table")
+  ["sin"] s = Sin(angle)
+  ["cos"] c = Cos(angle)
+  ["both"] both = Concat<axis=1>(s, c)
+  ["time/MatMul"] y = MatMul(both, "time.weight") }
+"""
+DEEP = """
+small (float[n,24] x, float[24,24] "a.weight", float[24,24] "b.weight") => (float[n,24] y)
+{ ["a/MatMul"] a = MatMul(x, "a.weight")
+  ["a/Tanh"] s = Tanh(a)
+  ["b/MatMul"] b = MatMul(s, "b.weight")
+  ["b/Add"] y = Add(b, a) }
+"""
+
+
+def numpys(model: ir.Model, **feeds: Array) -> FloatArray:
+    """The graph as numpy runs it: FP16 operators in FP16."""
+    results = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)
+    assert isinstance(results, list)
+    return np.asarray(results[0])
+
+
+def types(model: ir.Model) -> dict[str, ir.DataType | None]:
+    return {str(node.name): node.outputs[0].dtype for node in model.graph}
+
+
+def test_the_interface_stays_in_fp32_and_the_rest_is_fp16() -> None:
+    model = small_graph(DEEP)
+    compute_in_half(model, ())
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert [value.dtype for value in (*model.graph.inputs, *model.graph.outputs)] == [FLOAT, FLOAT]
+    assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == ["x", "y"]
+    assert {types(model)[name] for name in ("a/MatMul", "a/Tanh", "b/MatMul", "b/Add")} == {HALF}
+    assert {value.dtype for value in model.graph.initializers.values()} == {HALF}
+    assert operators(model)["Cast"] == 2
+
+
+def test_it_computes_what_numpy_computes_in_fp16() -> None:
+    model, x = small_graph(DEEP), activations(3, 24)
+    a, b = (weight_of(model, f"{name}.weight").astype(np.float16) for name in "ab")
+    compute_in_half(model, ())
+    first = x.astype(np.float16) @ a
+    expected = np.tanh(first) @ b + first
+    got = numpys(model, x=x)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected.astype(np.float32), rtol=5e-3, atol=5e-2)
+
+
+def test_islands_compute_in_fp32_with_casts_around_them() -> None:
+    model = small_graph(DEEP)
+    key = next(node_key(node) for node in model.graph if node.name == "b/MatMul")
+    compute_in_half(model, {key})
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    found = types(model)
+    assert (found["a/MatMul"], found["b/MatMul"], found["b/Add"]) == (HALF, FLOAT, HALF)
+    assert model.graph.initializers["b.weight"].dtype == FLOAT
+    assert operators(model)["Cast"] == 4
+
+
+def test_what_leads_to_a_sine_stays_in_fp32() -> None:
+    """999 times a frequency of 0.9 has an error of 0.25 in FP16, a quarter of a radian."""
+    model = small_graph(TIME)
+    table = weight_of(model, "freq.table")
+    weight = weight_of(model, "time.weight")
+    compute_in_half(model, ())
+    found = types(model)
+    assert (found["angle"], found["sin"], found["cos"], found["both"]) == (FLOAT, FLOAT, FLOAT, HALF)
+    timestep = np.array([[999.0], [501.0]], np.float32)
+    angle = timestep * table
+    expected = np.concatenate([np.sin(angle), np.cos(angle)], axis=1) @ weight
+    assert sqnr_db(expected, numpys(model, timestep=timestep)) > 50
+    spoiled = timestep.astype(np.float16) * table.astype(np.float16)
+    wrong = np.concatenate([np.sin(spoiled), np.cos(spoiled)], axis=1).astype(np.float32) @ weight
+    assert sqnr_db(expected, wrong) < 40
+
+
+def test_quantizers_get_scales_of_the_type_around_them(tmp_path: Path) -> None:
+    model, x = small_graph(LINEAR), activations(2, 5, 24)
+    lower_tensorrt(model, decided("block.fc/MatMul", entry=grid(-3.0, 5.0)))
+    expected = run(model, tmp_path, "onnxruntime", {"x": x})
+    compute_in_half(model, ())
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    scales = [node.inputs[1] for node in model.graph if "quantizeLinear" in node.op_type.replace("Q", "q", 1)]
+    scales += [node.inputs[1] for node in model.graph if node.op_type == "DequantizeLinear"]
+    assert {scale.dtype for scale in scales if scale is not None} == {HALF}
+    assert sqnr_db(expected, run(model, tmp_path, "onnxruntime", {"x": x})) > 50
+
+
+def test_types_of_added_nodes_follow_from_their_operators() -> None:
+    model = small_graph(LINEAR)
+    lower_tensorrt(model, decided("block.fc/MatMul", entry=grid(-3.0, 5.0)))
+    names = float_types(model.graph)
+    codes = {str(node.outputs[0].name) for node in model.graph if node.op_type == "QuantizeLinear"}
+    floats = {str(node.outputs[0].name) for node in model.graph if node.op_type != "QuantizeLinear"}
+    assert floats <= names
+    assert not codes & names
+
+
+def test_emulation_rounds_every_result_as_numpy_does(tmp_path: Path) -> None:
+    """ONNX Runtime alone would run the graph in FP32: 300 squared is then no overflow."""
+    text = 'small (float[n] x) => (float[n] y) { ["sq"] a = Mul(x, x) ["rt"] y = Sqrt(a) }'
+    x = np.array([1.0001, 3.14159, 200.0, 300.0], np.float32)
+    model = small_graph(text)
+    compute_in_half(model, ())
+    np.testing.assert_allclose(run(model, tmp_path, "onnxruntime", {"x": x}), x, rtol=1e-6)
+    assert emulate_half(model) == 3
+    half = x.astype(np.float16)
+    with np.errstate(over="ignore"):
+        expected = np.sqrt(half * half).astype(np.float32)
+    assert np.isinf(expected[3])
+    np.testing.assert_array_equal(run(model, tmp_path, "onnxruntime", {"x": x}), expected)
+
+
+@pytest.mark.parametrize("target", ["cuda", "tensorrt"])
+@pytest.mark.parametrize("component", ["text_encoder", "unet", "vae_decoder", "vae_encoder"])
+def test_every_component_loads_and_agrees(tiny_bundle: Bundle, tmp_path: Path, target: str, component: str) -> None:
+    spec = tiny_bundle.component(component)
+    model = find_target(target).lower_floats(ir.load(tiny_bundle.graph_path(component)))
+    assert decompose_attentions(model) == 0  # none was left
+    sizes = {"batch_size": 2, "height": 8, "width": 6, "sequence_length": 32}
+    random = np.random.default_rng(0)
+    inputs: dict[str, Array] = {}
+    for entry in spec.inputs:
+        shape = [sizes[dim] if isinstance(dim, str) else dim for dim in entry.dims]
+        is_ids = entry.dtype == "int64"
+        inputs[entry.name] = random.integers(1, 4000, shape) if is_ids else random.random(shape).astype(np.float32)
+    ranges = measure_ranges(model, spec, ONNXRUNTIME, [Call(0, inputs)])
+    compute_in_half(model, {island.key for island in find_islands(model.graph, ranges)})
+    assert not [node for node in model.graph if node.op_type in ("Attention", "Constant")]
+    emulate_half(model)
+    path = tmp_path / "model.onnx"
+    ir.save(model, path)
+    answers = [
+        Session.open(component, graph, spec, ONNXRUNTIME, EngineOptions("f32")).run(inputs)
+        for graph in (tiny_bundle.graph_path(component), path)
+    ]
+    for output in spec.outputs:
+        assert answers[1][output.name].dtype == np.float32
+        figure = sqnr_db(answers[0][output.name], answers[1][output.name])
+        assert 35 < figure < 100  # rounded, and no more than that

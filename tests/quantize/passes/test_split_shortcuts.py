@@ -1,0 +1,102 @@
+"""Splitting a convolution of a concatenation: exact in floats, and a grid for each part where the scales differ."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from mezzotint.arrays import FloatArray
+from mezzotint.decibel import sqnr_db
+from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.quantize.graphs.weighted import weighted_nodes
+from mezzotint.quantize.lower.onnxruntime import lower_onnxruntime
+from mezzotint.quantize.lower.openvino import lower_openvino
+from mezzotint.quantize.passes.split_shortcuts import split_shortcuts
+from mezzotint.quantize.scheme import Decisions, Scheme
+from mezzotint.runtime import Bundle
+from tests.quantize.small_graphs import activations, decided, grid, operators, run, small_graph
+
+SHORTCUT = """
+small (float[n,24,h,w] trunk, float[n,8,h,w] skip, float[16,32,1,1] "up.conv_shortcut.weight",
+       float[16] "up.conv_shortcut.bias") => (float[n,16,h,w] y, float[n,32,h,w] both)
+{ ["up/Concat"] both = Concat<axis=1>(trunk, skip)
+  ["up.conv_shortcut/Conv"] y = Conv<kernel_shape=[1,1]>(both, "up.conv_shortcut.weight", "up.conv_shortcut.bias") }
+"""
+FEEDS = {"trunk": 0.2 * activations(2, 24, 6, 5), "skip": 10.0 * activations(2, 8, 6, 5, seed=2)}
+LOWERINGS = {"openvino": lower_openvino, "onnxruntime": lower_onnxruntime}
+
+
+def output_of(model: ir.Model, folder: Path, backend: str = "onnxruntime") -> FloatArray:
+    return run(model, folder, backend, FEEDS)
+
+
+def test_the_parts_add_up_to_the_whole(tmp_path: Path) -> None:
+    model = small_graph(SHORTCUT)
+    expected = output_of(model, tmp_path)
+    assert split_shortcuts(model) == 1
+    assert [item.name for item in weighted_nodes(model.graph)] == [
+        "up.conv_shortcut.0/Conv",
+        "up.conv_shortcut.1/Conv",
+    ]
+    assert operators(model) == {"Concat": 1, "Conv": 2, "Add": 1}  # whoever else reads the concatenation still does
+    assert sorted(model.graph.initializers) == [
+        "up.conv_shortcut.0.weight",
+        "up.conv_shortcut.1.weight",
+        "up.conv_shortcut.bias",
+    ]
+    assert sqnr_db(expected, output_of(model, tmp_path)) > 120.0
+
+
+def test_other_convolutions_stay_whole() -> None:
+    text = SHORTCUT.replace("up.conv_shortcut", "up.conv1")
+    assert split_shortcuts(small_graph(text)) == 0
+    assert split_shortcuts(small_graph(SHORTCUT.replace("axis=1", "axis=2"))) == 0
+
+
+@pytest.mark.parametrize("backend", LOWERINGS)
+def test_a_grid_for_each_part_keeps_the_smaller_one(backend: str, tmp_path: Path) -> None:
+    """50 times apart: on one grid the trunk's channels get a few codes."""
+    pytest.importorskip(backend)
+    model = small_graph(SHORTCUT)
+    weight = np.ones((16, 32, 1, 1), dtype=np.float32)
+    weight[:, 24:] = 0.02  # of the skip connection: it is large, and matters as much as the trunk
+    plain = small_graph(SHORTCUT, up__conv_shortcut__weight=weight)
+    expected = output_of(plain, tmp_path)
+    exit_ = grid(float(expected.min()), float(expected.max()))
+    low, high = (min(float(one.min()) for one in FEEDS.values()), max(float(one.max()) for one in FEEDS.values()))
+    whole = decided("up.conv_shortcut/Conv", entry=grid(low, high), exit_=exit_)
+    model = small_graph(SHORTCUT, up__conv_shortcut__weight=weight)
+    unsplit_db = sqnr_db(expected, output_of(LOWERINGS[backend](model, whole), tmp_path, backend))
+    model = small_graph(SHORTCUT, up__conv_shortcut__weight=weight)
+    split_shortcuts(model)
+    parts: Decisions = {}
+    for index, feed in enumerate(FEEDS.values()):
+        entry = grid(float(feed.min()), float(feed.max()))
+        parts |= decided(f"up.conv_shortcut.{index}/Conv", entry=entry, exit_=exit_)
+    split_db = sqnr_db(expected, output_of(LOWERINGS[backend](model, parts), tmp_path, backend))
+    assert split_db > unsplit_db + 6.0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
+def test_shortcuts_run_in_integers_when_asked_to(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = quantize_bundle(
+        tiny_bundle.path,
+        tmp_path / "split",
+        recipe="int8",
+        target="onnxruntime",
+        prompts=("a flat emoji of a red apple", "noto style cat face"),
+        settings=CalibrationSettings(steps=4, calls=4),
+        split_shortcuts=True,
+    )
+    decisions = bundle.config("unet/quantization.json")
+    parts = [name for name in decisions if ".conv_shortcut." in name]
+    assert len(parts) >= 4
+    assert {decisions[name]["scheme"] for name in parts} == {Scheme.W8A8}
+    assert all(decisions[name]["rule"].startswith("*.conv_shortcut.[0-9] -> w8a8") for name in parts)
+    record = bundle.manifest.calibration
+    assert record is not None
+    assert record["split_shortcuts"] is True
+    audit = audit_bundle(bundle, "onnxruntime")
+    assert audit.kept_promise >= 0.99
+    assert set(parts) <= set(audit.promised)

@@ -1,0 +1,134 @@
+"""Tokenizer folders that cannot be used: each is an error that names the file and the reason."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime.text.tokenizer_files import read_tokenizer
+
+EMBEDDED = Path(__file__).parents[2] / "demo" / "checkpoint" / "tokenizer"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the embedded tokenizer, to be spoiled."""
+    return Path(shutil.copytree(EMBEDDED, tmp_path / "tokenizer"))
+
+
+def change_config(folder: Path, **options: Any) -> None:
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | options))
+
+
+def test_the_embedded_tokenizer_is_read() -> None:
+    files = read_tokenizer(EMBEDDED)
+    assert (files.window, files.bos_id, files.eos_id, files.pad_id) == (32, 4094, 4095, 4095)
+
+
+@pytest.mark.parametrize("window", [None, 1, 10**30, "77", 77.0])
+def test_a_window_that_is_none_is_an_error(folder: Path, window: object) -> None:
+    change_config(folder, model_max_length=window)
+    with pytest.raises(MezzotintError, match="model_max_length must be an integer of 2 to 65536"):
+        read_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokenizer_class": "T5Tokenizer"}, "has a T5Tokenizer; only CLIPTokenizer is supported"),
+        ({"padding_side": "left"}, "CLIP does both at the right"),
+        ({"added_tokens_decoder": {}, "pad_token": "[PAD]"}, r"'\[PAD\]' as pad_token, but its vocabulary does not"),
+        ({"added_tokens_decoder": {}, "pad_token": 5}, "special token 5 must be a string or an object"),
+        ({"added_tokens_decoder": {"7": {"content": "!"}}}, "gives '!' the id 7, but the vocabulary does not"),
+    ],
+)
+def test_configs_that_cannot_be_followed_are_errors(folder: Path, options: dict[str, Any], message: str) -> None:
+    change_config(folder, **options)
+    with pytest.raises(MezzotintError, match=message):
+        read_tokenizer(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "vocab.json", "merges.txt"])
+def test_missing_files_are_named(folder: Path, name: str) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / name).unlink()
+    with pytest.raises(MezzotintError, match=name):
+        read_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", "{", "the vocabulary in .* cannot be read"),
+        ("tokenizer.json", "[]", "the vocabulary in .* cannot be read"),
+        ("vocab.json", "{", "vocab.json is not JSON"),
+        ("vocab.json", '{"a": "b"}', "the vocabulary in .* cannot be read"),
+        ("merges.txt", "#version: 0.2\na b c", "the vocabulary in .* cannot be read"),
+        ("merges.txt", "#version: 0.2\nnot there", "the vocabulary in .* cannot be read"),
+        ("tokenizer_config.json", "{", "tokenizer_config.json is not JSON"),
+        ("tokenizer_config.json", "[]", "tokenizer_config.json must hold a JSON object"),
+    ],
+)
+def test_broken_files_are_errors(folder: Path, name: str, content: str, message: str) -> None:
+    if name != "tokenizer.json":
+        (folder / "tokenizer.json").unlink()
+    (folder / name).write_text(content)
+    with pytest.raises(MezzotintError, match=message):
+        read_tokenizer(folder)
+
+
+EXTRAS = [
+    ("additional_special_tokens", ["<sks>"]),
+    ("additional_special_tokens", [{"content": "<sks>", "lstrip": True}]),
+    ("extra_special_tokens", {"image_token": "<sks>"}),
+    ("extra_special_tokens", ["<sks>", "<|endoftext|>"]),
+    ("additional_special_tokens", ["!"]),  # in the vocabulary, but not among the tokens that are found whole
+]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("option", "value"), EXTRAS)
+def test_special_tokens_without_an_id_are_refused(folder: Path, option: str, value: object, whole: bool) -> None:
+    if not whole:
+        (folder / "tokenizer.json").unlink()
+    change_config(folder, **{option: value})
+    with pytest.raises(MezzotintError, match=f"has the {option} (<sks>|!) without saying their ids"):
+        read_tokenizer(folder)
+
+
+def test_special_tokens_in_special_tokens_map_are_refused_too(folder: Path) -> None:
+    (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": ["<sks>"]}))
+    with pytest.raises(MezzotintError, match="has the additional_special_tokens <sks> without"):
+        read_tokenizer(folder)
+
+
+@pytest.mark.parametrize("value", [[], {}, None, ["<|endoftext|>"], {"end": "<|endoftext|>"}])
+@pytest.mark.parametrize("option", ["additional_special_tokens", "extra_special_tokens"])
+def test_special_tokens_that_are_known_are_read(folder: Path, option: str, value: object) -> None:
+    change_config(folder, **{option: value})
+    assert read_tokenizer(folder).window == 32
+
+
+def test_special_tokens_with_an_id_are_read(folder: Path) -> None:
+    token = {"content": "<sks>", "lstrip": False, "normalized": False, "rstrip": False, "special": True}
+    change_config(folder, additional_special_tokens=["<sks>"], added_tokens_decoder={"4096": token})
+    backend = read_tokenizer(folder).backend
+    assert backend.token_to_id("<sks>") == 4096
+    assert 4096 in backend.encode("a <sks> b").ids
+
+
+@pytest.mark.parametrize("value", [5, True, "<sks>"])
+def test_special_tokens_that_are_no_list_are_an_error(folder: Path, value: object) -> None:
+    change_config(folder, additional_special_tokens=value)
+    with pytest.raises(MezzotintError, match="expected a list or an object"):
+        read_tokenizer(folder)
+
+
+def test_added_tokens_json_is_refused(folder: Path) -> None:
+    (folder / "added_tokens.json").write_text("{}")
+    with pytest.raises(MezzotintError, match=r"added_tokens\.json is not supported"):
+        read_tokenizer(folder)
