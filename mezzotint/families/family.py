@@ -1,0 +1,123 @@
+"""The contract of a family: everything that the library has to know of an architecture, told without PyTorch.
+
+Others ask a bundle's family for a component by its role and for what a graph is fed; no other file spells the name of a
+component, or of a graph's input.
+
+    prompt  --tokenizers and text encoders-->  EncodedText  --condition-->  Condition
+    sample, timestep, Condition  --denoiser_feeds-->  feeds  --the denoiser's graph-->  its first output
+
+Adding one costs a file here with a `Family` value and a line in `lineup.FAMILIES`, the same in export/families and in
+quantize/rules, and a test; docs/adding-a-family.md shows all of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.bundle.manifest import Component
+
+from .condition import Condition
+
+
+class Role(StrEnum):
+    """What a component is there for. Of the last three a bundle has one each at most."""
+
+    TEXT_ENCODER = "text_encoder"  # token ids to what the denoiser attends to
+    DENOISER = "denoiser"  # a noisy sample and the time to what is to be taken from it
+    IMAGE_DECODER = "image_decoder"  # latents to pixels in [-1, 1]; a family without one denoises pixels
+    IMAGE_ENCODER = "image_encoder"  # pixels in [-1, 1] to the distribution of their latents
+
+
+class Guidance(StrEnum):
+    """How the guidance scale acts."""
+
+    CFG = "cfg"  # classifier-free: two predictions, of the prompt and of the negative prompt, are mixed
+    EMBEDDED = "embedded"  # the denoiser is told the scale, in its condition
+    NONE = "none"  # not at all
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """What one text encoder makes of a prompt: a vector a token, and one of the whole text where it gives one."""
+
+    tokens: FloatArray  # (tokens, width); several windows of tokens follow each other
+    pooled: FloatArray | None = None  # (width,), of the first window
+
+
+@dataclass(frozen=True)
+class TextStage:
+    """A tokenizer and the text encoder that reads its ids. `read` finds its place in the outputs (1, ...) by name."""
+
+    component: str
+    tokenizer: str  # a folder of the bundle
+    read: Callable[[Mapping[str, Array]], EncodedText]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a call asks for besides its text: size in pixels, and the guidance scale."""
+
+    height: int
+    width: int
+    guidance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What an image is generated with where nobody chose."""
+
+    scheduler: str
+    steps: int
+    guidance: float
+
+
+ReadConfig = Callable[[str], Mapping[str, Any]]
+"""A JSON file of the bundle by its path there, such as "unet/config.json"; MezzotintError when it cannot be read."""
+
+DenoiserFeeds = Callable[[FloatArray, float, Condition, Component], dict[str, Array]]
+"""The denoiser's inputs by name for a sample (B, C, h, w) as the model sees it, the timestep, a condition of B rows,
+and the component, whose specs say which dtype and shape each has. MezzotintError where a spec cannot hold a value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """`components` are all that a whole bundle has, in the order in which a call runs them.
+
+    `classes` are the `_class_name`s in model_index.json that it covers, and `checkpoint_folders` what a diffusers
+    folder of it consists of. `condition` combines what the text stages made of one prompt, in their order, into a
+    condition of one row. A negative prompt of None is the empty text, or `none_is_zeros`. `symbol_sizes` has the sizes
+    of the denoiser's symbolic dims besides batch_size, height and width.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    components: Mapping[str, Role]
+    checkpoint_folders: tuple[str, ...]
+    texts: tuple[TextStage, ...]
+    condition: Callable[[Sequence[EncodedText], Wanted], Condition]
+    denoiser_feeds: DenoiserFeeds
+    geometry: Callable[[ReadConfig], Geometry]
+    defaults: Defaults
+    guidance: Guidance = Guidance.CFG
+    none_is_zeros: Callable[[ReadConfig], bool] = lambda _read: False
+    symbol_sizes: Callable[[ReadConfig], Mapping[str, int]] = lambda _read: {}
+
+    def role(self, component: str) -> Role:
+        """What the component of that name is there for; KeyError for one that the family does not have."""
+        return self.components[component]
+
+    def names(self, role: Role) -> tuple[str, ...]:
+        """The components of a role, in the order in which a call runs them."""
+        return tuple(name for name, own in self.components.items() if own is role)
+
+    def name_of(self, role: Role) -> str | None:
+        """The only component of a role, or None where the family has none."""
+        return next(iter(self.names(role)), None)
+
+    @property
+    def denoiser(self) -> str:
+        """The denoiser's name: every family has one."""
+        return self.names(Role.DENOISER)[0]

@@ -1,0 +1,63 @@
+"""Stable Diffusion 1 and 2 (Rombach et al. 2022): CLIP's text encoder, a UNet on latents, and a VAE.
+
+Names of components, inputs and outputs are those of Optimum's exporter.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.bundle.manifest import Component
+from mezzotint.errors import MezzotintError
+
+from .condition import Condition
+from .family import Defaults, EncodedText, Family, ReadConfig, Role, TextStage, Wanted
+from .feeds import fitted
+
+
+def _read_text(outputs: Mapping[str, Array]) -> EncodedText:
+    return EncodedText(outputs["last_hidden_state"][0])  # (1, tokens, width)
+
+
+def _condition(texts: Sequence[EncodedText], _wanted: Wanted) -> Condition:
+    (text,) = texts
+    return Condition({"encoder_hidden_states": text.tokens[np.newaxis]})
+
+
+def _denoiser_feeds(
+    sample: FloatArray, timestep: float, condition: Condition, component: Component
+) -> dict[str, Array]:
+    """The timestep is a float scalar in our own graphs, one integer in an array in those that Optimum exported."""
+    return fitted({"sample": sample, "timestep": np.asarray(timestep), **condition.arrays}, component)
+
+
+def _geometry(read: ReadConfig) -> Geometry:
+    return Geometry.from_configs(read("unet/config.json"), read("vae_decoder/config.json"))
+
+
+def _symbol_sizes(read: ReadConfig) -> dict[str, int]:
+    window = read("text_encoder/config.json").get("max_position_embeddings")
+    if not isinstance(window, int):
+        raise MezzotintError("text_encoder/config.json has no max_position_embeddings; export again")
+    return {"sequence_length": window}
+
+
+STABLE_DIFFUSION = Family(
+    name="stable-diffusion",
+    classes=("StableDiffusionPipeline",),
+    components={
+        "text_encoder": Role.TEXT_ENCODER,
+        "unet": Role.DENOISER,
+        "vae_decoder": Role.IMAGE_DECODER,
+        "vae_encoder": Role.IMAGE_ENCODER,
+    },
+    checkpoint_folders=("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
+    texts=(TextStage("text_encoder", "tokenizer", _read_text),),
+    condition=_condition,
+    denoiser_feeds=_denoiser_feeds,
+    geometry=_geometry,
+    symbol_sizes=_symbol_sizes,
+    defaults=Defaults(scheduler="ddim", steps=25, guidance=5.0),
+)
