@@ -15,6 +15,7 @@ from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
+from mezzotint.families.lineup import geometry_of
 from mezzotint.progress import Progress, silent
 
 from .calibrate.trajectories import CalibrationSettings
@@ -81,7 +82,7 @@ def quantize_bundle(
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
     check_prompts(chosen, lowered_for, prompts)
     settings = settings or CalibrationSettings()
-    bundle.geometry().latent_shape(settings.height, settings.width)  # refuses a size before any work
+    geometry_of(bundle).latent_shape(settings.height, settings.width)  # refuses a size before any work
     calibration = Calibration(bundle, tuple(prompts), settings, progress, memory_limit_bytes, split_shortcuts)
     job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db, Costs(costs))
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:

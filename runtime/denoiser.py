@@ -1,50 +1,60 @@
-"""The adapter from a UNet session to the samplers' contract `denoise(x, sigma) -> x0`.
+"""The adapter from a denoiser's session to the samplers' contract `denoise(x, sigma) -> x0`.
 
-Samplers see variance-exploding coordinates, x_VE = x_VP * sqrt(1 + sigma^2); the UNet was trained on x_VP. What the
-UNet predicts (noise, velocity or the picture itself) and classifier-free guidance are settled here.
+Samplers see variance-exploding coordinates, x_VE = x_VP * sqrt(1 + sigma^2); the model was trained on x_VP. What it
+predicts (noise, velocity or the image itself) and classifier-free guidance are settled here; what its graph is fed is
+its family's business.
 """
 
 import math
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.engines.session import Session
-from mezzotint.errors import MezzotintError
+from mezzotint.families.condition import Condition, stack
+from mezzotint.families.family import Family
 
+from .denoiser_calls import DenoiserCall, OnCall
 from .samplers.schedule import Schedule
 from .samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["Conditioning", "Denoiser", "guide", "rescale_guided"]
+__all__ = ["Conditioning", "Conditions", "Denoiser", "guide", "rescale_guided"]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Of B prompts, and of their negative prompts where there is guidance; B rows each."""
+
+    positive: Condition
+    negative: Condition | None
+
+    @cached_property
+    def both(self) -> Condition:
+        """What a guided call is told: the negative prompts' rows, then the prompts'. Without guidance the latter."""
+        return self.positive if self.negative is None else stack([self.negative, self.positive])
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Text embeddings (B, tokens, width) of the prompts and of the negative prompts, and the guidance scale.
+    """The conditions of a batch of B images, and the guidance scale.
 
     `rescale` in [0, 1] is how far guidance is rescaled, `guided_sigmas` the lowest and the highest noise level at which
-    it is on, and `extra_channels` (B, k, h, w) what the UNet sees beside the latents. `negative` is not read where
-    there is no guidance.
+    it is on, and `extra_channels` (B, k, h, w) what the denoiser sees beside the latents.
     """
 
-    positive: FloatArray
-    negative: FloatArray
+    conditions: Conditions
     guidance: float
     rescale: float = 0.0
     guided_sigmas: tuple[float, float] = (0.0, math.inf)
     extra_channels: FloatArray | None = None
 
-    @property
-    def is_guided(self) -> bool:
-        """Whether the negative half is run at all: with a scale of 1 or less it is not, as in diffusers."""
-        return self.guidance > 1.0
-
     def is_guided_at(self, sigma: float) -> bool:
         """Whether the negative half is run at this noise level (Kynkaanniemi et al. 2024)."""
         low, high = self.guided_sigmas
-        return self.is_guided and low <= sigma <= high
+        return self.conditions.negative is not None and low <= sigma <= high
 
 
 def guide(negative: Array, positive: Array, guidance: float) -> Array:
@@ -65,54 +75,52 @@ def rescale_guided(guided: FloatArray, positive: FloatArray, rescale: float) -> 
 
 @dataclass
 class Denoiser:
-    """`denoise(x, sigma) -> x0` for one batch of prompts on one schedule; keeps the time of every UNet call."""
+    """`denoise(x, sigma) -> x0` for one batch of prompts on one schedule; keeps the time of every call of the graph.
 
-    unet: Session
+    `on_call`, if given, is told of every call.
+    """
+
+    session: Session
+    family: Family
     config: SchedulerConfig
     schedule: Schedule
     conditioning: Conditioning
-    unet_ms: list[float] = field(default_factory=list)
+    on_call: OnCall | None = None
+    calls_ms: list[float] = field(default_factory=list)
 
     def __call__(self, x: FloatArray, sigma: float) -> FloatArray:
-        """The predicted clean latents (B, 4, h, w) for noisy latents `x` of the same shape at noise level `sigma`."""
+        """The predicted clean latents (B, C, h, w) for noisy latents `x` of the same shape at noise level `sigma`."""
         latents = (x / self.schedule.model_scale(sigma)).astype(np.float32)
         guided = self.conditioning.is_guided_at(sigma)
         output = self.predict(latents, self.schedule.timestep_at(sigma), guided=guided)
         return _to_x0(self.config.prediction_type, x, output, sigma)
 
     def predict(self, latents: FloatArray, timestep: float, *, guided: bool) -> FloatArray:
-        """The UNet output (B, 4, h, w) for latents as the model sees them, of the same shape, at `timestep`."""
+        """The model's output (B, C, h, w) for latents as it sees them, of the same shape, at `timestep`."""
         conditioning = self.conditioning
         started = time.perf_counter()
         if guided:
-            output = self._run(latents, timestep, np.concatenate([conditioning.negative, conditioning.positive]))
-            negative, positive = np.split(output, 2)  # (B, 4, h, w) each
+            output = self._run(np.concatenate([self._sample(latents)] * 2), timestep, conditioning.conditions.both)
+            negative, positive = np.split(output, 2)  # (B, C, h, w) each
             output = guide(negative, positive, conditioning.guidance)
             output = rescale_guided(output, positive, conditioning.rescale)
         else:
-            output = self._run(latents, timestep, conditioning.positive)
-        self.unet_ms.append((time.perf_counter() - started) * 1e3)
+            output = self._run(self._sample(latents), timestep, conditioning.conditions.positive)
+        self.calls_ms.append((time.perf_counter() - started) * 1e3)
         return output
 
-    def _run(self, latents: Array, timestep: float, embeddings: Array) -> Array:
-        """One call for all of `embeddings` (B or 2B, tokens, width); the latents are the same for both halves."""
+    def _sample(self, latents: FloatArray) -> FloatArray:
         extra = self.conditioning.extra_channels
-        sample = latents if extra is None else np.concatenate([latents, extra], axis=1)  # (B, 4 + k, h, w)
-        feeds = {
-            "sample": np.concatenate([sample] * (len(embeddings) // len(sample))),
-            "timestep": self._timestep(timestep),
-            "encoder_hidden_states": embeddings,
-        }
-        return self.unet.run(feeds)["out_sample"]
+        return latents if extra is None else np.concatenate([latents, extra], axis=1)  # (B, C + k, h, w)
 
-    def _timestep(self, timestep: float) -> Array:
-        """Float scalar in our own graphs; graphs that Optimum exported take one integer in an array."""
-        spec = next(spec for spec in self.unet.component.inputs if spec.name == "timestep")
-        if np.issubdtype(np.dtype(spec.dtype), np.integer) and not float(timestep).is_integer():
-            raise MezzotintError(
-                f"the UNet takes whole timesteps, got {timestep}; choose the scheduler ddim, or export with Mezzotint"
-            )
-        return np.full((1,) * len(spec.dims), timestep, dtype=spec.dtype)
+    def _run(self, sample: FloatArray, timestep: float, condition: Condition) -> Array:
+        """One call of the graph for all rows of `sample` and `condition`."""
+        component = self.session.component
+        feeds = self.family.denoiser_feeds(sample, timestep, condition, component)
+        output = self.session.run(feeds)[component.outputs[0].name]
+        if self.on_call is not None:
+            self.on_call(DenoiserCall(timestep, feeds, output))
+        return output
 
 
 def _to_x0(prediction_type: str, x: FloatArray, output: FloatArray, sigma: float) -> FloatArray:

@@ -11,14 +11,15 @@ from typing import ClassVar, Unpack
 
 from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
 
 from .images.init_image import Picture, as_image, fitting_size, image_pixels
-from .images.vae import encode, sample_latents
+from .images.vae import sample_latents
 from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings, settings_of_batch
+from .settings import Options, Settings
 from .start import Start, first_step, noised
 
 __all__ = ["ImageToImage"]
@@ -27,7 +28,7 @@ __all__ = ["ImageToImage"]
 class ImageToImage(Pipeline):
     """A loaded bundle. Make one with `load` or, from a TextToImage, `sharing`; call it with prompts and a picture."""
 
-    components: ClassVar[tuple[str, ...]] = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
+    roles: ClassVar[tuple[Role, ...]] = tuple(Role)
 
     def __call__(
         self,
@@ -44,7 +45,7 @@ class ImageToImage(Pipeline):
         `strength` in (0, 1] is the part of the steps that is run: near 0 little changes, at 1 little is left. Without
         `height` and `width` the picture keeps its size. Equal to diffusers' StableDiffusionImg2ImgPipeline.
         """
-        return self._draw_all(settings_of_batch(prompt, count, options, strength), image, on_step)
+        return self._draw_all(self._settings(prompt, count, options, strength), image, on_step)
 
     def draw(self, settings: Settings, image: Picture, *, on_step: OnStep | None = None) -> Result:
         """Draw one picture by its settings, such as `read_settings` finds in a PNG, from the same `image`."""
@@ -69,7 +70,7 @@ class ImageToImage(Pipeline):
 
     def _begin(self, schedule: Schedule, noise: Noise, pixels: FloatArray) -> Start:
         started = time.perf_counter()
-        distribution = encode(self.sessions["vae_encoder"], pixels)  # (1, 2C, h, w)
+        distribution = self.encode(pixels)  # (1, 2C, h, w)
         latents = sample_latents(distribution, noise(), self.geometry)  # (B, C, h, w) drawn first, as in diffusers
         vae_encoder_ms = (time.perf_counter() - started) * 1e3
         x = noised(latents, noise(), float(schedule.sigmas[0]))

@@ -17,14 +17,15 @@ import numpy as np
 
 from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
 
 from .images.init_image import Picture, as_image, fitting_size, image_pixels, mask_pixels
-from .images.vae import encode, sample_latents
+from .images.vae import sample_latents
 from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings, settings_of_batch
+from .settings import Options, Settings
 from .start import Start, begin_from_noise, first_step, noised
 
 __all__ = ["Inpaint"]
@@ -43,7 +44,7 @@ class _Masked:
 class Inpaint(Pipeline):
     """A loaded bundle. Make one with `load` or, from a TextToImage, `sharing`; call it with a picture and a mask."""
 
-    components: ClassVar[tuple[str, ...]] = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
+    roles: ClassVar[tuple[Role, ...]] = tuple(Role)
 
     def __call__(
         self,
@@ -61,7 +62,7 @@ class Inpaint(Pipeline):
         `strength` in (0, 1] is the part of the steps that is run; at 1 nothing under the mask is left. Without `height`
         and `width` the picture keeps its size; the mask is resized to it.
         """
-        return self._draw_all(settings_of_batch(prompt, count, options, strength), image, mask, on_step)
+        return self._draw_all(self._settings(prompt, count, options, strength), image, mask, on_step)
 
     def draw(self, settings: Settings, image: Picture, mask: Picture, *, on_step: OnStep | None = None) -> Result:
         """Draw one picture by its settings, such as those that `read_settings` finds in a PNG, from the same inputs."""
@@ -119,7 +120,7 @@ class Inpaint(Pipeline):
         return Start(x, rest, keep, extra, vae_encoder_ms)
 
     def _encode(self, pixels: FloatArray, noise: FloatArray) -> FloatArray:
-        return sample_latents(encode(self.sessions["vae_encoder"], pixels), noise, self.geometry)
+        return sample_latents(self.encode(pixels), noise, self.geometry)
 
 
 def _keeping(

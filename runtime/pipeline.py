@@ -4,7 +4,6 @@ A pipeline keeps nothing between calls but its sessions, so that any number of t
 each gets the pictures that it would get alone.
 """
 
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,40 +15,39 @@ import numpy as np
 from PIL import Image
 
 from mezzotint import __version__
-from mezzotint.arrays import FloatArray
+from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
 from mezzotint.engines.sessions import Sessions
-from mezzotint.errors import Cancelled, MezzotintError
+from mezzotint.errors import MezzotintError
+from mezzotint.families.condition import stack
+from mezzotint.families.family import Guidance, Role, Wanted
+from mezzotint.families.lineup import family_of
 
 from .calibration_range import warn_outside_calibration
-from .denoiser import Conditioning, Denoiser
-from .images.files import to_images
+from .conditions import encode_conditions
+from .denoiser import Conditions
+from .denoiser_calls import OnCall
+from .denoising import Denoised, Plan, denoise
+from .images.files import to_images, to_pixels
 from .images.metadata import Origin
 from .images.preview import LatentColours, fit_colours
-from .images.vae import decode
-from .noise.batch import BatchNoise
-from .result import OnStep, Result, Step, Timings
-from .samplers.lineup import find_sampler
-from .samplers.sampler import Noise, Sampler
-from .samplers.schedule import Schedule
+from .images.vae import decode, encode
+from .result import OnStep, Result, Timings
 from .samplers.scheduler_config import SchedulerConfig
-from .settings import Settings
-from .start import Begin, Start
-from .text.encoding import encode_prompts, stack_embeddings
+from .settings import Options, Settings, settings_of_batch
+from .start import Begin, begin_from_noise
 from .text.tokenizer import ClipTokenizer
 
 __all__ = ["Pipeline"]
-
-_FAMILY = "stable-diffusion"
 
 
 class Pipeline:
     """A loaded bundle. Make one with `load`, or with `sharing` from another kind of pipeline on the same bundle."""
 
-    components: ClassVar[tuple[str, ...]] = ("text_encoder", "unet", "vae_decoder")  # what a call needs
+    roles: ClassVar[tuple[Role, ...]] = (Role.TEXT_ENCODER, Role.DENOISER, Role.IMAGE_DECODER)  # what a call needs
 
     def __init__(
         self,
@@ -63,11 +61,13 @@ class Pipeline:
         self.bundle = bundle
         self.choice = choice
         self.sessions = sessions
-        self.precision = precision or bundle.component("unet").compute  # the arithmetic that the UNet computes in
+        self.family = family_of(bundle)
+        self.precision = precision or bundle.component(self.family.denoiser).compute  # what the denoiser computes in
         self.low_memory = low_memory
         self.config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
-        self.geometry = bundle.geometry()
-        self.tokenizer = ClipTokenizer.load(bundle.path / "tokenizer")
+        self.geometry = self.family.geometry(bundle.config)
+        folders = {stage.tokenizer for stage in self.family.texts}
+        self.tokenizers = {folder: ClipTokenizer.load(bundle.path / folder) for folder in folders}
         self._colours: LatentColours | None = None
 
     @classmethod
@@ -76,52 +76,76 @@ class Pipeline:
         path: Path | str,
         *,
         backend: str = "auto",
-        precision: str | None = None,
+        precision: str | Mapping[Role, str] | None = None,
         threads: int | None = None,
         low_memory: bool = False,
     ) -> Self:
         """Open a bundle and load its graphs; `precision` ("f32", "bf16", "f16") overrides what the manifest states.
+
+        It may be one for each role: `{Role.DENOISER: "bf16"}` leaves the other components as they are.
 
         With `low_memory` each graph is loaded when a call needs it and freed as soon as that call is done with it, and
         pictures above the native size are decoded in tiles: peak memory is about that of the largest component, and
         every call pays for loading.
         """
         bundle = Bundle.open(path)
-        if bundle.manifest.family != _FAMILY:
-            raise MezzotintError(f"{path} is of the family {bundle.manifest.family!r}, expected {_FAMILY!r}")
+        family = family_of(bundle)
         choice = choose_engine(bundle.manifest, backend)
+        asked = dict.fromkeys(Role, precision) if isinstance(precision, str) else dict(precision or {})
 
         def open_session(name: str) -> Session:
             component = bundle.component(name)
-            options = EngineOptions(precision or component.compute, threads, _cache_dir(choice.engine.name))
+            options = EngineOptions(
+                asked.get(family.role(name)) or component.compute, threads, _cache_dir(choice.engine.name)
+            )
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
         sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)
-        for name in cls.components:
-            bundle.component(name)
+        for name in cls._needed(bundle):
             if not low_memory:
                 _ = sessions[name]
-        return cls(bundle, choice, sessions, precision=precision, low_memory=low_memory)
+        return cls(bundle, choice, sessions, precision=asked.get(Role.DENOISER), low_memory=low_memory)
 
     @classmethod
     def sharing(cls, other: "Pipeline") -> Self:
         """A pipeline of this kind on the bundle and the sessions of another; what only this one needs loads later."""
-        for name in cls.components:
-            other.bundle.component(name)
+        cls._needed(other.bundle)
         return cls(other.bundle, other.choice, other.sessions, precision=other.precision, low_memory=other.low_memory)
+
+    @classmethod
+    def _needed(cls, bundle: Bundle) -> list[str]:
+        """The components of this kind of pipeline; MezzotintError for one that the bundle or its family lacks."""
+        family = family_of(bundle)
+        if Role.IMAGE_ENCODER in cls.roles and family.name_of(Role.IMAGE_ENCODER) is None:
+            raise MezzotintError(f"{bundle.path} is of {family.name}, which has no image encoder; use TextToImage")
+        names = [name for name, role in family.components.items() if role in cls.roles]
+        for name in names:
+            bundle.component(name)
+        return names
 
     @property
     def backend(self) -> str:
         """The engine's name."""
         return self.choice.engine.name
 
-    def encode(self, prompts: Sequence[str], syntax: str = "plain") -> FloatArray:
-        """Text embeddings (B, tokens, width); warns when a plain prompt is longer than the token window."""
-        return encode_prompts(self.sessions["text_encoder"], self.tokenizer, prompts, syntax)
+    def _settings(
+        self, prompt: str | Sequence[str], count: int, options: Options, strength: float | None = None
+    ) -> tuple[Settings, ...]:
+        """As `settings_of_batch` has them, with the family's defaults where nobody chose."""
+        defaults = self.family.defaults
+        usual = Options(scheduler=defaults.scheduler, steps=defaults.steps, guidance=defaults.guidance)
+        return settings_of_batch(prompt, count, {**usual, **options}, strength)
 
     def decode(self, latents: FloatArray, *, tiled: bool = False) -> FloatArray:
-        """Pixels in [0, 1], (B, H, W, 3), of final latents (B, 4, h, w), in tiles of the native size if asked."""
-        return decode(self.sessions["vae_decoder"], latents, self.geometry, tiled=tiled)
+        """Pixels in [0, 1], (B, H, W, 3), of final latents (B, C, h, w), in tiles of the native size if asked."""
+        decoder = self.family.name_of(Role.IMAGE_DECODER)
+        if decoder is None:
+            return to_pixels(latents)
+        return decode(self.sessions[decoder], latents, self.geometry, tiled=tiled)
+
+    def encode(self, pixels: FloatArray) -> Array:
+        """Of images (B, 3, H, W) in [-1, 1]: mean and log-variance (B, 2C, h, w) of their latents."""
+        return encode(self.sessions[self.family.names(Role.IMAGE_ENCODER)[0]], pixels)
 
     def preview(self, denoised: FloatArray) -> tuple[Image.Image, ...]:
         """Small pictures, one pixel a latent, of a step's `denoised` (B, 4, h, w): next to no work, rough colours.
@@ -133,70 +157,80 @@ class Pipeline:
             self._colours = fit_colours(self.decode, self.geometry)  # two threads may both do it, with one outcome
         return self._colours.images(denoised)
 
+    def conditions(self, settings: Sequence[Settings]) -> Conditions:
+        """Of a batch's prompts and negative prompts; without guidance the latter are not even encoded."""
+        first, family = settings[0], self.family
+        side = self.geometry.native_side_pixels
+        wanted = Wanted(height=first.height or side, width=first.width or side, guidance=first.guidance)
+        positive = [one.prompt for one in settings]
+        is_guided = first.is_guided and family.guidance is Guidance.CFG
+        negative = [one.negative_prompt for one in settings] if is_guided else []
+        prompts = [*positive, *(text or "" for text in negative)]
+        rows = encode_conditions(family, self.sessions, self.tokenizers, prompts, wanted, first.prompt_syntax)
+        if None in negative and family.none_is_zeros(self.bundle.config):
+            for index, text in enumerate(negative, len(positive)):
+                rows[index] = rows[index].zeros() if text is None else rows[index]
+        both = stack(rows)  # of one length
+        end = len(settings)
+        return Conditions(both.rows(0, end), both.rows(end, 2 * end) if is_guided else None)
+
+    def denoise(
+        self,
+        settings: Sequence[Settings],
+        conditions: Conditions | None = None,
+        begin: Begin = begin_from_noise,
+        *,
+        on_step: OnStep | None = None,
+        on_call: OnCall | None = None,
+    ) -> Denoised:
+        """The final latents of a batch, not decoded; `on_call` observes what its denoiser is asked and answers.
+
+        `settings` differ in prompts and consecutive seeds alone. `conditions` are theirs, where they are at hand.
+        """
+        plan = Plan.of(settings, self.config, self.geometry)
+        return self._denoise(plan, conditions or self.conditions(settings), begin, on_step, on_call)
+
+    def _denoise(
+        self,
+        plan: Plan,
+        conditions: Conditions,
+        begin: Begin,
+        on_step: OnStep | None,
+        on_call: OnCall | None = None,
+    ) -> Denoised:
+        session = self.sessions[self.family.denoiser]
+        return denoise(plan, conditions, begin, session=session, family=self.family, on_step=on_step, on_call=on_call)
+
     def _draw(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
-        """Draw a batch whose settings differ in prompts and consecutive seeds alone."""
+        """Generate a batch whose settings differ in prompts and consecutive seeds alone."""
         started = time.perf_counter()
-        first = settings[0]
-        shape = self.geometry.latent_shape(first.height, first.width)  # (C, h, w)
-        sampler = find_sampler(first.scheduler)
-        schedule = sampler.schedule(self.config, first.steps)
-        noise = BatchNoise.seeded(first.rng, first.seed, len(settings), shape)
-        warn_outside_calibration(self.bundle.manifest.calibration, first, shape)
+        first, plan = settings[0], Plan.of(settings, self.config, self.geometry)
+        warn_outside_calibration(self.bundle.manifest.calibration, first, plan.shape)
 
         encoding = time.perf_counter()
-        positive, negative = self._embeddings(settings)
+        conditions = self.conditions(settings)
         text_encoder_ms = _ms_since(encoding)
-        start = begin(schedule, noise)
-        conditioning = Conditioning(
-            positive,
-            negative,
-            first.guidance,
-            first.guidance_rescale,
-            _guided_sigmas(start.schedule, first.guidance_interval),
-            start.extra_channels,
-        )
-        latents, unet_ms = self._sample(sampler, start, conditioning, noise, on_step)
+        denoised = self._denoise(plan, conditions, begin, on_step)
 
         decoding = time.perf_counter()
         tiled = self.low_memory if first.vae_tiling is None else first.vae_tiling
-        pixels = self.decode(latents, tiled=tiled)
-        self._check_finite(latents, pixels)
+        pixels = self.decode(denoised.latents, tiled=tiled)
+        self._check_finite(denoised.latents, pixels)
         timings = Timings(
-            text_encoder_ms, unet_ms, _ms_since(decoding), _ms_since(started), vae_encoder_ms=start.vae_encoder_ms
+            text_encoder_ms,
+            denoised.calls_ms,
+            _ms_since(decoding),
+            _ms_since(started),
+            vae_encoder_ms=denoised.image_encoder_ms,
         )
         height, width = pixels.shape[1:3]
         drawn = tuple(replace(one, height=height, width=width) for one in settings)
-        return Result(to_images(pixels), pixels, latents, timings, drawn, self._origin())
-
-    def _embeddings(self, settings: Sequence[Settings]) -> tuple[FloatArray, FloatArray]:
-        """(B, tokens, width) of prompts and negative prompts; without guidance the latter are not even encoded."""
-        count, syntax = len(settings), settings[0].prompt_syntax
-        positive = self.encode([one.prompt for one in settings], syntax)
-        if not settings[0].is_guided:
-            return positive, positive
-        negative = self.encode([one.negative_prompt for one in settings], syntax)
-        both = stack_embeddings([*positive, *negative])  # of one length
-        return both[:count], both[count:]
-
-    def _sample(
-        self, sampler: Sampler, start: Start, conditioning: Conditioning, noise: Noise, on_step: OnStep | None
-    ) -> tuple[FloatArray, tuple[float, ...]]:
-        """The final latents, and the time of each UNet call; the UNet's session is let go at the end."""
-        schedule = start.schedule
-        denoiser = Denoiser(self.sessions["unet"], self.config, schedule, conditioning)
-
-        def report(index: int, x: FloatArray, x0: FloatArray) -> None:
-            if start.after_step is not None:
-                start.after_step(index, x)
-            if on_step is not None and on_step(Step(index, schedule.steps, x, x0)):
-                raise Cancelled(f"drawing was cancelled after step {index + 1} of {schedule.steps}")
-
-        x = sampler.sample(denoiser, start.x, schedule, report, noise)
-        return schedule.final_latents(x), tuple(denoiser.unet_ms)
+        return Result(to_images(pixels), pixels, denoised.latents, timings, drawn, self._origin())
 
     def _check_finite(self, latents: FloatArray, pixels: FloatArray) -> None:
         """A picture of NaN would be saved as a black one."""
-        for name, array in (("unet", latents), ("vae_decoder", pixels)):
+        decoder = self.family.name_of(Role.IMAGE_DECODER)
+        for name, array in ((self.family.denoiser, latents), (decoder, pixels)):
             if not np.isfinite(array).all():
                 raise MezzotintError(
                     f"{name} computed values that are not finite in {self.precision} on {self.backend}; lower the "
@@ -209,17 +243,6 @@ class Pipeline:
         return Origin(
             source.name, source.sha256, manifest.recipe, manifest.target, self.backend, self.precision, __version__
         )
-
-
-def _guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[float, float]:
-    """The lowest and highest noise level of the steps i of N with start <= i / N < end, a little widened."""
-    if interval == (0.0, 1.0):
-        return 0.0, math.inf
-    first, end = (math.ceil(bound * schedule.steps) for bound in interval)
-    if first >= end:
-        return math.inf, 0.0  # no step lies between
-    levels = schedule.sigmas[:-1]
-    return float(levels[end - 1]) * (1.0 - 1e-6), float(levels[first]) * (1.0 + 1e-6)
 
 
 def _ms_since(started: float) -> float:

@@ -20,13 +20,14 @@ _LARGEST_GUIDANCE = 1000.0  # far beyond any use; much more overflows float32
 class Settings:
     """The settings of one picture; `height` and `width` in pixels, None where nobody chose.
 
+    A `negative_prompt` of None is the empty text to most families, and no condition at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
     `strength` in (0, 1] is how much of the run an input picture goes through; None where there is no input picture.
     """
 
     prompt: str
-    negative_prompt: str = ""
+    negative_prompt: str | None = None
     steps: int = 25
     guidance: float = 5.0
     seed: int = 0
@@ -49,7 +50,7 @@ class Settings:
 class Options(TypedDict, total=False):
     """The keywords of a call: the settings besides the prompt. See `Settings` for what they mean and their defaults."""
 
-    negative_prompt: str | Sequence[str]
+    negative_prompt: str | Sequence[str | None] | None
     steps: int
     guidance: float
     seed: int
@@ -78,18 +79,24 @@ def settings_of_batch(
         raise MezzotintError(
             f"count is {count}, expected at least 1 picture of each prompt, and {_MOST_PICTURES} in all at most"
         )
-    given = options.get("negative_prompt", "")
-    negatives = _texts("negative prompt", given) * (len(prompts) if isinstance(given, str) else 1)
+    given = options.get("negative_prompt")
+    negatives = _negatives(given) * (len(prompts) if given is None or isinstance(given, str) else 1)
     if len(negatives) != len(prompts):
         raise MezzotintError(f"got {len(negatives)} negative prompts for {len(prompts)} prompts; pass one, or as many")
-    single: Options = {**options, "negative_prompt": ""}
-    first = Settings("", strength=strength, **single)  # type: ignore[arg-type]  # negative_prompt is text by now
+    single: Options = {**options, "negative_prompt": None}
+    first = Settings("", strength=strength, **single)  # type: ignore[arg-type]  # it is one by now
     check_settings(first)
     pairs = [pair for pair in zip(prompts, negatives, strict=True) for _ in range(count)]
     return tuple(
         replace(first, prompt=text, negative_prompt=negative, seed=first.seed + index)
         for index, (text, negative) in enumerate(pairs)
     )
+
+
+def _negatives(given: object) -> list[str | None]:
+    if given is None or isinstance(given, str) or not isinstance(given, Iterable):
+        return [None] if given is None else [*_texts("negative prompt", given)]
+    return [None if one is None else _texts("negative prompt", one)[0] for one in given]
 
 
 def _texts(what: str, given: object) -> list[str]:

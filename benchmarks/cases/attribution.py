@@ -13,13 +13,15 @@ from pathlib import Path
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
+from mezzotint.families.lineup import family_of
 
 from .case import Case
 
 __all__ = ["attribution_cases", "make_mixture"]
 
 _FP32 = "float32"
-_COMPONENTS = ("text_encoder", "unet", "vae_decoder")
+_ROLES = (Role.TEXT_ENCODER, Role.DENOISER, Role.IMAGE_DECODER)  # those that draw a picture from a text
 
 
 def attribution_cases(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
@@ -37,14 +39,18 @@ def attribution_cases(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
 
 def _quantized(bundle: Bundle) -> tuple[str, ...]:
     """Of a bundle with integers in it, the components that draw a picture and are not FP32; else none."""
-    storages = {name: bundle.component(name).storage for name in _COMPONENTS}
+    storages = {name: bundle.component(name).storage for name in _drawing(bundle)}
     if not any(storage.startswith("int8") for storage in storages.values()):
         return ()
     return tuple(name for name, storage in storages.items() if storage != _FP32)
 
 
+def _drawing(bundle: Bundle) -> tuple[str, ...]:
+    return tuple(name for name, role in family_of(bundle).components.items() if role in _ROLES)
+
+
 def _is_fp32(bundle: Bundle) -> bool:
-    return all(bundle.component(name).storage == _FP32 for name in _COMPONENTS)
+    return all(bundle.component(name).storage == _FP32 for name in _drawing(bundle))
 
 
 def _alone(case: Case, base: Bundle, bundle: Bundle, name: str, folder: Path) -> Case:

@@ -6,8 +6,9 @@ checkpoint (10 steps on 2 cores: 0.67 to 0.81 s contiguous, 0.70 to 0.97 s chann
 is a control, and the peer to beat where the CPU has AMX. The recipe "compile" puts the UNet through torch.compile.
 """
 
+import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,9 @@ from transformers import CLIPTokenizer
 
 from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 
-from .case import Case, Sample, Trajectory
+from .case import Case, Sample
 from .workload import SCHEDULERS, Workload
 
 __all__ = ["Baseline", "load", "timed"]
@@ -85,29 +87,23 @@ class Baseline:
             end_to_end_ms,
         )
 
-    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, Trajectory]:
-        """As `draw`, with what the UNet saw and answered at each step."""
+    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
+        """As `draw`, with what the UNet was asked and answered at each step."""
         with _recording(self.pipe.unet) as calls:
             sample = self.draw(prompt, seed, workload)
-        return sample, Trajectory(
-            np.stack([inputs[0] for inputs, _, _ in calls]),  # both halves of a guided batch see the same state
-            np.array([timestep for _, timestep, _ in calls], dtype=np.float32),
-            np.stack([outputs for _, _, outputs in calls]),
-        )
+        return sample, tuple(calls)
 
-    def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray:
-        """(S, G, 4, h, w): one call of batch G a step."""
-        halves = trajectory.model_outputs.shape[1]
+    def predict(self, prompt: str, calls: Sequence[DenoiserCall], workload: Workload) -> FloatArray:
+        """(S, G, C, h, w): one call of batch G a step."""
+        own = {"encoder_hidden_states": self.embeddings(prompt, guided=workload.guidance > 1.0)}
         outputs = []
-        embeddings = torch.from_numpy(self.embeddings(prompt, guided=halves == 2)).to(self.tensors)
         with torch.inference_mode():
-            for state, timestep in zip(trajectory.model_inputs, trajectory.timesteps, strict=True):
-                batch = torch.from_numpy(np.stack([state] * halves)).to(self.tensors)
-                step = torch.tensor(
-                    int(timestep) if float(timestep).is_integer() else float(timestep)
-                )  # as samplers do
-                answer = self.pipe.unet(batch, step, encoder_hidden_states=embeddings)[0]
-                outputs.append(_to_numpy(answer))
+            for call in calls:
+                asked = {**call.feeds, **own}
+                feeds = {name: torch.from_numpy(array).to(self.tensors) for name, array in asked.items()}
+                is_whole = call.timestep.is_integer()
+                feeds["timestep"] = torch.tensor(int(call.timestep) if is_whole else call.timestep)  # as samplers do
+                outputs.append(_to_numpy(self.pipe.unet(**feeds)[0]))
         return np.stack(outputs)
 
     def embeddings(self, prompt: str, *, guided: bool) -> FloatArray:
@@ -173,18 +169,29 @@ def _keep_latents(kept: list[torch.Tensor]) -> Callable[[Any, int, Any, dict[str
 
 
 @contextmanager
-def _recording(unet: Any) -> Iterator[list[tuple[FloatArray, float, FloatArray]]]:
-    """Collect (inputs (G, 4, h, w), timestep, outputs (G, 4, h, w)) of every UNet call inside the block."""
-    calls: list[tuple[FloatArray, float, FloatArray]] = []
+def _recording(denoiser: Any) -> Iterator[list[DenoiserCall]]:
+    """Collect every call of a diffusers model inside the block. Its parameters are called as our graphs' inputs are."""
+    calls: list[DenoiserCall] = []
+    signature = inspect.signature(type(denoiser).forward)
 
-    def keep(_module: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
-        calls.append((_to_numpy(inputs[0]), float(inputs[1]), _to_numpy(outputs[0])))
+    def keep(module: Any, arguments: tuple[Any, ...], options: dict[str, Any], outputs: tuple[Any, ...]) -> None:
+        feeds = dict(_tensors(signature.bind(module, *arguments, **options).arguments))
+        calls.append(DenoiserCall(float(feeds["timestep"]), feeds, _to_numpy(outputs[0])))
 
-    handle = unet.register_forward_hook(keep)
+    handle = denoiser.register_forward_hook(keep, with_kwargs=True)
     try:
         yield calls
     finally:
         handle.remove()
+
+
+def _tensors(arguments: Mapping[str, Any]) -> Iterator[tuple[str, FloatArray]]:
+    """The tensors among the arguments, those in a dict of conditions (SDXL has one) by their own names."""
+    for name, value in arguments.items():
+        if isinstance(value, torch.Tensor):
+            yield name, _to_numpy(value)
+        elif isinstance(value, Mapping):
+            yield from _tensors(value)
 
 
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:

@@ -1,14 +1,18 @@
 """A bundle on one engine as a subject: what users run, through the runtime's public face."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mezzotint.arrays import Array, FloatArray
+from mezzotint.arrays import FloatArray
+from mezzotint.families.feeds import fitted
+from mezzotint.runtime.denoiser_calls import DenoiserCall
+from mezzotint.runtime.settings import Settings
 from mezzotint.runtime.text_to_image import TextToImage
 
-from .case import Case, Sample, Trajectory
+from .case import Case, Sample
 from .workload import Workload
 
 __all__ = ["BundleSubject", "load"]
@@ -22,7 +26,7 @@ class BundleSubject:
 
     @property
     def precision(self) -> str:
-        """The UNet's compute precision."""
+        """The denoiser's compute precision."""
         return self.pipe.precision
 
     def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
@@ -48,19 +52,14 @@ class BundleSubject:
             end_to_end_ms,
         )
 
-    def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray:
-        """(S, G, 4, h, w): one call of batch G a step, as in a guided run."""
-        halves = trajectory.model_outputs.shape[1]
-        texts = [prompt] if halves == 1 else ["", prompt]
-        embeddings = np.concatenate([self.pipe.encode([text]) for text in texts])  # (G, tokens, width)
-        steps = zip(trajectory.model_inputs, trajectory.timesteps, strict=True)
-        return np.stack([self._call(np.stack([state] * halves), step, embeddings) for state, step in steps])
-
-    def _call(self, sample: Array, timestep: float, embeddings: FloatArray) -> Array:
-        unet = self.pipe.sessions["unet"]
-        spec = next(spec for spec in unet.component.inputs if spec.name == "timestep")
-        step = np.full((1,) * len(spec.dims), timestep, dtype=spec.dtype)
-        return unet.run({"sample": sample, "timestep": step, "encoder_hidden_states": embeddings})["out_sample"]
+    def predict(self, prompt: str, calls: Sequence[DenoiserCall], workload: Workload) -> FloatArray:
+        """(S, G, C, h, w): each call as it was recorded, but for what this bundle's text encoder says."""
+        settings = Settings(prompt, guidance=workload.guidance, height=workload.height, width=workload.width)
+        own = self.pipe.conditions([settings]).both
+        session = self.pipe.sessions[self.pipe.family.denoiser]
+        component = session.component
+        feeds = [fitted({**call.feeds, **own.arrays}, component) for call in calls]
+        return np.stack([session.run(one)[component.outputs[0].name] for one in feeds])
 
 
 def load(case: Case) -> BundleSubject:

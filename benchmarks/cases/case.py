@@ -1,10 +1,10 @@
 """What is compared, and the contract of this folder.
 
 A *case* is one way of drawing the workload's pictures: the diffusers baseline, or one bundle on one engine. Loaded, it
-is a *subject*, which does two things. It draws a picture, and it answers single UNet calls on states it is given:
+is a *subject*, which does two things. It draws a picture, and it answers single calls of the denoiser that it is given:
 
     Case  --load-->  Subject  --draw-->     Sample              speed, memory, pictures
-                              --predict-->  UNet outputs        teacher-forced fidelity
+                              --predict-->  denoiser outputs    teacher-forced fidelity
 
 Everything that is measured comes from these two. Every measurement runs in a fresh process (`isolate`, `worker`), which
 leaves a file behind; figures are made from the files (`rows`), pages from the figures (`report`).
@@ -12,14 +12,16 @@ leaves a file behind; figures are made from the files (`rows`), pages from the f
 Adding a kind of case costs a file with `load(case) -> Subject`, a line in `subjects.KINDS` and a test.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mezzotint.arrays import FloatArray
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 from .workload import Workload
 
-__all__ = ["REFERENCE", "Case", "Kind", "Recorder", "Role", "Sample", "Subject", "Trajectory"]
+__all__ = ["REFERENCE", "Case", "Kind", "Recorder", "Role", "Sample", "Subject"]
 
 Kind = Literal["baseline", "bundle", "optimum", "genai"]
 Role = Literal["reference", "control", "bundle", "attribution", "peer"]
@@ -79,38 +81,29 @@ class Sample:
     end_to_end_ms: float
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What the UNet was given and answered at each of S steps; G = 2 halves (negative, positive), 1 unguided."""
-
-    model_inputs: FloatArray  # (S, 4, h, w)
-    timesteps: FloatArray  # (S,)
-    model_outputs: FloatArray  # (S, G, 4, h, w)
-
-
 class Subject(Protocol):
     """A loaded case."""
 
     @property
     def precision(self) -> str:
-        """The UNet's compute precision: "f32", "bf16" or "f16"."""
+        """The denoiser's compute precision: "f32", "bf16" or "f16"."""
         ...
 
     def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
         """One picture at the workload's steps, guidance, scheduler and size."""
         ...
 
-    def predict(self, prompt: str, trajectory: Trajectory) -> FloatArray | None:
-        """The UNet's answers (S, G, 4, h, w) to the trajectory's inputs, with this subject's own text encoder.
+    def predict(self, prompt: str, calls: Sequence[DenoiserCall], workload: Workload) -> FloatArray | None:
+        """The denoiser's answers (S, G, C, h, w) to S `calls`, with what this subject's own text encoder says.
 
-        None where a peer does not let its UNet be called alone.
+        G = 2 halves (negative, positive), 1 unguided. None where a peer does not let its denoiser be called alone.
         """
         ...
 
 
 class Recorder(Subject, Protocol):
-    """A subject that can also say what its UNet saw: the reference is one."""
+    """A subject that can also say what its denoiser was asked: the reference is one."""
 
-    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, Trajectory]:
-        """As `draw`, with every UNet call of the run."""
+    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
+        """As `draw`, with every call of the denoiser."""
         ...

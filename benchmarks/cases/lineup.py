@@ -8,6 +8,7 @@ from pathlib import Path
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.errors import MezzotintError
+from mezzotint.families.lineup import geometry_of
 
 from .case import REFERENCE, Case
 from .workload import Workload
@@ -55,7 +56,7 @@ def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
     if workload.height is None and workload.width is None:
         return
     for bundle in map(Bundle.open, bundles):
-        bundle.geometry().latent_shape(workload.height, workload.width)
+        geometry_of(bundle).latent_shape(workload.height, workload.width)
 
 
 def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:

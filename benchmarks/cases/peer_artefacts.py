@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.arrays import Array
+from mezzotint.families.feeds import fitted
+from mezzotint.families.lineup import family_of
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 from mezzotint.runtime.text.prompts import read_prompts
 
 from ..versions import installed_versions
@@ -82,10 +84,11 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
 
     source = Bundle.open(inputs.bundle)
     shutil.copytree(inputs.bundle, inputs.folder)
-    original = source.graph_path("unet").resolve()
-    graph = inputs.folder / source.manifest.components["unet"].files[0].path
-    names = [spec.name for spec in source.component("unet").inputs]
-    calls = [{name: call[name] for name in names} for call in _guided_calls(inputs)]
+    name = family_of(source).denoiser
+    before = source.component(name)
+    original = source.graph_path(name).resolve()
+    graph = inputs.folder / before.files[0].path
+    calls = [fitted(call.feeds, before) for call in _guided_calls(inputs)]
     quantized = nncf.quantize(
         onnx.load(original, load_external_data=False),  # NNCF serializes what it is given; protobuf ends at 2 GB
         nncf.Dataset(calls),
@@ -97,14 +100,14 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
         ),
     )
     model = unsigned_activations(quantized)
-    for entry in source.component("unet").files:
+    for entry in before.files:
         (inputs.folder / entry.path).unlink()
-    is_large = sum(entry.bytes for entry in source.component("unet").files) > EXTERNAL_DATA_THRESHOLD_BYTES
+    is_large = sum(entry.bytes for entry in before.files) > EXTERNAL_DATA_THRESHOLD_BYTES
     onnx.save_model(model, graph, save_as_external_data=is_large, location="model.onnx_data" if is_large else None)
     parts = [path for path in (graph, graph.parent / "model.onnx_data") if path.is_file()]
     entries = tuple(file_entry(inputs.folder, path.relative_to(inputs.folder).as_posix()) for path in parts)
-    unet = replace(source.component("unet"), files=entries, storage="int8", parity=None)
-    components = {**source.manifest.components, "unet": unet}
+    quantized_part = replace(before, files=entries, storage="int8", parity=None)
+    components = {**source.manifest.components, name: quantized_part}
     write_manifest(inputs.folder, replace(source.manifest, recipe="nncf-int8", components=components))
 
 
@@ -131,7 +134,7 @@ def unsigned_activations(model: Any) -> Any:
     return model
 
 
-def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
+def _guided_calls(inputs: Inputs) -> Iterator[DenoiserCall]:
     """What the FP32 UNet is given, both halves of a step in one call, evenly over prompts and steps."""
     from .baseline import load
 
@@ -141,12 +144,8 @@ def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
     prompts = 1 + count // workload.steps
     stride = max(1, prompts * workload.steps // count)
     for index, prompt in enumerate(workload.prompts[:prompts]):
-        _, trajectory = baseline.draw_recorded(prompt, index, workload)
-        texts = baseline.embeddings(prompt, guided=True)
-        for step in range(index % stride, len(trajectory.timesteps), stride):
-            sample = np.stack([trajectory.model_inputs[step]] * 2)
-            timestep = np.array(trajectory.timesteps[step], dtype=np.float32)
-            yield {"sample": sample, "timestep": timestep, "encoder_hidden_states": texts}
+        _, calls = baseline.draw_recorded(prompt, index, workload)
+        yield from calls[index % stride :: stride]
 
 
 def _is_large(checkpoint: Path) -> bool:

@@ -1,6 +1,7 @@
 """OpenVINO GenAI's text-to-image pipeline as a subject; C++ inside, so its own clocks time the parts."""
 
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from mezzotint.arrays import FloatArray
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 from mezzotint.runtime.noise.torch_cpu import torch_normal
 
-from .case import Case, Sample, Trajectory
+from .case import Case, Sample
 from .workload import Workload
 
 __all__ = ["GenaiSubject", "load"]
@@ -46,7 +48,7 @@ class GenaiSubject:
         text_ms = sum(clocks.get_text_encoder_infer_duration().values())
         return Sample(pixels, None, text_ms, steps_ms, clocks.get_vae_decoder_infer_duration(), end_to_end_ms)
 
-    def predict(self, _prompt: str, _trajectory: Trajectory) -> FloatArray | None:
+    def predict(self, _prompt: str, _calls: Sequence[DenoiserCall], _workload: Workload) -> FloatArray | None:
         """None: there is no way to ask."""
         return None
 

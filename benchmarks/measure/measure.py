@@ -69,8 +69,8 @@ def _measure_reference(subject: Subject, task: Task, result: Path, _started_ns: 
     for index, prompt in enumerate(workload.prompts):
         drawn.append(recorder.draw_recorded(prompt, workload.seed_of(index), workload))
         progress("reference", index + 1, len(workload.prompts))
-    trajectories = [trajectory for _, trajectory in drawn]
-    write_record(stack_record(subject.precision, [sample for sample, _ in drawn], trajectories=trajectories), result)
+    record = stack_record(subject.precision, [sample for sample, _ in drawn], calls=[calls for _, calls in drawn])
+    write_record(record, result)
 
 
 def _measure_fidelity(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
@@ -78,7 +78,7 @@ def _measure_fidelity(subject: Subject, task: Task, result: Path, _started_ns: i
     reference = None if task.reference is None else read_record(result.parent / task.reference)
     for index, prompt in enumerate(workload.prompts):
         samples.append(subject.draw(prompt, workload.seed_of(index) + task.case.seed_offset, workload))
-        answers = None if reference is None else subject.predict(prompt, reference.trajectory(index))
+        answers = None if reference is None else subject.predict(prompt, reference.calls_of(index), workload)
         if answers is not None:
             outputs.append(answers)
         progress("fidelity", index + 1, len(workload.prompts))

@@ -1,7 +1,7 @@
 """What a case drew, as arrays in one .npz file: the raw material of every fidelity figure and of the pictures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -10,51 +10,51 @@ import numpy as np
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.atomic_file import atomic_path
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.denoiser_calls import DenoiserCall, pack_calls, unpack_calls
 
-from ..cases.case import Sample, Trajectory
+from ..cases.case import Sample
 
 __all__ = ["Record", "read_record", "stack_record", "write_record"]
 
-_OPTIONAL = ("latents", "model_inputs", "model_outputs", "timesteps")
+_OPTIONAL = ("latents", "model_outputs")
+_CALLS = "calls{}:"  # before the names of what the denoiser was asked for picture {}
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """N pictures. Only the reference has `model_inputs` and `timesteps`; without teacher forcing no `model_outputs`.
+    """N pictures. Only the reference has `calls`; without teacher forcing there are no `model_outputs`.
 
     `latents` is None where a peer does not hand them out.
     """
 
     precision: str
     pixels: FloatArray  # (N, H, W, 3) in [0, 1]
-    latents: FloatArray | None  # (N, 4, h, w)
-    model_outputs: FloatArray | None = None  # (N, S, G, 4, h, w)
-    model_inputs: FloatArray | None = None  # (N, S, 4, h, w)
-    timesteps: FloatArray | None = None  # (S,)
+    latents: FloatArray | None  # (N, C, h, w)
+    model_outputs: FloatArray | None = None  # (N, S, G, C, h, w)
+    calls: tuple[tuple[DenoiserCall, ...], ...] = ()  # N times S, without their outputs
 
-    def trajectory(self, index: int) -> Trajectory:
-        """What the UNet saw and answered while drawing picture `index`."""
-        if self.model_inputs is None or self.model_outputs is None or self.timesteps is None:
-            raise MezzotintError("the reference was recorded without its UNet calls; measure again with --fresh")
-        return Trajectory(self.model_inputs[index], self.timesteps, self.model_outputs[index])
+    def calls_of(self, index: int) -> tuple[DenoiserCall, ...]:
+        """What the denoiser was asked while drawing picture `index`."""
+        if not self.calls:
+            raise MezzotintError("the reference was recorded without its denoiser's calls; measure again with --fresh")
+        return self.calls[index]
 
 
 def stack_record(
     precision: str,
     samples: Sequence[Sample],
     outputs: Sequence[FloatArray] = (),
-    trajectories: Sequence[Trajectory] = (),
+    calls: Sequence[Sequence[DenoiserCall]] = (),
 ) -> Record:
-    """A record of samples, with the teacher-forced answers `outputs`, or the reference's `trajectories`."""
+    """A record of samples, with the teacher-forced answers `outputs`, or the reference's `calls`."""
     latents = [sample.latents for sample in samples if sample.latents is not None]
-    answers = [trajectory.model_outputs for trajectory in trajectories] or list(outputs)
+    answers = [np.stack([call.output for call in one if call.output is not None]) for one in calls] or list(outputs)
     return Record(
         precision,
         np.stack([sample.pixels for sample in samples]),
         np.stack(latents) if latents else None,
         np.stack(answers) if answers else None,
-        np.stack([trajectory.model_inputs for trajectory in trajectories]) if trajectories else None,
-        trajectories[0].timesteps if trajectories else None,
+        tuple(tuple(replace(call, output=None) for call in one) for one in calls),
     )
 
 
@@ -69,6 +69,8 @@ def write_record(record: Record, path: Path) -> None:
         finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if not finite.all():
             raise MezzotintError(f"{name} of picture {int(np.argmin(finite))} hold NaN or infinity")
+    for index, calls in enumerate(record.calls):
+        arrays |= {_CALLS.format(index) + name: array for name, array in pack_calls(calls).items()}
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, precision=np.array(record.precision), **arrays)
 
@@ -78,6 +80,14 @@ def read_record(path: Path) -> Record:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             optional = {name: arrays[name] for name in _OPTIONAL if name in arrays}
-            return Record(str(arrays["precision"]), arrays["pixels"], **{"latents": None} | optional)
+            calls = tuple(_read_calls(arrays, len(arrays["pixels"])))
+            return Record(str(arrays["precision"]), arrays["pixels"], **{"latents": None} | optional, calls=calls)
     except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
         raise MezzotintError(f"{path} is not a benchmark record ({error}); measure again with --fresh") from None
+
+
+def _read_calls(arrays: Mapping[str, Array], count: int) -> Iterator[tuple[DenoiserCall, ...]]:
+    for prefix in (_CALLS.format(index) for index in range(count)):
+        packed = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+        if packed:
+            yield unpack_calls(packed)

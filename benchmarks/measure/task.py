@@ -1,7 +1,7 @@
 """One thing for one fresh process to do, as a value that travels in a file and that names its own result.
 
-    reference   the baseline draws every prompt and records what its UNet saw     -> arrays
-    fidelity    a case draws every prompt, and answers what the reference saw     -> arrays
+    reference   the baseline draws every prompt and records its denoiser's calls  -> arrays
+    fidelity    a case draws every prompt, and answers the reference's calls      -> arrays
     timing      a case is loaded cold, draws `pictures` pictures, and leaves      -> figures
     parts       as timing, but of each part alone: `pictures` UNet steps          -> figures
 

@@ -19,7 +19,6 @@ from mezzotint.bundle.manifest import MANIFEST_NAME
 from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.progress import Progress
 from mezzotint.runtime import TextToImage
-from mezzotint.runtime.images.vae import encode
 
 __all__ = ["BundleSubject", "CheckpointSubject", "Drawn", "Subject", "draw_all", "open_subject"]
 
@@ -122,7 +121,7 @@ class BundleSubject:
         """See Subject."""
         geometry = self.pipe.geometry
         inputs = (2.0 * pixels - 1.0).transpose(0, 3, 1, 2).astype(np.float32)
-        distribution = encode(self.pipe.sessions["vae_encoder"], np.ascontiguousarray(inputs))
+        distribution = self.pipe.encode(np.ascontiguousarray(inputs))
         mean = np.split(distribution, 2, axis=1)[0]  # (B, 4, h, w)
         latents: FloatArray = ((mean - geometry.shift_factor) * geometry.scaling_factor).astype(np.float32)
         return self.pipe.decode(latents)

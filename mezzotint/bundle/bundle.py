@@ -14,7 +14,6 @@ from typing import Any
 from mezzotint.atomic_folder import repair
 from mezzotint.errors import CheckFailed, MezzotintError
 
-from .geometry import Geometry
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
 
 __all__ = [
@@ -83,10 +82,6 @@ class Bundle:
         if not isinstance(data, dict):
             raise MezzotintError(f"{path} holds {type(data).__name__}, expected an object; make the bundle again")
         return data
-
-    def geometry(self) -> Geometry:
-        """Sizes of the checkpoint, from the UNet's and the VAE's config."""
-        return Geometry.from_configs(self.config("unet/config.json"), self.config("vae_decoder/config.json"))
 
     def verify(self) -> int:
         """Hash every file and look for strays; the number of files checked. CheckFailed lists all offenders."""

@@ -42,7 +42,7 @@ def generate(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture; a PNG says how it was drawn.")],
-    negative_prompt: Annotated[str, typer.Option(help="What not to draw.")] = "",
+    negative_prompt: Annotated[str | None, typer.Option(help="What not to draw.")] = None,
     prompt_syntax: Annotated[str, typer.Option(help="plain, or weighted: (word:1.3), any length.")] = "plain",
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 or less runs without.")] = 5.0,

@@ -1,6 +1,7 @@
 """The families that there are, and which one a bundle or a checkpoint belongs to."""
 
 from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
 
 from .family import Family
@@ -17,6 +18,11 @@ def family_of(bundle: Bundle) -> Family:
         known = ", ".join(family.name for family in FAMILIES)
         raise MezzotintError(f"{bundle.path} is of the family {name!r:.60}, expected one of {known}")
     return family
+
+
+def geometry_of(bundle: Bundle) -> Geometry:
+    """Sizes of the checkpoint, from the configs that its family reads. MezzotintError for what they lack."""
+    return family_of(bundle).geometry(bundle.config)
 
 
 def family_of_class(name: object) -> Family | None:

@@ -17,6 +17,7 @@ from mezzotint.engines.heap import give_back_memory
 from mezzotint.engines.lineup import installed_engines
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
+from mezzotint.families.lineup import geometry_of
 from mezzotint.progress import Progress
 from mezzotint.runtime import Bundle, TextToImage
 
@@ -77,7 +78,7 @@ def cached_trajectories(
 
 def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]:
     """What a size adds to a cache key: nothing where it is the checkpoint's own."""
-    asked, native = bundle.geometry().latent_shape(settings.height, settings.width), bundle.geometry().latent_shape()
+    asked, native = geometry_of(bundle).latent_shape(settings.height, settings.width), geometry_of(bundle).latent_shape()
     return {} if asked == native else {"latent_shape": asked}
 
 

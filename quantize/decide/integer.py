@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from mezzotint.errors import MezzotintError
+from mezzotint.families.lineup import geometry_of
 from mezzotint.progress import Progress
 from mezzotint.runtime import Bundle
 
@@ -53,7 +54,7 @@ class Calibration:
         """`count` seeded calls of a component, taken from the trajectories."""
         if component == "unet":
             return guided_calls(self.trajectories, count, seed)
-        return decoder_calls(self.trajectories, self.bundle.geometry(), count, seed)
+        return decoder_calls(self.trajectories, geometry_of(self.bundle), count, seed)
 
     def record(self) -> dict[str, Any]:
         """What the manifest says of it."""

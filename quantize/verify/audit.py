@@ -13,6 +13,7 @@ import numpy as np
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.engines.lineup import choose_engine
+from mezzotint.families.lineup import geometry_of
 from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
 
 from ..scheme import Scheme
@@ -98,7 +99,7 @@ def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int) -> dict[str
 
 
 def _latent_size(bundle: Bundle) -> tuple[int, int]:
-    geometry = bundle.geometry()
+    geometry = geometry_of(bundle)
     match (bundle.manifest.calibration or {}).get("latent_shape"):
         case None:
             _, height, width = geometry.latent_shape()

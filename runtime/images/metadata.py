@@ -136,7 +136,8 @@ def _settings(record: Mapping[str, Any], path: Path) -> Settings:
     interval = values.get("guidance_interval", (0.0, 1.0))
     values["guidance_interval"] = tuple(interval) if isinstance(interval, list) else interval
     settings = Settings(**values)
-    texts = (settings.prompt, settings.negative_prompt, settings.scheduler, settings.prompt_syntax, settings.rng)
+    negative = () if settings.negative_prompt is None else (settings.negative_prompt,)
+    texts = (settings.prompt, *negative, settings.scheduler, settings.prompt_syntax, settings.rng)
     if not all(isinstance(text, str) for text in texts):
         raise MezzotintError(f"{path} has a prompt or a name that is no text; the file was changed")
     check_settings(settings)

@@ -23,8 +23,7 @@ _OVERLAP = 0.5  # of a tile's side
 
 def encode(session: Session, pixels: FloatArray) -> Array:
     """The encoder's distribution, mean and log-variance (B, 2C, h, w), of pictures (B, 3, H, W) in [-1, 1]."""
-    parts = [session.run({"sample": pixels[index : index + 1]})["latent_parameters"] for index in range(len(pixels))]
-    return np.concatenate(parts)
+    return np.concatenate([_run(session, pixels[index : index + 1]) for index in range(len(pixels))])
 
 
 def sample_latents(distribution: Array, noise: FloatArray, geometry: Geometry) -> FloatArray:
@@ -60,7 +59,13 @@ def tile_starts(side: int, tile: int) -> list[int]:
 
 
 def _decode_whole(session: Session, latents: FloatArray, _geometry: Geometry) -> FloatArray:
-    return to_pixels(session.run({"latent_sample": latents})["sample"])
+    return to_pixels(_run(session, latents))
+
+
+def _run(session: Session, array: FloatArray) -> Array:
+    """Both graphs have one input and one output."""
+    component = session.component
+    return session.run({component.inputs[0].name: array})[component.outputs[0].name]
 
 
 def _decode_tiled(session: Session, latents: FloatArray, geometry: Geometry) -> FloatArray:
@@ -70,7 +75,7 @@ def _decode_tiled(session: Session, latents: FloatArray, geometry: Geometry) -> 
     summed = np.zeros((1, 3, h * factor, w * factor), dtype=np.float32)
     weight = np.zeros((1, 1, h * factor, w * factor), dtype=np.float32)
     for top, left in _corners(h, w, height, width):
-        tile = session.run({"latent_sample": latents[:, :, top : top + height, left : left + width]})["sample"]
+        tile = _run(session, latents[:, :, top : top + height, left : left + width])
         fade = np.outer(_fade(top, height, h, factor), _fade(left, width, w, factor))  # (tile H, tile W)
         rows = slice(top * factor, (top + height) * factor)
         columns = slice(left * factor, (left + width) * factor)

@@ -1,25 +1,25 @@
-"""Prompts to the embeddings that the UNet attends to.
+"""Prompts to what a text encoder makes of them.
 
 In the "plain" syntax a prompt is cut at the text encoder's window, as diffusers does it. In the "weighted" syntax (see
 prompt_weights.py) it may have any length: its tokens are laid out in chunks of the window's width, each of which is
-encoded alone, and the UNet attends to all chunks side by side.
+encoded alone, and the denoiser attends to all chunks side by side.
 """
 
-import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mezzotint.arrays import FloatArray
+from mezzotint.arrays import Array
 from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import EncodedText
 
 from .prompt_weights import Fragment, parse_weights
 from .tokenizer import ClipTokenizer
 
-__all__ = ["PROMPT_SYNTAXES", "encode_prompts", "stack_embeddings"]
+__all__ = ["PROMPT_SYNTAXES", "encode_prompts"]
 
 PROMPT_SYNTAXES = ("plain", "weighted")
 _MOST_CHUNKS = 32  # (window 77) some 2,400 tokens; attention costs as much as they are many
@@ -38,53 +38,48 @@ class _Chunk:
 
 
 def encode_prompts(
-    session: Session, tokenizer: ClipTokenizer, prompts: Sequence[str], syntax: str = "plain"
-) -> FloatArray:
-    """Embeddings (B, tokens, width) of the prompts; `tokens` is a multiple of the window.
+    session: Session,
+    tokenizer: ClipTokenizer,
+    read: Callable[[Mapping[str, Array]], EncodedText],
+    prompts: Sequence[str],
+    syntax: str = "plain",
+) -> list[EncodedText]:
+    """What one text encoder says of each prompt; the number of tokens is a multiple of the window.
 
-    Each distinct chunk is encoded once and alone, so that neither the batch nor its order changes a figure. Warns when
-    a plain prompt is longer than the window. Raises MezzotintError for text that is not Unicode, for syntax that is not
-    supported, and for prompts of more than 32 chunks.
+    `read` finds a text in the encoder's outputs. Each distinct chunk is encoded once and alone, so that neither the
+    batch nor its order changes a figure. Warns when a plain prompt is longer than the window. Raises MezzotintError for
+    text that is not Unicode, for syntax that is not supported, and for prompts of more than 32 chunks.
     """
     chunked = [_chunks(tokenizer, prompt, syntax) for prompt in prompts]
-    known: dict[tuple[int, ...], FloatArray] = {}
+    known: dict[tuple[int, ...], EncodedText] = {}
 
-    def encode(tokens: tuple[int, ...]) -> FloatArray:
+    def encode(tokens: tuple[int, ...]) -> EncodedText:
         if tokens not in known:
-            known[tokens] = _run(session, tokenizer, tokens)
+            known[tokens] = read(_run(session, tokenizer, tokens))
         return known[tokens]
 
-    def weigh(chunk: _Chunk) -> FloatArray:
+    def weigh(chunk: _Chunk) -> EncodedText:
         """Away from, or towards, what the encoder makes of no text at all; a weight of 1 changes nothing."""
-        embedding = encode(chunk.tokens)
+        text = encode(chunk.tokens)
         if not chunk.is_weighted:
-            return embedding
-        weights = np.ones((len(embedding), 1), dtype=np.float32)  # (window, 1); BOS, EOS and padding weigh 1
+            return text
+        weights = np.ones((len(text.tokens), 1), dtype=np.float32)  # (window, 1); BOS, EOS and padding weigh 1
         weights[1 : 1 + len(chunk.weights), 0] = chunk.weights
-        empty = encode(())
-        return empty + weights * (embedding - empty)
+        empty = encode(()).tokens
+        return replace(text, tokens=empty + weights * (text.tokens - empty))
 
-    return stack_embeddings([np.concatenate([weigh(chunk) for chunk in chunks]) for chunks in chunked])
-
-
-def stack_embeddings(embeddings: Sequence[FloatArray]) -> FloatArray:
-    """One array (B, tokens, width) of embeddings (tokens_i, width), each of which is repeated to the common length.
-
-    Attention over keys that are all there r times is attention over them once, so a prompt means the same beside a
-    longer one as alone. Raises MezzotintError when the lengths have no common multiple of a bearable size.
-    """
-    lengths = [len(embedding) for embedding in embeddings]
-    common = math.lcm(*lengths)
-    if common > _MOST_CHUNKS * min(lengths) and len(set(lengths)) > 1:
-        different = ", ".join(map(str, sorted(set(lengths))))
-        raise MezzotintError(f"prompts of {different} tokens cannot be drawn in one batch; draw them apart")
-    return np.stack([np.tile(embedding, (common // len(embedding), 1)) for embedding in embeddings])
+    return [_joined([weigh(chunk) for chunk in chunks]) for chunks in chunked]
 
 
-def _run(session: Session, tokenizer: ClipTokenizer, tokens: Sequence[int]) -> FloatArray:
-    ids = tokenizer.row(tokens)[np.newaxis].astype(session.component.inputs[0].dtype)  # (1, window) int32 from Optimum
-    embedding: FloatArray = session.run({"input_ids": ids})["last_hidden_state"][0]
-    return embedding
+def _joined(chunks: Sequence[EncodedText]) -> EncodedText:
+    """One text of several windows; the vector of the whole is the first one's."""
+    return replace(chunks[0], tokens=np.concatenate([chunk.tokens for chunk in chunks]))
+
+
+def _run(session: Session, tokenizer: ClipTokenizer, tokens: Sequence[int]) -> Mapping[str, Array]:
+    (ids,) = session.component.inputs
+    row = tokenizer.row(tokens)[np.newaxis].astype(ids.dtype)  # (1, window) int32 from Optimum
+    return session.run({ids.name: row})
 
 
 def _chunks(tokenizer: ClipTokenizer, prompt: str, syntax: str) -> list[_Chunk]:

@@ -1,16 +1,18 @@
 """The baseline against diffusers used directly, on the embedded checkpoint with few steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mezzotint.arrays import Array
 from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.decibel import sqnr_db
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 CHECKPOINT = Path(__file__).parents[3] / "demo" / "checkpoint"
 PROMPT = "a flat emoji of a red apple on a blue background"
@@ -39,6 +41,11 @@ def baseline() -> Any:
     return _load("f32")
 
 
+def answers(calls: Sequence[DenoiserCall]) -> Array:
+    """(S, G, 4, h, w)"""
+    return np.stack([call.output for call in calls if call.output is not None])
+
+
 def test_it_draws_what_diffusers_draws(baseline: Any) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
@@ -61,19 +68,22 @@ def test_the_parts_of_the_time_add_up(baseline: Any) -> None:
 
 
 def test_answering_the_recorded_states_gives_the_recorded_answers(baseline: Any) -> None:
-    sample, trajectory = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
+    sample, calls = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
     np.testing.assert_array_equal(sample.latents, baseline.draw(PROMPT, 1000, WORKLOAD).latents)
-    assert trajectory.model_inputs.shape == (3, 4, 16, 16)
-    assert trajectory.model_outputs.shape == (3, 2, 4, 16, 16)
-    assert (np.diff(trajectory.timesteps) < 0).all()
-    assert sqnr_db(trajectory.model_outputs, baseline.predict(PROMPT, trajectory)) > 100
-    assert sqnr_db(trajectory.model_outputs, baseline.predict("noto style cat face", trajectory)) < 40
+    assert len(calls) == 3
+    names = {"sample": (2, 4, 16, 16), "timestep": (), "encoder_hidden_states": (2, 32, 256)}
+    assert all({name: feed.shape for name, feed in call.feeds.items()} == names for call in calls)
+    assert answers(calls).shape == (3, 2, 4, 16, 16)
+    assert (np.diff([call.timestep for call in calls]) < 0).all()
+    assert sqnr_db(answers(calls), baseline.predict(PROMPT, calls, WORKLOAD)) > 100
+    assert sqnr_db(answers(calls), baseline.predict("noto style cat face", calls, WORKLOAD)) < 40
 
 
 def test_without_guidance_one_half_is_enough(baseline: Any) -> None:
-    _, trajectory = baseline.draw_recorded(PROMPT, 1000, Workload((PROMPT,), steps=2, guidance=1.0))
-    assert trajectory.model_outputs.shape == (2, 1, 4, 16, 16)
-    assert sqnr_db(trajectory.model_outputs, baseline.predict(PROMPT, trajectory)) > 100
+    workload = Workload((PROMPT,), steps=2, guidance=1.0)
+    _, calls = baseline.draw_recorded(PROMPT, 1000, workload)
+    assert answers(calls).shape == (2, 1, 4, 16, 16)
+    assert sqnr_db(answers(calls), baseline.predict(PROMPT, calls, workload)) > 100
 
 
 @pytest.mark.parametrize("scheduler", ["euler", "dpmpp-2m"])
@@ -84,8 +94,8 @@ def test_other_schedulers_and_sizes(baseline: Any, scheduler: str) -> None:
 
 def test_bf16_is_near_and_not_equal(baseline: Any) -> None:
     bf16 = _load("bf16")
-    _, trajectory = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
-    assert 20 < sqnr_db(trajectory.model_outputs, bf16.predict(PROMPT, trajectory)) < 60
+    _, calls = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
+    assert 20 < sqnr_db(answers(calls), bf16.predict(PROMPT, calls, WORKLOAD)) < 60
     assert bf16.draw(PROMPT, 1000, WORKLOAD).pixels.dtype == np.float32
 
 

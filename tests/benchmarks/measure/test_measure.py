@@ -1,5 +1,5 @@
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mezzotint.arrays import FloatArray
-from mezzotint.benchmarks.cases.case import REFERENCE, Case, Sample, Trajectory
+from mezzotint.benchmarks.cases.case import REFERENCE, Case, Sample
 from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.benchmarks.measure import measure as measure_module
 from mezzotint.benchmarks.measure.measure import measure, read_timing
@@ -15,6 +15,7 @@ from mezzotint.benchmarks.measure.record import read_record
 from mezzotint.benchmarks.measure.task import Task, TaskKind
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import silent
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 CASE = Case("int8-openvino", "bundle", "b", "openvino", "int8")
 WORKLOAD = Workload(("a", "b", "c"), seed=1000, steps=2)
@@ -38,12 +39,13 @@ class FakeSubject:
             np.full((8, 8, 3), 0.5, dtype=np.float32), latents, 1.0, (10.0, 20.0), 5.0, 40.0 + len(self.drawn)
         )
 
-    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, Trajectory]:
-        states = np.full((2, 4, 2, 2), seed, dtype=np.float32)
-        return self.draw(prompt, seed, workload), Trajectory(states, np.array([9.0, 1.0], np.float32), states[:, None])
+    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
+        state = np.full((1, 4, 2, 2), seed, dtype=np.float32)
+        calls = tuple(DenoiserCall(step, {"x": state}, state) for step in (9.0, 1.0))
+        return self.draw(prompt, seed, workload), calls
 
-    def predict(self, _prompt: str, trajectory: Trajectory) -> FloatArray | None:
-        return 2.0 * trajectory.model_inputs[:, None] if self.answers else None
+    def predict(self, _prompt: str, calls: Sequence[DenoiserCall], _workload: Workload) -> FloatArray | None:
+        return 2.0 * np.stack([call.feeds["x"] for call in calls]) if self.answers else None
 
 
 @pytest.fixture
@@ -64,9 +66,10 @@ def test_the_reference_keeps_what_its_unet_saw(subject: FakeSubject, tmp_path: P
     )
     record = read_record(tmp_path / "r.npz")
     assert subject.drawn == [("a", 1000), ("b", 1001), ("c", 1002)]
-    assert record.model_inputs is not None
-    assert record.model_inputs.shape == (3, 2, 4, 2, 2)
-    assert record.trajectory(2).model_inputs[0, 0, 0, 0] == 1002
+    assert [[call.timestep for call in calls] for calls in record.calls] == [[9.0, 1.0]] * 3
+    assert record.calls_of(2)[0].feeds["x"][0, 0, 0, 0] == 1002
+    assert record.model_outputs is not None
+    assert record.model_outputs.shape == (3, 2, 1, 4, 2, 2)
 
 
 def test_a_case_draws_freely_and_answers_the_references_states(subject: FakeSubject, tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from mezzotint.arrays import FloatArray
-from mezzotint.benchmarks.cases.case import Sample, Trajectory
+from mezzotint.benchmarks.cases.case import Sample
 from mezzotint.benchmarks.measure.record import Record, read_record, stack_record, write_record
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 
 def _floats(*shape: int) -> FloatArray:
@@ -18,18 +19,24 @@ def _sample() -> Sample:
     return Sample(_floats(8, 8, 3), _floats(4, 2, 2), 1.0, (2.0, 2.0), 3.0, 9.0)
 
 
-def _trajectory() -> Trajectory:
-    return Trajectory(_floats(2, 4, 2, 2), np.array([900.0, 1.0], np.float32), _floats(2, 2, 4, 2, 2))
+def _calls(count: int = 2) -> list[DenoiserCall]:
+    """The text is the same in all, the sample is not."""
+    text, sample = _floats(2, 7, 3), _floats(2, 4, 2, 2)
+    return [DenoiserCall(900.0 - step, {"sample": sample + step, "text": text}, sample * step) for step in range(count)]
 
 
 def test_a_reference_survives_its_file(tmp_path: Path) -> None:
-    record = stack_record("f32", [_sample(), _sample()], trajectories=[_trajectory(), _trajectory()])
+    record = stack_record("f32", [_sample(), _sample()], calls=[_calls(), _calls(3)[1:]])
     write_record(record, tmp_path / "r.npz")
     again = read_record(tmp_path / "r.npz")
     assert again.precision == "f32"
-    for name in ("pixels", "latents", "model_outputs", "model_inputs", "timesteps"):
+    for name in ("pixels", "latents", "model_outputs"):
         np.testing.assert_array_equal(getattr(again, name), getattr(record, name))
-    np.testing.assert_array_equal(again.trajectory(1).model_inputs, _trajectory().model_inputs)
+    for found, expected in zip(again.calls_of(1), _calls(3)[1:], strict=True):
+        assert (found.timestep, found.output) == (expected.timestep, None)
+        assert sorted(found.feeds) == ["sample", "text"]
+        for name, feed in found.feeds.items():
+            np.testing.assert_array_equal(feed, expected.feeds[name])
     assert [path.name for path in tmp_path.iterdir()] == ["r.npz"]
 
 
@@ -38,7 +45,7 @@ def test_a_case_has_no_trajectory(tmp_path: Path) -> None:
     again = read_record(tmp_path / "r.npz")
     assert again.model_outputs is None
     with pytest.raises(MezzotintError, match="--fresh"):
-        again.trajectory(0)
+        again.calls_of(0)
 
 
 @pytest.mark.parametrize("name", ["pixels", "latents"])

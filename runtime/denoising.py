@@ -1,0 +1,99 @@
+"""The one driver of the denoising loop: a planned batch goes from its start through the sampler to final latents.
+
+Whoever wants to know what the denoiser is asked on the way observes its calls: calibration and benchmarks do.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mezzotint.arrays import FloatArray
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.engines.session import Session
+from mezzotint.errors import Cancelled
+from mezzotint.families.family import Family
+
+from .denoiser import Conditioning, Conditions, Denoiser
+from .denoiser_calls import OnCall
+from .noise.batch import BatchNoise
+from .result import OnStep, Step
+from .samplers.lineup import find_sampler
+from .samplers.sampler import Sampler
+from .samplers.schedule import Schedule
+from .samplers.scheduler_config import SchedulerConfig
+from .settings import Settings
+from .start import Begin
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides a batch's run besides its conditions; made before any graph runs, for it refuses what cannot be."""
+
+    settings: Settings  # of the first image; the others differ in prompts and consecutive seeds alone
+    shape: tuple[int, int, int]  # (C, h, w) of one sample
+    sampler: Sampler
+    config: SchedulerConfig
+    schedule: Schedule  # the whole one: a run may begin later in it
+    noise: BatchNoise
+
+    @classmethod
+    def of(cls, settings: Sequence[Settings], config: SchedulerConfig, geometry: Geometry) -> "Plan":
+        """MezzotintError for a size, a sampler, a number of steps or a noise that there is not."""
+        first = settings[0]
+        shape = geometry.latent_shape(first.height, first.width)
+        sampler = find_sampler(first.scheduler)
+        schedule = sampler.schedule(config, first.steps)
+        noise = BatchNoise.seeded(first.rng, first.seed, len(settings), shape)
+        return cls(first, shape, sampler, config, schedule, noise)
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """Final latents (B, C, h, w), and milliseconds: of each call of the denoiser, and of encoding images."""
+
+    latents: FloatArray
+    calls_ms: tuple[float, ...]
+    image_encoder_ms: float
+
+
+def denoise(
+    plan: Plan,
+    conditions: Conditions,
+    begin: Begin,
+    *,
+    session: Session,
+    family: Family,
+    on_step: OnStep | None = None,
+    on_call: OnCall | None = None,
+) -> Denoised:
+    """Run the batch on the denoiser's `session`. Raises Cancelled when `on_step` says so."""
+    settings, start = plan.settings, begin(plan.schedule, plan.noise)
+    schedule = start.schedule
+    conditioning = Conditioning(
+        conditions,
+        settings.guidance,
+        settings.guidance_rescale,
+        _guided_sigmas(schedule, settings.guidance_interval),
+        start.extra_channels,
+    )
+    denoiser = Denoiser(session, family, plan.config, schedule, conditioning, on_call)
+
+    def report(index: int, x: FloatArray, x0: FloatArray) -> None:
+        if start.after_step is not None:
+            start.after_step(index, x)
+        if on_step is not None and on_step(Step(index, schedule.steps, x, x0)):
+            raise Cancelled(f"drawing was cancelled after step {index + 1} of {schedule.steps}")
+
+    x = plan.sampler.sample(denoiser, start.x, schedule, report, plan.noise)
+    return Denoised(schedule.final_latents(x), tuple(denoiser.calls_ms), start.vae_encoder_ms)
+
+
+def _guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[float, float]:
+    """The lowest and highest noise level of the steps i of N with start <= i / N < end, a little widened."""
+    if interval == (0.0, 1.0):
+        return 0.0, math.inf
+    first, end = (math.ceil(bound * schedule.steps) for bound in interval)
+    if first >= end:
+        return math.inf, 0.0  # no step lies between
+    levels = schedule.sigmas[:-1]
+    return float(levels[end - 1]) * (1.0 - 1e-6), float(levels[first]) * (1.0 + 1e-6)
