@@ -35,7 +35,8 @@ def test_attention_over_repeated_keys_is_attention_over_them_once() -> None:
 
     def attend(times: int) -> Array:
         weights = np.exp(query @ np.tile(keys, (times, 1)).T)
-        return weights / weights.sum(axis=1, keepdims=True) @ np.tile(values, (times, 1))
+        attended: Array = weights / weights.sum(axis=1, keepdims=True) @ np.tile(values, (times, 1))
+        return attended
 
     np.testing.assert_allclose(attend(4), attend(1), rtol=1e-12)
 
