@@ -15,24 +15,27 @@ from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
-from mezzotint.families.lineup import geometry_of
+from mezzotint.families.family import Role
+from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
 
+from .calibrate.calibrate import calibrate
+from .calibrate.data import CalibrationData
+from .calibrate.run import CalibrationRun
 from .calibrate.trajectories import CalibrationSettings
-from .decide.integer import Calibration, decide_integer
+from .decide.integer import decide_and_rewrite
+from .decide.method import RECIPE_METHOD, Method
 from .graphs.graph_file import save_graph
 from .lower.half_target import settle_in_half
-from .lower.target import Target, check_prompts, find_target, fit_recipe
+from .lower.target import Target, check_prompts, find_target, fit_schemes
 from .lower.weight_only import compress_all_weights, compress_with_nncf
 from .passes.half import lower_half
-from .recipe import Recipe, find_recipe, with_overrides
+from .recipe import Recipe, component_schemes, find_recipe
 from .scheme import Decisions
 from .search.costs import Costs
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_promise
 from .verify.parity import measure_parity
-
-__all__ = ["quantize_bundle"]
 
 _TOOLS = ("mezzotint", "onnx", "onnx-ir", "nncf")
 
@@ -43,8 +46,11 @@ class _Job:
 
     bundle: Bundle
     recipe: Recipe
+    schemes: Mapping[str, str]  # by component
     target: Target
-    calibration: Calibration
+    data: CalibrationData
+    run: CalibrationRun
+    method: Method
     min_sqnr_db: float | None
     costs: Costs
 
@@ -77,15 +83,20 @@ def quantize_bundle(
     """
     bundle = Bundle.open(source)
     lowered_for = find_target(target)
-    chosen = fit_recipe(with_overrides(find_recipe(recipe), overrides or {}), lowered_for, overrides or {})
+    family, chosen, overrides = family_of(bundle), find_recipe(recipe), overrides or {}
+    components = {name: family.role(name) for name in bundle.manifest.components}
+    schemes = fit_schemes(lowered_for, chosen, component_schemes(chosen, components, overrides), overrides)
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
-    check_prompts(chosen, lowered_for, prompts)
+    if family.texts:
+        check_prompts(schemes, lowered_for, prompts)
     settings = settings or CalibrationSettings()
-    geometry_of(bundle).latent_shape(settings.height, settings.width)  # refuses a size before any work
-    calibration = Calibration(bundle, tuple(prompts), settings, progress, memory_limit_bytes, split_shortcuts)
-    job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db, Costs(costs))
+    family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
+    run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
+    method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
+        data = calibrate(bundle, prompts, settings, progress)
+        job = _Job(bundle, chosen, schemes, lowered_for, data, run, method, min_sqnr_db, Costs(costs))
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
@@ -97,16 +108,16 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         shutil.copyfile(job.bundle.path / entry.path, staging / entry.path)
     components: dict[str, Component] = {}
     for index, name in enumerate(job.bundle.manifest.components):
-        progress(f"quantizing {name} ({job.recipe.schemes[name]})", index, len(job.bundle.manifest.components))
+        progress(f"quantizing {name} ({job.schemes[name]})", index, len(job.bundle.manifest.components))
         components[name] = _quantize_component(job, name, staging)
-    integer, in_half = "int8" in job.recipe.schemes.values(), job.target.is_in_half
+    integer, in_half = "int8" in job.schemes.values(), job.target.is_in_half
     manifest = replace(
         job.bundle.manifest,
         recipe=job.recipe.name,
         target=job.target.name,
         components=components,
         cpu_features=job.target.cpu_features if integer else (),
-        calibration=_record(job) if integer or (in_half and job.calibration.prompts) else None,
+        calibration=_record(job) if integer or (in_half and job.data.trajectories) else None,
         versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
     )
     write_manifest(staging, manifest)
@@ -115,7 +126,8 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
 def _record(job: _Job) -> dict[str, Any]:
     """What decided besides the weights: calibration, and the times that a search went by."""
     sha256 = job.costs.sha256()
-    return job.calibration.record() | ({"costs_sha256": sha256} if sha256 is not None else {})
+    record = job.data.record(splits_shortcuts=job.method.splits_shortcuts)
+    return record | ({"costs_sha256": sha256} if sha256 is not None else {})
 
 
 def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
@@ -123,22 +135,30 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
     if job.target.is_in_half:  # the manifest says where parity was measured; `audit` refuses to speak for a GPU
         progress(f"not audited: kernels of {job.target.name} are not recorded", 1, 1)
         return
-    for name, scheme in job.recipe.schemes.items():
+    for name, scheme in job.schemes.items():
         if scheme == "int8":
             progress(f"auditing {name}", 0, 1)
             check_promise(audit_bundle(bundle, job.target.name, name))
 
 
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
-    scheme = job.recipe.schemes[name]
+    scheme = job.schemes[name]
     before = job.bundle.component(name)
     model = ir.load(job.bundle.graph_path(name))
     if scheme == "int8":
-        decisions, statistics = decide_integer(model, name, job.calibration)
+        decisions, statistics = decide_and_rewrite(model, name, job.data, job.run, job.method)
         decisions = job.target.fit(model.graph, decisions)
         if job.min_sqnr_db is not None:
             decisions = search_exclusions(
-                model, name, decisions, statistics, job.calibration, job.target, job.costs, job.min_sqnr_db
+                model,
+                name,
+                decisions,
+                statistics,
+                job.data,
+                job.target,
+                job.costs,
+                job.min_sqnr_db,
+                job.run.progress,
             )
         model = job.target.lower(model, decisions)
         _write_decisions(decisions, staging / name / "quantization.json")
@@ -147,9 +167,10 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         if not job.target.is_in_half:
             lower_half(model)
     elif scheme == "int8-weights":
-        model = compress_with_nncf(model) if name.startswith("text_encoder") else compress_all_weights(model)
+        is_text = family_of(job.bundle).role(name) is Role.TEXT_ENCODER
+        model = compress_with_nncf(model) if is_text else compress_all_weights(model)
     if job.target.is_in_half and scheme != "fp32":
-        settle_in_half(model, name, job.calibration, staging / name)
+        settle_in_half(model, name, job.data, staging / name, job.run.progress)
         job.target.check(model)
     files = save_graph(model, staging / name)
     del model  # engines are about to load the weights again
@@ -161,7 +182,8 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         compute="f32" if scheme == "fp32" else job.target.compute,
         parity=None,
     )
-    return replace(component, parity=measure_parity(job.calibration, name, component, staging, job.target))
+    parity = measure_parity(job.data, name, component, staging, job.target, job.run.progress)
+    return replace(component, parity=parity)
 
 
 def _write_decisions(decisions: Decisions, path: Path) -> None:

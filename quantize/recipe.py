@@ -1,36 +1,27 @@
-"""Recipes: which storage each component gets. Data, not classes."""
+"""Recipes: which storage the components of each role get. Data, not classes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mezzotint.errors import MezzotintError
-
-__all__ = ["COMPONENT_SCHEMES", "RECIPES", "Recipe", "find_recipe", "with_overrides"]
+from mezzotint.families.family import Role
 
 COMPONENT_SCHEMES = ("fp32", "fp16", "int8-weights", "int8")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One of `COMPONENT_SCHEMES` for every component."""
+    """One of `COMPONENT_SCHEMES` for the components of every role."""
 
     name: str
-    schemes: Mapping[str, str]
+    schemes: Mapping[Role, str]
 
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("fp16", {"text_encoder": "fp16", "unet": "fp16", "vae_decoder": "fp16", "vae_encoder": "fp16"}),
-    # The VAE decoder runs once a picture: 16 bits cost 2 % of the time at 25 steps, and 8 bits would cost 10 dB.
-    Recipe("int8", {"text_encoder": "int8-weights", "unet": "int8", "vae_decoder": "fp16", "vae_encoder": "fp16"}),
-    Recipe(
-        "int8-weights",
-        {
-            "text_encoder": "int8-weights",
-            "unet": "int8-weights",
-            "vae_decoder": "int8-weights",
-            "vae_encoder": "int8-weights",
-        },
-    ),
+    Recipe("fp16", dict.fromkeys(Role, "fp16")),
+    # The image decoder runs once an image: 16 bits cost 2 % of the time at 25 steps, and 8 bits would cost 10 dB.
+    Recipe("int8", dict.fromkeys(Role, "fp16") | {Role.TEXT_ENCODER: "int8-weights", Role.DENOISER: "int8"}),
+    Recipe("int8-weights", dict.fromkeys(Role, "int8-weights")),
 )
 
 
@@ -42,11 +33,11 @@ def find_recipe(name: str) -> Recipe:
     return recipe
 
 
-def with_overrides(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
-    """The recipe with some components' schemes replaced; MezzotintError for a component or scheme that is unknown."""
+def component_schemes(recipe: Recipe, components: Mapping[str, Role], overrides: Mapping[str, str]) -> dict[str, str]:
+    """The scheme of each of a bundle's components; MezzotintError for an override that is unknown."""
     for component, scheme in overrides.items():
-        if component not in recipe.schemes:
-            raise MezzotintError(f"unknown component {component!r}; expected {', '.join(recipe.schemes)}")
+        if component not in components:
+            raise MezzotintError(f"unknown component {component!r}; expected {', '.join(components)}")
         if scheme not in COMPONENT_SCHEMES:
             raise MezzotintError(f"unknown scheme {scheme!r} for {component}; expected {', '.join(COMPONENT_SCHEMES)}")
-    return replace(recipe, schemes={**recipe.schemes, **overrides})
+    return {name: recipe.schemes[role] for name, role in components.items()} | dict(overrides)

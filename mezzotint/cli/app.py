@@ -156,7 +156,7 @@ def inspect(
 def audit(
     bundle: BundlePath,
     backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")] = "auto",
-    component: Annotated[str, typer.Option(help="The component to run.")] = "unet",
+    component: Annotated[str | None, typer.Option(help="The component to run; the denoiser without.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every kernel as JSON.")] = False,
 ) -> None:
     """Run a graph and show which kernels really ran, at which precision; exit 1 when INT8 ran in float."""

@@ -18,6 +18,7 @@ from typing import Any
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Component
+from mezzotint.errors import MezzotintError
 
 from .condition import Condition
 
@@ -106,8 +107,11 @@ class Family:
     symbol_sizes: Callable[[ReadConfig], Mapping[str, int]] = lambda _read: {}
 
     def role(self, component: str) -> Role:
-        """What the component of that name is there for; KeyError for one that the family does not have."""
-        return self.components[component]
+        """What the component of that name is there for; MezzotintError lists those that there are."""
+        role = self.components.get(component)
+        if role is None:
+            raise MezzotintError(f"{self.name} has no component {component!r:.60}; it has {', '.join(self.components)}")
+        return role
 
     def names(self, role: Role) -> tuple[str, ...]:
         """The components of a role, in the order in which a call runs them."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -10,24 +10,27 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.affine import UINT8, Quantizer
-from mezzotint.arrays import Array, FloatArray
+from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
-from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.engines.lineup import installed_engines
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
-from mezzotint.families.lineup import geometry_of
+from mezzotint.families.family import Role
+from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.progress import Progress
-from mezzotint.runtime import Bundle, TextToImage
+from mezzotint.runtime import Bundle, Settings, TextToImage
+from mezzotint.runtime.denoiser import Conditions
 
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, weight_energy, weighted_nodes
 from ..passes.ort_floats import rewrite_ort_floats
 from ..scheme import Decisions, Scheme
 from .array_cache import cached_arrays, content_key
+from .data import CalibrationData
 from .memory_limit import groups_within
 from .ranges import RANGE_METHODS, RangeMethods, least_error_range
+from .run import CalibrationRun
 from .statistics import (
     Probe,
     TensorStatistics,
@@ -39,61 +42,71 @@ from .statistics import (
     open_probed,
     stack,
 )
-from .trajectories import CalibrationSettings, Call, Trajectories, join, run_trajectory, spread
+from .trajectories import CalibrationSettings, Call, Trajectory, run_trajectory, spread
 
-__all__ = ["cached_statistics", "cached_trajectories", "probes_for", "with_quantizers"]
-
-_TRAJECTORIES = 7  # revisions of what the cached arrays mean
+_TRAJECTORIES = 8  # revisions of what the cached arrays mean
 _STATISTICS = 9
 _CHUNK = 16  # calls in a cache entry
 _FLOAT_BYTES = 4
 
 
+def calibrate(
+    bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
+) -> CalibrationData:
+    """Run the trajectories of `prompts`; without prompts there are none, unless the family reads none."""
+    texts = tuple(prompts) if family_of(bundle).texts else ("",) * settings.trajectories
+    trajectories = cached_trajectories(bundle, texts, settings, progress) if texts else ()
+    return CalibrationData(bundle, tuple(prompts), settings, trajectories)
+
+
 def cached_trajectories(
     bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
-) -> Trajectories:
+) -> tuple[Trajectory, ...]:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
     schedule = (settings.scheduler, settings.steps, settings.guidance)
     parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
     parts |= _asked_size(bundle, settings)
     chosen = spread(len(prompts), settings.trajectories)
     stride = settings.stride(len(chosen))
-    load = cache(partial(_load, bundle, [prompts[index] for index in chosen]))
+    runs = [(prompts[index], settings.of_run(prompts[index], settings.seed + index)) for index in chosen]
+    load = cache(partial(_load, bundle, [run for _, run in runs]))
 
-    def make(prompt: str, seed: int, steps: slice) -> dict[str, Array]:
-        pipe, unet, embeddings = load()
-        return asdict(run_trajectory(pipe, unet, embeddings[prompt], embeddings[""], seed, settings, steps))
+    def make(run: Settings, steps: slice) -> dict[str, Array]:
+        pipe, conditions, _held = load()
+        return run_trajectory(pipe, run, conditions[run.prompt], steps).pack()
 
     done = []
-    for count, index in enumerate(chosen):
-        progress("running calibration trajectories", count, len(chosen))
-        prompt, seed, first = prompts[index], settings.seed + index, count % stride
-        key = content_key({**parts, "prompt": prompt, "seed": seed, "steps": (first, stride)})
-        run = partial(make, prompt, seed, slice(first, None, stride))
-        done.append(Trajectories(**cached_arrays("trajectory", key, run)))
+    for count, (prompt, run) in enumerate(runs):
+        progress("running calibration trajectories", count, len(runs))
+        first = count % stride
+        key = content_key({**parts, "prompt": prompt, "seed": run.seed, "steps": (first, stride)})
+        make_it = partial(make, run, slice(first, None, stride))
+        done.append(Trajectory.unpack(cached_arrays("trajectory", key, make_it)))
     load.cache_clear()
     give_back_memory()
-    return join(done)
+    return tuple(done)
 
 
 def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]:
     """What a size adds to a cache key: nothing where it is the checkpoint's own."""
-    asked, native = geometry_of(bundle).latent_shape(settings.height, settings.width), geometry_of(bundle).latent_shape()
+    geometry = geometry_of(bundle)
+    asked, native = geometry.latent_shape(settings.height, settings.width), geometry.latent_shape()
     return {} if asked == native else {"latent_shape": asked}
 
 
-def _load(bundle: Bundle, prompts: Sequence[str]) -> tuple[TextToImage, Session, dict[str, FloatArray]]:
-    """The pipe, its UNet in 16 bits where the CPU has them, and all embeddings.
+def _load(bundle: Bundle, runs: Sequence[Settings]) -> tuple[TextToImage, dict[str, Conditions], Session]:
+    """The pipe, the conditions of every prompt, and the denoiser, in 16 bits where the CPU has them.
 
-    Nothing but where the latents go matters. The text encoder is gone by the time the UNet is opened.
+    Nothing but where the latents go matters. Text encoders are gone by the time that the denoiser is opened, and it is
+    held for all runs: the pipe would open it again for each.
     """
-    pipe = TextToImage.load(bundle.path, low_memory=True)
-    text_encoder = pipe.sessions["text_encoder"]  # held, or each prompt would open it again
-    embeddings = {prompt: pipe.encode([prompt]) for prompt in (*prompts, "")}
-    del text_encoder
+    precision = {Role.DENOISER: _precision()}
+    pipe = TextToImage.load(bundle.path, precision=precision, low_memory=True)
+    encoders = [pipe.sessions[name] for name in pipe.family.names(Role.TEXT_ENCODER)]  # held likewise
+    conditions = {run.prompt: pipe.conditions([run]) for run in runs}
+    del encoders
     give_back_memory()
-    spec, options = bundle.component("unet"), EngineOptions(_precision())
-    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options), embeddings
+    return pipe, conditions, pipe.sessions[pipe.family.denoiser]
 
 
 def _precision() -> str:
@@ -125,31 +138,30 @@ class _Observed:
 
 
 def cached_statistics(
-    bundle: Bundle,
+    data: CalibrationData,
     component: str,
     probes: Sequence[Probe],
     calls: Sequence[Call],
-    key_parts: Mapping[str, object],
-    progress: Progress,
-    memory_limit_bytes: int | None = None,
+    run: CalibrationRun,
     rewrite: Callable[[ir.Model], object] | None = None,
 ) -> dict[str, TensorStatistics]:
-    """Statistics of `probes` in a component's FP32 graph over `calls`, cached a few calls at a time.
+    """Statistics of `probes` in a component's FP32 graph over `calls` of `data`, cached a few calls at a time.
 
     `rewrite` changes the graph, in place, before it is looked at. With a memory limit the probes go into groups, each
     with its own graph and cache entries; without, they are one.
     """
+    bundle, limit = data.bundle, run.memory_limit_bytes
     observed = _Observed(bundle, component, rewrite)
     groups = [list(probes)]
-    if memory_limit_bytes is not None:
+    if limit is not None:
         sizes = _tensor_bytes(observed, probes, calls[0])
         weights = sum(entry.bytes for entry in bundle.component(component).files)
-        groups = groups_within(memory_limit_bytes, weights, probes, sizes)
+        groups = groups_within(limit, weights, probes, sizes)
     found: dict[str, TensorStatistics] = {}
     for number, group in enumerate(groups):
         part = f" of group {number + 1} of {len(groups)}" if len(groups) > 1 else ""
-        report = partial(progress, f"collecting activation statistics{part}")
-        found |= _group_statistics(observed, probes, group, calls, key_parts, report)
+        report = partial(run.progress, f"collecting activation statistics{part}")
+        found |= _group_statistics(observed, probes, group, calls, data.key, report)
     return found
 
 

@@ -3,18 +3,22 @@
 from dataclasses import dataclass
 
 from ..calibrate.ranges import RANGE_METHODS, RangeMethods
-from ..rules.stable_diffusion import Rule
+from ..rules.rule import Rule
 
 __all__ = ["RECIPE_METHOD", "Method"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """`ranges` are tried for each node, `smooths` says whether SmoothQuant is folded, `rules` follow the recipe's."""
+    """`ranges` are tried for each node, `smooths` says whether SmoothQuant is folded, `rules` follow the recipe's.
+
+    `splits_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
+    """
 
     ranges: RangeMethods = RANGE_METHODS
     smooths: bool = True
     rules: tuple[Rule, ...] = ()
+    splits_shortcuts: bool = False
 
 
 RECIPE_METHOD = Method()

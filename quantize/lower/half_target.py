@@ -10,52 +10,58 @@ from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
+from mezzotint.families.lineup import family_of
+from mezzotint.progress import Progress, silent
 
-from ..calibrate.text_calls import token_calls
+from ..calibrate.data import CalibrationData
 from ..calibrate.trajectories import Call
 from ..decide.half_islands import Island, find_islands, measure_ranges, record_islands
-from ..decide.integer import Calibration
 from ..passes.half_arithmetic import compute_in_half
 
-__all__ = ["range_calls", "settle_in_half"]
-
 _SEED = 3  # other calls than those of the statistics and of the parity check
-_PICTURES = 8
+_TEXTS = 16
+_IMAGES = 8
 
 
-def settle_in_half(model: ir.Model, name: str, calibration: Calibration, folder: Path) -> list[Island]:
+def settle_in_half(
+    model: ir.Model, name: str, data: CalibrationData, folder: Path, progress: Progress = silent
+) -> list[Island]:
     """Retype the lowered graph of component `name`, in place, and note its islands in `folder`/quantization.json."""
     missing = ONNXRUNTIME.missing()
     if missing is not None:
         raise MezzotintError(f"ranges are measured on ONNX Runtime's CPU engine, and onnxruntime {missing}")
-    calls = range_calls(calibration, name)
-    component = calibration.bundle.component(name)
-    ranges = measure_ranges(model, component, ONNXRUNTIME, calls, calibration.progress)
+    calls = range_calls(data, name)
+    component = data.bundle.component(name)
+    ranges = measure_ranges(model, component, ONNXRUNTIME, calls, progress)
     islands = find_islands(model.graph, ranges)
     compute_in_half(model, {island.key for island in islands})
     record_islands(islands, folder / "quantization.json")
     if islands:
         first = islands[0]
-        calibration.progress(f"{name}: {len(islands)} nodes stay in FP32, the first is {first.node}", 1, 1)
+        progress(f"{name}: {len(islands)} nodes stay in FP32, the first is {first.node}", 1, 1)
     return islands
 
 
-def range_calls(calibration: Calibration, name: str) -> Sequence[Call]:
-    """Calls of any component: every step of the schedule once, or a picture's latents, text or pixels."""
-    if name.startswith("text_encoder"):
-        return token_calls(calibration.bundle, calibration.prompts)
-    if name == "vae_encoder":
-        return _encoder_calls(calibration)
-    count = calibration.settings.steps if name == "unet" else _PICTURES
-    return calibration.calls(name, count, _SEED)
+def range_calls(data: CalibrationData, name: str) -> Sequence[Call]:
+    """Calls of any component: every step of the schedule once, or an image's latents, texts or pixels."""
+    match family_of(data.bundle).role(name):
+        case Role.TEXT_ENCODER:
+            return data.calls(name, _TEXTS, _SEED)
+        case Role.DENOISER:
+            return data.calls(name, data.settings.steps, _SEED)
+        case Role.IMAGE_DECODER:
+            return data.calls(name, _IMAGES, _SEED)
+        case Role.IMAGE_ENCODER:
+            return _encoder_calls(data, name)
 
 
-def _encoder_calls(calibration: Calibration) -> list[Call]:
-    """Pictures, decoded from the trajectories' final latents."""
-    bundle = calibration.bundle
-    decoder = bundle.component("vae_decoder")
-    session = Session.open("vae_decoder", bundle.graph_path("vae_decoder"), decoder, ONNXRUNTIME, EngineOptions("f32"))
-    calls = calibration.calls("vae_decoder", _PICTURES, _SEED)
-    pictures = [session.run(call.feeds)[decoder.outputs[0].name] for call in calls]  # (1, 3, H, W) in [-1, 1]
-    input_name = bundle.component("vae_encoder").inputs[0].name
-    return [Call(0, {input_name: np.clip(picture, -1.0, 1.0).astype(np.float32)}) for picture in pictures]
+def _encoder_calls(data: CalibrationData, name: str) -> list[Call]:
+    """Images, decoded from the trajectories' final latents."""
+    bundle = data.bundle
+    (decoder,) = family_of(bundle).names(Role.IMAGE_DECODER)
+    component, (spec,) = bundle.component(decoder), bundle.component(name).inputs
+    session = Session.open(decoder, bundle.graph_path(decoder), component, ONNXRUNTIME, EngineOptions("f32"))
+    calls = data.calls(decoder, _IMAGES, _SEED)
+    images = [session.run(call.feeds)[component.outputs[0].name] for call in calls]  # (1, 3, H, W) in [-1, 1]
+    return [Call(0, {spec.name: np.clip(image, -1.0, 1.0).astype(np.float32)}) for image in images]

@@ -1,7 +1,7 @@
 """What a graph can be lowered for: the engine's name, the arithmetic it has, and the rewriting that suits it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -18,16 +18,6 @@ from .cuda import NO_INT8_ON_CUDA, lower_cuda, lower_cuda_floats
 from .onnxruntime import lower_onnxruntime
 from .openvino import lower_openvino, lower_openvino_floats
 from .tensorrt import fit_tensorrt, lower_tensorrt, lower_tensorrt_floats
-
-__all__ = [
-    "TARGETS",
-    "Target",
-    "check_prompts",
-    "find_target",
-    "fit_recipe",
-    "parity_engine",
-    "reference_engine",
-]
 
 _NO_SMALL_WEIGHTS = "it would dequantize 8-bit weights at every call; use fp16 there"
 
@@ -101,29 +91,31 @@ def find_target(name: str) -> Target:
     return target
 
 
-def fit_recipe(recipe: Recipe, target: Target, overrides: Mapping[str, str]) -> Recipe:
-    """The recipe as `target` can keep it, or MezzotintError with the reason why not.
+def fit_schemes(
+    target: Target, recipe: Recipe, schemes: Mapping[str, str], overrides: Mapping[str, str]
+) -> dict[str, str]:
+    """Each component's scheme as `target` can keep it, or MezzotintError with the reason why not.
 
     The recipe "int8" keeps its text encoder in 8-bit weights where that is smaller and as fast; elsewhere in FP16. What
     was asked for by name, as the recipe "int8-weights" or in `overrides`, is refused instead.
     """
     refused = target.refuses or {}
-    schemes = dict(recipe.schemes)
-    for component, scheme in recipe.schemes.items():
+    fitted = dict(schemes)
+    for component, scheme in schemes.items():
         if scheme == "int8-weights" in refused and recipe.name == "int8" and component not in overrides:
-            schemes[component] = "fp16"
+            fitted[component] = "fp16"
         elif scheme in refused:
             raise MezzotintError(f"{target.name} cannot take {component} in {scheme}: {refused[scheme]}")
-    return replace(recipe, schemes=schemes)
+    return fitted
 
 
-def check_prompts(recipe: Recipe, target: Target, prompts: Sequence[str]) -> None:
+def check_prompts(schemes: Mapping[str, str], target: Target, prompts: Sequence[str]) -> None:
     """MezzotintError when something must be calibrated and there is nothing to calibrate it on."""
     if prompts:
         return
-    if "int8" in recipe.schemes.values():
+    if "int8" in schemes.values():
         raise MezzotintError("INT8 needs calibration prompts; pass --prompts FILE with one prompt a line")
-    if target.is_in_half and set(recipe.schemes.values()) != {"fp32"}:
+    if target.is_in_half and set(schemes.values()) != {"fp32"}:
         raise MezzotintError(
             f"FP16 on {target.name} needs calibration prompts, to find what FP16 would overflow; pass --prompts FILE "
             "with one prompt a line"

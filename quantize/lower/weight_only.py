@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from ..graphs.weighted import weighted_nodes
-from ..rules.stable_diffusion import Rule, decide
+from ..rules.rule import Rule, decide
 from ..scheme import Scheme
 from .openvino import lower_openvino
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from ..graphs.graph import constant, insert_before, take_over
 from ..graphs.weighted import WeightedNode, weighted_nodes
-from ..rules.stable_diffusion import Rule
+from ..rules.rule import Rule
 from ..scheme import Scheme
 
 __all__ = ["SPLIT_SHORTCUT_RULE", "split_shortcuts"]

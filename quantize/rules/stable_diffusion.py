@@ -1,4 +1,4 @@
-"""What to quantize: an ordered list of (module-path glob, scheme), deny-all first, the last match wins.
+"""What of a Stable Diffusion checkpoint is quantized.
 
 The exclusions are the consensus of the published lists (research: modelopt, deepcompressor, MixDQ, INC, Apple) for
 Stable Diffusion UNets and VAEs.
@@ -6,27 +6,11 @@ Stable Diffusion UNets and VAEs.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
 
-from ..scheme import Decision, Decisions, Scheme
-
-__all__ = ["UNET_W8A8", "VAE_DECODER_W8A8", "Rule", "decide", "with_last_layers"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """`pattern` is a shell glob on the module path, such as "*.attn1.to_q"; it is not a regular expression."""
-
-    pattern: str
-    scheme: Scheme
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.pattern} -> {self.scheme}: {self.why}"
-
+from ..scheme import Scheme
+from .rule import FamilyRules, Rule
 
 UNET_W8A8: tuple[Rule, ...] = (
     Rule("*", Scheme.W8, "deny all: only what follows computes in integers"),
@@ -79,13 +63,12 @@ def with_last_layers(rules: Sequence[Rule], nodes: Iterable[str]) -> tuple[Rule,
     return (*rules, *more)
 
 
-def decide(nodes: Iterable[str], rules: Sequence[Rule]) -> Decisions:
-    """One decision a node; names are "module.path/OpType". MezzotintError when no rule matches a node."""
-    decisions: Decisions = {}
-    for node in nodes:
-        module = node.rpartition("/")[0]
-        rule = next((rule for rule in reversed(rules) if fnmatchcase(module, rule.pattern)), None)
-        if rule is None:
-            raise MezzotintError(f"no rule matches the node {node}; start the list with a deny-all rule for *")
-        decisions[node] = Decision(node, rule.scheme, str(rule))
-    return decisions
+def _unet(nodes: Sequence[str]) -> tuple[Rule, ...]:
+    return with_last_layers(UNET_W8A8, nodes)
+
+
+def _vae_decoder(_nodes: Sequence[str]) -> tuple[Rule, ...]:
+    return VAE_DECODER_W8A8
+
+
+STABLE_DIFFUSION = FamilyRules("stable-diffusion", {Role.DENOISER: _unet, Role.IMAGE_DECODER: _vae_decoder})

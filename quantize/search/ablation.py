@@ -1,4 +1,4 @@
-"""What each step of INT8 buys, measured at the UNet's guided output on calls that calibration did not see.
+"""What each step of INT8 buys, measured at the denoiser's guided output on calls that calibration did not see.
 
     python -m mezzotint.quantize.search.ablation BUNDLE --prompts FILE [--target openvino] [--min-sqnr-db 30]
 
@@ -15,25 +15,26 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mezzotint.bundle.bundle import file_entry
+from mezzotint.families.lineup import family_of
 from mezzotint.progress import silent
 from mezzotint.runtime import Bundle, MezzotintError
 from mezzotint.runtime.text.prompts import read_prompts
 
+from ..calibrate.calibrate import calibrate
+from ..calibrate.data import CalibrationData
 from ..calibrate.ranges import RANGE_METHODS
+from ..calibrate.run import CalibrationRun
 from ..calibrate.trajectories import CalibrationSettings
-from ..decide.integer import Calibration, decide_integer
+from ..decide.integer import decide_and_rewrite
 from ..decide.method import RECIPE_METHOD, Method
 from ..graphs.graph_file import temporary_graph
 from ..lower.target import Target, find_target
-from ..rules.stable_diffusion import Rule
+from ..rules.rule import Rule
 from ..scheme import Scheme
 from ..verify.parity import sqnr_figures_db, typical_db
 from .costs import Costs
 from .search import search_exclusions
 
-__all__ = ["STEPS", "Step", "main", "measure"]
-
-_UNET = "unet"
 _EVERYTHING = (Rule("*.ff.net.2", Scheme.W8A8, "ablation"), Rule("*.resnets.*.conv[12]", Scheme.W8A8, "ablation"))
 _FEED_FORWARDS = (Rule("*.ff.net.2", Scheme.W8, "ablation"),)
 
@@ -57,17 +58,18 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def measure(step: Step, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
+def measure(step: Step, data: CalibrationData, target: Target, floor_db: float) -> tuple[float, int]:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
-    model = ir.load(calibration.bundle.graph_path(_UNET))
-    decisions, statistics = decide_integer(model, _UNET, calibration, step.method)
+    name = family_of(data.bundle).denoiser
+    model = ir.load(data.bundle.graph_path(name))
+    decisions, statistics = decide_and_rewrite(model, name, data, CalibrationRun(), step.method)
     decisions = target.fit(model.graph, decisions)
     if step.is_searched:
-        decisions = search_exclusions(model, _UNET, decisions, statistics, calibration, target, Costs(), floor_db)
+        decisions = search_exclusions(model, name, decisions, statistics, data, target, Costs(), floor_db)
     with temporary_graph(target.lower(model, decisions)) as path:
         entry = file_entry(path.parent, path.name)
-        component = replace(calibration.bundle.component(_UNET), files=(entry,), compute=target.compute)
-        figures = sqnr_figures_db(calibration, _UNET, component, path, target)
+        component = replace(data.bundle.component(name), files=(entry,), compute=target.compute)
+        figures = sqnr_figures_db(data, name, component, path, target)
     return typical_db(figures), sum(one.scheme is Scheme.W8A8 for one in decisions.values())
 
 
@@ -80,12 +82,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--min-sqnr-db", type=float, help="also search for exclusions that reach this figure")
     asked = parser.parse_args(arguments)
     bundle, targets = Bundle.open(asked.bundle), [find_target(name) for name in asked.target.split(",")]
-    calibration = Calibration(bundle, read_prompts(asked.prompts), CalibrationSettings(), silent)
+    data = calibrate(bundle, read_prompts(asked.prompts), CalibrationSettings(), silent)
     sys.stdout.write(f"| | {' | '.join(target.name for target in targets)} |\n|---|{'---|' * len(targets)}\n")
     for step in STEPS:
         if step.is_searched and asked.min_sqnr_db is None:
             continue
-        cells = [measure(step, calibration, target, asked.min_sqnr_db or 0.0) for target in targets]
+        cells = [measure(step, data, target, asked.min_sqnr_db or 0.0) for target in targets]
         row = " | ".join(f"{figure:.1f} dB, {nodes} nodes" for figure, nodes in cells)
         sys.stdout.write(f"| {step.name} | {row} |\n")
         sys.stdout.flush()

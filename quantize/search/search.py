@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import file_entry
+from mezzotint.progress import Progress, silent
 
 from ..calibrate.array_cache import cached_arrays, content_key
+from ..calibrate.data import CalibrationData
 from ..calibrate.statistics import TensorStatistics
-from ..decide.integer import Calibration
 from ..graphs.graph_file import temporary_graph, unmap_weights
 from ..lower.target import Target
 from ..scheme import Decisions, Evidence, Scheme
@@ -20,8 +22,6 @@ from .costs import Costs
 from .evidence import gather_evidence, with_evidence
 from .exclusion import exclude_until
 from .sensitivity import noise_alone
-
-__all__ = ["search_exclusions"]
 
 _CALLS = 10  # for each node alone
 _SEED = 2
@@ -32,24 +32,25 @@ def search_exclusions(
     component: str,
     decisions: Decisions,
     statistics: dict[str, TensorStatistics],
-    calibration: Calibration,
+    data: CalibrationData,
     target: Target,
     costs: Costs,
     floor_db: float,
+    progress: Progress = silent,
 ) -> Decisions:
     """Decisions that reach `floor_db` on the target, measured, with the evidence of every W8A8 node.
 
     Raises CheckFailed when no choice of nodes does.
     """
-    before = calibration.bundle.component(component)
+    before = data.bundle.component(component)
 
     def measure(candidate: Decisions) -> float:
         with temporary_graph(target.lower(model.clone(), candidate)) as path:
             unmap_weights(model)
             lowered = replace(before, files=(file_entry(path.parent, path.name),), compute=target.compute)
-            return typical_db(sqnr_figures_db(calibration, component, lowered, path, target))
+            return typical_db(sqnr_figures_db(data, component, lowered, path, target, progress))
 
-    noise = _cached_noise(model, component, decisions, calibration)
+    noise = _cached_noise(model, component, decisions, data, progress)
     table = gather_evidence(model.graph, decisions, noise, statistics, target, costs)
     unmap_weights(model)
     lost, unit = _costs(table)
@@ -66,18 +67,19 @@ def _costs(table: Mapping[str, Evidence]) -> tuple[dict[str, float], str]:
     return {name: one.macs / 1e9 for name, one in table.items()}, "billion multiplications (no time was measured)"
 
 
-def _cached_noise(model: ir.Model, component: str, decisions: Decisions, calibration: Calibration) -> dict[str, float]:
+def _cached_noise(
+    model: ir.Model, component: str, decisions: Decisions, data: CalibrationData, progress: Progress
+) -> dict[str, float]:
     """The table of each node alone; the same for every target, so the second one finds it in the cache."""
     names = [name for name, decision in decisions.items() if decision.scheme is Scheme.W8A8]
 
     def make() -> dict[str, Array]:
-        guidance = calibration.settings.guidance if component == "unet" else None
-        calls = calibration.calls(component, _CALLS, _SEED)
-        before = calibration.bundle.component(component)
-        table = noise_alone(model.clone(), decisions, before, calls, guidance, calibration.progress)
+        calls = data.calls(component, _CALLS, _SEED)
+        before = data.bundle.component(component)
+        table = noise_alone(model.clone(), decisions, before, calls, partial(data.guided, component), progress)
         return {"noise": np.array([table[name] for name in names])}
 
-    hashes = [entry.sha256 for entry in calibration.bundle.component(component).files]
-    parts = {"graph": hashes, "prompts": calibration.prompts_sha256, "settings": calibration.settings}
+    hashes = [entry.sha256 for entry in data.bundle.component(component).files]
+    parts = {"graph": hashes, **data.key}
     table = cached_arrays("noise", content_key({**parts, "decisions": [decisions[name] for name in names]}), make)
     return dict(zip(names, table["noise"].tolist(), strict=True))

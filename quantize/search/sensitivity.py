@@ -1,10 +1,10 @@
-"""How much each node's 8-bit input costs at the UNet's output, measured: one graph, a switch for every node.
+"""How much each node's 8-bit input costs at the component's output, measured: one graph, a switch for every node.
 
 The graph is compiled once with a fake quantizer before every W8A8 node, each behind a Where that an input vector
 switches; a run with one switch on is the network with that node alone quantized.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,6 @@ from mezzotint.engines.lineup import installed_engines
 from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
-from mezzotint.runtime.denoiser import guide
 
 from ..calibrate.trajectories import Call
 from ..graphs.graph import constant, insert_before, quantizer_constants, replace_input
@@ -36,10 +35,10 @@ def noise_alone(
     decisions: Decisions,
     component: Component,
     calls: Sequence[Call],
-    guidance: float | None,
+    guided: Callable[[Array], Array],
     progress: Progress,
 ) -> dict[str, float]:
-    """Noise-to-signal ratio at the (guided) output with each W8A8 node alone quantized: median over calls."""
+    """Noise-to-signal ratio at the `guided` output with each W8A8 node alone quantized: median over calls."""
     engines = installed_engines()
     if not engines:
         raise MezzotintError("the sensitivity search needs an engine; install one with `pip install 'mezzotint[cpu]'`")
@@ -48,13 +47,13 @@ def noise_alone(
     switched = Component(component.files, component.storage, "f32", (*component.inputs, spec), component.outputs)
     with temporary_graph(model) as path:
         session = Session.open("switched graph", path, switched, engines[-1], EngineOptions("f32"))
-        clean = [_run(session, call, np.zeros(len(names), dtype=np.bool_), guidance) for call in calls]
+        clean = [_run(session, call, np.zeros(len(names), dtype=np.bool_), guided) for call in calls]
         noise: dict[str, float] = {}
         for index, name in enumerate(names):
             progress("measuring each node alone", index, len(names))
             switches = np.arange(len(names)) == index
             figures = [
-                sqnr_db(one, _run(session, call, switches, guidance)) for call, one in zip(calls, clean, strict=True)
+                sqnr_db(one, _run(session, call, switches, guided)) for call, one in zip(calls, clean, strict=True)
             ]
             noise[name] = float(10.0 ** (-np.median(figures) / 10.0))
         del session
@@ -85,10 +84,5 @@ def _switch(graph: ir.Graph, item: WeightedNode, decisions: Decisions, switches:
     replace_input(item.node, 0, chosen)
 
 
-def _run(session: Session, call: Call, switches: Array, guidance: float | None) -> Array:
-    feeds: Mapping[str, Array] = {**call.feeds, _SWITCHES: switches}
-    output = session.run(feeds)[session.component.outputs[0].name]
-    if guidance is None:
-        return output
-    negative, positive = np.split(output, 2)
-    return guide(negative, positive, guidance)
+def _run(session: Session, call: Call, switches: Array, guided: Callable[[Array], Array]) -> Array:
+    return guided(session.run({**call.feeds, _SWITCHES: switches})[session.component.outputs[0].name])

@@ -13,7 +13,7 @@ import numpy as np
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.engines.lineup import choose_engine
-from mezzotint.families.lineup import geometry_of
+from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
 
 from ..scheme import Scheme
@@ -55,14 +55,18 @@ class Audit:
         return sum(kernel.macs for kernel in kernels.values() if kernel.is_integer) / total if total else 0.0
 
 
-def audit_bundle(bundle: Bundle, backend: str = "auto", component: str = "unet", batch: int = 2) -> Audit:
-    """Run `component` at the native size and read what the engine ran; MezzotintError when it cannot be loaded."""
+def audit_bundle(bundle: Bundle, backend: str = "auto", component: str | None = None, batch: int = 2) -> Audit:
+    """Run `component`, by default the denoiser, at the native size and read what the engine ran.
+
+    MezzotintError when it cannot be loaded.
+    """
     engine = choose_engine(bundle.manifest, backend).engine
     recorder = dict(RECORDERS).get(engine.name)
     if recorder is None:
         raise MezzotintError(
             f"{engine.name} keeps no record of its kernels that could be audited; profile it with nsys"
         )
+    component = component or family_of(bundle).denoiser
     spec = bundle.component(component)
     precision = spec.compute if spec.compute in engine.precisions() else engine.precisions()[0]
     kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, batch), precision)
@@ -90,11 +94,9 @@ def _promised(bundle: Bundle, component: str) -> Sequence[str]:
 def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int) -> dict[str, Array]:
     """Inputs of the size that the bundle was calibrated for: kernels are chosen by shape, not by value."""
     height, width = _latent_size(bundle)
-    window = bundle.config("text_encoder/config.json").get("max_position_embeddings")
-    if not isinstance(window, int):
-        raise MezzotintError(f"{bundle.path}/text_encoder/config.json has no max_position_embeddings; export again")
-    sizes = {"batch_size": batch, "height": height, "width": width, "sequence_length": window}
-    shapes = {spec.name: [sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims] for spec in inputs}
+    others = family_of(bundle).symbol_sizes(bundle.config)
+    sizes = {"batch_size": batch, "height": height, "width": width, **others}
+    shapes = {spec.name: [sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in spec.dims] for spec in inputs}
     return {spec.name: np.zeros(shapes[spec.name], dtype=spec.dtype) for spec in inputs}
 
 

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE
 from mezzotint.bundle.manifest import Component, Parity
 from mezzotint.decibel import sqnr_db
@@ -16,33 +15,40 @@ from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.engines.session import Session
 from mezzotint.errors import CheckFailed
-from mezzotint.runtime.denoiser import guide
+from mezzotint.families.family import Role
+from mezzotint.families.lineup import family_of
+from mezzotint.progress import Progress, silent
 
-from ..calibrate.text_calls import token_calls
-from ..calibrate.trajectories import Call
-from ..decide.integer import Calibration
+from ..calibrate.data import CalibrationData
 from ..lower.target import Target, parity_engine, reference_engine
 from ..passes.half_emulation import emulate_half
 from .reference import reference_outputs
 
-__all__ = ["FLOORS_DB", "measure_parity", "sqnr_figures_db", "typical_db"]
-
 # Far below what a working graph reaches (see docs/quantization.md), far above what a broken one does.
 FLOORS_DB = {"float32": 80.0, "float16": 25.0, "int8-weights": 25.0, "int8": 12.0}
-_UNET_CALLS = 25  # one for each step of the default schedule
-_DECODER_CALLS = 8  # pictures; one takes as long as several steps
+_CALLS = {
+    Role.TEXT_ENCODER: 16,
+    Role.DENOISER: 25,  # one for each step of the default schedule
+    Role.IMAGE_DECODER: 8,  # one takes as long as several steps
+    Role.IMAGE_ENCODER: 0,  # there is no image to encode
+}
 _SEED = 1  # other calls than the statistics were taken from
 
 
 def measure_parity(
-    calibration: Calibration, name: str, component: Component, folder: Path, target: Target
+    data: CalibrationData,
+    name: str,
+    component: Component,
+    folder: Path,
+    target: Target,
+    progress: Progress = silent,
 ) -> Parity | None:
     """The typical SQNR over calls of the graph in `folder` on the target's own arithmetic, against the FP32 graph.
 
     Raises CheckFailed below the floor of the component's storage. None for a component that no call can be made for
     (the VAE encoder, when there is no picture to encode).
     """
-    figures = sqnr_figures_db(calibration, name, component, folder / component.files[0].path, target)
+    figures = sqnr_figures_db(data, name, component, folder / component.files[0].path, target, progress)
     if not figures:
         return None
     figure_db = typical_db(figures)
@@ -65,34 +71,32 @@ def typical_db(figures: Sequence[float]) -> float:
 
 
 def sqnr_figures_db(
-    calibration: Calibration, name: str, component: Component, path: Path, target: Target
+    data: CalibrationData,
+    name: str,
+    component: Component,
+    path: Path,
+    target: Target,
+    progress: Progress = silent,
 ) -> list[float]:
-    """One figure a call, of the graph at `path` in the target's arithmetic; UNet outputs compare after guidance."""
-    calls = _calls(calibration, name)
+    """One figure a call, of the graph at `path` in the target's arithmetic; a denoiser's compare after guidance."""
+    calls = data.calls(name, _CALLS[family_of(data.bundle).role(name)], _SEED)
     if not calls:
         return []
     engine = parity_engine(target)
     precision = component.compute if component.compute in engine.precisions() else "f32"
-    reference = reference_outputs(calibration, name, calls, reference_engine(target))
+    reference = reference_outputs(data.bundle, name, calls, reference_engine(target), progress)
     give_back_memory()
     with _runnable(path, target, engine) as runnable:
         session = Session.open(name, runnable, component, engine, EngineOptions(precision))
         tested = []
         for index, call in enumerate(calls):
-            calibration.progress(f"running {name} as it was quantized", index, len(calls))
+            progress(f"running {name} as it was quantized", index, len(calls))
             tested.append(session.run(call.feeds)[component.outputs[0].name])
         del session  # before another is opened
     give_back_memory()
-    guidance = calibration.settings.guidance if name == "unet" else None
-    return [sqnr_db(*_guided(pair, guidance)) for pair in zip(reference, tested, strict=True)]
-
-
-def _calls(calibration: Calibration, name: str) -> Sequence[Call]:
-    if name.startswith("text_encoder"):
-        return token_calls(calibration.bundle, calibration.prompts)
-    if name in ("unet", "vae_decoder") and calibration.prompts:
-        return calibration.calls(name, _UNET_CALLS if name == "unet" else _DECODER_CALLS, _SEED)
-    return ()
+    return [
+        sqnr_db(data.guided(name, one), data.guided(name, other)) for one, other in zip(reference, tested, strict=True)
+    ]
 
 
 def _against(target: Target) -> str:
@@ -115,10 +119,3 @@ def _runnable(path: Path, target: Target, engine: Engine) -> Iterator[Path]:
         emulate_half(model)
         ir.save(model, emulated, external_data=EXTERNAL_DATA_FILE)
         yield emulated
-
-
-def _guided(pair: tuple[Array, Array], guidance: float | None) -> tuple[Array, Array]:
-    if guidance is None:
-        return pair
-    (negative, positive), (tested_negative, tested_positive) = (np.split(output, 2) for output in pair)
-    return guide(negative, positive, guidance), guide(tested_negative, tested_positive, guidance)

@@ -13,19 +13,19 @@ from mezzotint.arrays import Array
 from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
+from mezzotint.progress import Progress, silent
+from mezzotint.runtime import Bundle
 
 from ..calibrate.array_cache import cached_arrays, content_key
 from ..calibrate.trajectories import Call
-from ..decide.integer import Calibration
 from ..graphs.graph_file import temporary_graph
 from ..passes.ort_floats import rewrite_ort_floats
 
-__all__ = ["reference_outputs"]
 
-
-def reference_outputs(calibration: Calibration, name: str, calls: Sequence[Call], engine: Engine) -> list[Array]:
+def reference_outputs(
+    bundle: Bundle, name: str, calls: Sequence[Call], engine: Engine, progress: Progress = silent
+) -> list[Array]:
     """The component's first output for each call, in FP32 on `engine`; each call is cached by its inputs."""
-    bundle = calibration.bundle
     component = bundle.component(name)
     output = component.outputs[0].name
     graph = [entry.sha256 for entry in component.files]
@@ -41,7 +41,7 @@ def reference_outputs(calibration: Calibration, name: str, calls: Sequence[Call]
 
         outputs = []
         for index, call in enumerate(calls):
-            calibration.progress(f"running {name} in FP32", index, len(calls))
+            progress(f"running {name} in FP32", index, len(calls))
             key = content_key({"graph": graph, "engine": engine.name, "feeds": _sha256(call)})
             outputs.append(cached_arrays("reference", key, partial(make, call))[output])
         session.cache_clear()

@@ -1,0 +1,79 @@
+"""What the graphs of a bundle are given while images are generated: the data that a quantization is decided on."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mezzotint.arrays import Array
+from mezzotint.families.family import Guidance, Role
+from mezzotint.families.lineup import family_of
+from mezzotint.runtime import Bundle
+from mezzotint.runtime.denoiser import guide
+
+from .text_calls import token_calls
+from .trajectories import CalibrationSettings, Call, Trajectory, decoder_calls, denoiser_calls
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationData:
+    """Prompts, the settings that they were run with, and their trajectories; none where there are no prompts.
+
+    Nothing is run or written here: calls are taken from what is there, the same ones for the same seed.
+    """
+
+    bundle: Bundle
+    prompts: tuple[str, ...]
+    settings: CalibrationSettings
+    trajectories: tuple[Trajectory, ...]
+
+    def calls(self, component: str, count: int, seed: int) -> list[Call]:
+        """`count` seeded calls of a component; none of an image encoder, and of others without trajectories."""
+        family = family_of(self.bundle)
+        match family.role(component):
+            case Role.TEXT_ENCODER:
+                return token_calls(self.bundle, component, self.prompts, count)
+            case Role.DENOISER if self.trajectories:
+                return denoiser_calls(self.trajectories, count, seed)
+            case Role.IMAGE_DECODER if self.trajectories:
+                geometry = family.geometry(self.bundle.config)
+                return decoder_calls(self.trajectories, self.bundle.component(component), geometry, count, seed)
+            case _:
+                return []
+
+    def guided(self, component: str, output: Array) -> Array:
+        """What becomes of a component's `output` (B, ...): of a denoiser that was run with guidance, (B / 2, ...)."""
+        family, guidance = family_of(self.bundle), self.settings.guidance
+        is_guided = family.guidance is Guidance.CFG and guidance > 1.0
+        if family.role(component) is not Role.DENOISER or not is_guided:
+            return output
+        negative, positive = np.split(output, 2)
+        return guide(negative, positive, guidance)
+
+    @property
+    def prompts_sha256(self) -> str:
+        """Hash of the prompts in their order."""
+        return hashlib.sha256("\n".join(self.prompts).encode()).hexdigest()
+
+    def record(self, *, splits_shortcuts: bool) -> dict[str, Any]:
+        """What the manifest says of it."""
+        settings = self.settings
+        split = {"split_shortcuts": True} if splits_shortcuts else {}
+        return split | {
+            "prompts_sha256": self.prompts_sha256,
+            "prompts": len(self.prompts),
+            "scheduler": settings.scheduler,
+            "steps": settings.steps,
+            "guidance": settings.guidance,
+            "latent_shape": list(self.trajectories[0].final.shape[1:]),
+            "trajectories": len(self.trajectories),
+            "visits": settings.visits,
+            "calls": settings.calls,
+            "seed": settings.seed,
+        }
+
+    @property
+    def key(self) -> dict[str, object]:
+        """What a cache has to tell one from another by, besides the bundle's graphs."""
+        return {"prompts": self.prompts_sha256, "settings": self.settings}
