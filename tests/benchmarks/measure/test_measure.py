@@ -45,7 +45,7 @@ class FakeSubject:
         return self.draw(prompt, seed, workload), calls
 
     def predict(self, _prompt: str, calls: Sequence[DenoiserCall], _workload: Workload) -> FloatArray | None:
-        answers: FloatArray = 2.0 * np.stack([call.feeds["x"] for call in calls])
+        answers: FloatArray = np.float32(2.0) * np.stack([call.feeds["x"] for call in calls])
         return answers if self.answers else None
 
 

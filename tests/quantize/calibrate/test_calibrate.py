@@ -8,12 +8,14 @@ import pytest
 
 from mezzotint.bundle.manifest import Component
 from mezzotint.engines.session import Session
-from mezzotint.progress import silent
 from mezzotint.quantize.calibrate.calibrate import cached_statistics, probes_for
+from mezzotint.quantize.calibrate.data import CalibrationData
+from mezzotint.quantize.calibrate.run import CalibrationRun
 from mezzotint.quantize.calibrate.statistics import Probe, TensorStatistics, collect, instrument, open_instrumented
-from mezzotint.quantize.calibrate.trajectories import Call
+from mezzotint.quantize.calibrate.trajectories import CalibrationSettings, Call
 from mezzotint.quantize.graphs.weighted import weighted_nodes
-from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, decide
+from mezzotint.quantize.rules.rule import decide
+from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8
 from mezzotint.runtime import Bundle
 
 
@@ -39,6 +41,11 @@ def calls_of(count: int) -> list[Call]:
     ]
 
 
+def data_of(bundle: Bundle, test: str) -> CalibrationData:
+    """Nothing but what keys the cache."""
+    return CalibrationData(bundle, (test,), CalibrationSettings(), ())
+
+
 def assert_close(found: dict[str, TensorStatistics], expected: dict[str, TensorStatistics]) -> None:
     assert list(found) == list(expected)
     for name, one in found.items():
@@ -53,7 +60,7 @@ def test_statistics_are_those_of_the_graph_as_exported(
     path = tmp_path / "instrumented.onnx"
     ir.save(instrument(ir.load(tiny_bundle.graph_path("unet")), probes), path)
     plain = collect(path, tiny_bundle.component("unet"), probes, calls)
-    assert_close(cached_statistics(tiny_bundle, "unet", probes, calls, {"test": "plain"}, silent), plain)
+    assert_close(cached_statistics(data_of(tiny_bundle, "plain"), "unet", probes, calls, CalibrationRun()), plain)
 
 
 @pytest.mark.parametrize("groups", [2, 7])
@@ -73,15 +80,16 @@ def test_groups_give_what_one_graph_gives_and_are_resumed(
         return [all_[index::groups] for index in range(groups)]
 
     monkeypatch.setattr("mezzotint.quantize.calibrate.calibrate.open_instrumented", spy)
-    whole = cached_statistics(tiny_bundle, "unet", probes, calls_of(3), {"test": "groups"}, silent)
+    data, limited = data_of(tiny_bundle, "groups"), CalibrationRun(memory_limit_bytes=1)
+    whole = cached_statistics(data, "unet", probes, calls_of(3), CalibrationRun())
     monkeypatch.setattr("mezzotint.quantize.calibrate.calibrate.groups_within", split)
     opened.clear()
-    grouped = cached_statistics(tiny_bundle, "unet", probes, calls_of(3), {"test": "groups"}, silent, 1)
+    grouped = cached_statistics(data, "unet", probes, calls_of(3), limited)
     assert len(opened) == groups
     assert sorted(grouped) == sorted(whole)
     for name, one in grouped.items():
         for figure, value in vars(one).items():
             np.testing.assert_array_equal(value, vars(whole[name])[figure], err_msg=f"{name} {figure}")
     opened.clear()
-    cached_statistics(tiny_bundle, "unet", probes, calls_of(3), {"test": "groups"}, silent, 1)
+    cached_statistics(data, "unet", probes, calls_of(3), limited)
     assert opened == []

@@ -1,7 +1,7 @@
-"""Calibration asks the UNet exactly what drawing a picture asks it."""
+"""Calibration asks the denoiser exactly what generating an image asks it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +10,9 @@ import pytest
 from mezzotint.arrays import Array
 from mezzotint.quantize.calibrate.trajectories import (
     CalibrationSettings,
-    Trajectories,
+    Trajectory,
     decoder_calls,
-    guided_calls,
-    join,
+    denoiser_calls,
     run_trajectory,
     spread,
 )
@@ -34,21 +33,22 @@ def settings(scheduler: str = "ddim") -> CalibrationSettings:
     return CalibrationSettings(scheduler=scheduler, steps=STEPS, guidance=3.0, calls=8, seed=7)
 
 
-def run(pipe: TextToImage, scheduler: str = "ddim", steps: int = STEPS, stride: int = 1) -> Trajectories:
-    unet, negative = pipe.sessions["unet"], pipe.encode([""])
+def run(pipe: TextToImage, scheduler: str = "ddim", steps: int = STEPS, stride: int = 1) -> tuple[Trajectory, ...]:
     of = replace(settings(scheduler), steps=steps)
-    return join(
-        [
-            run_trajectory(
-                pipe, unet, pipe.encode([prompt]), negative, of.seed + index, of, slice(index % stride, None, stride)
-            )
-            for index, prompt in enumerate(PROMPTS)
-        ]
+    runs = [of.of_run(prompt, of.seed + index) for index, prompt in enumerate(PROMPTS)]
+    return tuple(
+        run_trajectory(pipe, one, pipe.conditions([one]), slice(index % stride, None, stride))
+        for index, one in enumerate(runs)
     )
 
 
+def told(trajectories: Sequence[Trajectory]) -> list[float]:
+    """The timesteps of all calls."""
+    return [call.timestep for trajectory in trajectories for call in trajectory.calls]
+
+
 @pytest.fixture(scope="module")
-def trajectories(pipe: TextToImage) -> Trajectories:
+def trajectories(pipe: TextToImage) -> tuple[Trajectory, ...]:
     return run(pipe)
 
 
@@ -69,24 +69,32 @@ def asked(pipe: TextToImage, prompt: str, seed: int, scheduler: str) -> tuple[li
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_latents_are_those_of_text_to_image(scheduler: str, pipe: TextToImage) -> None:
-    found = run(pipe, scheduler)
-    assert found.latents.shape[1:] == (4, 8, 8)
-    for index, prompt in enumerate(PROMPTS):
+def test_calls_are_those_of_text_to_image(scheduler: str, pipe: TextToImage) -> None:
+    for index, (prompt, found) in enumerate(zip(PROMPTS, run(pipe, scheduler), strict=True)):
         calls, final = asked(pipe, prompt, settings().seed + index, scheduler)
-        np.testing.assert_array_equal(found.final[index : index + 1], final)
-        (places,) = np.nonzero(found.owners == index)
-        assert len(calls) == len(places) >= STEPS
-        for place, feeds in zip(places, calls, strict=True):
-            np.testing.assert_allclose(found.latents[place], feeds["sample"][0], rtol=1e-6, atol=1e-6)
-            assert found.timesteps[place] == pytest.approx(float(feeds["timestep"]))
-            np.testing.assert_array_equal(found.positive[index], feeds["encoder_hidden_states"][1])
-            np.testing.assert_array_equal(found.negative[0], feeds["encoder_hidden_states"][0])
+        np.testing.assert_array_equal(found.final, final)
+        assert len(calls) == len(found.calls) >= STEPS
+        for call, feeds in zip(found.calls, calls, strict=True):
+            assert call.timestep == pytest.approx(float(feeds["timestep"]))
+            assert call.feeds.keys() == feeds.keys()
+            assert call.output is None
+            for name, feed in feeds.items():
+                np.testing.assert_array_equal(call.feeds[name], feed)
 
 
-def test_a_calibration_call_is_one_that_drawing_makes(pipe: TextToImage, trajectories: Trajectories) -> None:
+def test_a_trajectory_survives_its_file(trajectories: Sequence[Trajectory]) -> None:
+    again = Trajectory.unpack(trajectories[1].pack())
+    np.testing.assert_array_equal(again.final, trajectories[1].final)
+    for found, expected in zip(again.calls, trajectories[1].calls, strict=True):
+        assert found.timestep == expected.timestep
+        assert {name: feed.tobytes() for name, feed in found.feeds.items()} == {
+            name: feed.tobytes() for name, feed in expected.feeds.items()
+        }
+
+
+def test_a_calibration_call_is_one_that_drawing_makes(pipe: TextToImage, trajectories: Sequence[Trajectory]) -> None:
     drawn = [feeds for index, prompt in enumerate(PROMPTS) for feeds in asked(pipe, prompt, 7 + index, "ddim")[0]]
-    for call in guided_calls(trajectories, 2 * STEPS, seed=0):
+    for call in denoiser_calls(trajectories, 2 * STEPS, seed=0):
         equal = [
             all(np.allclose(call.feeds[key], feeds[key], rtol=1e-6, atol=1e-6) for key in feeds) for feeds in drawn
         ]
@@ -100,13 +108,14 @@ def test_a_calibration_call_is_one_that_drawing_makes(pipe: TextToImage, traject
 def test_trajectories_that_leap_make_all_steps_together(scheduler: str, pipe: TextToImage) -> None:
     steps, stride = 10, 3
     whole, leaping = run(pipe, scheduler, steps), run(pipe, scheduler, steps, stride)
-    assert set(leaping.timesteps) == set(whole.timesteps)
-    assert len(leaping.timesteps) < 0.6 * len(whole.timesteps)
+    assert set(told(leaping)) == set(told(whole))
+    assert len(told(leaping)) < 0.6 * len(told(whole))
     for owner in range(stride):
-        made, all_made = (np.unique(one.timesteps[one.owners == owner])[::-1] for one in (leaping, whole))
+        made, all_made = (np.unique(told([one[owner]]))[::-1] for one in (leaping, whole))
         np.testing.assert_array_equal(made, all_made[sorted({0, *range(owner, len(all_made), stride)})])
-    np.testing.assert_array_equal(leaping.latents[leaping.timesteps == leaping.timesteps.max()][0], whole.latents[0])
-    assert np.abs(leaping.final).max() < 2.0 * np.abs(whole.final).max()  # as far as the nets' random weights lead
+    np.testing.assert_array_equal(leaping[0].calls[0].feeds["sample"], whole[0].calls[0].feeds["sample"])
+    ends = [max(np.abs(trajectory.final).max() for trajectory in one) for one in (leaping, whole)]
+    assert ends[0] < 2.0 * ends[1]  # as far as the nets' random weights lead
 
 
 @pytest.mark.parametrize(
@@ -128,12 +137,12 @@ def test_no_step_is_left_out_by_all(steps: int, visits: int, prompts: int, strid
 
 def test_calls_of_leaping_trajectories_cover_steps_alike_and_come_once(pipe: TextToImage) -> None:
     found = run(pipe, steps=9, stride=3)
-    calls = guided_calls(found, 9, seed=0)
+    calls = denoiser_calls(found, 9, seed=0)
     assert sorted(call.step for call in calls) == list(range(9))
-    everything = Counter(call.feeds["sample"].tobytes() for call in guided_calls(found, 9 * 3, seed=0))
-    assert len(everything) == len(found.latents)
+    everything = Counter(call.feeds["sample"].tobytes() for call in denoiser_calls(found, 9 * 3, seed=0))
+    assert len(everything) == len(told(found))
     assert all(
-        call.feeds["timestep"] == np.unique(found.timesteps)[::-1][call.step] for call in guided_calls(found, 30, 1)
+        call.feeds["timestep"] == np.unique(told(found))[::-1][call.step] for call in denoiser_calls(found, 30, 1)
     )
 
 
@@ -148,27 +157,27 @@ def test_prompts_are_spread_over_the_file(count: int, wanted: int) -> None:
 
 
 @pytest.mark.parametrize("count", [STEPS, STEPS + 1, 5 * STEPS - 1])
-def test_steps_are_covered_alike(count: int, trajectories: Trajectories) -> None:
-    often = Counter(call.step for call in guided_calls(trajectories, count, seed=0))
+def test_steps_are_covered_alike(count: int, trajectories: Sequence[Trajectory]) -> None:
+    often = Counter(call.step for call in denoiser_calls(trajectories, count, seed=0))
     assert set(often) == set(range(STEPS))
     assert max(often.values()) - min(often.values()) <= 1
 
 
-def test_prompts_are_covered_alike(trajectories: Trajectories) -> None:
-    calls = guided_calls(trajectories, 4 * len(PROMPTS), seed=0)
+def test_prompts_are_covered_alike(trajectories: Sequence[Trajectory]) -> None:
+    calls = denoiser_calls(trajectories, 4 * len(PROMPTS), seed=0)
     often = Counter(call.feeds["encoder_hidden_states"][1].tobytes() for call in calls)
     assert sorted(often.values()) == [4] * len(PROMPTS)
 
 
-def test_the_seed_decides_which_calls(trajectories: Trajectories) -> None:
+def test_the_seed_decides_which_calls(trajectories: Sequence[Trajectory]) -> None:
     def bytes_of(seed: int) -> list[bytes]:
-        return [call.feeds["sample"].tobytes() for call in guided_calls(trajectories, 6, seed)]
+        return [call.feeds["sample"].tobytes() for call in denoiser_calls(trajectories, 6, seed)]
 
     assert bytes_of(1) == bytes_of(1)
     assert any(bytes_of(1) != bytes_of(seed) for seed in range(2, 6))
 
 
-def test_decoder_calls_are_what_the_decoder_gets(pipe: TextToImage, trajectories: Trajectories) -> None:
+def test_decoder_calls_are_what_the_decoder_gets(pipe: TextToImage, trajectories: Sequence[Trajectory]) -> None:
     decoder = pipe.sessions["vae_decoder"]
     got: list[Array] = []
     run = decoder.run
@@ -179,7 +188,7 @@ def test_decoder_calls_are_what_the_decoder_gets(pipe: TextToImage, trajectories
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoder, "run", spy)
-        for final in trajectories.final:
-            pipe.decode(final[np.newaxis])
-    calls = decoder_calls(trajectories, pipe.geometry, len(PROMPTS), seed=0)
+        for trajectory in trajectories:
+            pipe.decode(trajectory.final)
+    calls = decoder_calls(trajectories, decoder.component, pipe.geometry, len(PROMPTS), seed=0)
     assert sorted(call.feeds["latent_sample"].tobytes() for call in calls) == sorted(one.tobytes() for one in got)

@@ -6,7 +6,8 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.quantize.graphs.weighted import WeightedNode, weighted_nodes
-from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, decide
+from mezzotint.quantize.rules.rule import decide
+from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8
 from mezzotint.quantize.scheme import Scheme
 from mezzotint.runtime import Bundle
 

@@ -11,11 +11,16 @@ import pytest
 from demo.synthetic import SHAPES, write_checkpoint
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.export import export_checkpoint
+from mezzotint.progress import silent
+from mezzotint.quantize.calibrate.calibrate import calibrate
+from mezzotint.quantize.calibrate.run import CalibrationRun
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings
-from mezzotint.quantize.decide.integer import Calibration, decide_integer
+from mezzotint.quantize.decide.integer import decide_and_rewrite
+from mezzotint.quantize.decide.method import Method
 from mezzotint.quantize.graphs.graph_file import temporary_graph
 from mezzotint.quantize.lower.target import find_target
-from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, Rule
+from mezzotint.quantize.rules.rule import Rule
+from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8
 from mezzotint.quantize.scheme import Scheme
 from mezzotint.quantize.verify.parity import sqnr_figures_db, typical_db
 from mezzotint.runtime import Bundle
@@ -47,18 +52,16 @@ def measure(bundle: Bundle) -> Measure:
 
     @cache
     def figure_db(rules: tuple[Rule, ...], smooth: bool, split: bool = False) -> float:
-        settings = CalibrationSettings(steps=8, calls=16)
-        calibration = Calibration(bundle, PROMPTS, settings, lambda *_: None, split_shortcuts=split)
+        data = calibrate(bundle, PROMPTS, CalibrationSettings(steps=8, calls=16), silent)
         model, target = ir.load(bundle.graph_path("unet")), find_target("openvino")
+        method = Method(smooths=smooth, splits_shortcuts=split)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mezzotint.quantize.decide.integer._RULES", {"unet": (*UNET_W8A8, *rules)})
-            if not smooth:
-                patch.setattr("mezzotint.quantize.decide.integer.smooth", lambda _model, _decisions, seen: ([], seen))
-            decisions, _ = decide_integer(model, "unet", calibration)
+            patch.setattr("mezzotint.quantize.rules.stable_diffusion.UNET_W8A8", (*UNET_W8A8, *rules))
+            decisions, _ = decide_and_rewrite(model, "unet", data, CalibrationRun(), method)
         with temporary_graph(target.lower(model, decisions)) as path:
             entry = file_entry(Path(path).parent, path.name)
             component = replace(bundle.component("unet"), files=(entry,), compute="f32")
-            return typical_db(sqnr_figures_db(calibration, "unet", component, path, target))
+            return typical_db(sqnr_figures_db(data, "unet", component, path, target))
 
     return figure_db
 

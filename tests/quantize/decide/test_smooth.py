@@ -19,7 +19,8 @@ from mezzotint.quantize.calibrate.trajectories import Call
 from mezzotint.quantize.decide.smooth import smooth
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.lower.openvino import lower_openvino
-from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, Rule, decide
+from mezzotint.quantize.rules.rule import Rule, decide
+from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8
 from mezzotint.quantize.scheme import Decisions, Scheme
 from mezzotint.runtime import Bundle
 from tests.quantize.small_graphs import activations, run, small_graph, weight_of

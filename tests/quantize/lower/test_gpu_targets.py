@@ -9,15 +9,23 @@ import pytest
 
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
+from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.quantize.lower.check_tensorrt import check_tensorrt
-from mezzotint.quantize.lower.target import find_target, fit_recipe, parity_engine
-from mezzotint.quantize.recipe import find_recipe, with_overrides
+from mezzotint.quantize.lower.target import find_target, fit_schemes, parity_engine
+from mezzotint.quantize.recipe import component_schemes, find_recipe
 from mezzotint.runtime import Bundle, MezzotintError
 
 PROMPTS = ("a red apple", "a dog on a blue background")
 SETTINGS = CalibrationSettings(steps=3, calls=3)
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
+
+
+def schemes_on(target: str, recipe: str, overrides: dict[str, str]) -> dict[str, str]:
+    """What becomes of each component."""
+    chosen = find_recipe(recipe)
+    schemes = component_schemes(chosen, STABLE_DIFFUSION.components, overrides)
+    return fit_schemes(find_target(target), chosen, schemes, overrides)
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +121,14 @@ def test_what_a_target_cannot_take_is_refused_with_the_reason(
     target: str, recipe: str, overrides: dict[str, str], message: str
 ) -> None:
     with pytest.raises(MezzotintError, match=message):
-        fit_recipe(with_overrides(find_recipe(recipe), overrides), find_target(target), overrides)
+        schemes_on(target, recipe, overrides)
 
 
 def test_cpu_targets_take_every_recipe_as_it_is() -> None:
     for target in ("openvino", "onnxruntime"):
         for recipe in ("int8", "fp16", "int8-weights"):
-            assert fit_recipe(find_recipe(recipe), find_target(target), {}) == find_recipe(recipe)
+            usual = component_schemes(find_recipe(recipe), STABLE_DIFFUSION.components, {})
+            assert schemes_on(target, recipe, {}) == usual
 
 
 @pytest.mark.parametrize("target", ["cuda", "tensorrt"])

@@ -3,7 +3,8 @@
 import pytest
 
 from mezzotint.errors import MezzotintError
-from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
+from mezzotint.quantize.rules.rule import Rule, decide
+from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, with_last_layers
 from mezzotint.quantize.scheme import Scheme
 
 DENY_ALL = Rule("*", Scheme.W8, "deny all")

@@ -6,9 +6,11 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.progress import silent
+from mezzotint.quantize.calibrate.calibrate import calibrate
 from mezzotint.quantize.calibrate.ranges import RANGE_METHODS
+from mezzotint.quantize.calibrate.run import CalibrationRun
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings
-from mezzotint.quantize.decide.integer import Calibration, decide_integer
+from mezzotint.quantize.decide.integer import decide_and_rewrite
 from mezzotint.quantize.decide.method import Method
 from mezzotint.quantize.search.ablation import STEPS, main
 from mezzotint.runtime import Bundle
@@ -19,8 +21,8 @@ PROMPTS = ("a flat emoji of a red apple", "noto style cat face")
 
 def decided(bundle: Bundle, method: Method) -> tuple[set[str | None], set[float | None]]:
     """The range methods and the alphas of a quantization."""
-    calibration = Calibration(bundle, PROMPTS, CalibrationSettings(steps=4, calls=4), silent)
-    decisions, _ = decide_integer(ir.load(bundle.graph_path("unet")), "unet", calibration, method)
+    data = calibrate(bundle, PROMPTS, CalibrationSettings(steps=4, calls=4), silent)
+    decisions, _ = decide_and_rewrite(ir.load(bundle.graph_path("unet")), "unet", data, CalibrationRun(), method)
     found = [decision for decision in decisions.values() if decision.activation is not None]
     return {decision.range_method for decision in found}, {decision.smoothing_alpha for decision in found}
 

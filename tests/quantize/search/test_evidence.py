@@ -10,11 +10,14 @@ from mezzotint.affine import dequantize, quantize
 from mezzotint.decibel import sqnr_db
 from mezzotint.progress import silent
 from mezzotint.quantize.calibrate.calibrate import cached_statistics, probes_for, with_quantizers
+from mezzotint.quantize.calibrate.data import CalibrationData
+from mezzotint.quantize.calibrate.run import CalibrationRun
 from mezzotint.quantize.calibrate.statistics import TensorStatistics
-from mezzotint.quantize.calibrate.trajectories import Call
+from mezzotint.quantize.calibrate.trajectories import CalibrationSettings, Call
 from mezzotint.quantize.graphs.weighted import weight_error, weight_quantizer, weighted_nodes
 from mezzotint.quantize.lower.target import find_target
-from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, decide
+from mezzotint.quantize.rules.rule import decide
+from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8
 from mezzotint.quantize.scheme import Decisions, Scheme
 from mezzotint.quantize.search.costs import Costs
 from mezzotint.quantize.search.evidence import gather_evidence
@@ -90,11 +93,10 @@ def test_noise_of_weights_is_near_that_of_a_network_with_them_rounded(tiny_bundl
     component = tiny_bundle.component("unet")
     calls = calls_of(4)
     found = decide([item.name for item in weighted_nodes(model.graph)], UNET_W8A8)
-    statistics = cached_statistics(
-        tiny_bundle, "unet", probes_for(model.graph, found), calls, {"test": "evidence"}, silent
-    )
+    data = CalibrationData(tiny_bundle, ("evidence",), CalibrationSettings(), ())
+    statistics = cached_statistics(data, "unet", probes_for(model.graph, found), calls, CalibrationRun())
     decisions = with_quantizers(model.graph, found, statistics)
-    noise = noise_alone(model.clone(), decisions, component, calls, None, silent)
+    noise = noise_alone(model.clone(), decisions, component, calls, lambda output: output, silent)
     table = gather_evidence(
         model.graph, decisions, noise, statistics, find_target("onnxruntime"), Costs(tmp_path / "costs.json")
     )

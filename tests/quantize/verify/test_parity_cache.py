@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
 from mezzotint.engines.session import Session
+from mezzotint.progress import silent
 from mezzotint.quantize import CalibrationSettings
-from mezzotint.quantize.decide.integer import Calibration
+from mezzotint.quantize.calibrate.calibrate import calibrate
 from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.verify.parity import sqnr_figures_db, typical_db
 from mezzotint.runtime import Bundle
@@ -33,14 +34,15 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def test_a_second_check_finds_the_reference_in_the_cache(tiny_bundle: Bundle, opened: list[str]) -> None:
     told: list[tuple[str, int, int]] = []
     settings = CalibrationSettings(steps=4, trajectories=1, calls=4)
-    calibration = Calibration(tiny_bundle, ("a red apple",), settings, lambda *report: told.append(report))
+    data = calibrate(tiny_bundle, ("a red apple",), settings, silent)
     component = tiny_bundle.component("unet")
 
     def figures() -> list[float]:
         path = tiny_bundle.graph_path("unet")
-        return sqnr_figures_db(calibration, "unet", component, path, find_target("onnxruntime"))
+        target = find_target("onnxruntime")
+        return sqnr_figures_db(data, "unet", component, path, target, lambda *report: told.append(report))
 
-    assert len(calibration.trajectories.latents) == 4  # steps
+    assert [len(trajectory.calls) for trajectory in data.trajectories] == [4]  # steps
     opened.clear()
     first = figures()
     assert len(first) == 25
