@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.errors import MezzotintError
+from mezzotint.families.source_hash import weights_sha256
 from mezzotint.progress import Progress, silent
 
 from .cases.attribution import attribution_cases

@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.errors import MezzotintError
+from mezzotint.families.source_hash import weights_sha256
 from mezzotint.runtime.text.prompts import read_prompts
 
 from .cases.lineup import check_sources

@@ -1,6 +1,6 @@
 """Turns a checkpoint into a bundle of ONNX graphs that agree with PyTorch.
 
-The contract is `GraphSource` (component.py): a PyTorch module with the graph inputs and outputs that it must have.
+The contract is `GraphSource` (graph_source.py): a PyTorch module with the graph inputs and outputs that it must have.
 """
 
 from .export import export_checkpoint

@@ -1,8 +1,9 @@
-"""A Stable Diffusion checkpoint, loaded into PyTorch modules from a diffusers folder or a hub id.
+"""A checkpoint, loaded into PyTorch modules from a diffusers folder or a hub id.
 
 One variant of each component is read, as FP32 whatever it is stored as; missing or unexpected weights are an error.
 """
 
+import importlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,68 +12,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Source
-from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.bundle.weight_faults import check_no_pointers
-from mezzotint.bundle.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Family, Part
+from mezzotint.families.lineup import family_of_checkpoint
+from mezzotint.families.source_hash import weights_sha256
+from mezzotint.families.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
 
 from .component_classes import check_classes
 from .hub import download
 from .load_module import load_module
 from .quiet import quiet
 
-__all__ = ["PIPELINE_CLASS", "Checkpoint", "load_checkpoint", "resolve_folder"]
-
-PIPELINE_CLASS = "StableDiffusionPipeline"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The modules in eval mode, FP32, on the CPU; `folder` holds the tokenizer and the scheduler's config."""
+    """The modules in eval mode, FP32, on the CPU; `folder` holds tokenizers and the scheduler's config."""
 
     folder: Path
     source: Source
-    text_encoder: Any  # transformers.CLIPTextModel
-    unet: Any  # diffusers.UNet2DConditionModel
-    vae: Any  # diffusers.AutoencoderKL
+    family: Family
+    modules: Mapping[str, Any]  # by folder: of diffusers or transformers
 
     def config(self, name: str) -> dict[str, Any]:
         """A component's config.json as the checkpoint has it, without the path that it was once loaded from."""
         data: dict[str, Any] = json.loads((self.folder / name / "config.json").read_text(encoding="utf-8"))
         return {key: value for key, value in data.items() if key != "_name_or_path"}
 
-    @property
-    def geometry(self) -> Geometry:
-        """Sizes from the configs."""
-        return Geometry.from_configs(dict(self.unet.config), dict(self.vae.config))
-
 
 def load_checkpoint(model: str, variant: str | None = None, folder: Path | None = None) -> Checkpoint:
     """Load a diffusers folder or a hub id, which lies in `folder` if that is known already.
 
     `variant` names the weights to take where there are several (see `choose_weights`). Raises MezzotintError for
-    everything that is not a whole SD checkpoint.
+    everything that is not a whole checkpoint of a known family.
     """
     folder = folder or resolve_folder(model, variant)
     check_no_pointers(path for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
-    _check_family(folder)
-    check_classes(folder)
-    weights = choose_weights(str(folder), local_names(folder), variant)
+    family = family_of_checkpoint(folder)
+    check_classes(family, folder)
+    weights = choose_weights(family, str(folder), local_names(family, folder), variant)
     files = {name: weight_paths(folder, chosen) for name, chosen in weights.items()}
     with quiet(*_LOADERS):
-        from diffusers import AutoencoderKL, UNet2DConditionModel
-        from transformers import CLIPTextModel
-
+        kinds = {name: _class_of(part) for name, part in family.weighted_parts.items()}
     with quiet(*_LOADERS), _no_progress_bar():
-        text_encoder, unet, vae = (
-            load_module(kind, folder / name, files[name])
-            for name, kind in (("text_encoder", CLIPTextModel), ("unet", UNet2DConditionModel), ("vae", AutoencoderKL))
-        )
-    return Checkpoint(folder, _source(model, folder, variant, weights), text_encoder, unet, vae)
+        modules = {name: load_module(kind, folder / name, files[name]) for name, kind in kinds.items()}
+    return Checkpoint(folder, _source(model, folder, variant, weights), family, modules)
+
+
+def _class_of(part: Part) -> Any:
+    """The class that a part usually is: the others that it may be are loaded as that one."""
+    return getattr(importlib.import_module(part.library), part.classes[0])
 
 
 def _source(model: str, folder: Path, variant: str | None, weights: Mapping[str, Weights]) -> Source:
@@ -110,15 +103,3 @@ def resolve_folder(model: str, variant: str | None = None) -> Path:
     if not _HUB_ID.fullmatch(model):
         raise MezzotintError(f"{model} does not exist; expected a diffusers folder or a hub id such as owner/name")
     return download(model, variant)
-
-
-def _check_family(folder: Path) -> None:
-    index = folder / "model_index.json"
-    try:
-        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
-        raise MezzotintError(f"{index} cannot be read ({error}); expected a diffusers folder") from None
-    if name != PIPELINE_CLASS:
-        raise MezzotintError(
-            f"{folder} is a {name}, expected a {PIPELINE_CLASS}; only Stable Diffusion 1.x and 2.x export"
-        )

@@ -9,21 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import MezzotintError
-
-__all__ = ["check_classes"]
-
-_KNOWN = {
-    "text_encoder": ("transformers", ("CLIPTextModel",)),
-    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
-    "unet": ("diffusers", ("UNet2DConditionModel",)),
-    "vae": ("diffusers", ("AutoencoderKL",)),
-}
+from mezzotint.families.family import Family
 
 
-def check_classes(folder: Path) -> None:
-    """Raise MezzotintError for a component of the diffusers folder that is of another class than SD's, or of none."""
+def check_classes(family: Family, folder: Path) -> None:
+    """Raise MezzotintError for a part of the diffusers folder whose class is not one of the family's, or not said."""
     index = _read(folder / "model_index.json")
-    for component, (library, known) in _KNOWN.items():
+    for component, part in family.checkpoint.items():
+        library, known = part.library, part.classes
         for where, found_library, name in _stated(folder, index, component):
             if name is None:
                 raise MezzotintError(f"{where} names no {component}, expected a {known[0]}; take a whole checkpoint")

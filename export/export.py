@@ -26,14 +26,12 @@ from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 
 from .checkpoint import Checkpoint, load_checkpoint, resolve_folder
-from .component import GraphSource, graph_sources
+from .families.lineup import export_of
+from .graph_source import GraphSource
 from .optimum_folder import adopt_optimum, is_optimum_folder
 from .parity import check_parity, reference_outputs
 from .to_onnx import to_onnx
 
-__all__ = ["FAMILY", "export_checkpoint"]
-
-FAMILY = "stable-diffusion"
 _TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
@@ -64,12 +62,12 @@ def _export(model: str, folder: Path, variant: str | None, staging: Path, progre
     checkpoint = load_checkpoint(model, variant, folder)
     _copy_texts(checkpoint, staging)
     components: dict[str, Component] = {}
-    sources = graph_sources(checkpoint)
+    sources = export_of(checkpoint.family).sources(checkpoint)
     for index, source in enumerate(sources):
         progress(f"exporting {source.name}", index + 1, len(sources) + 1)
         components[source.name] = _export_component(source, staging, keep=sources[index + 1 :])
     manifest = Manifest(
-        family=FAMILY,
+        family=checkpoint.family.name,
         source=checkpoint.source,
         recipe="fp32",
         target="portable",
@@ -136,21 +134,17 @@ def _copy_texts(checkpoint: Checkpoint, staging: Path) -> None:
     _write_json(
         staging / "model_index.json", {**index, "safety_checker": [None, None], "feature_extractor": [None, None]}
     )
-    for name in ("scheduler", "tokenizer"):
+    tokenizers = [stage.tokenizer for stage in checkpoint.family.texts]
+    for name in ("scheduler", *tokenizers):
         files = sorted(path for path in (checkpoint.folder / name).glob("*") if path.suffix in (".json", ".txt"))
         if not files:
             raise MezzotintError(f"{checkpoint.folder} has no {name} folder; expected a whole diffusers checkpoint")
         (staging / name).mkdir()
         for path in files:
             shutil.copyfile(path, staging / name / path.name)
-    _effective_scheduler_config(staging / "scheduler" / "scheduler_config.json")
-
-
-def _effective_scheduler_config(path: Path) -> None:
-    """Write what diffusers' StableDiffusionPipeline makes of a scheduler's config: it forces two values."""
+    path = staging / "scheduler" / "scheduler_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    forced = {"steps_offset": 1, "clip_sample": False}
-    _write_json(path, {**config, **{key: value for key, value in forced.items() if key in config}})
+    _write_json(path, export_of(checkpoint.family).scheduler_config(config))
 
 
 def _write_json(path: Path, data: object) -> None:

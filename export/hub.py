@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.bundle.weight_files import choose_weights, local_names, shard_names, weight_paths
+from mezzotint.bundle.bundle import GRAPH_FILE
 from mezzotint.disk_full import disk_full_error
 from mezzotint.errors import MezzotintError
+from mezzotint.families.lineup import family_of_checkpoint
+from mezzotint.families.weight_files import choose_weights, local_names, shard_names, weight_paths
 
-__all__ = ["download"]
+from .optimum_folder import is_optimum_folder
 
 _TEXTS = ("model_index.json", "*/*.json", "*/*.txt")
-_GRAPH, _GRAPHS = "unet/model.onnx", (".onnx", ".onnx_data")  # of a repository that Optimum exported
+_GRAPHS = (".onnx", ".onnx_data")  # of a repository that Optimum exported
 
 
 def download(model: str, variant: str | None = None) -> Path:
@@ -32,10 +34,11 @@ def download(model: str, variant: str | None = None) -> Path:
 
 
 def _check_cached(folder: Path, model: str, variant: str | None, reason: Exception) -> None:
-    if (folder / _GRAPH).is_file():
+    if is_optimum_folder(folder):
         return
     try:
-        for weights in choose_weights(str(folder), local_names(folder), variant).values():
+        family = family_of_checkpoint(folder)
+        for weights in choose_weights(family, str(folder), local_names(family, folder), variant).values():
             weight_paths(folder, weights)
     except MezzotintError as error:
         raise MezzotintError(
@@ -46,10 +49,11 @@ def _check_cached(folder: Path, model: str, variant: str | None, reason: Excepti
 
 def _needed(folder: Path, model: str, names: Sequence[str], variant: str | None) -> list[str]:
     """The weight files to download; `folder` has the indexes of sharded ones already."""
-    if _GRAPH in names and not any(name.endswith((".safetensors", ".bin")) for name in names):
+    has_graphs = any(name.endswith(f"/{GRAPH_FILE}") for name in names)
+    if has_graphs and not any(name.endswith((".safetensors", ".bin")) for name in names):
         return [name for name in names if name.endswith(_GRAPHS)]
     needed: list[str] = []
-    for component, weights in choose_weights(model, names, variant).items():
+    for component, weights in choose_weights(family_of_checkpoint(folder), model, names, variant).items():
         index = folder / component / weights.name
         files = shard_names(index) if weights.is_sharded else [weights.name]
         needed += [f"{component}/{file}" for file in files]

@@ -7,7 +7,6 @@ module's name back. Nothing is checked against PyTorch: there are no modules to 
 
 import hashlib
 import importlib.metadata
-import json
 import shutil
 from pathlib import Path
 
@@ -16,48 +15,36 @@ import onnx_ir as ir
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE, file_entry, list_files, sha256_of
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Source, TensorSpec
 from mezzotint.errors import MezzotintError
-
-from .checkpoint import PIPELINE_CLASS
-
-__all__ = ["adopt_optimum", "is_optimum_folder"]
-
-_COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
+from mezzotint.families import lineup
+from mezzotint.families.lineup import family_of_checkpoint
 
 
 def is_optimum_folder(folder: Path) -> bool:
     """Whether `folder` holds ONNX graphs in Optimum's layout rather than PyTorch weights."""
-    return (folder / "unet" / GRAPH_FILE).is_file()
+    return any((folder / family.denoiser / GRAPH_FILE).is_file() for family in lineup.FAMILIES)
 
 
 def adopt_optimum(folder: Path, staging: Path) -> Manifest:
     """Copy Optimum's folder into `staging`; the manifest for it. Raises MezzotintError when a component is missing."""
     if (folder / MANIFEST_NAME).is_file():
         raise MezzotintError(f"{folder} is a bundle already; expected a checkpoint, or quantize it instead")
-    missing = [name for name in _COMPONENTS if not (folder / name / GRAPH_FILE).is_file()]
+    names = list(family_of_checkpoint(folder).components)
+    missing = [name for name in names if not (folder / name / GRAPH_FILE).is_file()]
     if missing:
         raise MezzotintError(f"{folder} has no {missing[0]}/{GRAPH_FILE}; export the checkpoint with Optimum again")
-    if _pipeline_class(folder) != PIPELINE_CLASS:
-        raise MezzotintError(f"{folder} is a {_pipeline_class(folder)}, expected a {PIPELINE_CLASS}")
     for relative in list_files(folder):
         (staging / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / relative, staging / relative)
-    components = {name: _adopt_component(staging, name) for name in _COMPONENTS}
-    digest = hashlib.sha256("".join(sha256_of(folder / name / GRAPH_FILE) for name in _COMPONENTS).encode())
+    components = {name: _adopt_component(staging, name) for name in names}
+    digest = hashlib.sha256("".join(sha256_of(folder / name / GRAPH_FILE) for name in names).encode())
     return Manifest(
-        family="stable-diffusion",
+        family=family_of_checkpoint(folder).name,
         source=Source(folder.resolve().name, digest.hexdigest()),
         recipe="fp32",
         target="portable",
         components=components,
         versions={"mezzotint": importlib.metadata.version("mezzotint")},
     )
-
-
-def _pipeline_class(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise MezzotintError(f"{folder}/model_index.json cannot be read ({error}); expected Optimum's folder") from None
 
 
 def _adopt_component(staging: Path, name: str) -> Component:

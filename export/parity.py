@@ -13,7 +13,7 @@ from mezzotint.engines.lineup import installed_engines
 from mezzotint.engines.session import Session
 from mezzotint.errors import CheckFailed, MezzotintError
 
-from .component import ExampleSize, GraphSource
+from .graph_source import ExampleSize, GraphSource
 
 __all__ = ["PARITY_FLOOR_DB", "ParityError", "check_parity", "reference_outputs"]
 

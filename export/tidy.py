@@ -11,7 +11,7 @@ from collections import Counter
 
 import onnx_ir as ir
 
-from .component import GraphSource
+from .graph_source import GraphSource
 
 __all__ = ["tidy"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from .component import GraphSource
+from .graph_source import GraphSource
 from .quiet import quiet
 from .tidy import tidy
 

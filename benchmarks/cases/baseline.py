@@ -138,10 +138,10 @@ def load(case: Case) -> Baseline:
     checkpoint = load_checkpoint(case.source)
     scheduler = diffusers.DDIMScheduler.from_pretrained(checkpoint.folder / "scheduler", local_files_only=True)
     pipe = diffusers.StableDiffusionPipeline(
-        vae=checkpoint.vae,
-        text_encoder=checkpoint.text_encoder,
+        vae=checkpoint.modules["vae"],
+        text_encoder=checkpoint.modules["text_encoder"],
         tokenizer=CLIPTokenizer.from_pretrained(checkpoint.folder / "tokenizer", local_files_only=True),
-        unet=checkpoint.unet,
+        unet=checkpoint.modules["unet"],
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import Source
-from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import geometry_of
+from mezzotint.families.source_hash import weights_sha256
 
 from .case import REFERENCE, Case
 from .workload import Workload

@@ -16,7 +16,7 @@ import numpy as np
 from mezzotint.arrays import FloatArray
 from mezzotint.atomic_file import atomic_path, write_text
 from mezzotint.bundle.manifest import MANIFEST_NAME
-from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.families.source_hash import weights_sha256
 from mezzotint.progress import Progress
 from mezzotint.runtime import TextToImage
 

@@ -41,6 +41,15 @@ class Guidance(StrEnum):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A folder of a diffusers checkpoint: the library that loads it, and the classes it may be, the usual one first."""
+
+    library: str  # its module's name, which tells how its weight files are called
+    classes: tuple[str, ...]
+    has_weights: bool = True
+
+
+@dataclass(frozen=True)
 class EncodedText:
     """What one text encoder makes of a prompt: a vector a token, and one of the whole text where it gives one."""
 
@@ -87,16 +96,16 @@ and the component, whose specs say which dtype and shape each has. MezzotintErro
 class Family:
     """`components` are all that a whole bundle has, in the order in which a call runs them.
 
-    `classes` are the `_class_name`s in model_index.json that it covers, and `checkpoint_folders` what a diffusers
-    folder of it consists of. `condition` combines what the text stages made of one prompt, in their order, into a
-    condition of one row. A negative prompt of None is the empty text, or `none_is_zeros`. `symbol_sizes` has the sizes
-    of the denoiser's symbolic dims besides batch_size, height and width.
+    `classes` are the `_class_name`s in model_index.json that it covers, and `checkpoint` the folders that a checkpoint
+    of it consists of besides "scheduler". `condition` combines what the text stages made of one prompt, in their order,
+    into a condition of one row. A negative prompt of None is the empty text, or `none_is_zeros`. `symbol_sizes` has the
+    sizes of the denoiser's symbolic dims besides batch_size, height and width.
     """
 
     name: str
     classes: tuple[str, ...]
     components: Mapping[str, Role]
-    checkpoint_folders: tuple[str, ...]
+    checkpoint: Mapping[str, Part]
     texts: tuple[TextStage, ...]
     condition: Callable[[Sequence[EncodedText], Wanted], Condition]
     denoiser_feeds: DenoiserFeeds
@@ -120,6 +129,11 @@ class Family:
     def name_of(self, role: Role) -> str | None:
         """The only component of a role, or None where the family has none."""
         return next(iter(self.names(role)), None)
+
+    @property
+    def weighted_parts(self) -> dict[str, Part]:
+        """The folders of a checkpoint that hold weights."""
+        return {name: part for name, part in self.checkpoint.items() if part.has_weights}
 
     @property
     def denoiser(self) -> str:

@@ -1,5 +1,8 @@
 """The families that there are, and which one a bundle or a checkpoint belongs to."""
 
+import json
+from pathlib import Path
+
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
@@ -28,3 +31,17 @@ def geometry_of(bundle: Bundle) -> Geometry:
 def family_of_class(name: object) -> Family | None:
     """The family that covers a `_class_name` of model_index.json, or None."""
     return next((family for family in FAMILIES if name in family.classes), None)
+
+
+def family_of_checkpoint(folder: Path) -> Family:
+    """The family of a diffusers folder, by its index; MezzotintError lists the classes that there are."""
+    index = folder / "model_index.json"
+    try:
+        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise MezzotintError(f"{index} cannot be read ({error}); expected a diffusers folder") from None
+    family = family_of_class(name)
+    if family is None:
+        known = ", ".join(name for family in FAMILIES for name in family.classes)
+        raise MezzotintError(f"{folder} is a {name!s:.80}, expected a {known}; other architectures do not export")
+    return family

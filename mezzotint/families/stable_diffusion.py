@@ -13,7 +13,7 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
 
 from .condition import Condition
-from .family import Defaults, EncodedText, Family, ReadConfig, Role, TextStage, Wanted
+from .family import Defaults, EncodedText, Family, Part, ReadConfig, Role, TextStage, Wanted
 from .feeds import fitted
 
 
@@ -53,7 +53,12 @@ STABLE_DIFFUSION = Family(
         "vae_decoder": Role.IMAGE_DECODER,
         "vae_encoder": Role.IMAGE_ENCODER,
     },
-    checkpoint_folders=("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
+    checkpoint={
+        "text_encoder": Part("transformers", ("CLIPTextModel",)),
+        "tokenizer": Part("transformers", ("CLIPTokenizer", "CLIPTokenizerFast"), has_weights=False),
+        "unet": Part("diffusers", ("UNet2DConditionModel",)),
+        "vae": Part("diffusers", ("AutoencoderKL",)),
+    },
     texts=(TextStage("text_encoder", "tokenizer", _read_text),),
     condition=_condition,
     denoiser_feeds=_denoiser_feeds,

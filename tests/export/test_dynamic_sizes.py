@@ -11,7 +11,8 @@ from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.session import Session
 from mezzotint.export.checkpoint import load_checkpoint
-from mezzotint.export.component import ExampleSize, GraphSource, graph_sources
+from mezzotint.export.families.stable_diffusion import graph_sources
+from mezzotint.export.graph_source import ExampleSize, GraphSource
 from mezzotint.runtime import Bundle
 
 # Latent sides; the UNet halves them once (tiny) or twice (demo).

@@ -85,7 +85,7 @@ class TestAroundTheGraphs:
         halved = {name: weight.astype(np.float16) for name, weight in load_file(path).items()}
         save_file(halved, path, metadata={"format": "pt"})
         checkpoint = load_checkpoint(str(copy))
-        assert {str(parameter.dtype) for parameter in checkpoint.vae.parameters()} == {"torch.float32"}
+        assert {str(parameter.dtype) for parameter in checkpoint.modules["vae"].parameters()} == {"torch.float32"}
         bundle = export_checkpoint(str(copy), tmp_path / "bundle")
         assert bundle.manifest.source.sha256 != tiny_bundle.manifest.source.sha256
 

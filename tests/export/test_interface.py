@@ -7,7 +7,7 @@ import pytest
 
 from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.export.checkpoint import load_checkpoint
-from mezzotint.export.component import graph_sources
+from mezzotint.export.families.stable_diffusion import graph_sources
 from mezzotint.runtime import Bundle
 
 # Component -> inputs and outputs: name, dtype, dims; None is a dim of any size. Text width 32, VAE factor 2.

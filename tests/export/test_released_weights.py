@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mezzotint.export.checkpoint import load_checkpoint
-from mezzotint.export.component import graph_sources
 from mezzotint.export.export import _export_component
+from mezzotint.export.families.stable_diffusion import graph_sources
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's modules that gc looks at
 

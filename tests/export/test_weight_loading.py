@@ -13,9 +13,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.errors import MezzotintError
 from mezzotint.export.checkpoint import Checkpoint, load_checkpoint
+from mezzotint.families.source_hash import weights_sha256
 
 Tensors = dict[str, torch.Tensor]
 KINDS = {
@@ -62,7 +62,7 @@ def theirs(folder: Path, part: str, **options: Any) -> Any:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_module_is_what_the_library_loads(part: str, plain: Checkpoint, tiny_checkpoint: Path) -> None:
-    assert_same(getattr(plain, part), theirs(tiny_checkpoint, part))
+    assert_same(plain.modules[part], theirs(tiny_checkpoint, part))
     assert plain.source.variants == {}
 
 
@@ -86,43 +86,43 @@ class TestVariants:
         loaded = load_checkpoint(str(copy))
         assert loaded.source.variants == dict.fromkeys(PARTS, "fp16")
         for part in PARTS:
-            assert_same(getattr(loaded, part), theirs(copy, part, variant="fp16"))
+            assert_same(loaded.modules[part], theirs(copy, part, variant="fp16"))
 
     def test_side_by_side(self, copy: Path, plain: Checkpoint) -> None:
         add_variant(copy, "fp16", 2.0)
         unasked = load_checkpoint(str(copy))
         assert unasked.source.sha256 == plain.source.sha256  # of the files that were read
         assert unasked.source.variants == {}
-        assert_same(unasked.unet, plain.unet)
+        assert_same(unasked.modules["unet"], plain.modules["unet"])
         asked = load_checkpoint(str(copy), "fp16")
         assert asked.source.variants == dict.fromkeys(PARTS, "fp16")
         assert asked.source.sha256 == weights_sha256(copy, "fp16") != plain.source.sha256
-        assert_same(asked.unet, theirs(copy, "unet", variant="fp16"))
+        assert_same(asked.modules["unet"], theirs(copy, "unet", variant="fp16"))
 
     def test_one_component_alone_has_the_variant(self, copy: Path, plain: Checkpoint) -> None:
         path = weights_of(copy, "unet")
         other = path.with_name(f"{STEMS['unet']}.non_ema.safetensors")
         save_file({name: tensor * 2 for name, tensor in load_file(path).items()}, other, metadata={"format": "pt"})
-        assert_same(load_checkpoint(str(copy)).unet, plain.unet)
+        assert_same(load_checkpoint(str(copy)).modules["unet"], plain.modules["unet"])
         loaded = load_checkpoint(str(copy), "non_ema")
         assert loaded.source.variants == {"unet": "non_ema"}
-        assert_same(loaded.unet, theirs(copy, "unet", variant="non_ema"))
-        assert_same(loaded.vae, plain.vae)
+        assert_same(loaded.modules["unet"], theirs(copy, "unet", variant="non_ema"))
+        assert_same(loaded.modules["vae"], plain.modules["vae"])
 
     def test_shards_of_a_variant(self, copy: Path) -> None:
         add_variant(copy, "fp16", 2.0, max_shard_size="30KB")
         for part in PARTS:
             index = f"{STEMS[part]}.safetensors.index.fp16.json"
             assert (copy / part / index).is_file()
-            assert_same(getattr(load_checkpoint(str(copy), "fp16"), part), theirs(copy, part, variant="fp16"))
+            assert_same(load_checkpoint(str(copy), "fp16").modules[part], theirs(copy, part, variant="fp16"))
 
     def test_pickles(self, copy: Path, plain: Checkpoint) -> None:
         for part in PARTS:
             weights_of(copy, part).unlink()
-            getattr(plain, part).save_pretrained(copy / part, safe_serialization=False)
+            plain.modules[part].save_pretrained(copy / part, safe_serialization=False)
         loaded = load_checkpoint(str(copy))
         for part in PARTS:
-            assert_same(getattr(loaded, part), getattr(plain, part))
+            assert_same(loaded.modules[part], plain.modules[part])
         assert loaded.source.sha256 != plain.source.sha256
 
     def test_old_pickles(self, copy: Path, plain: Checkpoint) -> None:
@@ -130,7 +130,7 @@ class TestVariants:
         path = weights_of(copy, "unet")
         torch.save(load_file(path), path.with_name(f"{STEMS['unet']}.bin"), _use_new_zipfile_serialization=False)
         path.unlink()
-        assert_same(load_checkpoint(str(copy)).unet, plain.unet)
+        assert_same(load_checkpoint(str(copy)).modules["unet"], plain.modules["unet"])
 
 
 class TestNames:
@@ -138,22 +138,22 @@ class TestNames:
 
     @pytest.mark.parametrize("part", PARTS)
     def test_wrapped_modules(self, part: str, copy: Path, plain: Checkpoint) -> None:
-        module = getattr(plain, part)
-        wrapped = torch.nn.DataParallel(torch.compile(deepcopy(module), backend="eager"))  # type: ignore[arg-type]
+        module = plain.modules[part]
+        wrapped = torch.nn.DataParallel(torch.compile(deepcopy(module), backend="eager"))  # type: ignore[type-var]
         state = wrapped.state_dict()
         assert all(name.startswith("module._orig_mod.") for name in state)
         save_file(state, weights_of(copy, part), metadata={"format": "pt"})
-        assert_same(getattr(load_checkpoint(str(copy)), part), module)
+        assert_same(load_checkpoint(str(copy)).modules[part], module)
 
     def test_a_compiled_part_of_a_module(self, copy: Path, plain: Checkpoint) -> None:
         rename(weights_of(copy, "unet"), lambda name: name.replace("mid_block.", "mid_block._orig_mod."))
-        assert_same(load_checkpoint(str(copy)).unet, plain.unet)
+        assert_same(load_checkpoint(str(copy)).modules["unet"], plain.modules["unet"])
 
     @pytest.mark.parametrize("prefix", ["", "text_model.", "model.text_model.", "encoder."])
     def test_the_prefix_of_text_encoders(self, prefix: str, copy: Path, plain: Checkpoint) -> None:
         """None since transformers 5.6."""
         rename(weights_of(copy, "text_encoder"), lambda name: prefix + name.removeprefix("text_model."))
-        assert_same(load_checkpoint(str(copy)).text_encoder, plain.text_encoder)
+        assert_same(load_checkpoint(str(copy)).modules["text_encoder"], plain.modules["text_encoder"])
 
     def test_names_of_old_versions(self, copy: Path) -> None:
         """Attention of diffusers before 0.13, and the constant that transformers saved before 4.31."""
@@ -171,7 +171,7 @@ class TestNames:
         loaded = load_checkpoint(str(copy))
         assert any(".query." in name for name in load_file(weights_of(copy, "vae")))
         for part in ("vae", "text_encoder"):
-            assert_same(getattr(loaded, part), theirs(copy, part))
+            assert_same(loaded.modules[part], theirs(copy, part))
 
     def test_a_prefix_before_some_names_is_named(self, copy: Path) -> None:
         rename(weights_of(copy, "unet"), lambda name: f"net.{name}" if name.startswith("conv_in") else name)

@@ -10,8 +10,8 @@ from mezzotint.benchmarks.cases.bundle_subject import load
 from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.lineup import bundle_cases, check_sources
 from mezzotint.benchmarks.cases.workload import Workload
-from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.errors import MezzotintError
+from mezzotint.families.source_hash import weights_sha256
 from mezzotint.runtime import Bundle
 
 PROMPT = "a flat emoji of a red apple"

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.bundle.weight_files import COMPONENTS, choose_weights, weight_paths
 from mezzotint.errors import MezzotintError
+from mezzotint.families import weight_files
+from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
+from mezzotint.families.weight_files import Weights, weight_paths
 
 UNET = "diffusion_pytorch_model"
+COMPONENTS = tuple(STABLE_DIFFUSION.weighted_parts)
+
+
+def choose_weights(where: str, names: list[str], variant: str | None = None) -> dict[str, Weights]:
+    return weight_files.choose_weights(STABLE_DIFFUSION, where, names, variant)
 
 
 def _listing(**files: str) -> list[str]:

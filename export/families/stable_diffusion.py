@@ -1,48 +1,19 @@
-"""The contract of export: a `GraphSource` is a PyTorch module with the graph inputs and outputs it must have.
+"""Stable Diffusion 1 and 2: CLIP's text encoder, the UNet, and the two halves of the VAE as graphs."""
 
-Names, order and dtypes of inputs and outputs are those of Optimum's exporter, at every precision. Dims that are
-strings are dynamic; one symbol is one size in a call. `example_inputs` makes seeded inputs of a given size, for tracing
-and for the parity check alike.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.families.stable_diffusion import STABLE_DIFFUSION as FAMILY
 
-from .checkpoint import Checkpoint
-
-__all__ = ["ExampleSize", "GraphSource", "graph_sources"]
-
-
-@dataclass(frozen=True)
-class ExampleSize:
-    """Size of example inputs: batch, latent height and width (pixels are latents times the VAE factor), timestep."""
-
-    batch: int
-    height: int
-    width: int
-    timestep: float = 500.0
-
+from ..checkpoint import Checkpoint
+from ..graph_source import ExampleSize, GraphSource, generator_of
+from .export_family import ExportFamily
 
 _VAE_TRACE_SIZE = ExampleSize(2, 6, 5)
-
-
-@dataclass(frozen=True)
-class GraphSource:
-    """One component to export. `config` becomes config.json beside the graph."""
-
-    name: str
-    module: torch.nn.Module
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    example_inputs: Callable[[ExampleSize], tuple[torch.Tensor, ...]]
-    trace_size: ExampleSize
-    parity_sizes: tuple[ExampleSize, ...]
-    config: Mapping[str, Any]
 
 
 def graph_sources(checkpoint: Checkpoint) -> tuple[GraphSource, ...]:
@@ -94,11 +65,11 @@ class _VaeEncoder(torch.nn.Module):
 
 
 def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
-    config = checkpoint.text_encoder.config
+    config = checkpoint.modules["text_encoder"].config
     window, width = config.max_position_embeddings, config.hidden_size
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
-        ids = torch.randint(0, config.vocab_size, (size.batch, size.height), generator=_generator(size))
+        ids = torch.randint(0, config.vocab_size, (size.batch, size.height), generator=generator_of(size))
         ids[:, -1] = config.eos_token_id  # CLIP pools at the end-of-text token
         return (ids,)
 
@@ -107,7 +78,7 @@ def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
 
     return GraphSource(
         name="text_encoder",
-        module=_TextEncoder(checkpoint.text_encoder).eval(),
+        module=_TextEncoder(checkpoint.modules["text_encoder"]).eval(),
         inputs=(TensorSpec("input_ids", "int64", ("batch_size", "sequence_length")),),
         outputs=(
             TensorSpec("last_hidden_state", "float32", ("batch_size", "sequence_length", width)),
@@ -121,19 +92,19 @@ def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
 
 
 def _unet(checkpoint: Checkpoint) -> GraphSource:
-    config, text_config = checkpoint.unet.config, checkpoint.text_encoder.config
+    config, text_config = checkpoint.modules["unet"].config, checkpoint.modules["text_encoder"].config
     channels, width, window = config.in_channels, config.cross_attention_dim, text_config.max_position_embeddings
     native = config.sample_size
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
-        generator = _generator(size)
+        generator = generator_of(size)
         sample = torch.randn(size.batch, channels, size.height, size.width, generator=generator)
         embeddings = torch.randn(size.batch, window, width, generator=generator)
         return sample, torch.tensor(size.timestep), embeddings
 
     return GraphSource(
         name="unet",
-        module=_UNet(checkpoint.unet).eval(),
+        module=_UNet(checkpoint.modules["unet"]).eval(),
         inputs=(
             TensorSpec("sample", "float32", ("batch_size", channels, "height", "width")),
             TensorSpec("timestep", "float32", ()),
@@ -151,16 +122,16 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
 
 
 def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
-    config = checkpoint.vae.config
-    factor = checkpoint.geometry.vae_factor
+    config = checkpoint.modules["vae"].config
+    factor = _vae_factor(checkpoint)
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         shape = (size.batch, config.latent_channels, size.height, size.width)
-        return (torch.randn(shape, generator=_generator(size)) / config.scaling_factor,)
+        return (torch.randn(shape, generator=generator_of(size)) / config.scaling_factor,)
 
     return GraphSource(
         name="vae_decoder",
-        module=_VaeDecoder(checkpoint.vae).eval(),
+        module=_VaeDecoder(checkpoint.modules["vae"]).eval(),
         inputs=(TensorSpec("latent_sample", "float32", ("batch_size", config.latent_channels, "height", "width")),),
         outputs=(
             TensorSpec("sample", "float32", ("batch_size", config.out_channels, f"{factor}*height", f"{factor}*width")),
@@ -173,16 +144,16 @@ def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
 
 
 def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
-    config = checkpoint.vae.config
-    factor = checkpoint.geometry.vae_factor
+    config = checkpoint.modules["vae"].config
+    factor = _vae_factor(checkpoint)
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         shape = (size.batch, config.in_channels, size.height * factor, size.width * factor)
-        return (torch.rand(shape, generator=_generator(size)) * 2.0 - 1.0,)
+        return (torch.rand(shape, generator=generator_of(size)) * 2.0 - 1.0,)
 
     return GraphSource(
         name="vae_encoder",
-        module=_VaeEncoder(checkpoint.vae).eval(),
+        module=_VaeEncoder(checkpoint.modules["vae"]).eval(),
         inputs=(TensorSpec("sample", "float32", ("batch_size", config.in_channels, "height", "width")),),
         outputs=(
             TensorSpec(
@@ -198,8 +169,13 @@ def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
     )
 
 
+def _vae_factor(checkpoint: Checkpoint) -> int:
+    unet, vae = (dict(checkpoint.modules[name].config) for name in ("unet", "vae"))
+    return Geometry.from_configs(unet, vae).vae_factor
+
+
 def _vae_parity_sizes(checkpoint: Checkpoint) -> tuple[ExampleSize, ...]:
-    native = checkpoint.unet.config.sample_size
+    native = checkpoint.modules["unet"].config.sample_size
     return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, native // 2)
 
 
@@ -209,5 +185,10 @@ def _unet_trace_size(levels: int) -> ExampleSize:
     return ExampleSize(2, 4 * multiple + multiple // 2, 3 * multiple + multiple // 2)
 
 
-def _generator(size: ExampleSize) -> torch.Generator:
-    return torch.Generator().manual_seed(size.batch * 1009 + size.height * 31 + size.width)
+def _scheduler_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What diffusers' StableDiffusionPipeline makes of it: it forces two values."""
+    forced = {"steps_offset": 1, "clip_sample": False}
+    return {**config, **{key: value for key, value in forced.items() if key in config}}
+
+
+STABLE_DIFFUSION = ExportFamily(family=FAMILY, sources=graph_sources, scheduler_config=_scheduler_config)

@@ -10,25 +10,25 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["COMPONENTS", "PLAIN", "Weights", "choose_weights", "local_names", "shard_names", "weight_paths"]
+from .family import Family
 
-COMPONENTS = ("text_encoder", "unet", "vae")
 PLAIN = ""
+_TRANSFORMERS = "transformers"
 _ON_REQUEST = ("non_ema",)  # a training state that nobody means to generate with
-_TRANSFORMERS = ("text_encoder",)
 _VARIANT = r"(?![^.]*-\d{5}-of-\d{5}\.)[^.]+"  # no shard
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\.[^.]+)?\.(safetensors|bin)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """What is read of one component: `name` is the file in its folder, or the index of a sharded one."""
+    """What is read of one part of a checkpoint: `name` is the file in its folder, or the index of a sharded one."""
 
-    component: str
+    part: str
     variant: str
     name: str
 
@@ -43,34 +43,35 @@ class Weights:
         return ".bin" in self.name
 
 
-def choose_weights(where: str, names: Iterable[str], variant: str | None = None) -> dict[str, Weights]:
-    """The weights to read of each component.
+def choose_weights(family: Family, where: str, names: Iterable[str], variant: str | None = None) -> dict[str, Weights]:
+    """The weights to read of each part of a checkpoint that has some.
 
-    `names` are files as "unet/config.json", `where` the folder or hub id for messages. A component without `variant`
+    `names` are files as "vae/config.json", `where` the folder or hub id for messages. A component without `variant`
     gives what it gives without one: the plain weights, safetensors before .bin, or else the only variant there is.
     Raises MezzotintError where a component has no weights or leaves the choice open, and for a variant nobody has.
     """
-    files: dict[str, list[str]] = {component: [] for component in COMPONENTS}
+    parts = family.weighted_parts
+    files: dict[str, list[str]] = {name: [] for name in parts}
     for folder, _, name in (path.rpartition("/") for path in sorted(names)):
         if folder in files:
             files[folder].append(name)
-    found = {component: _variants(component, names) for component, names in files.items()}
+    found = {name: _variants(name, parts[name].library, own) for name, own in files.items()}
     if variant is not None and not any(variant in variants for variants in found.values()):
         raise MezzotintError(f"{where} has no weights of the variant {variant!r}; it has {_listed(found)}")
     return {
-        component: variants[_choice(f"{where}/{component}", component, files[component], variants, variant)]
-        for component, variants in found.items()
+        name: variants[_choice(f"{where}/{name}", parts[name].library, files[name], variants, variant)]
+        for name, variants in found.items()
     }
 
 
-def local_names(folder: Path) -> list[str]:
-    """The files of a checkpoint's component folders as "unet/config.json"."""
-    return [path.relative_to(folder).as_posix() for part in COMPONENTS for path in (folder / part).glob("*")]
+def local_names(family: Family, folder: Path) -> list[str]:
+    """The files of a checkpoint's folders with weights as "vae/config.json"."""
+    return [path.relative_to(folder).as_posix() for part in family.weighted_parts for path in (folder / part).glob("*")]
 
 
 def weight_paths(folder: Path, weights: Weights) -> tuple[Path, ...]:
     """The files to read, sorted, `folder` being the checkpoint's; MezzotintError for a bad index or a lost shard."""
-    path = folder / weights.component / weights.name
+    path = folder / weights.part / weights.name
     if not weights.is_sharded:
         return (path,)
     names = shard_names(path)
@@ -95,18 +96,17 @@ def shard_names(index: Path) -> list[str]:
     return names
 
 
-def _variants(component: str, names: Iterable[str]) -> dict[str, Weights]:
+def _variants(part: str, library: str, names: Iterable[str]) -> dict[str, Weights]:
     """By variant, the plain one first, what the component's library reads of it."""
-    parsed = (one for name in names if (one := _parse(component, name)) is not None)
+    parsed = (one for name in names if (one := _parse(part, library, name)) is not None)
     best: dict[str, Weights] = {}
-    for weights in sorted(parsed, key=_order):
+    for weights in sorted(parsed, key=partial(_order, library)):
         best.setdefault(weights.variant, weights)
     return dict(sorted(best.items()))
 
 
-def _parse(component: str, name: str) -> Weights | None:
-    transformers = component in _TRANSFORMERS
-    safe, pickled = ("model", "pytorch_model") if transformers else ("diffusion_pytorch_model",) * 2
+def _parse(part: str, library: str, name: str) -> Weights | None:
+    safe, pickled = ("model", "pytorch_model") if library == _TRANSFORMERS else ("diffusion_pytorch_model",) * 2
     file = rf"({safe}(\.{_VARIANT})?\.safetensors|{pickled}(\.{_VARIANT})?\.bin)"
     stems = rf"({safe}\.safetensors|{pickled}\.bin)"
     index = rf"{stems}(\.index(\.{_VARIANT})?|\.(?!index\.){_VARIANT}\.index)\.json"
@@ -114,16 +114,16 @@ def _parse(component: str, name: str) -> Weights | None:
         return None
     _, *parts = name.split(".")
     given = [part for part in parts if part not in ("safetensors", "bin", "index", "json")]
-    return Weights(component=component, variant=given[0] if given else PLAIN, name=name)
+    return Weights(part=part, variant=given[0] if given else PLAIN, name=name)
 
 
-def _order(weights: Weights) -> tuple[bool, bool, str]:
+def _order(library: str, weights: Weights) -> tuple[bool, bool, str]:
     """Where one variant lies there in several ways: diffusers looks for an index first, transformers last."""
-    index_first = weights.component not in _TRANSFORMERS
+    index_first = library != _TRANSFORMERS
     return weights.is_pickled, weights.is_sharded != index_first, weights.name
 
 
-def _choice(where: str, component: str, files: list[str], variants: Mapping[str, Weights], wanted: str | None) -> str:
+def _choice(where: str, library: str, files: list[str], variants: Mapping[str, Weights], wanted: str | None) -> str:
     if wanted is not None and wanted in variants:
         return wanted
     if PLAIN in variants:
@@ -133,7 +133,7 @@ def _choice(where: str, component: str, files: list[str], variants: Mapping[str,
         return offered[0]
     if variants:
         raise MezzotintError(f"{where} has the weights {', '.join(variants)} and no plain ones; choose with --variant")
-    stem = "model" if component in _TRANSFORMERS else "diffusion_pytorch_model"
+    stem = "model" if library == _TRANSFORMERS else "diffusion_pytorch_model"
     lying = [name for name in files if not name.endswith((".json", ".txt"))]
     raise MezzotintError(
         f"{where} has no weights: expected {stem}.safetensors, a .bin, or a variant such as {stem}.fp16.safetensors, "

@@ -1,0 +1,1 @@
+"""From PyTorch modules to graphs, a file a family. Contract: `ExportFamily` (export_family.py)."""
