@@ -108,7 +108,7 @@ def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int,
 
 def _measure_parts(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
     """A picture of one step warms up; in the next one every step counts. A whole picture is drawn last, if at all."""
-    workload, before = task.workload, None
+    workload, before = task.workload, read_cpu_times()
     prompt, seed, samples, whole = workload.prompts[0], workload.seed_of(0), [], []
     for steps in (1, task.pictures):
         before = read_cpu_times()

@@ -15,6 +15,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mezzotint.bundle.bundle import file_entry
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.progress import silent
 from mezzotint.runtime import Bundle, MezzotintError
 from mezzotint.runtime.text.prompts import read_prompts
@@ -26,7 +27,6 @@ from ..decide.method import RECIPE_METHOD, Method
 from ..graphs.graph_file import temporary_graph
 from ..lower.target import Target, find_target
 from ..rules.stable_diffusion import Rule
-from ..scheme import Scheme
 from ..verify.parity import sqnr_figures_db, typical_db
 from .costs import Costs
 from .search import search_exclusions
@@ -34,8 +34,11 @@ from .search import search_exclusions
 __all__ = ["STEPS", "Step", "main", "measure"]
 
 _UNET = "unet"
-_EVERYTHING = (Rule("*.ff.net.2", Scheme.W8A8, "ablation"), Rule("*.resnets.*.conv[12]", Scheme.W8A8, "ablation"))
-_FEED_FORWARDS = (Rule("*.ff.net.2", Scheme.W8, "ablation"),)
+_EVERYTHING = (
+    Rule("*.ff.net.2", NodeScheme.W8A8, "ablation"),
+    Rule("*.resnets.*.conv[12]", NodeScheme.W8A8, "ablation"),
+)
+_FEED_FORWARDS = (Rule("*.ff.net.2", NodeScheme.W8, "ablation"),)
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,21 @@ def measure(step: Step, calibration: Calibration, target: Target, floor_db: floa
     decisions, statistics = decide_integer(model, _UNET, calibration, step.method)
     decisions = target.fit(model.graph, decisions)
     if step.is_searched:
-        decisions = search_exclusions(model, _UNET, decisions, statistics, calibration, target, Costs(), floor_db)
+        decisions = search_exclusions(
+            model,
+            _UNET,
+            decisions=decisions,
+            statistics=statistics,
+            calibration=calibration,
+            target=target,
+            costs=Costs(),
+            floor_db=floor_db,
+        )
     with temporary_graph(target.lower(model, decisions)) as path:
         entry = file_entry(path.parent, path.name)
         component = replace(calibration.bundle.component(_UNET), files=(entry,), compute=target.compute)
         figures = sqnr_figures_db(calibration, _UNET, component, path, target)
-    return typical_db(figures), sum(one.scheme is Scheme.W8A8 for one in decisions.values())
+    return typical_db(figures), sum(one.scheme is NodeScheme.W8A8 for one in decisions.values())
 
 
 def main(arguments: Sequence[str]) -> None:
