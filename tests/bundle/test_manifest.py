@@ -249,3 +249,17 @@ def mutated_value(rng: random.Random, value: Any, rate: float) -> Any:
     if isinstance(value, list):
         return [mutated_value(rng, item, rate) for item in value]
     return value
+
+
+def test_variants_are_written_where_there_are_some() -> None:
+    """A field that older bundles lack: without it their text stays what it was, so that they verify as before."""
+    assert "variants" not in DATA["source"]
+    with_variants = replace(MANIFEST, source=replace(MANIFEST.source, variants={"unet": "fp16"}))
+    assert Manifest.parse(with_variants.to_json()) == with_variants
+    assert json.loads(with_variants.to_json())["source"]["variants"] == {"unet": "fp16"}
+
+
+def test_a_manifest_of_a_newer_version_says_what_to_install() -> None:
+    for data in (changed(("schema_version",), 99), changed(("surprise",), 1)):
+        with pytest.raises(MezzotintError, match="install the newer Mezzotint"):
+            parse(data)
