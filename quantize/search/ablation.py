@@ -31,7 +31,7 @@ from ..verify.parity import sqnr_figures_db, typical_db
 from .costs import Costs
 from .search import search_exclusions
 
-__all__ = ["STEPS", "Step", "main", "measure"]
+__all__ = ["STEPS", "AblationStep", "main", "measure"]
 
 _UNET = "unet"
 _EVERYTHING = (
@@ -42,7 +42,7 @@ _FEED_FORWARDS = (Rule("*.ff.net.2", NodeScheme.W8, "ablation"),)
 
 
 @dataclass(frozen=True)
-class Step:
+class AblationStep:
     """A row of the table; `is_searched` takes nodes out until a figure is reached."""
 
     name: str
@@ -50,17 +50,19 @@ class Step:
     is_searched: bool = False
 
 
-STEPS: tuple[Step, ...] = (
-    Step("min-max ranges, only the hard exclusions", Method(RANGE_METHODS[:1], smooths=False, rules=_EVERYTHING)),
-    Step("ranges by least output error", Method(smooths=False, rules=_EVERYTHING)),
-    Step("and smoothing", Method(rules=_EVERYTHING)),
-    Step("and the exclusions by rule: the recipe", RECIPE_METHOD),
-    Step("the recipe, and every ff.net.2 left at W8", Method(rules=_FEED_FORWARDS)),
-    Step("the recipe, and the search", RECIPE_METHOD, is_searched=True),
+STEPS: tuple[AblationStep, ...] = (
+    AblationStep(
+        "min-max ranges, only the hard exclusions", Method(RANGE_METHODS[:1], smooths=False, rules=_EVERYTHING)
+    ),
+    AblationStep("ranges by least output error", Method(smooths=False, rules=_EVERYTHING)),
+    AblationStep("and smoothing", Method(rules=_EVERYTHING)),
+    AblationStep("and the exclusions by rule: the recipe", RECIPE_METHOD),
+    AblationStep("the recipe, and every ff.net.2 left at W8", Method(rules=_FEED_FORWARDS)),
+    AblationStep("the recipe, and the search", RECIPE_METHOD, is_searched=True),
 )
 
 
-def measure(step: Step, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
+def measure(step: AblationStep, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
     model = ir.load(calibration.bundle.graph_path(_UNET))
     decisions, statistics = decide_integer(model, _UNET, calibration, step.method)

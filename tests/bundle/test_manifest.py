@@ -4,13 +4,14 @@ import copy
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.decisions import Decision
 from mezzotint.bundle.manifest import Component, FileEntry, Manifest, Parity, Source, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
@@ -65,6 +66,14 @@ def changed(path: tuple[str | int, ...], value: object) -> Any:
         place = place[key]
     place[path[-1]] = value
     return data
+
+
+@pytest.mark.parametrize(
+    "kind", [Manifest, Component, CalibrationRecord, Parity, FileEntry, TensorSpec, Source, Decision]
+)
+def test_the_page_on_the_format_names_every_field(repo_root: Path, kind: Any) -> None:
+    page = (repo_root / "docs" / "bundle-format.md").read_text(encoding="utf-8")
+    assert [entry.name for entry in fields(kind) if f"`{entry.name}`" not in page and entry.name != "node"] == []
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
