@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE, file_entry, list_files, sha256_of
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Source, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 from mezzotint.families import lineup
 from mezzotint.families.lineup import family_of_checkpoint
@@ -64,8 +65,8 @@ def _adopt_component(staging: Path, name: str) -> Component:
     names = [GRAPH_FILE, EXTERNAL_DATA_FILE] if external else [GRAPH_FILE]
     return Component(
         files=tuple(file_entry(staging, f"{name}/{file}") for file in names),
-        storage="float32",
-        compute="f32",
+        storage=Storage.FLOAT32,
+        compute=Compute.F32,
         inputs=tuple(_spec(value) for value in model.graph.inputs),
         outputs=tuple(_spec(value) for value in model.graph.outputs),
     )

@@ -2,26 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from mezzotint.bundle.precision import Storage
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 
-COMPONENT_SCHEMES = ("fp32", "fp16", "int8-weights", "int8")
+STORAGE_NAMES: Mapping[str, Storage] = MappingProxyType(
+    {"fp32": Storage.FLOAT32, "fp16": Storage.FLOAT16, "int8-weights": Storage.INT8_WEIGHTS, "int8": Storage.INT8}
+)
+"""What recipes and `--set` call them."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One of `COMPONENT_SCHEMES` for the components of every role."""
+    """The storage of the components of every role."""
 
     name: str
-    schemes: Mapping[Role, str]
+    storages: Mapping[Role, Storage]
 
+
+_FLOAT16 = dict.fromkeys(Role, Storage.FLOAT16)
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("fp16", dict.fromkeys(Role, "fp16")),
+    Recipe("fp16", _FLOAT16),
     # The image decoder runs once an image: 16 bits cost 2 % of the time at 25 steps, and 8 bits would cost 10 dB.
-    Recipe("int8", dict.fromkeys(Role, "fp16") | {Role.TEXT_ENCODER: "int8-weights", Role.DENOISER: "int8"}),
-    Recipe("int8-weights", dict.fromkeys(Role, "int8-weights")),
+    Recipe("int8", _FLOAT16 | {Role.TEXT_ENCODER: Storage.INT8_WEIGHTS, Role.DENOISER: Storage.INT8}),
+    Recipe("int8-weights", dict.fromkeys(Role, Storage.INT8_WEIGHTS)),
 )
 
 
@@ -33,11 +40,14 @@ def find_recipe(name: str) -> Recipe:
     return recipe
 
 
-def component_schemes(recipe: Recipe, components: Mapping[str, Role], overrides: Mapping[str, str]) -> dict[str, str]:
-    """The scheme of each of a bundle's components; MezzotintError for an override that is unknown."""
-    for component, scheme in overrides.items():
+def component_storages(
+    recipe: Recipe, components: Mapping[str, Role], overrides: Mapping[str, str]
+) -> dict[str, Storage]:
+    """The storage of each of a bundle's components; MezzotintError for an override that is unknown."""
+    for component, name in overrides.items():
         if component not in components:
             raise MezzotintError(f"unknown component {component!r}; expected {', '.join(components)}")
-        if scheme not in COMPONENT_SCHEMES:
-            raise MezzotintError(f"unknown scheme {scheme!r} for {component}; expected {', '.join(COMPONENT_SCHEMES)}")
-    return {name: recipe.schemes[role] for name, role in components.items()} | dict(overrides)
+        if name not in STORAGE_NAMES:
+            raise MezzotintError(f"unknown scheme {name!r} for {component}; expected {', '.join(STORAGE_NAMES)}")
+    chosen = {component: STORAGE_NAMES[name] for component, name in overrides.items()}
+    return {name: recipe.storages[role] for name, role in components.items()} | chosen

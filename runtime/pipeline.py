@@ -17,6 +17,7 @@ from PIL import Image
 from mezzotint import __version__
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.precision import find_compute
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
@@ -91,7 +92,8 @@ class Pipeline:
         bundle = Bundle.open(path)
         family = family_of(bundle)
         choice = choose_engine(bundle.manifest, backend)
-        asked = dict.fromkeys(Role, precision) if isinstance(precision, str) else dict(precision or {})
+        by_role = dict.fromkeys(Role, precision) if isinstance(precision, str) else precision or {}
+        asked = {role: find_compute(name) for role, name in by_role.items()}
 
         def open_session(name: str) -> Session:
             component = bundle.component(name)

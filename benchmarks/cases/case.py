@@ -21,7 +21,7 @@ from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 from .workload import Workload
 
-__all__ = ["REFERENCE", "Case", "Kind", "Recorder", "Role", "Sample", "Subject"]
+__all__ = ["REFERENCE", "Case", "Kind", "RecordingSubject", "Role", "Sample", "Subject"]
 
 Kind = Literal["baseline", "bundle", "optimum", "genai"]
 Role = Literal["reference", "control", "bundle", "attribution", "peer"]
@@ -101,7 +101,7 @@ class Subject(Protocol):
         ...
 
 
-class Recorder(Subject, Protocol):
+class RecordingSubject(Subject, Protocol):
     """A subject that can also say what its denoiser was asked: the reference is one."""
 
     def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:

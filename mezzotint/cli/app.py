@@ -101,7 +101,17 @@ def quantize(
     from mezzotint.quantize.calibrate.memory_limit import parse_bytes
     from mezzotint.runtime.text.prompts import read_prompts
 
-    settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed, visits, height, width)
+    settings = CalibrationSettings(
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        trajectories=trajectories,
+        calls=calls,
+        seed=seed,
+        visits=visits,
+        height=height,
+        width=width,
+    )
     with show_progress() as progress:
         result = quantize_bundle(
             bundle,
@@ -125,6 +135,8 @@ def quantize(
         STDOUT.print(
             f"{name}: {component.storage}, computes in {component.compute}, {size:.1f} MB, {figure} against FP32"
         )
+        if component.float32_weights:
+            STDOUT.print(f"  in float32, beyond what FP16 can hold: {', '.join(component.float32_weights)}")
     STDOUT.print(f"wrote {output}")
 
 

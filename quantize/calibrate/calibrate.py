@@ -11,9 +11,11 @@ import onnx_ir as ir
 
 from mezzotint.affine import UINT8, Quantizer
 from mezzotint.arrays import Array
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.engines.heap import give_back_memory
-from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.lineup import fastest_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
 from mezzotint.families.family import Role
@@ -25,7 +27,6 @@ from mezzotint.runtime.denoiser import Conditions
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, weight_energy, weighted_nodes
 from ..passes.ort_floats import rewrite_ort_floats
-from ..scheme import Decisions, Scheme
 from .array_cache import cached_arrays, content_key
 from .data import CalibrationData
 from .memory_limit import groups_within
@@ -64,7 +65,8 @@ def cached_trajectories(
 ) -> tuple[Trajectory, ...]:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
     schedule = (settings.scheduler, settings.steps, settings.guidance)
-    parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
+    precision = fastest_engine(bundle.component(family_of(bundle).denoiser))[1]
+    parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": precision}
     parts |= _asked_size(bundle, settings)
     chosen = spread(len(prompts), settings.trajectories)
     stride = settings.stride(len(chosen))
@@ -95,24 +97,18 @@ def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]
 
 
 def _load(bundle: Bundle, runs: Sequence[Settings]) -> tuple[TextToImage, dict[str, Conditions], Session]:
-    """The pipe, the conditions of every prompt, and the denoiser, in 16 bits where the CPU has them.
+    """The pipe, the conditions of every prompt, and the denoiser, in 16 bits where its engine has them.
 
     Nothing but where the latents go matters. Text encoders are gone by the time that the denoiser is opened, and it is
     held for all runs: the pipe would open it again for each.
     """
-    precision = {Role.DENOISER: _precision()}
-    pipe = TextToImage.load(bundle.path, precision=precision, low_memory=True)
+    engine, precision = fastest_engine(bundle.component(family_of(bundle).denoiser))
+    pipe = TextToImage.load(bundle.path, backend=engine.name, precision={Role.DENOISER: precision}, low_memory=True)
     encoders = [pipe.sessions[name] for name in pipe.family.names(Role.TEXT_ENCODER)]  # held likewise
     conditions = {run.prompt: pipe.conditions([run]) for run in runs}
     del encoders
     give_back_memory()
     return pipe, conditions, pipe.sessions[pipe.family.denoiser]
-
-
-def _precision() -> str:
-    """The fastest that the engine which "auto" takes for FP32 bundles offers on this CPU."""
-    engines = installed_engines()
-    return engines[0].precisions()[0] if engines else "f32"
 
 
 @dataclass(frozen=True)
@@ -268,7 +264,7 @@ def _output_quantizer(
 
 
 def _integer_nodes(graph: ir.Graph, decisions: Decisions) -> list[WeightedNode]:
-    return [item for item in weighted_nodes(graph) if decisions[item.name].scheme is Scheme.W8A8]
+    return [item for item in weighted_nodes(graph) if decisions[item.name].scheme is NodeScheme.W8A8]
 
 
 def _hashes(bundle: Bundle) -> list[str]:

@@ -2,11 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.runtime import Bundle
@@ -56,22 +56,23 @@ class CalibrationData:
         """Hash of the prompts in their order."""
         return hashlib.sha256("\n".join(self.prompts).encode()).hexdigest()
 
-    def record(self, *, splits_shortcuts: bool) -> dict[str, Any]:
+    def record(self, *, splits_shortcuts: bool) -> CalibrationRecord:
         """What the manifest says of it."""
         settings = self.settings
-        split = {"split_shortcuts": True} if splits_shortcuts else {}
-        return split | {
-            "prompts_sha256": self.prompts_sha256,
-            "prompts": len(self.prompts),
-            "scheduler": settings.scheduler,
-            "steps": settings.steps,
-            "guidance": settings.guidance,
-            "latent_shape": list(self.trajectories[0].final.shape[1:]),
-            "trajectories": len(self.trajectories),
-            "visits": settings.visits,
-            "calls": settings.calls,
-            "seed": settings.seed,
-        }
+        channels, height, width = self.trajectories[0].final.shape[1:]
+        return CalibrationRecord(
+            prompts_sha256=self.prompts_sha256,
+            prompts=len(self.prompts),
+            scheduler=settings.scheduler,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            latent_shape=(channels, height, width),
+            calls=settings.calls,
+            seed=settings.seed,
+            trajectories=len(self.trajectories),
+            visits=settings.visits,
+            split_shortcuts=splits_shortcuts,
+        )
 
     @property
     def key(self) -> dict[str, object]:

@@ -21,7 +21,7 @@ from mezzotint.runtime.samplers.schedule import Schedule
 from mezzotint.runtime.start import Start, begin_from_noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibrationSettings:
     """The schedule and size to calibrate for, how many prompts to run, how many denoiser calls to look at.
 

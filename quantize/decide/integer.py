@@ -2,6 +2,8 @@
 
 import onnx_ir as ir
 
+from mezzotint.bundle.decisions import Decisions
+
 from ..calibrate.calibrate import cached_statistics, probes_for, with_quantizers
 from ..calibrate.data import CalibrationData
 from ..calibrate.run import CalibrationRun
@@ -11,7 +13,6 @@ from ..graphs.weighted import weighted_nodes
 from ..passes.split_shortcuts import SPLIT_SHORTCUT_RULE, split_shortcuts
 from ..rules.lineup import rules_of
 from ..rules.rule import decide
-from ..scheme import Decisions
 from .method import RECIPE_METHOD, Method
 from .smooth import smooth, with_alphas
 

@@ -1,11 +1,11 @@
 """The last step for targets that compute in FP16: find the islands, then write FP16 into the graph's types."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
@@ -16,7 +16,7 @@ from mezzotint.progress import Progress, silent
 
 from ..calibrate.data import CalibrationData
 from ..calibrate.trajectories import Call
-from ..decide.half_islands import Island, find_islands, measure_ranges, record_islands
+from ..decide.half_islands import Island, find_islands, measure_ranges
 from ..passes.half_arithmetic import compute_in_half
 
 _SEED = 3  # other calls than those of the statistics and of the parity check
@@ -24,10 +24,8 @@ _TEXTS = 16
 _IMAGES = 8
 
 
-def settle_in_half(
-    model: ir.Model, name: str, data: CalibrationData, folder: Path, progress: Progress = silent
-) -> list[Island]:
-    """Retype the lowered graph of component `name`, in place, and note its islands in `folder`/quantization.json."""
+def settle_in_half(model: ir.Model, name: str, data: CalibrationData, progress: Progress = silent) -> list[Island]:
+    """Retype the lowered graph of component `name`, in place; the islands that stay in FP32."""
     missing = ONNXRUNTIME.missing()
     if missing is not None:
         raise MezzotintError(f"ranges are measured on ONNX Runtime's CPU engine, and onnxruntime {missing}")
@@ -36,7 +34,6 @@ def settle_in_half(
     ranges = measure_ranges(model, component, ONNXRUNTIME, calls, progress)
     islands = find_islands(model.graph, ranges)
     compute_in_half(model, {island.key for island in islands})
-    record_islands(islands, folder / "quantization.json")
     if islands:
         first = islands[0]
         progress(f"{name}: {len(islands)} nodes stay in FP32, the first is {first.node}", 1, 1)
@@ -61,7 +58,7 @@ def _encoder_calls(data: CalibrationData, name: str) -> list[Call]:
     bundle = data.bundle
     (decoder,) = family_of(bundle).names(Role.IMAGE_DECODER)
     component, (spec,) = bundle.component(decoder), bundle.component(name).inputs
-    session = Session.open(decoder, bundle.graph_path(decoder), component, ONNXRUNTIME, EngineOptions("f32"))
+    session = Session.open(decoder, bundle.graph_path(decoder), component, ONNXRUNTIME, EngineOptions(Compute.F32))
     calls = data.calls(decoder, _IMAGES, _SEED)
     images = [session.run(call.feeds)[component.outputs[0].name] for call in calls]  # (1, 3, H, W) in [-1, 1]
     return [Call(0, {spec.name: np.clip(image, -1.0, 1.0).astype(np.float32)}) for image in images]

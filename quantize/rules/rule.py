@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from mezzotint.bundle.decisions import Decision, Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
-
-from ..scheme import Decision, Decisions, Scheme
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Rule:
     """`pattern` is a shell glob on the module path, such as "*.attn1.to_q"; it is not a regular expression."""
 
     pattern: str
-    scheme: Scheme
+    scheme: NodeScheme
     why: str
 
     def __str__(self) -> str:

@@ -2,12 +2,17 @@
 
 import pytest
 
+from mezzotint.bundle.precision import Storage
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.quantize.lower.target import TARGETS, find_target
-from mezzotint.quantize.recipe import COMPONENT_SCHEMES, RECIPES, component_schemes, find_recipe
+from mezzotint.quantize.recipe import (
+    RECIPES,
+    component_storages,
+    find_recipe,
+)
 
 COMPONENTS = STABLE_DIFFUSION.components
 
@@ -15,12 +20,12 @@ COMPONENTS = STABLE_DIFFUSION.components
 @pytest.mark.parametrize("name", ["fp16", "int8", "int8-weights"])
 def test_every_recipe_says_what_becomes_of_every_component(name: str) -> None:
     recipe = find_recipe(name)
-    assert set(recipe.schemes) == set(Role)
-    assert set(recipe.schemes.values()) <= set(COMPONENT_SCHEMES)
+    assert set(recipe.storages) == set(Role)
+    assert set(recipe.storages.values()) <= set(Storage)
 
 
 def test_int8_quantizes_the_unet_and_the_text_encoders_weights() -> None:
-    schemes = component_schemes(find_recipe("int8"), COMPONENTS, {})
+    schemes = component_storages(find_recipe("int8"), COMPONENTS, {})
     assert (schemes["unet"], schemes["text_encoder"]) == ("int8", "int8-weights")
 
 
@@ -46,16 +51,16 @@ def test_every_target_has_an_engine_that_runs_it() -> None:
 
 
 def test_overrides_change_one_component() -> None:
-    usual = component_schemes(find_recipe("int8"), COMPONENTS, {})
-    changed = component_schemes(find_recipe("int8"), COMPONENTS, {"vae_decoder": "fp32"})
-    assert changed == {**usual, "vae_decoder": "fp32"}
+    usual = component_storages(find_recipe("int8"), COMPONENTS, {})
+    changed = component_storages(find_recipe("int8"), COMPONENTS, {"vae_decoder": "fp32"})
+    assert changed == {**usual, "vae_decoder": Storage.FLOAT32}
 
 
 def test_an_override_of_an_unknown_component_lists_the_known() -> None:
     with pytest.raises(MezzotintError, match=r"unknown component 'vae'; expected .*vae_decoder"):
-        component_schemes(find_recipe("int8"), COMPONENTS, {"vae": "fp16"})
+        component_storages(find_recipe("int8"), COMPONENTS, {"vae": "fp16"})
 
 
 def test_an_override_to_an_unknown_scheme_lists_the_known() -> None:
     with pytest.raises(MezzotintError, match=r"unknown scheme 'int4' for unet; expected .*int8-weights"):
-        component_schemes(find_recipe("int8"), COMPONENTS, {"unet": "int4"})
+        component_storages(find_recipe("int8"), COMPONENTS, {"unet": "int4"})

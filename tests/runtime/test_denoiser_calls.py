@@ -63,7 +63,7 @@ def test_the_feeds_are_those_of_diffusers(guidance: float, tiny: TextToImage, ti
     from mezzotint.benchmarks.cases.baseline import load
 
     diffusers = load(Case("x", "baseline", str(tiny_checkpoint), "diffusers", "fp32", "f32"))
-    _, expected = diffusers.draw_recorded(PROMPT, 3, Workload((PROMPT,), steps=4, guidance=guidance))
+    _, expected = diffusers.draw_recorded(PROMPT, 3, Workload(prompts=(PROMPT,), steps=4, guidance=guidance))
     found, _ = observed(tiny, steps=4, guidance=guidance, seed=3)
     for call, theirs in zip(found, expected, strict=True):
         assert call.feeds.keys() == theirs.feeds.keys()

@@ -18,7 +18,7 @@ from mezzotint.progress import silent
 from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 CASE = Case("int8-openvino", "bundle", "b", "openvino", "int8")
-WORKLOAD = Workload(("a", "b", "c"), seed=1000, steps=2)
+WORKLOAD = Workload(prompts=("a", "b", "c"), seed=1000, steps=2)
 
 
 class FakeSubject:

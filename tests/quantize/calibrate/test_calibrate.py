@@ -11,12 +11,13 @@ from mezzotint.engines.session import Session
 from mezzotint.quantize.calibrate.calibrate import cached_statistics, probes_for
 from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.calibrate.run import CalibrationRun
-from mezzotint.quantize.calibrate.statistics import Probe, TensorStatistics, collect, instrument, open_instrumented
+from mezzotint.quantize.calibrate.statistics import Probe, TensorStatistics, instrument, open_instrumented
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings, Call
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.rules.rule import decide
 from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8
 from mezzotint.runtime import Bundle
+from tests.quantize.small_graphs import statistics_of
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_statistics_are_those_of_the_graph_as_exported(
     calls = calls_of(3)
     path = tmp_path / "instrumented.onnx"
     ir.save(instrument(ir.load(tiny_bundle.graph_path("unet")), probes), path)
-    plain = collect(path, tiny_bundle.component("unet"), probes, calls)
+    plain = statistics_of(path, tiny_bundle.component("unet"), probes, calls)
     assert_close(cached_statistics(data_of(tiny_bundle, "plain"), "unet", probes, calls, CalibrationRun()), plain)
 
 

@@ -7,13 +7,14 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from mezzotint.bundle.precision import Storage
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.quantize.lower.check_tensorrt import check_tensorrt
-from mezzotint.quantize.lower.target import find_target, fit_schemes, parity_engine
-from mezzotint.quantize.recipe import component_schemes, find_recipe
+from mezzotint.quantize.lower.target import find_target, fit_storages, parity_engine
+from mezzotint.quantize.recipe import component_storages, find_recipe
 from mezzotint.runtime import Bundle, MezzotintError
 
 PROMPTS = ("a red apple", "a dog on a blue background")
@@ -21,11 +22,11 @@ SETTINGS = CalibrationSettings(steps=3, calls=3)
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 
 
-def schemes_on(target: str, recipe: str, overrides: dict[str, str]) -> dict[str, str]:
+def storages_on(target: str, recipe: str, overrides: dict[str, str]) -> dict[str, Storage]:
     """What becomes of each component."""
     chosen = find_recipe(recipe)
-    schemes = component_schemes(chosen, STABLE_DIFFUSION.components, overrides)
-    return fit_schemes(find_target(target), chosen, schemes, overrides)
+    storages = component_storages(chosen, STABLE_DIFFUSION.components, overrides)
+    return fit_storages(find_target(target), chosen, storages, overrides)
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +122,14 @@ def test_what_a_target_cannot_take_is_refused_with_the_reason(
     target: str, recipe: str, overrides: dict[str, str], message: str
 ) -> None:
     with pytest.raises(MezzotintError, match=message):
-        schemes_on(target, recipe, overrides)
+        storages_on(target, recipe, overrides)
 
 
 def test_cpu_targets_take_every_recipe_as_it_is() -> None:
     for target in ("openvino", "onnxruntime"):
         for recipe in ("int8", "fp16", "int8-weights"):
-            usual = component_schemes(find_recipe(recipe), STABLE_DIFFUSION.components, {})
-            assert schemes_on(target, recipe, {}) == usual
+            usual = component_storages(find_recipe(recipe), STABLE_DIFFUSION.components, {})
+            assert storages_on(target, recipe, {}) == usual
 
 
 @pytest.mark.parametrize("target", ["cuda", "tensorrt"])
