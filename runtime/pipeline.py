@@ -5,7 +5,6 @@ each gets the pictures that it would get alone.
 """
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from mezzotint import __version__
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import find_compute
+from mezzotint.cache import cache_folder
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
@@ -95,7 +95,7 @@ class Pipeline:
 
         def open_session(name: str) -> Session:
             component = bundle.component(name)
-            options = EngineOptions(computes_in or component.compute, threads, _cache_dir(choice.engine.name))
+            options = EngineOptions(computes_in or component.compute, threads, cache_folder(choice.engine.name))
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
         sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)
@@ -226,13 +226,3 @@ def _guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[f
 
 def _ms_since(started: float) -> float:
     return (time.perf_counter() - started) * 1e3
-
-
-def _cache_dir(engine: str) -> Path | None:
-    """The folder for compiled graphs, as the XDG base directory specification has it; None for a user without home."""
-    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        home = stated if stated.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return home / "mezzotint" / engine
