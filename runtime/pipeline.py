@@ -4,7 +4,6 @@ A pipeline keeps nothing between calls but its sessions, so that any number of t
 each gets the pictures that it would get alone.
 """
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from mezzotint import __version__
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import find_compute
+from mezzotint.cache import cache_folder
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
@@ -97,9 +97,8 @@ class Pipeline:
 
         def open_session(name: str) -> Session:
             component = bundle.component(name)
-            options = EngineOptions(
-                asked.get(family.role(name)) or component.compute, threads, _cache_dir(choice.engine.name)
-            )
+            compute = asked.get(family.role(name)) or component.compute
+            options = EngineOptions(compute, threads, cache_folder(choice.engine.name))
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
         sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)
@@ -249,13 +248,3 @@ class Pipeline:
 
 def _ms_since(started: float) -> float:
     return (time.perf_counter() - started) * 1e3
-
-
-def _cache_dir(engine: str) -> Path | None:
-    """The folder for compiled graphs, as the XDG base directory specification has it; None for a user without home."""
-    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        home = stated if stated.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return home / "mezzotint" / engine

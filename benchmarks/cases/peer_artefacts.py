@@ -3,7 +3,6 @@
 Runs in the environment of the peer. Every artefact is one function; the folder that it fills does not exist before.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from mezzotint.bundle.bundle import Bundle
 from mezzotint.families.feeds import fitted
-from mezzotint.families.lineup import family_of
+from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.runtime.denoiser_calls import DenoiserCall
 from mezzotint.runtime.text.prompts import read_prompts
 
@@ -57,7 +57,7 @@ def _export_openvino(inputs: Inputs) -> None:
 def _export_openvino_int8(inputs: Inputs) -> None:
     """optimum-intel's hybrid mode: convolutions and the like W8A8 after calibration, other weights alone in 8 bits."""
     intel = import_module("optimum.intel")
-    calls = _LARGE_CALLS if _is_large(inputs.checkpoint) else _HYBRID_CALLS
+    calls = _LARGE_CALLS if _is_large(inputs) else _HYBRID_CALLS
     config = intel.OVWeightQuantizationConfig(
         bits=8, dataset=list(read_prompts(inputs.prompts)), num_samples=calls, quant_method="hybrid"
     )
@@ -83,7 +83,6 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     from mezzotint.bundle.bundle import (
         EXTERNAL_DATA_FILE,
         EXTERNAL_DATA_THRESHOLD_BYTES,
-        Bundle,
         file_entry,
         write_manifest,
     )
@@ -115,11 +114,6 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     entries = tuple(file_entry(inputs.folder, path.relative_to(inputs.folder).as_posix()) for path in parts)
     quantized_part = replace(before, files=entries, storage=Storage.INT8, parity=None)
     components = {**source.manifest.components, name: quantized_part}
-    is_large = sum(entry.bytes for entry in source.component("unet").files) > EXTERNAL_DATA_THRESHOLD_BYTES
-    onnx.save_model(model, graph, save_as_external_data=is_large, location=EXTERNAL_DATA_FILE if is_large else None)
-    parts = [path for path in (graph, graph.parent / EXTERNAL_DATA_FILE) if path.is_file()]
-    unet = replace(source.component("unet"), files=entries, storage=Storage.INT8, parity=None)
-    components = {**source.manifest.components, "unet": unet}
     write_manifest(inputs.folder, replace(source.manifest, recipe="nncf-int8", components=components))
 
 
@@ -152,7 +146,7 @@ def _guided_calls(inputs: Inputs) -> Iterator[DenoiserCall]:
 
     baseline = load(Case(REFERENCE, "baseline", str(inputs.checkpoint), "diffusers", "fp32", "f32"))
     workload = Workload(prompts=tuple(read_prompts(inputs.prompts)))  # DDIM, whatever the checkpoint names
-    count = _LARGE_CALLS if _is_large(inputs.checkpoint) else _NNCF_CALLS
+    count = _LARGE_CALLS if _is_large(inputs) else _NNCF_CALLS
     prompts = 1 + count // workload.steps
     stride = max(1, prompts * workload.steps // count)
     for index, prompt in enumerate(workload.prompts[:prompts]):
@@ -160,10 +154,10 @@ def _guided_calls(inputs: Inputs) -> Iterator[DenoiserCall]:
         yield from calls[index % stride :: stride]
 
 
-def _is_large(checkpoint: Path) -> bool:
+def _is_large(inputs: Inputs) -> bool:
     """Whether the checkpoint draws pictures of full size."""
-    config = json.loads((checkpoint / "unet" / "config.json").read_text(encoding="utf-8"))
-    return int(config["sample_size"]) >= _LARGE_LATENT
+    _, height, _ = geometry_of(Bundle.open(inputs.bundle)).latent_shape()
+    return height >= _LARGE_LATENT
 
 
 ARTEFACTS: tuple[tuple[str, Callable[[Inputs], None]], ...] = (

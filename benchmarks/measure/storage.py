@@ -7,12 +7,12 @@ from pathlib import Path
 from mezzotint.bundle.bundle import Bundle, sha256_of
 from mezzotint.bundle.manifest import MANIFEST_NAME
 from mezzotint.errors import MezzotintError
+from mezzotint.families.lineup import family_of_checkpoint
 
 from ..cases.case import Case
 
 __all__ = ["bytes_on_disk", "case_files", "content_sha256"]
 
-_COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _WEIGHTS = (".safetensors", ".bin")
 
 
@@ -27,7 +27,7 @@ def case_files(case: Case) -> tuple[Path, ...]:
     if not (folder / "model_index.json").is_file():
         raise MezzotintError(f"{folder} has no model_index.json; expected a diffusers checkpoint folder")
     files = [folder / "model_index.json"]
-    for name in _COMPONENTS:
+    for name in sorted(("scheduler", *family_of_checkpoint(folder).checkpoint)):
         files += _component_files(folder / name)
     return tuple(files)
 
