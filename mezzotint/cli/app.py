@@ -16,7 +16,7 @@ from mezzotint.errors import MezzotintError
 
 from .benchmark import benchmark, report
 from .generate import generate
-from .terminal import STDERR, STDOUT, show_progress
+from .terminal import STDERR, STDOUT, show_progress, warnings_as_lines
 
 __all__ = ["app", "main"]
 
@@ -54,7 +54,7 @@ def export(
     """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
     from mezzotint.export import export_checkpoint
 
-    with show_progress() as progress:
+    with show_progress() as progress, warnings_as_lines():
         bundle = export_checkpoint(checkpoint, output, variant=variant, overwrite=overwrite, progress=progress)
     for name, taken in bundle.manifest.source.variants.items():
         STDOUT.print(f"{name}: from the {taken} weights")

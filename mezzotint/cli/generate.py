@@ -1,8 +1,5 @@
 """The command that draws: from text alone, from a picture, or into a picture under a mask."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +9,7 @@ from PIL import Image
 
 from mezzotint.errors import MezzotintError
 
-from .terminal import STDERR, STDOUT, show_progress
+from .terminal import STDERR, STDOUT, show_progress, warnings_as_lines
 
 if TYPE_CHECKING:
     from mezzotint.runtime import Options, Result, Step
@@ -109,7 +106,7 @@ def _read_inputs(image: Path | None, mask: Path | None, strength: float | None) 
 
 
 def _draw_with_progress(pipe: "Pipeline", inputs: _Inputs, prompt: str, batch: int, options: "Options") -> "Result":
-    with show_progress() as progress, _warnings_as_lines():
+    with show_progress() as progress, warnings_as_lines():
 
         def on_step(step: "Step") -> None:
             progress("drawing", step.index + 1, step.steps)
@@ -130,12 +127,3 @@ def _draw(
         strength = 1.0 if strength is None else strength
         return pipe(prompt, image, mask, strength=strength, count=batch, on_step=on_step, **options)
     return TextToImage.sharing(pipe)(prompt, count=batch, on_step=on_step, **options)
-
-
-@contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """Each warning as a line on stderr, without the place in the code that Python adds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_args, **_options: STDERR.print(f"warning: {message}", markup=False)
-        yield
