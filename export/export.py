@@ -31,23 +31,33 @@ from .json_file import copy_text, read_object, write_object
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum, is_optimum_folder
 from .parity import check_parity, reference_outputs
+from .scheduler import Chosen, defaults_of
 from .to_onnx import to_onnx
 
 __all__ = ["FAMILY", "export_checkpoint"]
 
 FAMILY = "stable-diffusion"
+_SCHEDULER = "scheduler/scheduler_config.json"
+_NOTHING_CHOSEN = Chosen()
 _TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
 def export_checkpoint(
-    model: str, output: Path, *, variant: str | None = None, overwrite: bool = False, progress: Progress = silent
+    model: str,
+    output: Path,
+    *,
+    variant: str | None = None,
+    chosen: Chosen = _NOTHING_CHOSEN,
+    overwrite: bool = False,
+    progress: Progress = silent,
 ) -> Bundle:
     """Export `model` (diffusers folder, hub id, or a folder that Optimum exported) to a bundle at `output`.
 
     `variant` names the weights to take where a component has several, such as "fp16"; the manifest says what was taken.
-    Every graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of samplers that
-    the checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph disagrees; `output`
-    is then as it was.
+    `chosen` is what the bundle is to run with where the checkpoint's files do not say it, such as the few steps of a
+    distilled one. Every graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of
+    samplers that the checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph
+    disagrees; `output` is then as it was.
     """
     folder = resolve_folder(model, variant)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
@@ -56,20 +66,22 @@ def export_checkpoint(
                 raise MezzotintError(f"{folder} holds ONNX graphs, which have no variant {variant!r}; leave it away")
             check_no_pointers(folder.glob("*/*"))
             progress("copying Optimum's graphs", 0, 1)
-            write_manifest(staging, adopt_optimum(folder, staging))
+            manifest = adopt_optimum(folder, staging)
+            write_manifest(staging, replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen)))
         else:
-            _export(model, folder, variant, staging, progress)
+            _export(model, folder, variant, staging, chosen, progress)
         progress("opening the bundle", 0, 1)
         check_opens(staging)
         give_back_memory()
     return Bundle.open(output)
 
 
-def _export(model: str, folder: Path, variant: str | None, staging: Path, progress: Progress) -> None:
+def _export(model: str, folder: Path, variant: str | None, staging: Path, chosen: Chosen, progress: Progress) -> None:
     progress("loading the checkpoint", 0, 5)
     checkpoint = load_checkpoint(model, variant, folder)
     checkpoint.index.warn_of_more()
     _write_texts(checkpoint, staging)
+    defaults = defaults_of(staging / _SCHEDULER, chosen)
     components: dict[str, Component] = {}
     sources = graph_sources(checkpoint)
     for index, source in enumerate(sources):
@@ -81,6 +93,7 @@ def _export(model: str, folder: Path, variant: str | None, staging: Path, progre
         recipe="fp32",
         target="portable",
         components=components,
+        defaults=defaults,
         versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
     )
     write_manifest(staging, manifest)

@@ -4,9 +4,7 @@ What could not be opened, or would fail at the first image, is refused here, wit
 guided step at the smallest size that the UNet takes; graphs are loaded one after the other.
 """
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,16 +19,14 @@ from mezzotint.engines.session import Session
 from mezzotint.engines.sessions import Sessions
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime import ImageToImage, Inpaint, Options
-from mezzotint.runtime.samplers.lineup import SAMPLERS
-from mezzotint.runtime.samplers.sampler import Sampler
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
 from .json_file import read_object
+from .scheduler import runnable_samplers
 
-__all__ = ["SamplerWarning", "check_interface", "check_opens", "check_samplers", "check_texts"]
+__all__ = ["check_interface", "check_opens", "check_texts"]
 
-_STEP_COUNTS = (10, 4, 1)  # a sampler that takes none of them is of no use
 _PROMPT, _SEED, _GUIDANCE = "a photo", 0, 5.0
 
 _Dims: TypeAlias = tuple[str | None, ...]
@@ -54,21 +50,16 @@ _OUTPUTS: Mapping[str, str] = {
 }
 
 
-class SamplerWarning(UserWarning):
-    """The checkpoint's scheduler config rules out some of the samplers."""
-
-
 def check_opens(staging: Path) -> None:
     """Open the sealed bundle in `staging` and run one guided step through all of its graphs.
 
-    Warns of the samplers that its scheduler config rules out. Raises MezzotintError that says what a user of the bundle
-    would have met.
+    Raises MezzotintError that says what a user of the bundle would have met.
     """
     try:
         bundle = Bundle.open(staging)
         check_interface(bundle.manifest.components)
-        names = check_samplers(bundle)
-        _guided_step(bundle, names[0])
+        config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
+        _guided_step(bundle, runnable_samplers(config)[0])
     except MezzotintError as error:
         raise MezzotintError(f"the exported bundle cannot be used: {_without(staging, str(error))}") from error
     except Exception as error:
@@ -101,40 +92,6 @@ def check_interface(components: Mapping[str, Component]) -> None:
         outputs = [spec.name for spec in component.outputs]
         if _OUTPUTS[name] not in outputs:
             raise MezzotintError(f"{name}'s graph has the outputs {outputs}, expected {_OUTPUTS[name]} among them")
-
-
-def check_samplers(bundle: Bundle) -> list[str]:
-    """The samplers that can draw from this bundle. Warns of the others, and raises MezzotintError if there are none.
-
-    Those for another kind of model, such as flow matching, are not worth a word.
-    """
-    config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
-    plain = replace(SchedulerConfig(), prediction_type=config.prediction_type)
-    refusals = {sampler.name: _refusal(sampler, config) for sampler in SAMPLERS if _refusal(sampler, plain) is None}
-    refused = {name: reason for name, reason in refusals.items() if reason is not None}
-    offered = [name for name in refusals if name not in refused]
-    if not offered:
-        raise MezzotintError(f"no sampler runs with scheduler_config.json; {next(iter(refused.values()), '')}")
-    if refused:
-        warnings.warn(
-            f"scheduler_config.json rules out the samplers {', '.join(refused)} ({next(iter(refused.values()))}); "
-            f"there are {', '.join(offered)}",
-            SamplerWarning,
-            stacklevel=4,
-        )
-    return offered
-
-
-def _refusal(sampler: Sampler, config: SchedulerConfig) -> str | None:
-    reason = None
-    for steps in _STEP_COUNTS:
-        try:
-            sampler.schedule(config, steps)
-        except MezzotintError as error:
-            reason = reason or str(error)
-        else:
-            return None
-    return reason
 
 
 def _check_dims(name: str, spec: TensorSpec, dims: _Dims) -> None:

@@ -82,7 +82,7 @@ def quantize_bundle(
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
     check_prompts(chosen, lowered_for, prompts)
     _refuse_links(bundle)
-    settings = settings or CalibrationSettings()
+    settings = settings or CalibrationSettings.of(bundle)
     bundle.geometry().latent_shape(settings.height, settings.width)  # refuses a size before any work
     calibration = Calibration(bundle, tuple(prompts), settings, progress, memory_limit_bytes, split_shortcuts)
     job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db, Costs(costs))

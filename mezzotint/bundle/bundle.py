@@ -15,6 +15,7 @@ from typing import Any
 from mezzotint.atomic_folder import repair
 from mezzotint.errors import CheckFailed, MezzotintError
 
+from .defaults import Defaults
 from .geometry import Geometry
 from .hub_cache import repository_folder, side_by_side
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
@@ -93,6 +94,11 @@ class Bundle:
     def geometry(self) -> Geometry:
         """Sizes of the checkpoint, from the UNet's and the VAE's config."""
         return Geometry.from_configs(self.config("unet/config.json"), self.config("vae_decoder/config.json"))
+
+    def defaults(self) -> Defaults:
+        """What the checkpoint is meant to run with."""
+        stated = self.manifest.defaults
+        return stated or Defaults.of_scheduler(self.config("scheduler/scheduler_config.json"))
 
     def verify(self) -> int:
         """Hash every file and look for strays; the number of files checked. CheckFailed lists all offenders."""

@@ -8,6 +8,7 @@ import typer
 from PIL import Image
 
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
 
 from .terminal import STDERR, STDOUT, show_progress, warnings_as_lines
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from mezzotint.runtime.pipeline import Pipeline
     from mezzotint.runtime.result import OnStep
 
-__all__ = ["generate"]
+__all__ = ["OWN", "SAMPLERS_HELP", "generate"]
 
+OWN = "The checkpoint's own without."
+SAMPLERS_HELP = f"One of {', '.join(sampler.name for sampler in SAMPLERS)}. {OWN}"
 _SIZE_HELP = "In pixels; the checkpoint's own without, or that of --init-image."
 
 
@@ -41,15 +44,15 @@ def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture; a PNG says how it was drawn.")],
     negative_prompt: Annotated[str, typer.Option(help="What not to draw.")] = "",
     prompt_syntax: Annotated[str, typer.Option(help="plain, or weighted: (word:1.3), any length.")] = "plain",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 or less runs without.")] = 5.0,
+    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps. {OWN}")] = None,
+    guidance: Annotated[float | None, typer.Option(help=f"Guidance scale; 1 or less runs without. {OWN}")] = None,
     guidance_rescale: Annotated[float, typer.Option(help="0 to 1: takes back contrast that guidance adds.")] = 0.0,
     guidance_interval: Annotated[
         tuple[float, float], typer.Option(help="The parts of the run, 0 to 1, between which guidance is on.")
     ] = (0.0, 1.0),
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
     rng: Annotated[str, typer.Option(help="Whose noise a seed stands for: torch (its CPU), cuda or numpy.")] = "torch",
-    scheduler: Annotated[str, typer.Option(help="ddim, euler, dpmpp-2m or another; a wrong one lists all.")] = "ddim",
+    scheduler: Annotated[str | None, typer.Option(help=SAMPLERS_HELP)] = None,
     height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures to draw at once, with seeds from --seed on.")] = 1,
@@ -69,6 +72,8 @@ def generate(
     from mezzotint.runtime import Options
     from mezzotint.runtime.images.files import check_output
 
+    if scheduler is not None:
+        find_sampler(scheduler)  # a wrong name is refused before any graph is loaded
     inputs = _read_inputs(init_image, mask, strength)
     outputs = [output] if batch == 1 else [output.with_stem(f"{output.stem}-{index}") for index in range(batch)]
     for path in outputs:
