@@ -4,44 +4,30 @@ One variant of each component is read, as FP32 whatever it is stored as; missing
 """
 
 import importlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mezzotint.bundle.manifest import Source
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.errors import MezzotintError
-from mezzotint.families.family import Family, Part
-from mezzotint.families.lineup import family_of_checkpoint
+from mezzotint.families.family import Part
 from mezzotint.families.source_hash import weights_sha256
 from mezzotint.families.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
 
 from .component_classes import check_classes
+from .families.lineup import export_of
 from .hub import download
+from .json_file import read_object
 from .load_module import load_module
+from .loaded_checkpoint import Checkpoint
+from .pipeline_index import read_index
 from .quiet import quiet
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The modules in eval mode, FP32, on the CPU; `folder` holds tokenizers and the scheduler's config."""
-
-    folder: Path
-    source: Source
-    family: Family
-    modules: Mapping[str, Any]  # by folder: of diffusers or transformers
-
-    def config(self, name: str) -> dict[str, Any]:
-        """A component's config.json as the checkpoint has it, without the path that it was once loaded from."""
-        data: dict[str, Any] = json.loads((self.folder / name / "config.json").read_text(encoding="utf-8"))
-        return {key: value for key, value in data.items() if key != "_name_or_path"}
 
 
 def load_checkpoint(model: str, variant: str | None = None, folder: Path | None = None) -> Checkpoint:
@@ -52,15 +38,25 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     """
     folder = folder or resolve_folder(model, variant)
     check_no_pointers(path for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
-    family = family_of_checkpoint(folder)
+    index = read_index(folder)
+    family, export = index.family, export_of(index.family)
     check_classes(family, folder)
+    export.check(folder)
     weights = choose_weights(family, str(folder), local_names(family, folder), variant)
     files = {name: weight_paths(folder, chosen) for name, chosen in weights.items()}
     with quiet(*_LOADERS):
         kinds = {name: _class_of(part) for name, part in family.weighted_parts.items()}
     with quiet(*_LOADERS), _no_progress_bar():
         modules = {name: load_module(kind, folder / name, files[name]) for name, kind in kinds.items()}
-    return Checkpoint(folder, _source(model, folder, variant, weights), family, modules)
+    configs = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
+    return Checkpoint(
+        folder=folder,
+        index=index,
+        source=_source(model, folder, variant, weights),
+        modules=modules,
+        configs=configs,
+        geometry=export.geometry(configs),
+    )
 
 
 def _class_of(part: Part) -> Any:

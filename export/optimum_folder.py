@@ -8,7 +8,7 @@ module's name back. Nothing is checked against PyTorch: there are no modules to 
 import hashlib
 import importlib.metadata
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import onnx_ir as ir
 
@@ -17,7 +17,13 @@ from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Source
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 from mezzotint.families import lineup
-from mezzotint.families.lineup import family_of_checkpoint
+
+from .effective_config import effective_scheduler_config
+from .families.export_family import ExportFamily
+from .families.lineup import export_of
+from .json_file import copy_text, read_object, write_object
+from .open_check import check_interface
+from .pipeline_index import PipelineIndex, read_index
 
 
 def is_optimum_folder(folder: Path) -> bool:
@@ -29,23 +35,42 @@ def adopt_optimum(folder: Path, staging: Path) -> Manifest:
     """Copy Optimum's folder into `staging`; the manifest for it. Raises MezzotintError when a component is missing."""
     if (folder / MANIFEST_NAME).is_file():
         raise MezzotintError(f"{folder} is a bundle already; expected a checkpoint, or quantize it instead")
-    names = list(family_of_checkpoint(folder).components)
+    index = read_index(folder)
+    names, export = list(index.family.components), export_of(index.family)
     missing = [name for name in names if not (folder / name / GRAPH_FILE).is_file()]
     if missing:
         raise MezzotintError(f"{folder} has no {missing[0]}/{GRAPH_FILE}; export the checkpoint with Optimum again")
     for relative in list_files(folder):
         (staging / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / relative, staging / relative)
+        if PurePath(relative).suffix == ".json":
+            copy_text(folder / relative, staging / relative)
+        else:
+            shutil.copyfile(folder / relative, staging / relative)
+    _write_texts(export, index, staging)
     components = {name: _adopt_component(staging, name) for name in names}
+    check_interface(export, components)
     digest = hashlib.sha256("".join(sha256_of(folder / name / GRAPH_FILE) for name in names).encode())
     return Manifest(
-        family=family_of_checkpoint(folder).name,
+        family=index.family.name,
         source=Source(folder.resolve().name, digest.hexdigest()),
         recipe="fp32",
         target="portable",
         components=components,
         versions={"mezzotint": importlib.metadata.version("mezzotint")},
     )
+
+
+def _write_texts(export: ExportFamily, index: PipelineIndex, staging: Path) -> None:
+    """Configs that say all, as for a checkpoint; the graphs' own folders hold those of the modules behind them."""
+    configs = export.adopt({name: read_object(staging / name / "config.json") for name in export.family.components})
+    for name, config in configs.items():
+        write_object(staging / name / "config.json", config)
+    geometry = export.family.geometry(lambda path: read_object(staging / path))
+    class_name = export.class_of_bundle(index.stated_class, geometry)
+    write_object(staging / "model_index.json", {**index.options, "_class_name": class_name})
+    path = staging / "scheduler" / "scheduler_config.json"
+    write_object(path, effective_scheduler_config(read_object(path), index.scheduler_class(), class_name))
+    index.warn_of_more()
 
 
 def _adopt_component(staging: Path, name: str) -> Component:
@@ -86,5 +111,9 @@ def _name_weight(graph: ir.Graph, node: ir.Node, name: str) -> None:
 def _spec(value: ir.Value) -> TensorSpec:
     if value.dtype is None or value.shape is None or value.name is None:
         raise MezzotintError(f"graph input or output {value.name} has no type or shape; export with Optimum again")
-    dims = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
+    # A dim without a name is a size of its own, no other's equal.
+    dims = tuple(
+        dim if isinstance(dim, int) else str(dim.value or f"{value.name}_{axis}")
+        for axis, dim in enumerate(value.shape)
+    )
     return TensorSpec(value.name, str(value.dtype.numpy()), dims)

@@ -92,7 +92,7 @@ def quantize_bundle(
     if family.texts:
         check_prompts(storages, lowered_for, prompts)
     _refuse_links(bundle)
-    settings = settings or CalibrationSettings()
+    settings = settings or CalibrationSettings.of(bundle)
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts)

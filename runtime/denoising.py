@@ -17,8 +17,7 @@ from .denoiser import Conditioning, Conditions, Denoiser
 from .denoiser_calls import OnCall
 from .noise.batch import BatchNoise
 from .result import OnStep, Step
-from .samplers.lineup import find_sampler
-from .samplers.sampler import Sampler
+from .samplers.sampling import Sampling
 from .samplers.schedule import Schedule
 from .samplers.scheduler_config import SchedulerConfig
 from .settings import Settings
@@ -29,22 +28,23 @@ from .start import Begin
 class Plan:
     """What decides a batch's run besides its conditions; made before any graph runs, for it refuses what cannot be."""
 
-    settings: Settings  # of the first image; the others differ in prompts and consecutive seeds alone
+    settings: Sequence[Settings]  # settled; they differ in prompts and consecutive seeds alone
+    sampling: Sampling
     shape: tuple[int, int, int]  # (C, h, w) of one sample
-    sampler: Sampler
     config: SchedulerConfig
     schedule: Schedule  # the whole one: a run may begin later in it
     noise: BatchNoise
 
     @classmethod
-    def of(cls, settings: Sequence[Settings], config: SchedulerConfig, geometry: Geometry) -> "Plan":
-        """MezzotintError for a size, a sampler, a number of steps or a noise that there is not."""
+    def of(
+        cls, settings: Sequence[Settings], sampling: Sampling, config: SchedulerConfig, geometry: Geometry
+    ) -> "Plan":
+        """MezzotintError for a size, a number of steps or a noise that there is not."""
         first = settings[0]
         shape = geometry.latent_shape(first.height, first.width)
-        sampler = find_sampler(first.scheduler)
-        schedule = sampler.schedule(config, first.steps)
+        schedule = sampling.sampler.schedule(config, sampling.steps)
         noise = BatchNoise.seeded(first.rng, first.seed, len(settings), shape)
-        return cls(first, shape, sampler, config, schedule, noise)
+        return cls(settings, sampling, shape, config, schedule, noise)
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def denoise(
     on_call: OnCall | None = None,
 ) -> Denoised:
     """Run the batch on the denoiser's `session`. Raises Cancelled when `on_step` says so."""
-    settings, start = plan.settings, begin(plan.schedule, plan.noise)
+    settings, start = plan.settings[0], begin(plan.schedule, plan.noise)
     schedule = start.schedule
     conditioning = Conditioning(
         conditions,
-        settings.guidance,
+        plan.sampling.guidance,
         settings.guidance_rescale,
         _guided_sigmas(schedule, settings.guidance_interval),
         start.extra_channels,
@@ -84,7 +84,7 @@ def denoise(
         if on_step is not None and on_step(Step(index, schedule.steps, x, x0)):
             raise Cancelled(f"drawing was cancelled after step {index + 1} of {schedule.steps}")
 
-    x = plan.sampler.sample(denoiser, start.x, schedule, report, plan.noise)
+    x = plan.sampling.sampler.sample(denoiser, start.x, schedule, report, plan.noise)
     return Denoised(schedule.final_latents(x), tuple(denoiser.calls_ms), start.vae_encoder_ms)
 
 

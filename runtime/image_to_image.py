@@ -19,7 +19,7 @@ from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings
+from .settings import Options, Settings, settings_of_batch
 from .start import Start, first_step, noised
 
 __all__ = ["ImageToImage"]
@@ -45,7 +45,7 @@ class ImageToImage(Pipeline):
         `strength` in (0, 1] is the part of the steps that is run: near 0 little changes, at 1 little is left. Without
         `height` and `width` the picture keeps its size. Equal to diffusers' StableDiffusionImg2ImgPipeline.
         """
-        return self._draw_all(self._settings(prompt, count, options, strength), image, on_step)
+        return self._draw_all(settings_of_batch(prompt, count, options, strength), image, on_step)
 
     def draw(self, settings: Settings, image: Picture, *, on_step: OnStep | None = None) -> Result:
         """Draw one picture by its settings, such as `read_settings` finds in a PNG, from the same `image`."""
@@ -59,7 +59,7 @@ class ImageToImage(Pipeline):
             raise MezzotintError(f"{self.bundle.path} has a UNet that was made to inpaint; use Inpaint")
         source = as_image(image)
         height, width = fitting_size(source, self.geometry, first.height, first.width)
-        step = first_step(first.steps, first.strength)
+        step = first_step(self.sampling(first).steps, first.strength)
         pixels = image_pixels(source, height, width)  # (1, 3, H, W)
 
         def begin(schedule: Schedule, noise: Noise) -> Start:

@@ -25,7 +25,7 @@ from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings
+from .settings import Options, Settings, settings_of_batch
 from .start import Start, begin_from_noise, first_step, noised
 
 __all__ = ["Inpaint"]
@@ -62,7 +62,7 @@ class Inpaint(Pipeline):
         `strength` in (0, 1] is the part of the steps that is run; at 1 nothing under the mask is left. Without `height`
         and `width` the picture keeps its size; the mask is resized to it.
         """
-        return self._draw_all(self._settings(prompt, count, options, strength), image, mask, on_step)
+        return self._draw_all(settings_of_batch(prompt, count, options, strength), image, mask, on_step)
 
     def draw(self, settings: Settings, image: Picture, mask: Picture, *, on_step: OnStep | None = None) -> Result:
         """Draw one picture by its settings, such as those that `read_settings` finds in a PNG, from the same inputs."""
@@ -79,7 +79,7 @@ class Inpaint(Pipeline):
             image_pixels(source, height, width),
             mask_pixels(white, height, width),
             first.strength,
-            first_step(first.steps, first.strength),
+            first_step(self.sampling(first).steps, first.strength),
         )
 
         def begin(schedule: Schedule, noise: Noise) -> Start:

@@ -37,8 +37,9 @@ from .images.metadata import Origin
 from .images.preview import LatentColours, fit_colours
 from .images.vae import decode, encode
 from .result import OnStep, Result, Timings
+from .samplers.sampling import Sampling
 from .samplers.scheduler_config import SchedulerConfig
-from .settings import Options, Settings, settings_of_batch
+from .settings import Settings
 from .start import Begin, begin_from_noise
 from .text.tokenizer import ClipTokenizer
 
@@ -66,6 +67,7 @@ class Pipeline:
         self.precision = precision or bundle.component(self.family.denoiser).compute  # what the denoiser computes in
         self.low_memory = low_memory
         self.config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
+        self.defaults = bundle.defaults()
         self.geometry = self.family.geometry(bundle.config)
         folders = {stage.tokenizer for stage in self.family.texts}
         self.tokenizers = {folder: ClipTokenizer.load(bundle.path / folder) for folder in folders}
@@ -129,14 +131,6 @@ class Pipeline:
         """The engine's name."""
         return self.choice.engine.name
 
-    def _settings(
-        self, prompt: str | Sequence[str], count: int, options: Options, strength: float | None = None
-    ) -> tuple[Settings, ...]:
-        """As `settings_of_batch` has them, with the family's defaults where nobody chose."""
-        defaults = self.family.defaults
-        usual = Options(scheduler=defaults.scheduler, steps=defaults.steps, guidance=defaults.guidance)
-        return settings_of_batch(prompt, count, {**usual, **options}, strength)
-
     def decode(self, latents: FloatArray, *, tiled: bool = False) -> FloatArray:
         """Pixels in [0, 1], (B, H, W, 3), of final latents (B, C, h, w), in tiles of the native size if asked."""
         decoder = self.family.name_of(Role.IMAGE_DECODER)
@@ -158,13 +152,17 @@ class Pipeline:
             self._colours = fit_colours(self.decode, self.geometry)  # two threads may both do it, with one outcome
         return self._colours.images(denoised)
 
+    def sampling(self, settings: Settings) -> Sampling:
+        """The sampler, steps and guidance of `settings`, or the checkpoint's own where they have none."""
+        return Sampling.settle(self.defaults, settings.scheduler, settings.steps, settings.guidance)
+
     def conditions(self, settings: Sequence[Settings]) -> Conditions:
         """Of a batch's prompts and negative prompts; without guidance the latter are not even encoded."""
-        first, family = settings[0], self.family
+        first, family, sampling = settings[0], self.family, self.sampling(settings[0])
         side = self.geometry.native_side_pixels
-        wanted = Wanted(height=first.height or side, width=first.width or side, guidance=first.guidance)
+        wanted = Wanted(height=first.height or side, width=first.width or side, guidance=sampling.guidance)
         positive = [one.prompt for one in settings]
-        is_guided = first.is_guided and family.guidance is Guidance.CFG
+        is_guided = sampling.is_guided and family.guidance is Guidance.CFG
         negative = [one.negative_prompt for one in settings] if is_guided else []
         prompts = [*positive, *(text or "" for text in negative)]
         rows = encode_conditions(family, self.sessions, self.tokenizers, prompts, wanted, first.prompt_syntax)
@@ -188,8 +186,12 @@ class Pipeline:
 
         `settings` differ in prompts and consecutive seeds alone. `conditions` are theirs, where they are at hand.
         """
-        plan = Plan.of(settings, self.config, self.geometry)
+        plan = self._plan(settings)
         return self._denoise(plan, conditions or self.conditions(settings), begin, on_step, on_call)
+
+    def _plan(self, settings: Sequence[Settings]) -> Plan:
+        sampling = self.sampling(settings[0])
+        return Plan.of([_settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
 
     def _denoise(
         self,
@@ -205,11 +207,12 @@ class Pipeline:
     def _draw(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
         """Generate a batch whose settings differ in prompts and consecutive seeds alone."""
         started = time.perf_counter()
-        first, plan = settings[0], Plan.of(settings, self.config, self.geometry)
+        plan = self._plan(settings)
+        first = plan.settings[0]
         warn_outside_calibration(self.bundle.manifest.calibration, first, plan.shape)
 
         encoding = time.perf_counter()
-        conditions = self.conditions(settings)
+        conditions = self.conditions(plan.settings)
         text_encoder_ms = _ms_since(encoding)
         denoised = self._denoise(plan, conditions, begin, on_step)
 
@@ -225,7 +228,7 @@ class Pipeline:
             vae_encoder_ms=denoised.image_encoder_ms,
         )
         height, width = pixels.shape[1:3]
-        drawn = tuple(replace(one, height=height, width=width) for one in settings)
+        drawn = tuple(replace(one, height=height, width=width) for one in plan.settings)
         return Result(to_images(pixels), pixels, denoised.latents, timings, drawn, self._origin())
 
     def _check_finite(self, latents: FloatArray, pixels: FloatArray) -> None:
@@ -244,6 +247,10 @@ class Pipeline:
         return Origin(
             source.name, source.sha256, manifest.recipe, manifest.target, self.backend, self.precision, __version__
         )
+
+
+def _settled(settings: Settings, sampling: Sampling) -> Settings:
+    return replace(settings, scheduler=sampling.sampler.name, steps=sampling.steps, guidance=sampling.guidance)
 
 
 def _ms_since(started: float) -> float:

@@ -13,7 +13,7 @@ from mezzotint.errors import MezzotintError
 
 from .pipeline import Pipeline
 from .result import OnStep, Result, Step, Timings
-from .settings import Options, Settings
+from .settings import Options, Settings, settings_of_batch
 from .start import begin_from_noise
 
 __all__ = ["Result", "Step", "TextToImage", "Timings"]
@@ -35,7 +35,7 @@ class TextToImage(Pipeline):
         `options` are the fields of `Settings` (see settings.py): negative_prompt, steps, guidance, seed, scheduler,
         height, width and so on. Raises MezzotintError for what cannot be drawn, before the first step.
         """
-        return self._draw_all(self._settings(prompt, count, options), on_step)
+        return self._draw_all(settings_of_batch(prompt, count, options), on_step)
 
     def draw(self, settings: Settings, *, on_step: OnStep | None = None) -> Result:
         """Draw one picture by its settings, such as those that `read_settings` finds in a PNG."""

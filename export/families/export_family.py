@@ -1,30 +1,86 @@
-"""The contract of a family's export: which graphs its modules become, and what its pipeline makes of configs.
+"""The contract of a family's export: which graphs its modules become, and what is to be made of its files.
 
 Which folders a checkpoint has, and which classes they hold, its torch-free half says (mezzotint/families). Adding one
 costs a file here with an `ExportFamily` value, a line in `lineup.EXPORT_FAMILIES` and a test.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from mezzotint.families.family import Family
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.families.family import Family, ReadConfig
 
-from ..checkpoint import Checkpoint
+from ..effective_config import public
 from ..graph_source import GraphSource
+from ..loaded_checkpoint import Checkpoint
+
+Config: TypeAlias = Mapping[str, Any]
+Configs: TypeAlias = Mapping[str, Config]
+Dims: TypeAlias = tuple[str | None, ...]
 
 
-def _as_it_is(config: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(config)
+def _anything(_folder: Path) -> None:
+    return None
+
+
+def _public(_name: str, stated: Config) -> dict[str, Any]:
+    return public(stated)
+
+
+def _all_public(stated: Configs) -> dict[str, dict[str, Any]]:
+    return {name: public(config) for name, config in stated.items()}
+
+
+def _native_side(_read: ReadConfig, geometry: Geometry) -> int:
+    return geometry.native_side_pixels
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a graph from elsewhere has to look like: `output` is one of its outputs.
+
+    Of each input the dims: named ones must be dynamic, the size of the others (None) is the checkpoint's own. An input
+    without dims (None) may be a scalar, or one in an array.
+    """
+
+    inputs: Mapping[str, Dims | None]
+    output: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFamily:
     """`sources` are a graph for each of the family's components, in the order in which a call runs them.
 
-    `scheduler_config` is what the pipeline's constructor makes of scheduler_config.json.
+    `folders` names the checkpoint's folder of a component where the two differ. Of configs, `check` raises
+    MezzotintError for a folder that asks for what the family cannot do, before any weight is read; `config` is the
+    effective one of a checkpoint's folder, and `adopt` those of a bundle's components that another exporter wrote.
+    `bundle_class` is what the bundle's index names; None: what the family says. `interfaces` are of graphs that another
+    exporter made, by component; `least_side` is that of the smallest image, in pixels, that runs through all of them.
     """
 
     family: Family
     sources: Callable[[Checkpoint], tuple[GraphSource, ...]]
-    scheduler_config: Callable[[Mapping[str, Any]], dict[str, Any]] = _as_it_is
+    folders: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Path], None] = _anything
+    config: Callable[[str, Config], dict[str, Any]] = _public
+    adopt: Callable[[Configs], dict[str, dict[str, Any]]] = _all_public
+    bundle_class: Callable[[str, Geometry], str] | None = None
+    interfaces: Mapping[str, Interface] = field(default_factory=dict)
+    least_side: Callable[[ReadConfig, Geometry], int] = _native_side
+
+    def geometry(self, configs: Configs) -> Geometry:
+        """Sizes from the effective configs of a checkpoint's folders."""
+
+        def read(path: str) -> Config:
+            component = path.partition("/")[0]
+            return configs[self.folders.get(component, component)]
+
+        return self.family.geometry(read)
+
+    def class_of_bundle(self, stated: str, geometry: Geometry) -> str:
+        """What the bundle's model_index.json names for a checkpoint that names `stated`."""
+        if self.bundle_class is None:
+            return self.family.classes[stated]
+        return self.bundle_class(stated, geometry)

@@ -1,17 +1,17 @@
 """Stable Diffusion 1 and 2: CLIP's text encoder, the UNet, and the two halves of the VAE as graphs."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.families.family import ReadConfig
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION as FAMILY
 
-from ..checkpoint import Checkpoint
 from ..graph_source import ExampleSize, GraphSource, generator_of
-from .export_family import ExportFamily
+from ..loaded_checkpoint import Checkpoint
+from .export_family import ExportFamily, Interface
+from .stable_diffusion_configs import effective_config
+from .stable_diffusion_options import FOLDERS, adopt_configs, check_components
 
 _VAE_TRACE_SIZE = ExampleSize(2, 6, 5)
 
@@ -87,14 +87,14 @@ def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
         example_inputs=inputs,
         trace_size=size(2, window - 1),
         parity_sizes=(size(1, window), size(3, window)),
-        config=checkpoint.config("text_encoder"),
+        config=checkpoint.configs["text_encoder"],
     )
 
 
 def _unet(checkpoint: Checkpoint) -> GraphSource:
     config, text_config = checkpoint.modules["unet"].config, checkpoint.modules["text_encoder"].config
     channels, width, window = config.in_channels, config.cross_attention_dim, text_config.max_position_embeddings
-    native = config.sample_size
+    native = _native_side(checkpoint)
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         generator = generator_of(size)
@@ -115,15 +115,15 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
         trace_size=_unet_trace_size(len(config.block_out_channels)),
         parity_sizes=(
             ExampleSize(1, native, native, timestep=981.0),
-            ExampleSize(3, native // 2 + 2, native // 2 - 2, timestep=21.0),  # small: scores are (3, H, S, S)
+            ExampleSize(3, native // 2 + 2, max(native // 2 - 2, 1), timestep=21.0),  # small: scores are (3, H, S, S)
         ),
-        config=checkpoint.config("unet"),
+        config=checkpoint.configs["unet"],
     )
 
 
 def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
     config = checkpoint.modules["vae"].config
-    factor = _vae_factor(checkpoint)
+    factor = checkpoint.geometry.vae_factor
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         shape = (size.batch, config.latent_channels, size.height, size.width)
@@ -139,13 +139,13 @@ def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
         example_inputs=inputs,
         trace_size=_VAE_TRACE_SIZE,
         parity_sizes=_vae_parity_sizes(checkpoint),
-        config=checkpoint.config("vae"),
+        config=checkpoint.configs["vae"],
     )
 
 
 def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
     config = checkpoint.modules["vae"].config
-    factor = _vae_factor(checkpoint)
+    factor = checkpoint.geometry.vae_factor
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         shape = (size.batch, config.in_channels, size.height * factor, size.width * factor)
@@ -165,18 +165,18 @@ def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
         example_inputs=inputs,
         trace_size=_VAE_TRACE_SIZE,
         parity_sizes=_vae_parity_sizes(checkpoint),
-        config=checkpoint.config("vae"),
+        config=checkpoint.configs["vae"],
     )
 
 
-def _vae_factor(checkpoint: Checkpoint) -> int:
-    unet, vae = (dict(checkpoint.modules[name].config) for name in ("unet", "vae"))
-    return Geometry.from_configs(unet, vae).vae_factor
-
-
 def _vae_parity_sizes(checkpoint: Checkpoint) -> tuple[ExampleSize, ...]:
-    native = checkpoint.modules["unet"].config.sample_size
-    return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, native // 2)
+    native = _native_side(checkpoint)
+    return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, max(native // 2, 1))
+
+
+def _native_side(checkpoint: Checkpoint) -> int:
+    """Latents a side of the size that images have when nothing is asked for."""
+    return checkpoint.geometry.native_side_pixels // checkpoint.geometry.vae_factor
 
 
 def _unet_trace_size(levels: int) -> ExampleSize:
@@ -185,10 +185,41 @@ def _unet_trace_size(levels: int) -> ExampleSize:
     return ExampleSize(2, 4 * multiple + multiple // 2, 3 * multiple + multiple // 2)
 
 
-def _scheduler_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What diffusers' StableDiffusionPipeline makes of it: it forces two values."""
-    forced = {"steps_offset": 1, "clip_sample": False}
-    return {**config, **{key: value for key, value in forced.items() if key in config}}
+def _bundle_class(stated: str, geometry: Geometry) -> str:
+    """A UNet of more channels than the latents was made to inpaint."""
+    is_inpainting = geometry.unet_channels > geometry.latent_channels
+    return "StableDiffusionInpaintPipeline" if is_inpainting else FAMILY.classes[stated]
 
 
-STABLE_DIFFUSION = ExportFamily(family=FAMILY, sources=graph_sources, scheduler_config=_scheduler_config)
+def _least_side(read: ReadConfig, geometry: Geometry) -> int:
+    """One that every level of the UNet can halve; a UNet of one level attends to 2x2 latents at least."""
+    blocks = read("unet/config.json").get("block_out_channels")
+    levels = len(blocks) if isinstance(blocks, list) else 4
+    return int(max(2 ** (levels - 1), 2) * geometry.vae_factor)
+
+
+_INTERFACES = {
+    "text_encoder": Interface({"input_ids": ("batch", "sequence")}, "last_hidden_state"),
+    "unet": Interface(
+        {
+            "sample": ("batch", None, "height", "width"),
+            "timestep": None,
+            "encoder_hidden_states": ("batch", "sequence", None),
+        },
+        "out_sample",
+    ),
+    "vae_decoder": Interface({"latent_sample": ("batch", None, "height", "width")}, "sample"),
+    "vae_encoder": Interface({"sample": ("batch", None, "height", "width")}, "latent_parameters"),
+}
+
+STABLE_DIFFUSION = ExportFamily(
+    family=FAMILY,
+    sources=graph_sources,
+    folders=FOLDERS,
+    check=check_components,
+    config=effective_config,
+    adopt=adopt_configs,
+    bundle_class=_bundle_class,
+    interfaces=_INTERFACES,
+    least_side=_least_side,
+)

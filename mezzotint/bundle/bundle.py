@@ -15,6 +15,7 @@ from typing import Any
 from mezzotint.atomic_folder import repair
 from mezzotint.errors import CheckFailed, MezzotintError
 
+from .defaults import Defaults
 from .hub_cache import repository_folder, side_by_side
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
 from .weight_faults import pointer_fault
@@ -88,6 +89,11 @@ class Bundle:
         if not isinstance(data, dict):
             raise MezzotintError(f"{path} holds {type(data).__name__}, expected an object; make the bundle again")
         return data
+
+    def defaults(self) -> Defaults:
+        """What the checkpoint is meant to run with."""
+        stated = self.manifest.defaults
+        return stated or Defaults.of_scheduler(self.config("scheduler/scheduler_config.json"))
 
     def verify(self) -> int:
         """Hash every file and look for strays; the number of files checked. CheckFailed lists all offenders."""

@@ -75,15 +75,6 @@ class Wanted:
     guidance: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Defaults:
-    """What an image is generated with where nobody chose."""
-
-    scheduler: str
-    steps: int
-    guidance: float
-
-
 ReadConfig = Callable[[str], Mapping[str, Any]]
 """A JSON file of the bundle by its path there, such as "unet/config.json"; MezzotintError when it cannot be read."""
 
@@ -96,21 +87,21 @@ and the component, whose specs say which dtype and shape each has. MezzotintErro
 class Family:
     """`components` are all that a whole bundle has, in the order in which a call runs them.
 
-    `classes` are the `_class_name`s in model_index.json that it covers, and `checkpoint` the folders that a checkpoint
+    `classes` are the `_class_name`s in model_index.json that it covers, the usual one first, each with the class that a
+    bundle's index names instead. `checkpoint` the folders that a checkpoint
     of it consists of besides "scheduler". `condition` combines what the text stages made of one prompt, in their order,
     into a condition of one row. A negative prompt of None is the empty text, or `none_is_zeros`. `symbol_sizes` has the
     sizes of the denoiser's symbolic dims besides batch_size, height and width.
     """
 
     name: str
-    classes: tuple[str, ...]
+    classes: Mapping[str, str]
     components: Mapping[str, Role]
     checkpoint: Mapping[str, Part]
     texts: tuple[TextStage, ...]
     condition: Callable[[Sequence[EncodedText], Wanted], Condition]
     denoiser_feeds: DenoiserFeeds
     geometry: Callable[[ReadConfig], Geometry]
-    defaults: Defaults
     guidance: Guidance = Guidance.CFG
     none_is_zeros: Callable[[ReadConfig], bool] = lambda _read: False
     symbol_sizes: Callable[[ReadConfig], Mapping[str, int]] = lambda _read: {}

@@ -30,18 +30,22 @@ def geometry_of(bundle: Bundle) -> Geometry:
 
 def family_of_class(name: object) -> Family | None:
     """The family that covers a `_class_name` of model_index.json, or None."""
-    return next((family for family in FAMILIES if name in family.classes), None)
+    return next((family for family in FAMILIES if isinstance(name, str) and name in family.classes), None)
 
 
 def family_of_checkpoint(folder: Path) -> Family:
-    """The family of a diffusers folder, by its index; MezzotintError lists the classes that there are."""
+    """The family of a diffusers folder, by its index; MezzotintError for none that there is."""
     index = folder / "model_index.json"
     try:
-        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+        name = json.loads(index.read_bytes()).get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise MezzotintError(f"{index} cannot be read ({error}); expected a diffusers folder") from None
     family = family_of_class(name)
     if family is None:
-        known = ", ".join(name for family in FAMILIES for name in family.classes)
-        raise MezzotintError(f"{folder} is a {name!s:.80}, expected a {known}; other architectures do not export")
+        raise MezzotintError(f"{folder} is a {name!s:.80}, expected a {' or a '.join(usual_classes())}")
     return family
+
+
+def usual_classes() -> list[str]:
+    """The class of each family that messages name."""
+    return [next(iter(family.classes)) for family in FAMILIES]

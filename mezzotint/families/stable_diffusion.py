@@ -13,8 +13,32 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
 
 from .condition import Condition
-from .family import Defaults, EncodedText, Family, Part, ReadConfig, Role, TextStage, Wanted
+from .family import EncodedText, Family, Part, ReadConfig, Role, TextStage, Wanted
 from .feeds import fitted
+
+_TEXT_TO_IMAGE = "StableDiffusionPipeline"
+_IMAGE_TO_IMAGE = "StableDiffusionImg2ImgPipeline"
+_INPAINT = "StableDiffusionInpaintPipeline"
+
+# Classes of diffusers whose only models are CLIPTextModel, UNet2DConditionModel and AutoencoderKL -> the bundle's.
+_CLASSES: Mapping[str, str] = {
+    _TEXT_TO_IMAGE: _TEXT_TO_IMAGE,
+    _IMAGE_TO_IMAGE: _IMAGE_TO_IMAGE,
+    _INPAINT: _INPAINT,
+    "CycleDiffusionPipeline": _IMAGE_TO_IMAGE,
+    "LEditsPPPipelineStableDiffusion": _TEXT_TO_IMAGE,
+    "SemanticStableDiffusionPipeline": _TEXT_TO_IMAGE,
+    "StableDiffusionAttendAndExcitePipeline": _TEXT_TO_IMAGE,
+    "StableDiffusionInpaintPipelineLegacy": _TEXT_TO_IMAGE,
+    "StableDiffusionModelEditingPipeline": _TEXT_TO_IMAGE,
+    "StableDiffusionPAGImg2ImgPipeline": _IMAGE_TO_IMAGE,
+    "StableDiffusionPAGInpaintPipeline": _INPAINT,
+    "StableDiffusionPAGPipeline": _TEXT_TO_IMAGE,
+    "StableDiffusionPanoramaPipeline": _TEXT_TO_IMAGE,
+    "StableDiffusionParadigmsPipeline": _TEXT_TO_IMAGE,
+    "StableDiffusionPipelineSafe": _TEXT_TO_IMAGE,
+    "StableDiffusionSAGPipeline": _TEXT_TO_IMAGE,
+}
 
 
 def _read_text(outputs: Mapping[str, Array]) -> EncodedText:
@@ -46,7 +70,7 @@ def _symbol_sizes(read: ReadConfig) -> dict[str, int]:
 
 STABLE_DIFFUSION = Family(
     name="stable-diffusion",
-    classes=("StableDiffusionPipeline",),
+    classes=_CLASSES,
     components={
         "text_encoder": Role.TEXT_ENCODER,
         "unet": Role.DENOISER,
@@ -64,5 +88,4 @@ STABLE_DIFFUSION = Family(
     denoiser_feeds=_denoiser_feeds,
     geometry=_geometry,
     symbol_sizes=_symbol_sizes,
-    defaults=Defaults(scheduler="ddim", steps=25, guidance=5.0),
 )

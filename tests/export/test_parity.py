@@ -10,9 +10,10 @@ import torch
 from mezzotint.bundle.manifest import Parity
 from mezzotint.errors import CheckFailed
 from mezzotint.export import ParityError, export_checkpoint
-from mezzotint.export.checkpoint import Checkpoint, load_checkpoint
+from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.export.families.stable_diffusion import graph_sources
 from mezzotint.export.graph_source import GraphSource
+from mezzotint.export.loaded_checkpoint import Checkpoint
 from mezzotint.export.parity import PARITY_FLOOR_DB, check_parity, reference_outputs
 from mezzotint.runtime import Bundle
 

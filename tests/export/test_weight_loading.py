@@ -14,7 +14,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from mezzotint.errors import MezzotintError
-from mezzotint.export.checkpoint import Checkpoint, load_checkpoint
+from mezzotint.export.checkpoint import load_checkpoint
+from mezzotint.export.loaded_checkpoint import Checkpoint
 from mezzotint.families.source_hash import weights_sha256
 
 Tensors = dict[str, torch.Tensor]

@@ -44,7 +44,7 @@ def calls_of(count: int) -> list[Call]:
 
 def data_of(bundle: Bundle, test: str) -> CalibrationData:
     """Nothing but what keys the cache."""
-    return CalibrationData(bundle, (test,), CalibrationSettings(), ())
+    return CalibrationData(bundle, (test,), CalibrationSettings(scheduler="ddim"), ())
 
 
 def assert_close(found: dict[str, TensorStatistics], expected: dict[str, TensorStatistics]) -> None:

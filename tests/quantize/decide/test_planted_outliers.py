@@ -52,7 +52,7 @@ def measure(bundle: Bundle) -> Measure:
 
     @cache
     def figure_db(rules: tuple[Rule, ...], smooth: bool, split: bool = False) -> float:
-        data = calibrate(bundle, PROMPTS, CalibrationSettings(steps=8, calls=16), silent)
+        data = calibrate(bundle, PROMPTS, CalibrationSettings(scheduler="ddim", steps=8, calls=16), silent)
         model, target = ir.load(bundle.graph_path("unet")), find_target("openvino")
         method = Method(smooths=smooth, splits_shortcuts=split)
         with pytest.MonkeyPatch.context() as patch:

@@ -94,7 +94,7 @@ def test_noise_of_weights_is_near_that_of_a_network_with_them_rounded(tiny_bundl
     component = tiny_bundle.component("unet")
     calls = calls_of(4)
     found = decide([item.name for item in weighted_nodes(model.graph)], UNET_W8A8)
-    data = CalibrationData(tiny_bundle, ("evidence",), CalibrationSettings(), ())
+    data = CalibrationData(tiny_bundle, ("evidence",), CalibrationSettings(scheduler="ddim"), ())
     statistics = cached_statistics(data, "unet", probes_for(model.graph, found), calls, CalibrationRun())
     decisions = with_quantizers(model.graph, found, statistics)
     noise = noise_alone(model.clone(), decisions, component, calls, lambda output: output, silent)

@@ -1,0 +1,33 @@
+"""A checkpoint in memory: its PyTorch modules, and what its files say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mezzotint.bundle.geometry import Geometry
+from mezzotint.bundle.manifest import Source
+from mezzotint.families.family import Family
+
+from .pipeline_index import PipelineIndex
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The modules in eval mode, FP32, on the CPU; `folder` holds tokenizers and the scheduler's config.
+
+    `modules` and `configs` are by folder; configs are effective: what a config.json says, and the defaults of what it
+    does not say.
+    """
+
+    folder: Path
+    index: PipelineIndex
+    source: Source
+    modules: Mapping[str, Any]  # of diffusers or transformers
+    configs: Mapping[str, Mapping[str, Any]]
+    geometry: Geometry
+
+    @property
+    def family(self) -> Family:
+        """That of its index."""
+        return self.index.family

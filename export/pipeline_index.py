@@ -1,0 +1,76 @@
+"""model_index.json: which pipeline a folder is for, and the index that its bundle gets.
+
+Many pipelines of diffusers run on the very same components, and differ in what they do with them at run time. Such a
+checkpoint is exported whatever its index says; the bundle's index names a class that Optimum has.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Family
+from mezzotint.families.lineup import family_of_class, usual_classes
+
+from .json_file import read_object
+
+_EMPTY = ("safety_checker", "feature_extractor")  # no bundle has them; Optimum wants to be told
+_EMPTY_WHERE_NAMED = ("image_encoder",)
+
+
+class AnotherPipelineWarning(UserWarning):
+    """The checkpoint's own pipeline does more than the bundle's will."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineIndex:
+    """What a folder's model_index.json says, checked: the pipeline is one that this family can stand for."""
+
+    path: Path
+    family: Family
+    stated_class: str
+    options: Mapping[str, Any]
+
+    def scheduler_class(self) -> str | None:
+        """The class that diffusers loads the scheduler as, whatever the scheduler's own file says."""
+        entry = self.options.get("scheduler")
+        named = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+        return named if isinstance(named, str) else None
+
+    def of_bundle(self, class_name: str) -> dict[str, Any]:
+        """The bundle's index: the same components, and nothing that is not in the bundle."""
+        parts = ("_diffusers_version", "scheduler", *self.family.checkpoint)
+        kept = {key: self.options[key] for key in parts if key in self.options}
+        absent = [*_EMPTY, *(key for key in _EMPTY_WHERE_NAMED if key in self.options)]
+        empty = {key: [None, None] for key in absent}
+        without_checker = {"requires_safety_checker": False} if "requires_safety_checker" in self.options else {}
+        return {**kept, **empty, **without_checker, "_class_name": class_name}
+
+    def warn_of_more(self) -> None:
+        """Say what gets lost where the checkpoint's own pipeline is none of the bundle's."""
+        usual = self.family.classes[self.stated_class]
+        if self.stated_class != usual:
+            warnings.warn(
+                f"{self.path} names a {self.stated_class}; its weights are exported for a "
+                f"{usual}, without what that class adds",
+                AnotherPipelineWarning,
+                stacklevel=3,
+            )
+
+
+def read_index(folder: Path) -> PipelineIndex:
+    """Read and check a folder's index. Raises MezzotintError for a pipeline of another family."""
+    path = folder / "model_index.json"
+    try:
+        options = read_object(path)
+    except MezzotintError as error:
+        raise MezzotintError(f"{error} (expected a diffusers folder)") from None
+    name = options.get("_class_name")
+    family = family_of_class(name)
+    if not isinstance(name, str) or family is None:
+        raise MezzotintError(
+            f"{folder} is a {name!s:.80}, expected a {' or a '.join(usual_classes())} or one on the same components"
+        )
+    return PipelineIndex(path=path, family=family, stated_class=name, options=options)
