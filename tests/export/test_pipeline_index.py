@@ -9,7 +9,9 @@ import diffusers
 import diffusers.pipelines as pipelines
 import pytest
 
+from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
+from mezzotint.export.families.stable_diffusion import STABLE_DIFFUSION as EXPORT
 from mezzotint.export.pipeline_index import AnotherPipelineWarning, read_index
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 
@@ -62,7 +64,8 @@ def test_another_family_is_refused_by_its_name(name: Any, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("unet", "expected"), [(4, "StableDiffusionPipeline"), (9, "StableDiffusionInpaintPipeline")])
 def test_a_unet_that_was_made_to_inpaint_says_so_itself(unet: int, expected: str, tmp_path: Path) -> None:
-    assert index_of(tmp_path).bundle_class(unet, 4) == expected
+    sizes = Geometry(4, 8, 512, scaling_factor=0.18215, shift_factor=0.0, unet_channels=unet)
+    assert EXPORT.class_of_bundle(index_of(tmp_path).stated_class, sizes) == expected
 
 
 def test_the_bundles_index_names_what_is_in_the_bundle(tmp_path: Path) -> None:
