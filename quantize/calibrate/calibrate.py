@@ -57,7 +57,7 @@ def calibrate(
     """Run the trajectories of `prompts`; without prompts there are none, unless the family reads none."""
     texts = tuple(prompts) if family_of(bundle).texts else ("",) * settings.trajectories
     trajectories = cached_trajectories(bundle, texts, settings, progress) if texts else ()
-    return CalibrationData(bundle, tuple(prompts), settings, trajectories)
+    return CalibrationData(bundle, texts, settings, trajectories)
 
 
 def cached_trajectories(
