@@ -14,7 +14,7 @@ from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Source
 from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.bundle.weight_faults import check_no_pointers
-from mezzotint.bundle.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
+from mezzotint.bundle.weight_files import COMPONENTS, PLAIN, Weights, choose_weights, local_names, weight_paths
 from mezzotint.errors import MezzotintError
 
 from .component_classes import check_classes
@@ -29,6 +29,7 @@ from .quiet import quiet
 __all__ = ["Checkpoint", "load_checkpoint", "resolve_folder"]
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_TEXTS = ("*.json", *(f"{name}/*" for name in (*COMPONENTS, "tokenizer", "scheduler")))
 _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
 
 
@@ -60,7 +61,8 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     everything that is not a whole SD checkpoint.
     """
     folder = folder or resolve_folder(model, variant)
-    check_no_pointers(path for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
+    texts = (path for pattern in _TEXTS for path in folder.glob(pattern))
+    check_no_pointers(path for path in texts if path.suffix in (".json", ".txt"))
     index = read_index(folder)
     check_classes(folder)
     check_components(folder)

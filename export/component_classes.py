@@ -27,11 +27,11 @@ def check_classes(folder: Path) -> None:
     for component, (library, known) in _KNOWN.items():
         for where, found_library, name in _stated(folder, index, component):
             if name is None:
-                raise MezzotintError(f"{where} names no {component}, expected a {known[0]}; take a whole checkpoint")
+                raise MezzotintError(f"{where} names no {component}, expected {known[0]}; take a whole checkpoint")
             if name not in known or found_library not in (library, None):
                 full_name = name if found_library in (library, None) else f"{found_library}.{name}"
                 raise MezzotintError(
-                    f"{where} says that the {component} is a {full_name}, expected a {known[0]}; this class cannot be "
+                    f"{where} says that the {component} is a {full_name}, expected {known[0]}; this class cannot be "
                     f"exported{_hint(name)}"
                 )
 
