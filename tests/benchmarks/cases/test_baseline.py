@@ -11,6 +11,7 @@ from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.workload import SCHEDULERS, Workload
 from mezzotint.decibel import sqnr_db
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
 CHECKPOINT = Path(__file__).parents[3] / "demo" / "checkpoint"
 PROMPT = "a flat emoji of a red apple on a blue background"
@@ -50,6 +51,23 @@ def test_it_draws_what_diffusers_draws(baseline: Any) -> None:
     sample = baseline.draw(PROMPT, 1000, WORKLOAD)
     np.testing.assert_array_equal(sample.pixels, expected)
     assert sample.pixels.dtype == np.float32
+
+
+def test_prompts_are_read_as_the_runtime_reads_them(baseline: Any) -> None:
+    """Also those that the older CLIPTokenizer reads otherwise."""
+    tokenizer = ClipTokenizer.load(CHECKPOINT / "tokenizer")
+    prompts = [
+        PROMPT,
+        "一只戴帽子的猫",
+        "👩\u200d👩\u200d👧",
+        "red\u200bapple",
+        "ΟΔΥΣΣΕΥΣ",
+        "<|EndOfText|> a",
+        "word " * 99,
+    ]
+    options = {"padding": "max_length", "truncation": True, "max_length": tokenizer.window}
+    ids = baseline.pipe.tokenizer(prompts, **options).input_ids
+    np.testing.assert_array_equal(tokenizer.encode(prompts), ids)
 
 
 def test_the_parts_of_the_time_add_up(baseline: Any) -> None:
