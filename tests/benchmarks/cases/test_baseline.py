@@ -1,5 +1,7 @@
 """The baseline against diffusers used directly, on the embedded checkpoint with few steps."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,18 @@ def test_bf16_is_near_and_not_equal(baseline: Any) -> None:
 def test_another_precision_is_refused() -> None:
     with pytest.raises(MezzotintError, match="f32 or bf16"):
         _load("f16")
+
+
+def test_another_scheduler_keeps_what_the_pipeline_forces(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """diffusers' `from_config` takes its own defaults again for keys that the file does not have."""
+    from mezzotint.benchmarks.cases.baseline import load
+
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    path = copy / "scheduler" / "scheduler_config.json"
+    given = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({k: v for k, v in given.items() if k not in ("steps_offset", "clip_sample")}))
+    one = load(Case("x", "baseline", str(copy), "diffusers", "fp32", "f32"))
+    one.draw(PROMPT, 0, Workload((PROMPT,), steps=1, scheduler="euler"))
+    assert one.pipe.scheduler.config.steps_offset == 1
+    one.draw(PROMPT, 0, Workload((PROMPT,), steps=1, scheduler="ddim"))
+    assert (one.pipe.scheduler.config.steps_offset, one.pipe.scheduler.config.clip_sample) == (1, False)
