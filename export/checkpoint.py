@@ -37,9 +37,11 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     everything that is not a whole checkpoint of a known family.
     """
     folder = folder or resolve_folder(model, variant)
-    check_no_pointers(path for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
+    check_no_pointers(folder.glob("*.json"))
     index = read_index(folder)
     family, export = index.family, export_of(index.family)
+    texts = (path for part in ("scheduler", *family.checkpoint) for path in (folder / part).glob("*"))
+    check_no_pointers(path for path in texts if path.suffix in (".json", ".txt"))
     check_classes(family, folder)
     export.check(folder)
     weights = choose_weights(family, str(folder), local_names(family, folder), variant)
@@ -49,13 +51,15 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     with quiet(*_LOADERS), _no_progress_bar():
         modules = {name: load_module(kind, folder / name, files[name]) for name, kind in kinds.items()}
     configs = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
+    geometry = export.geometry(configs)
     return Checkpoint(
         folder=folder,
         index=index,
         source=_source(model, folder, variant, weights),
         modules=modules,
         configs=configs,
-        geometry=export.geometry(configs),
+        geometry=geometry,
+        pipeline_class=export.class_of_bundle(index.stated_class, geometry),
     )
 
 

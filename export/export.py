@@ -25,10 +25,9 @@ from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 
 from .checkpoint import load_checkpoint, resolve_folder
-from .effective_config import effective_scheduler_config
 from .families.lineup import export_of
 from .graph_source import GraphSource
-from .json_file import copy_text, read_object, write_object
+from .json_file import copy_text, write_object
 from .loaded_checkpoint import Checkpoint
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum, is_optimum_folder
@@ -151,9 +150,7 @@ def _save(model: ir.Model, folder: Path) -> list[str]:
 
 def _write_texts(checkpoint: Checkpoint, staging: Path) -> None:
     """The pipeline index, the scheduler's config and the tokenizers, as a reader without diffusers needs them."""
-    index, export = checkpoint.index, export_of(checkpoint.family)
-    class_name = export.class_of_bundle(index.stated_class, checkpoint.geometry)
-    write_object(staging / "model_index.json", index.of_bundle(class_name))
+    write_object(staging / "model_index.json", checkpoint.index.of_bundle(checkpoint.pipeline_class))
     tokenizers = [stage.tokenizer for stage in checkpoint.family.texts]
     for name in ("scheduler", *tokenizers):
         files = sorted(path for path in (checkpoint.folder / name).glob("*") if path.suffix in (".json", ".txt"))
@@ -162,9 +159,5 @@ def _write_texts(checkpoint: Checkpoint, staging: Path) -> None:
         (staging / name).mkdir()
         for path in files:
             copy_text(path, staging / name / path.name)
-    stated = read_object(checkpoint.folder / "scheduler" / "scheduler_config.json")
-    write_object(
-        staging / "scheduler" / "scheduler_config.json",
-        effective_scheduler_config(stated, index.scheduler_class(), class_name),
-    )
+    write_object(staging / "scheduler" / "scheduler_config.json", checkpoint.scheduler_config)
     check_texts(checkpoint.family, staging)

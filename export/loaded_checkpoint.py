@@ -9,6 +9,8 @@ from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Source
 from mezzotint.families.family import Family
 
+from .effective_config import effective_scheduler_config
+from .json_file import read_object
 from .pipeline_index import PipelineIndex
 
 
@@ -26,6 +28,13 @@ class Checkpoint:
     modules: Mapping[str, Any]  # of diffusers or transformers
     configs: Mapping[str, Mapping[str, Any]]
     geometry: Geometry
+    pipeline_class: str  # of diffusers, and of Optimum: what the bundle is for
+
+    @property
+    def scheduler_config(self) -> dict[str, Any]:
+        """The scheduler's effective config, as the pipeline's constructor leaves it."""
+        stated = read_object(self.folder / "scheduler" / "scheduler_config.json")
+        return effective_scheduler_config(stated, self.index.scheduler_class(), self.pipeline_class)
 
     @property
     def family(self) -> Family:

@@ -45,7 +45,9 @@ def defaults_of(path: Path, chosen: Chosen) -> Defaults:
     }
     kept: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     defaults = replace(Defaults.of_scheduler(options), **kept)
-    _warn_of_refusals(defaults, _refusals(SchedulerConfig.from_dict(options)))
+    config = SchedulerConfig.from_dict(options)
+    runnable_samplers(config)
+    _warn_of_refusals(defaults, _refusals(config))
     return defaults
 
 

@@ -41,6 +41,7 @@ from .samplers.sampling import Sampling
 from .samplers.scheduler_config import SchedulerConfig
 from .settings import Settings
 from .start import Begin, begin_from_noise
+from .text.encoding import Prompt
 from .text.tokenizer import ClipTokenizer
 
 __all__ = ["Pipeline"]
@@ -161,10 +162,10 @@ class Pipeline:
         first, family, sampling = settings[0], self.family, self.sampling(settings[0])
         side = self.geometry.native_side_pixels
         wanted = Wanted(height=first.height or side, width=first.width or side, guidance=sampling.guidance)
-        positive = [one.prompt for one in settings]
+        positive = [Prompt(one.prompt, one.clip_skip) for one in settings]
         is_guided = sampling.is_guided and family.guidance is Guidance.CFG
         negative = [one.negative_prompt for one in settings] if is_guided else []
-        prompts = [*positive, *(text or "" for text in negative)]
+        prompts = [*positive, *(Prompt(text or "") for text in negative)]  # clip_skip is not for them, as in diffusers
         rows = encode_conditions(family, self.sessions, self.tokenizers, prompts, wanted, first.prompt_syntax)
         if None in negative and family.none_is_zeros(self.bundle.config):
             for index, text in enumerate(negative, len(positive)):

@@ -25,6 +25,7 @@ class Settings:
     at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
+    `clip_skip` leaves out the text encoder's last layers for the prompt and, as in diffusers, not for the negative one.
     `strength` in (0, 1] is how much of the run an input picture goes through; None where there is no input picture.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     prompt_syntax: str = "plain"
     rng: str = "torch"
     vae_tiling: bool | None = None
+    clip_skip: int = 0
     strength: float | None = None
 
 
@@ -59,6 +61,7 @@ class Options(TypedDict, total=False):
     prompt_syntax: str
     rng: str
     vae_tiling: bool | None
+    clip_skip: int
 
 
 def settings_of_batch(
@@ -107,7 +110,10 @@ def _texts(what: str, given: object) -> list[str]:
 
 def check_settings(settings: Settings) -> None:
     """MezzotintError for a setting that no bundle could draw with; sizes and schedulers have their own checks."""
-    _check_integer("seed", settings.seed)
+    for name in ("seed", "clip_skip"):
+        _check_integer(name, getattr(settings, name))
+    if settings.clip_skip < 0:
+        raise MezzotintError(f"clip_skip is {settings.clip_skip}, expected 0 or more; 0 leaves out no layer")
     if settings.steps is not None:
         _check_integer("steps", settings.steps)
     if settings.guidance is not None:

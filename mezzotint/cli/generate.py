@@ -44,6 +44,9 @@ def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture; a PNG says how it was drawn.")],
     negative_prompt: Annotated[str | None, typer.Option(help="What not to draw.")] = None,
     prompt_syntax: Annotated[str, typer.Option(help="plain, or weighted: (word:1.3), any length.")] = "plain",
+    clip_skip: Annotated[
+        int, typer.Option(min=0, help="Last layers of the text encoder to leave out: 1 where web interfaces say 2.")
+    ] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps. {OWN}")] = None,
     guidance: Annotated[float | None, typer.Option(help=f"Guidance scale; 1 or less runs without. {OWN}")] = None,
     guidance_rescale: Annotated[float, typer.Option(help="0 to 1: takes back contrast that guidance adds.")] = 0.0,
@@ -92,6 +95,7 @@ def generate(
         guidance_rescale=guidance_rescale,
         guidance_interval=guidance_interval,
         prompt_syntax=prompt_syntax,
+        clip_skip=clip_skip,
         rng=rng,
         vae_tiling=vae_tiling,
     )

@@ -59,11 +59,17 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class TextStage:
-    """A tokenizer and the text encoder that reads its ids. `read` finds its place in the outputs (1, ...) by name."""
+    """A tokenizer and the text encoder that reads its ids.
+
+    `tokens` names the output with a vector for each token, (B, tokens, width), when the last so many layers are left
+    out (diffusers' `clip_skip`); MezzotintError where the graph has none. `pooled` is the one with a vector for the
+    whole text, (B, width).
+    """
 
     component: str
     tokenizer: str  # a folder of the bundle
-    read: Callable[[Mapping[str, Array]], EncodedText]
+    tokens: Callable[[Component, int], str]
+    pooled: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
 
+from .clip_skip import embeddings_output
 from .condition import Condition
 from .family import EncodedText, Family, Part, ReadConfig, Role, TextStage, Wanted
 from .feeds import fitted
@@ -39,10 +40,6 @@ _CLASSES: Mapping[str, str] = {
     "StableDiffusionPipelineSafe": _TEXT_TO_IMAGE,
     "StableDiffusionSAGPipeline": _TEXT_TO_IMAGE,
 }
-
-
-def _read_text(outputs: Mapping[str, Array]) -> EncodedText:
-    return EncodedText(outputs["last_hidden_state"][0])  # (1, tokens, width)
 
 
 def _condition(texts: Sequence[EncodedText], _wanted: Wanted) -> Condition:
@@ -83,7 +80,7 @@ STABLE_DIFFUSION = Family(
         "unet": Part("diffusers", ("UNet2DConditionModel",)),
         "vae": Part("diffusers", ("AutoencoderKL",)),
     },
-    texts=(TextStage("text_encoder", "tokenizer", _read_text),),
+    texts=(TextStage("text_encoder", "tokenizer", embeddings_output),),
     condition=_condition,
     denoiser_feeds=_denoiser_feeds,
     geometry=_geometry,

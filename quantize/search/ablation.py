@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import onnx_ir as ir
-
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.families.lineup import family_of
@@ -28,7 +26,7 @@ from ..calibrate.run import CalibrationRun
 from ..calibrate.trajectories import CalibrationSettings
 from ..decide.integer import decide_and_rewrite
 from ..decide.method import RECIPE_METHOD, Method
-from ..graphs.graph_file import temporary_graph
+from ..graphs.graph_file import load_graph, temporary_graph
 from ..lower.target import Target, find_target
 from ..rules.rule import Rule
 from ..verify.parity import sqnr_figures_db, typical_db
@@ -66,7 +64,7 @@ STEPS: tuple[AblationStep, ...] = (
 def measure(step: AblationStep, data: CalibrationData, target: Target, floor_db: float) -> tuple[float, int]:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
     name = family_of(data.bundle).denoiser
-    model = ir.load(data.bundle.graph_path(name))
+    model = load_graph(data.bundle.graph_path(name))
     decisions, statistics = decide_and_rewrite(model, name, data, CalibrationRun(), step.method)
     decisions = target.fit(model.graph, decisions)
     if step.is_searched:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from mezzotint.atomic_file import write_text
@@ -43,8 +44,16 @@ def timed_here(operation: str, shape: str, precision: str, engine: Engine) -> Ti
     """On this machine, on all the cores that this process may use."""
     cpu = ", ".join(part for part in (cpu_model(), cpu_generation()) if part)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    version = importlib.metadata.version(engine.package)
-    return Timed(operation, shape, precision, cpu, f"{engine.name} {version}", threads)
+    return Timed(operation, shape, precision, cpu, f"{engine.name} {_version(engine.package)}", threads)
+
+
+@cache
+def _version(module: str) -> str:
+    """Of the package that brings `module`: onnxruntime comes with onnxruntime-gpu as well."""
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(importlib.metadata.packages_distributions()[module][0])
 
 
 class Costs:

@@ -6,7 +6,7 @@ encoded alone, and the denoiser attends to all chunks side by side.
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,15 +14,23 @@ import numpy as np
 from mezzotint.arrays import Array
 from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
-from mezzotint.families.family import EncodedText
+from mezzotint.families.family import EncodedText, TextStage
 
 from .prompt_weights import Fragment, parse_weights
 from .tokenizer import ClipTokenizer
 
-__all__ = ["PROMPT_SYNTAXES", "encode_prompts"]
+__all__ = ["PROMPT_SYNTAXES", "Prompt", "encode_prompts"]
 
 PROMPT_SYNTAXES = ("plain", "weighted")
 _MOST_CHUNKS = 32  # (window 77) some 2,400 tokens; attention costs as much as they are many
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text, and how many of the text encoder's last layers are left out for it."""
+
+    text: str
+    clip_skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,37 +46,37 @@ class _Chunk:
 
 
 def encode_prompts(
-    session: Session,
-    tokenizer: ClipTokenizer,
-    read: Callable[[Mapping[str, Array]], EncodedText],
-    prompts: Sequence[str],
-    syntax: str = "plain",
+    session: Session, tokenizer: ClipTokenizer, stage: TextStage, prompts: Sequence[Prompt], syntax: str = "plain"
 ) -> list[EncodedText]:
     """What one text encoder says of each prompt; the number of tokens is a multiple of the window.
 
-    `read` finds a text in the encoder's outputs. Each distinct chunk is encoded once and alone, so that neither the
-    batch nor its order changes a figure. Warns when a plain prompt is longer than the window. Raises MezzotintError for
-    text that is not Unicode, for syntax that is not supported, and for prompts of more than 32 chunks.
+    Each distinct chunk is encoded once and alone, so that neither the batch nor its order changes a figure. Warns when
+    a plain prompt is longer than the window. Raises MezzotintError for text that is not Unicode, for syntax that is not
+    supported, for prompts of more than 32 chunks, and for a `clip_skip` that the graph has no output for.
     """
-    chunked = [_chunks(tokenizer, prompt, syntax) for prompt in prompts]
-    known: dict[tuple[int, ...], EncodedText] = {}
+    outputs = [stage.tokens(session.component, prompt.clip_skip) for prompt in prompts]
+    chunked = [_chunks(tokenizer, prompt.text, syntax) for prompt in prompts]
+    known: dict[tuple[int, ...], Mapping[str, Array]] = {}
 
-    def encode(tokens: tuple[int, ...]) -> EncodedText:
+    def encode(tokens: tuple[int, ...], output: str) -> EncodedText:
         if tokens not in known:
-            known[tokens] = read(_run(session, tokenizer, tokens))
-        return known[tokens]
+            known[tokens] = _run(session, tokenizer, tokens)
+        said = known[tokens]
+        return EncodedText(said[output][0], None if stage.pooled is None else said[stage.pooled][0])
 
-    def weigh(chunk: _Chunk) -> EncodedText:
+    def weigh(chunk: _Chunk, output: str) -> EncodedText:
         """Away from, or towards, what the encoder makes of no text at all; a weight of 1 changes nothing."""
-        text = encode(chunk.tokens)
+        text = encode(chunk.tokens, output)
         if not chunk.is_weighted:
             return text
         weights = np.ones((len(text.tokens), 1), dtype=np.float32)  # (window, 1); BOS, EOS and padding weigh 1
         weights[1 : 1 + len(chunk.weights), 0] = chunk.weights
-        empty = encode(()).tokens
+        empty = encode((), output).tokens
         return replace(text, tokens=empty + weights * (text.tokens - empty))
 
-    return [_joined([weigh(chunk) for chunk in chunks]) for chunks in chunked]
+    return [
+        _joined([weigh(chunk, output) for chunk in chunks]) for chunks, output in zip(chunked, outputs, strict=True)
+    ]
 
 
 def _joined(chunks: Sequence[EncodedText]) -> EncodedText:

@@ -13,11 +13,11 @@ import torch
 from diffusers.loaders import TextualInversionLoaderMixin
 from transformers import CLIPTokenizer, CLIPTokenizerFast
 
-from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db, sqnr_db
-from mezzotint.runtime import Bundle, MezzotintError, Settings, TextToImage
+from mezzotint.runtime import Bundle, MezzotintError, TextToImage
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
 from tests.runtime.diffusers_pictures import DiffusersPictures
+from tests.runtime.embeddings import embeddings
 from tests.runtime.text.test_tokenizer import WINDOW, expected_ids
 
 WORDS = {"<one>": 1, "<cat-toy>": 2, "sksword": 3}  # vectors of each
@@ -139,12 +139,6 @@ def oracle(checkpoint: Path) -> Any:
     from diffusers import StableDiffusionPipeline
 
     return StableDiffusionPipeline.from_pretrained(checkpoint)
-
-
-def embeddings(pipe: TextToImage, prompts: list[str], syntax: str) -> Array:
-    """What the UNet attends to: (B, tokens, width)."""
-    settings = [Settings(prompt, guidance=1.0, prompt_syntax=syntax) for prompt in prompts]
-    return pipe.conditions(settings).positive.arrays["encoder_hidden_states"]
 
 
 @pytest.mark.parametrize("syntax", ["plain", "weighted"])

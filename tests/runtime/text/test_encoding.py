@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTokenizerFast
 from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, MezzotintError, TextToImage
-from mezzotint.runtime.settings import Settings
+from tests.runtime.embeddings import embeddings
 
 WINDOW, ROOM = 32, 30
 LONG = "a red apple beside a green pear, " * 12
@@ -47,12 +47,6 @@ def oracle(tiny_checkpoint: Path) -> Oracle:
     return Oracle(tiny_checkpoint)
 
 
-def encode(pipe: TextToImage, prompts: list[str], syntax: str = "plain") -> Array:
-    """What the UNet attends to: (B, tokens, width)."""
-    settings = [Settings(prompt, guidance=1.0, prompt_syntax=syntax) for prompt in prompts]
-    return pipe.conditions(settings).positive.arrays["encoder_hidden_states"]
-
-
 def assert_close(found: Array, expected: Array) -> None:
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -61,7 +55,7 @@ def assert_close(found: Array, expected: Array) -> None:
 @pytest.mark.parametrize("syntax", ["plain", "weighted"])
 def test_a_short_prompt_is_one_window(tiny: TextToImage, oracle: Oracle, syntax: str) -> None:
     for prompt in ("", "a red apple", "Ein Bär!"):
-        assert_close(encode(tiny, [prompt], syntax)[0], oracle.encode(oracle.tokens(prompt)))
+        assert_close(embeddings(tiny, [prompt], syntax)[0], oracle.encode(oracle.tokens(prompt)))
 
 
 def test_a_long_weighted_prompt_is_encoded_in_chunks(tiny: TextToImage, oracle: Oracle) -> None:
@@ -70,19 +64,19 @@ def test_a_long_weighted_prompt_is_encoded_in_chunks(tiny: TextToImage, oracle: 
     assert len(chunks) > 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = encode(tiny, [LONG], "weighted")[0]
+        found = embeddings(tiny, [LONG], "weighted")[0]
     assert_close(found, np.concatenate([oracle.encode(chunk) for chunk in chunks]))
 
 
 def test_a_long_plain_prompt_is_cut_with_a_warning(tiny: TextToImage, oracle: Oracle) -> None:
     with pytest.warns(UserWarning, match=r"tokens too long; its end was cut .*'weighted' takes prompts of any length"):
-        found = encode(tiny, [LONG])[0]
+        found = embeddings(tiny, [LONG])[0]
     assert_close(found, oracle.encode(oracle.tokens(LONG)[:ROOM]))
 
 
 def test_break_starts_a_chunk(tiny: TextToImage, oracle: Oracle) -> None:
     expected = np.concatenate([oracle.encode(oracle.tokens(text)) for text in ("a red apple", "a pear")])
-    assert_close(encode(tiny, ["a red apple BREAK a pear"], "weighted")[0], expected)
+    assert_close(embeddings(tiny, ["a red apple BREAK a pear"], "weighted")[0], expected)
 
 
 def test_weights_move_tokens_away_from_what_no_text_would_be(tiny: TextToImage, oracle: Oracle) -> None:
@@ -92,23 +86,23 @@ def test_weights_move_tokens_away_from_what_no_text_would_be(tiny: TextToImage, 
     inside = [weight for ids, (_, weight) in zip(tokens, pieces, strict=True) for _ in ids]
     weights[1 : 1 + len(inside), 0] = inside
     whole, empty = oracle.encode([one for ids in tokens for one in ids]), oracle.encode([])
-    found = encode(tiny, ["a (red:1.5)( apple:0)"], "weighted")[0]
+    found = embeddings(tiny, ["a (red:1.5)( apple:0)"], "weighted")[0]
     assert_close(found, empty + weights * (whole - empty))
     assert np.abs(found - whole).max() > 0.1
 
 
 def test_a_weight_of_one_changes_nothing(tiny: TextToImage) -> None:
-    np.testing.assert_array_equal(encode(tiny, ["a red apple"]), encode(tiny, ["(a red apple:1)"], "weighted"))
+    np.testing.assert_array_equal(embeddings(tiny, ["a red apple"]), embeddings(tiny, ["(a red apple:1)"], "weighted"))
 
 
 def test_plain_prompts_know_no_weights(tiny: TextToImage, oracle: Oracle) -> None:
-    assert_close(encode(tiny, ["a (red:1.5) apple"])[0], oracle.encode(oracle.tokens("a (red:1.5) apple")))
+    assert_close(embeddings(tiny, ["a (red:1.5) apple"])[0], oracle.encode(oracle.tokens("a (red:1.5) apple")))
 
 
 def test_prompts_of_different_length_are_repeated_to_one(tiny: TextToImage) -> None:
-    short, long = encode(tiny, ["a", LONG], "weighted")
-    np.testing.assert_array_equal(short, np.tile(encode(tiny, ["a"])[0], (len(short) // WINDOW, 1)))
-    np.testing.assert_array_equal(long, encode(tiny, [LONG], "weighted")[0])
+    short, long = embeddings(tiny, ["a", LONG], "weighted")
+    np.testing.assert_array_equal(short, np.tile(embeddings(tiny, ["a"])[0], (len(short) // WINDOW, 1)))
+    np.testing.assert_array_equal(long, embeddings(tiny, [LONG], "weighted")[0])
 
 
 def test_a_prompt_beside_a_longer_one_draws_what_it_draws_alone(tiny: TextToImage) -> None:
