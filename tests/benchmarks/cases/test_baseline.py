@@ -123,7 +123,7 @@ def test_another_scheduler_keeps_what_the_pipeline_forces(tiny_checkpoint: Path,
     given = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({k: v for k, v in given.items() if k not in ("steps_offset", "clip_sample")}))
     one = load(Case("x", "baseline", str(copy), "diffusers", "fp32", "f32"))
-    one.draw(PROMPT, 0, Workload((PROMPT,), steps=1, scheduler="euler"))
+    one.draw(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="euler"))
     assert one.pipe.scheduler.config.steps_offset == 1
-    one.draw(PROMPT, 0, Workload((PROMPT,), steps=1, scheduler="ddim"))
+    one.draw(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="ddim"))
     assert (one.pipe.scheduler.config.steps_offset, one.pipe.scheduler.config.clip_sample) == (1, False)
