@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
+from mezzotint.bundle.defaults import MOST_GUIDANCE
 from mezzotint.errors import MezzotintError
 
 from .text.encoding import PROMPT_SYNTAXES
@@ -13,7 +14,6 @@ from .text.encoding import PROMPT_SYNTAXES
 __all__ = ["Options", "Settings", "check_settings", "settings_of_batch"]
 
 _MOST_PICTURES = 1024  # in one batch
-_LARGEST_GUIDANCE = 1000.0  # far beyond any use; much more overflows float32
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def check_settings(settings: Settings) -> None:
     if settings.guidance is not None:
         _check_finite("guidance", settings.guidance)
     _check_finite("guidance_rescale", settings.guidance_rescale)
-    if abs(settings.guidance or 0.0) > _LARGEST_GUIDANCE:
-        raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {_LARGEST_GUIDANCE:g}")
+    if abs(settings.guidance or 0.0) > MOST_GUIDANCE:
+        raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {MOST_GUIDANCE:g}")
     if not 0.0 <= settings.guidance_rescale <= 1.0:
         raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
     _check_interval(settings.guidance_interval)

@@ -40,7 +40,7 @@ def test_the_class_and_what_was_chosen(tmp_path: Path) -> None:
         ),
         (
             {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True},
-            "run this checkpoint: deis, .*heun, lms, pndm",
+            "run this checkpoint: deis, dpmpp-2s, heun, lcm, lms, pndm",
         ),
         (
             {"_class_name": "DDIMScheduler", "solver_order": 4},
@@ -60,6 +60,12 @@ def test_what_cannot_run_is_said(tmp_path: Path, options: dict[str, Any], messag
 def test_what_no_sampler_can_be_right_with_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(MezzotintError, match=r"scheduler_config\.json"):
         made(tmp_path, **options)
+
+
+@pytest.mark.parametrize("chosen", [Chosen(steps=0), Chosen(guidance=float("nan")), Chosen(guidance=1e9)])
+def test_defaults_that_no_run_could_have_are_refused(tmp_path: Path, chosen: Chosen) -> None:
+    with pytest.raises(MezzotintError, match="default"):
+        made(tmp_path, chosen, _class_name="DDIMScheduler")
 
 
 def test_an_unknown_sampler_is_refused(tmp_path: Path) -> None:
