@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,20 @@ import onnx_ir as ir
 
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
+from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 
 from .calibrate.trajectories import CalibrationSettings
+from .decide.half_islands import Island, record_islands
 from .decide.integer import Calibration, decide_integer
 from .graphs.graph_file import save_graph
 from .lower.half_target import settle_in_half
 from .lower.target import Target, check_prompts, find_target, fit_recipe
-from .lower.weight_only import compress_all_weights, compress_with_nncf
-from .passes.half import lower_half
+from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
+from .passes.contract import Rewritten, run_passes
 from .recipe import Recipe, find_recipe, with_overrides
 from .scheme import Decisions
 from .search.costs import Costs
@@ -131,27 +133,13 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     scheme = job.recipe.schemes[name]
     before = job.bundle.component(name)
-    model = ir.load(job.bundle.graph_path(name))
-    if scheme == "int8":
-        decisions, statistics = decide_integer(model, name, job.calibration)
-        decisions = job.target.fit(model.graph, decisions)
-        if job.min_sqnr_db is not None:
-            decisions = search_exclusions(
-                model, name, decisions, statistics, job.calibration, job.target, job.costs, job.min_sqnr_db
-            )
-        model = job.target.lower(model, decisions)
-        _write_decisions(decisions, staging / name / "quantization.json")
-    elif scheme == "fp16":
-        model = job.target.lower_floats(model)
-        if not job.target.is_in_half:
-            lower_half(model)
-    elif scheme == "int8-weights":
-        model = compress_with_nncf(model) if name.startswith("text_encoder") else compress_all_weights(model)
-    if job.target.is_in_half and scheme != "fp32":
-        settle_in_half(model, name, job.calibration, staging / name)
-        job.target.check(model)
-    files = save_graph(model, staging / name)
-    del model  # engines are about to load the weights again
+    lowered = _lower(job, name)
+    if lowered.decisions:
+        _write_decisions(lowered.decisions, staging / name / "quantization.json")
+    record_islands(lowered.islands, staging / name / "quantization.json")
+    write_declines(lowered.declined, staging / name / DECLINED_FILE)
+    files = save_graph(lowered.model, staging / name)
+    del lowered  # engines are about to load the weights again
     give_back_memory()
     component = replace(
         before,
@@ -161,6 +149,55 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         parity=None,
     )
     return replace(component, parity=measure_parity(job.calibration, name, component, staging, job.target))
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    """A component's graph as it will be written, and what is to be said of it."""
+
+    model: ir.Model
+    decisions: Decisions = field(default_factory=dict)
+    declined: Declines = field(default_factory=dict)
+    islands: Sequence[Island] = ()
+
+    def then(self, rewritten: Rewritten) -> "_Lowered":
+        """After more passes."""
+        return replace(self, model=rewritten.model, declined=joined([self.declined, rewritten.declined]))
+
+
+def _lower(job: _Job, name: str) -> _Lowered:
+    """The graph of component `name` in its scheme, for the job's target."""
+    scheme = job.recipe.schemes[name]
+    lowered = _in_scheme(job, name, ir.load(job.bundle.graph_path(name)))
+    if job.target.is_in_half and scheme != "fp32":
+        rewritten, islands = settle_in_half(lowered.model, name, job.calibration, job.target.halves)
+        lowered = replace(lowered.then(rewritten), islands=islands)
+        job.target.check(lowered.model)
+    return lowered
+
+
+def _in_scheme(job: _Job, name: str, model: ir.Model) -> _Lowered:
+    match job.recipe.schemes[name]:
+        case "int8":
+            return _in_integers(job, name, model)
+        case "fp16":
+            lowered = _Lowered(model).then(job.target.lower_floats(model))
+            return lowered if job.target.is_in_half else lowered.then(run_passes(lowered.model, job.target.halves))
+        case "int8-weights":
+            passes = NNCF_WEIGHTS if name.startswith("text_encoder") else ALL_WEIGHTS
+            return _Lowered(model).then(run_passes(model, passes))
+        case _:
+            return _Lowered(model)
+
+
+def _in_integers(job: _Job, name: str, model: ir.Model) -> _Lowered:
+    plan = decide_integer(model, name, job.calibration)
+    decisions = job.target.fit(model.graph, plan.decisions)
+    if job.min_sqnr_db is not None:
+        decisions = search_exclusions(
+            model, name, decisions, plan.statistics, job.calibration, job.target, job.costs, job.min_sqnr_db
+        )
+    return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
 
 
 def _write_decisions(decisions: Decisions, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from mezzotint.bundle.declined import Declines, joined
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 from mezzotint.runtime import Bundle
@@ -17,13 +18,15 @@ from ..calibrate.statistics import TensorStatistics
 from ..calibrate.trajectories import CalibrationSettings, Call, Trajectories, decoder_calls, guided_calls
 from ..graphs.graph_file import unmap_weights
 from ..graphs.weighted import weighted_nodes
-from ..passes.split_shortcuts import SPLIT_SHORTCUT_RULE, split_shortcuts
+from ..passes.contract import Context, run_passes
+from ..passes.fold import FOLD_SCALES
+from ..passes.split_shortcuts import SPLIT_SHORTCUT_RULE, SPLIT_SHORTCUTS
 from ..rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
 from ..scheme import Decisions
 from .method import RECIPE_METHOD, Method
-from .smooth import smooth, with_alphas
+from .smooth import scales_of, smooth, with_alphas
 
-__all__ = ["Calibration", "decide_integer"]
+__all__ = ["Calibration", "IntegerPlan", "decide_integer"]
 
 _RULES: dict[str, Sequence[Rule]] = {"unet": UNET_W8A8, "vae_decoder": VAE_DECODER_W8A8}
 
@@ -73,16 +76,25 @@ class Calibration:
         }
 
 
+@dataclass(frozen=True)
+class IntegerPlan:
+    """Every node's decision with its quantizers, the statistics they came from, and what the passes before declined."""
+
+    decisions: Decisions
+    statistics: dict[str, TensorStatistics]
+    declined: Declines
+
+
 def decide_integer(
     model: ir.Model, component: str, calibration: Calibration, method: Method = RECIPE_METHOD
-) -> tuple[Decisions, dict[str, TensorStatistics]]:
-    """Every node's decision with its quantizers, and the statistics they came from; smooths `model` in place."""
+) -> IntegerPlan:
+    """What becomes of every weighted node; splits shortcuts where that is asked for and smooths `model`, in place."""
     if component not in _RULES:
         raise MezzotintError(
             f"there are no INT8 rules for {component}; choose int8-weights, or int8 for {list(_RULES)}"
         )
-    if calibration.split_shortcuts:
-        split_shortcuts(model)
+    before = (SPLIT_SHORTCUTS,) if calibration.split_shortcuts else ()
+    declined = [run_passes(model, before).declined]
     names = [item.name for item in weighted_nodes(model.graph)]
     decisions = decide(names, (*with_last_layers(_RULES[component], names), SPLIT_SHORTCUT_RULE, *method.rules))
     settings = calibration.settings
@@ -96,11 +108,13 @@ def decide_integer(
         key_parts,
         calibration.progress,
         calibration.memory_limit_bytes,
-        split_shortcuts if calibration.split_shortcuts else None,
+        before,
     )
     if method.smooths:
         smoothings, statistics = smooth(model, decisions, statistics)
         decisions = with_alphas(model.graph, decisions, smoothings)
+        context = Context(decisions=decisions, scales=scales_of(smoothings))
+        declined.append(run_passes(model, (FOLD_SCALES,), context).declined)
     decisions = with_quantizers(model.graph, decisions, statistics, method.ranges)
     unmap_weights(model)
-    return decisions, statistics
+    return IntegerPlan(decisions, statistics, joined(declined))

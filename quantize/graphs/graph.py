@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from mezzotint.affine import Quantizer
 from mezzotint.arrays import Array
@@ -80,8 +81,9 @@ def take_over(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
     graph.remove(node, safe=True)
 
 
-def remove_unused(graph: ir.Graph) -> None:
-    """Drop initializers that no node reads."""
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and value not in graph.outputs:
-            del graph.initializers[name]
+def remove_unused(model: ir.Model) -> int:
+    """Drop nodes and initializers that nothing reads, in place; how many."""
+    graph = model.graph
+    before = len(graph) + len(graph.initializers)
+    RemoveUnusedNodesPass()(model)
+    return before - len(graph) - len(graph.initializers)

@@ -1,7 +1,6 @@
 """The last step for targets that compute in FP16: find the islands, then write FP16 into the graph's types."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -13,18 +12,18 @@ from mezzotint.errors import MezzotintError
 
 from ..calibrate.text_calls import token_calls
 from ..calibrate.trajectories import Call
-from ..decide.half_islands import Island, find_islands, measure_ranges, record_islands
+from ..decide.half_islands import Island, find_islands, measure_ranges
 from ..decide.integer import Calibration
-from ..passes.half_arithmetic import compute_in_half
-
-__all__ = ["range_calls", "settle_in_half"]
+from ..passes.contract import Context, Pass, Rewritten, run_passes
 
 _SEED = 3  # other calls than those of the statistics and of the parity check
 _PICTURES = 8
 
 
-def settle_in_half(model: ir.Model, name: str, calibration: Calibration, folder: Path) -> list[Island]:
-    """Retype the lowered graph of component `name`, in place, and note its islands in `folder`/quantization.json."""
+def settle_in_half(
+    model: ir.Model, name: str, calibration: Calibration, passes: Sequence[Pass]
+) -> tuple[Rewritten, Sequence[Island]]:
+    """Run `passes` on the lowered graph of component `name`, and the islands that they were told to leave in FP32."""
     missing = ONNXRUNTIME.missing()
     if missing is not None:
         raise MezzotintError(f"ranges are measured on ONNX Runtime's CPU engine, and onnxruntime {missing}")
@@ -32,12 +31,12 @@ def settle_in_half(model: ir.Model, name: str, calibration: Calibration, folder:
     component = calibration.bundle.component(name)
     ranges = measure_ranges(model, component, ONNXRUNTIME, calls, calibration.progress)
     islands = find_islands(model.graph, ranges)
-    compute_in_half(model, {island.key for island in islands})
-    record_islands(islands, folder / "quantization.json")
+    reasons = {island.key: island.reason for island in islands}
+    rewritten = run_passes(model, passes, Context(float32_nodes=reasons))
     if islands:
         first = islands[0]
         calibration.progress(f"{name}: {len(islands)} nodes stay in FP32, the first is {first.node}", 1, 1)
-    return islands
+    return rewritten, islands
 
 
 def range_calls(calibration: Calibration, name: str) -> Sequence[Call]:

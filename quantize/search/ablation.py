@@ -60,11 +60,11 @@ STEPS: tuple[Step, ...] = (
 def measure(step: Step, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
     model = ir.load(calibration.bundle.graph_path(_UNET))
-    decisions, statistics = decide_integer(model, _UNET, calibration, step.method)
-    decisions = target.fit(model.graph, decisions)
+    plan = decide_integer(model, _UNET, calibration, step.method)
+    decisions = target.fit(model.graph, plan.decisions)
     if step.is_searched:
-        decisions = search_exclusions(model, _UNET, decisions, statistics, calibration, target, Costs(), floor_db)
-    with temporary_graph(target.lower(model, decisions)) as path:
+        decisions = search_exclusions(model, _UNET, decisions, plan.statistics, calibration, target, Costs(), floor_db)
+    with temporary_graph(target.lower(model, decisions).model) as path:
         entry = file_entry(path.parent, path.name)
         component = replace(calibration.bundle.component(_UNET), files=(entry,), compute=target.compute)
         figures = sqnr_figures_db(calibration, _UNET, component, path, target)

@@ -22,7 +22,7 @@ from ..calibrate.text_calls import token_calls
 from ..calibrate.trajectories import Call
 from ..decide.integer import Calibration
 from ..lower.target import Target, parity_engine, reference_engine
-from ..passes.half_emulation import emulate_half
+from ..passes.half_emulation import EMULATE_HALF
 from .reference import reference_outputs
 
 __all__ = ["FLOORS_DB", "measure_parity", "sqnr_figures_db", "typical_db"]
@@ -111,8 +111,7 @@ def _runnable(path: Path, target: Target, engine: Engine) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="mezzotint-") as folder:
         emulated = Path(folder) / GRAPH_FILE
-        model = ir.load(path)
-        emulate_half(model)
+        model = EMULATE_HALF(ir.load(path)).model
         ir.save(model, emulated, external_data=EXTERNAL_DATA_FILE)
         yield emulated
 
