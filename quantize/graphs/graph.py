@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from mezzotint.affine import Quantizer
 from mezzotint.arrays import Array
@@ -81,9 +80,9 @@ def take_over(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
     graph.remove(node, safe=True)
 
 
-def remove_unused(model: ir.Model) -> int:
-    """Drop nodes and initializers that nothing reads, in place; how many."""
-    graph = model.graph
-    before = len(graph) + len(graph.initializers)
-    RemoveUnusedNodesPass()(model)
-    return before - len(graph) - len(graph.initializers)
+def remove_unused(graph: ir.Graph) -> int:
+    """Drop initializers that no node reads, in place; how many."""
+    unused = [name for name, value in graph.initializers.items() if not value.uses() and value not in graph.outputs]
+    for name in unused:
+        del graph.initializers[name]
+    return len(unused)

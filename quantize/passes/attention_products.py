@@ -31,7 +31,7 @@ def decompose_attentions(model: ir.Model, _context: Context) -> Outcome:
         if scale is not None:
             _rewrite(model.graph, node, scale)
         else:
-            left.append(why or declined(node, AttentionReason.UNKNOWN_SHAPE, "a width that the graph does not say"))
+            left.append(why or declined(node, AttentionReason.UNKNOWN_SHAPE, "no width"))
     return Outcome(model, len(found) - len(left), tuple(left))
 
 

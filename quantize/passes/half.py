@@ -38,7 +38,7 @@ def _store(graph: ir.Graph, value: ir.Value) -> Declined | None:
     assert value.const_value is not None
     weight = value.const_value.numpy()
     largest = float(np.max(np.abs(weight)))
-    if largest > np.finfo(np.float16).max:
+    if largest > float(np.finfo(np.float16).max):
         return Declined(node=str(value.name), reason=HalfReason.OVERFLOW, got=f"{largest:.6g}")
     uses = list(value.uses())
     stored = constant(graph, f"{value.name}:half", weight.astype(np.float16))

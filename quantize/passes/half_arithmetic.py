@@ -60,7 +60,7 @@ def compute_in_half(model: ir.Model, context: Context) -> Outcome:
     for index, value in enumerate(list(graph.outputs)):
         if str(value.name) in half_values:
             _cast_output(graph, index, value)
-    remove_unused(model)
+    remove_unused(graph)
     floats = {node_key(node) for node in nodes if _float_outputs(node, types)} | set(context.float32_nodes)
     return Outcome(model, len(halves), tuple(why for key, why in left.items() if key in floats))
 

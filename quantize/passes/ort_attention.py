@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from mezzotint.bundle.declined import Declined
 
-from ..graphs.graph import insert_before, remove_unused, take_over
+from ..graphs.graph import insert_before, take_over
 from .attention import AttentionReason, declined, why_not_plain
 from .contract import Context, Outcome, Pass
 
@@ -27,7 +27,6 @@ def rewrite_attentions(model: ir.Model, _context: Context) -> Outcome:
     changed = len(found) - len(left)
     if changed:
         model.opset_imports["com.microsoft"] = 1
-        remove_unused(model)  # what split and joined the heads
     return Outcome(model, changed, tuple(left))
 
 
@@ -44,7 +43,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> Declined | None:
         return declined(node, AttentionReason.MASKED)
     heads = _heads(node)
     if heads is None:
-        return declined(node, AttentionReason.UNKNOWN_SHAPE, "heads that the graph does not count")
+        return declined(node, AttentionReason.UNKNOWN_SHAPE, "no number of heads")
     # Step 2: heads are split before it and joined after it, as MultiHeadAttention does itself.
     whole = [_before_split(value) for value in node.inputs[:3]]
     if any(value is None for value in whole):
@@ -53,13 +52,14 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> Declined | None:
     if joined is None:
         readers = ", ".join(reader.op_type for reader in _readers(node))
         return declined(node, AttentionReason.HEADS_NOT_JOINED, readers)
-    # Step 3: one operator from before the split to after the join.
+    # Step 3: one operator from before the split to after the join; what stood between goes.
     attributes: dict[str, int | float] = {"num_heads": heads}
     if "scale" in node.attributes:
         attributes["scale"] = node.attributes["scale"].as_float()
     name = f"{node.name}:MultiHeadAttention"
     fused = insert_before(joined, "MultiHeadAttention", whole, name=name, domain="com.microsoft", **attributes)
     take_over(graph, joined, fused)
+    _remove_dead(graph, node)
     return None
 
 
@@ -102,6 +102,19 @@ def _only_reader(node: ir.Node) -> ir.Node | None:
 
 def _readers(node: ir.Node) -> list[ir.Node]:
     return [use.node for use in node.outputs[0].uses()]
+
+
+def _remove_dead(graph: ir.Graph, node: ir.Node) -> None:
+    """Remove what only fed the old attention, from its end backwards."""
+    dead = [*_readers(node), node]
+    while dead:
+        last = dead.pop(0)
+        if last.graph is None or any(list(output.uses()) for output in last.outputs):
+            continue
+        sources = [value.producer() for value in last.inputs if value is not None]
+        graph.remove(last, safe=True)
+        dead.extend(source for source in sources if source is not None and source.op_type in ("Transpose", "Reshape"))
+        dead.extend([node] if last is not node and node.graph is not None else [])
 
 
 def _makers(values: Sequence[ir.Value | None]) -> str:

@@ -1,4 +1,4 @@
-"""What nothing reads goes: nodes and initializers, by onnx_ir's own pass."""
+"""Initializers that nothing reads any more go: what other passes have left behind."""
 
 import onnx_ir as ir
 
@@ -7,7 +7,7 @@ from .contract import Context, Outcome, Pass
 
 
 def _remove(model: ir.Model, _context: Context) -> Outcome:
-    return Outcome(model, remove_unused(model))
+    return Outcome(model, remove_unused(model.graph))
 
 
 REMOVE_UNUSED = Pass("remove-unused", _remove)

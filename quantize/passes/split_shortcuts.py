@@ -64,8 +64,9 @@ def _why_not(item: WeightedNode) -> Declined | None:
     if axis != item.channel_axis:
         return Declined(node=item.name, reason=ShortcutReason.OTHER_AXIS, got=f"axis {axis}")
     if any(_channels(value) is None for value in concat.inputs):
-        shapes = ", ".join(str(value.shape) for value in concat.inputs if value is not None)
-        return Declined(node=item.name, reason=ShortcutReason.UNKNOWN_CHANNELS, got=shapes)
+        unknown = next(value for value in concat.inputs if _channels(value) is None)
+        shape = unknown.shape if unknown is not None else None
+        return Declined(node=item.name, reason=ShortcutReason.UNKNOWN_CHANNELS, got=str(shape))
     return None
 
 

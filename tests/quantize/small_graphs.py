@@ -17,6 +17,7 @@ from mezzotint.bundle.manifest import Component, TensorSpec
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.session import Session
+from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.scheme import Decision, Decisions, Scheme
 
 HEADER = '<ir_version: 10, opset_import: ["": 23]>'
@@ -88,6 +89,11 @@ def decided(*names: str, scheme: Scheme = Scheme.W8A8, entry: Quantizer, exit_: 
     integer = scheme is Scheme.W8A8
     quantizers = (entry, exit_) if integer else (None, None)
     return {name: Decision(name, scheme, "test -> rule", *quantizers) for name in names}
+
+
+def lowered(target: str, model: ir.Model, decisions: Decisions) -> ir.Model:
+    """The graph after the target's passes for INT8."""
+    return find_target(target).lower(model, decisions).model
 
 
 def operators(model: ir.Model) -> Counter[str]:

@@ -54,8 +54,8 @@ def measure(bundle: Bundle) -> Measure:
             patch.setattr("mezzotint.quantize.decide.integer._RULES", {"unet": (*UNET_W8A8, *rules)})
             if not smooth:
                 patch.setattr("mezzotint.quantize.decide.integer.smooth", lambda _model, _decisions, seen: ([], seen))
-            decisions, _ = decide_integer(model, "unet", calibration)
-        with temporary_graph(target.lower(model, decisions)) as path:
+            decisions = decide_integer(model, "unet", calibration).decisions
+        with temporary_graph(target.lower(model, decisions).model) as path:
             entry = file_entry(Path(path).parent, path.name)
             component = replace(bundle.component("unet"), files=(entry,), compute="f32")
             return typical_db(sqnr_figures_db(calibration, "unet", component, path, target))
