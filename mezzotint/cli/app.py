@@ -90,11 +90,16 @@ def quantize(
         str | None, typer.Option(help="Most memory that collecting statistics may take, such as 6GB; slower.")
     ] = None,
     overwrite: Overwrite = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="List every place that a graph rewrite left as it was, and why.")
+    ] = False,
 ) -> None:
     """Quantize an FP32 bundle for a target."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
     from mezzotint.quantize.calibrate.memory_limit import parse_bytes
     from mezzotint.runtime.text.prompts import read_prompts
+
+    from .inspect import declined_lines
 
     settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed, visits, height, width)
     with show_progress() as progress:
@@ -120,6 +125,11 @@ def quantize(
         STDOUT.print(
             f"{name}: {component.storage}, computes in {component.compute}, {size:.1f} MB, {figure} against FP32"
         )
+    declined = declined_lines(result)
+    if verbose:
+        STDOUT.print("\n".join(declined) or "no graph rewrite declined anything", markup=False)
+    elif declined:
+        STDOUT.print(f"graph rewrites left {len(declined)} places as they were; --verbose and `inspect` say why")
     STDOUT.print(f"wrote {output}")
 
 
@@ -141,7 +151,7 @@ def inspect(
     """Show what is in a bundle and how it was made."""
     from mezzotint.runtime import Bundle
 
-    from .inspect import component_table, explain_node
+    from .inspect import component_table, declined_table, explain_node
 
     opened = Bundle.open(bundle)
     if explain is not None:
@@ -150,6 +160,9 @@ def inspect(
         STDOUT.print_json(opened.manifest.to_json())
     else:
         STDOUT.print(component_table(opened))
+        declined = declined_table(opened)
+        if declined is not None:
+            STDOUT.print(declined)
 
 
 @app.command()
