@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mezzotint.arrays import FloatArray
+from mezzotint.bundle.weight_faults import WEIGHT_SUFFIXES, weight_fault
 from mezzotint.runtime.denoiser import guide
 
 from ..bootstrap import median_interval, quantile
@@ -115,6 +116,10 @@ def _with_weights(metric: Metric, weights: Path | None) -> Callable[..., float]:
     path = None if weights is None else weights / metric.weights
     if path is None or not path.exists():
         raise NotComputedError("weights absent")
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        fault = weight_fault(file) if file.suffix in WEIGHT_SUFFIXES else None
+        if fault is not None:
+            raise NotComputedError(fault)
     return lambda reference, test: metric.compute(reference, test, path)
 
 

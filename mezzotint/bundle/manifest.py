@@ -19,6 +19,7 @@ MANIFEST_NAME = "mezzotint.json"
 SCHEMA_VERSION = 1
 _MAX_MANIFEST_BYTES = 4 << 20
 _DIGEST = "manifest_sha256"  # of the text without this field
+_ADDITIONS = ("variants",)  # fields that older bundles lack: written only where they say something
 
 T = TypeVar("T")
 
@@ -64,10 +65,14 @@ class Component:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights came from: the checkpoint's name and the SHA-256 over its weight files."""
+    """Where the weights came from: the checkpoint's name and the SHA-256 over the weight files that were read.
+
+    `variants` has the components that were not read from plain files, and the variant that they were read from.
+    """
 
     name: str
     sha256: str
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ class Manifest:
 
     def to_json(self) -> str:
         """Deterministic JSON text; a manifest that was parsed gives the text that it was parsed from."""
-        content = json.loads(json.dumps(asdict(self)))  # as it will be read: keys are strings, and sorted as such
+        values = asdict(self, dict_factory=_without_empty_additions)
+        content = json.loads(json.dumps(values))  # as it will be read: keys are strings, and sorted as such
         digest = hashlib.sha256(_dump(content).encode("utf-8", "surrogatepass")).hexdigest()
         return _dump({**content, _DIGEST: digest})
 
@@ -115,10 +121,16 @@ class Manifest:
             raise MezzotintError(f"{where} cannot be read as a manifest ({error}); make the bundle again") from None
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
+            is_newer = isinstance(version, int) and version > SCHEMA_VERSION
+            advice = "install the newer Mezzotint that made it, or " if is_newer else ""
             raise MezzotintError(
-                f"{where}: schema_version is {version!r}, expected {SCHEMA_VERSION}; make the bundle again"
+                f"{where}: schema_version is {version!r}, expected {SCHEMA_VERSION}; {advice}make the bundle again"
             )
         return _parse(cls, {name: value for name, value in data.items() if name != _DIGEST}, where)
+
+
+def _without_empty_additions(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in items if value or name not in _ADDITIONS}
 
 
 def _dump(content: Any) -> str:
@@ -133,7 +145,10 @@ def _parse(kind: type[T], data: Any, where: str) -> T:
     known = {entry.name for entry in fields(cast(Any, kind))}
     unknown = sorted(set(data) - known)
     if unknown:
-        raise MezzotintError(f"{where}: unknown field {unknown[0]!r}, expected {sorted(known)}; make the bundle again")
+        raise MezzotintError(
+            f"{where}: unknown field {unknown[0]!r}, expected {sorted(known)}; install the newer Mezzotint that made "
+            "it, or make the bundle again"
+        )
     values = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in data.items()}
     try:
         return kind(**values)

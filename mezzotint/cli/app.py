@@ -46,13 +46,18 @@ BundlePath = Annotated[Path, typer.Argument(help="A bundle folder.")]
 def export(
     checkpoint: Annotated[str, typer.Argument(help="A diffusers folder, a hub id, or a folder that Optimum exported.")],
     output: Output,
+    variant: Annotated[
+        str | None, typer.Option(help="Weights to take where there are several, such as fp16 or non_ema.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
     from mezzotint.export import export_checkpoint
 
     with show_progress() as progress:
-        bundle = export_checkpoint(checkpoint, output, overwrite=overwrite, progress=progress)
+        bundle = export_checkpoint(checkpoint, output, variant=variant, overwrite=overwrite, progress=progress)
+    for name, taken in bundle.manifest.source.variants.items():
+        STDOUT.print(f"{name}: from the {taken} weights")
     for name, component in bundle.manifest.components.items():
         parity = component.parity
         agreement = "not checked" if parity is None else f"{parity.sqnr_db} dB against {parity.against}"

@@ -23,9 +23,10 @@ __all__ = ["audit_json", "audit_table", "component_table", "declined_lines", "de
 def component_table(bundle: Bundle) -> Group:
     """Where the bundle came from, and a line for every component."""
     manifest = bundle.manifest
+    variants = "".join(f", {variant} weights of {name}" for name, variant in manifest.source.variants.items())
     head = [
         f"{manifest.family}, recipe {manifest.recipe}, target {manifest.target}",
-        f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]})",
+        f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]}){variants}",
         f"calibration: {_calibration(manifest.calibration)}",
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",
     ]

@@ -89,7 +89,7 @@ def test_a_missing_or_truncated_file_does_not_open(folder: Path, name: str) -> N
     with pytest.raises(MezzotintError, match=rf"{name} has {size - 1} bytes, expected {size}"):
         Bundle.open(folder)
     (folder / name).unlink()
-    with pytest.raises(MezzotintError, match=rf"{name} has None bytes, expected {size}"):
+    with pytest.raises(MezzotintError, match=rf"{name} is missing, expected {size} bytes"):
         Bundle.open(folder)
 
 
