@@ -20,6 +20,7 @@ from mezzotint.bundle.bundle import (
     write_manifest,
 )
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
@@ -89,8 +90,8 @@ def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSo
     _write_json(folder / "config.json", dict(source.config))
     component = Component(
         files=tuple(file_entry(staging, f"{source.name}/{name}") for name in names),
-        storage="float32",
-        compute="f32",
+        storage=Storage.FLOAT32,
+        compute=Compute.F32,
         inputs=source.inputs,
         outputs=source.outputs,
     )

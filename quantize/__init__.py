@@ -1,6 +1,6 @@
 """Turns an FP32 bundle into an FP16 or INT8 one for a target, and checks what that cost.
 
-The contract is scheme.py: decisions know no target; a lowering turns them into a graph for one engine.
+The contract is runtime's decisions.py: decisions know no target; a lowering turns them into a graph for one engine.
 """
 
 from .calibrate.trajectories import CalibrationSettings

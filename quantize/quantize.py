@@ -1,33 +1,34 @@
 """`mezzotint quantize`: an FP32 bundle, a recipe and a target in, a smaller bundle out."""
 
 import importlib.metadata
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
+from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 
 from .calibrate.trajectories import CalibrationSettings
-from .decide.half_islands import Island, record_islands
-from .decide.integer import Calibration, decide_integer
+from .decide.half_islands import with_islands
+from .decide.integer import Calibration, IntegerPlan, decide_integer
 from .graphs.graph_file import save_graph
 from .lower.half_target import settle_in_half
 from .lower.target import Target, check_prompts, find_target, fit_recipe
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.contract import Rewritten, run_passes
+from .passes.half import STORE_HALF
 from .recipe import Recipe, find_recipe, with_overrides
-from .scheme import Decisions
 from .search.costs import Costs
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_promise
@@ -98,9 +99,9 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         shutil.copyfile(job.bundle.path / entry.path, staging / entry.path)
     components: dict[str, Component] = {}
     for index, name in enumerate(job.bundle.manifest.components):
-        progress(f"quantizing {name} ({job.recipe.schemes[name]})", index, len(job.bundle.manifest.components))
+        progress(f"quantizing {name} ({job.recipe.storages[name]})", index, len(job.bundle.manifest.components))
         components[name] = _quantize_component(job, name, staging)
-    integer, in_half = "int8" in job.recipe.schemes.values(), job.target.is_in_half
+    integer, in_half = Storage.INT8 in job.recipe.storages.values(), job.target.is_in_half
     manifest = replace(
         job.bundle.manifest,
         recipe=job.recipe.name,
@@ -113,10 +114,9 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
     write_manifest(staging, manifest)
 
 
-def _record(job: _Job) -> dict[str, Any]:
+def _record(job: _Job) -> CalibrationRecord:
     """What decided besides the weights: calibration, and the times that a search went by."""
-    sha256 = job.costs.sha256()
-    return job.calibration.record() | ({"costs_sha256": sha256} if sha256 is not None else {})
+    return replace(job.calibration.record(), costs_sha256=job.costs.sha256())
 
 
 def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
@@ -124,29 +124,30 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
     if job.target.is_in_half:  # the manifest says where parity was measured; `audit` refuses to speak for a GPU
         progress(f"not audited: kernels of {job.target.name} are not recorded", 1, 1)
         return
-    for name, scheme in job.recipe.schemes.items():
-        if scheme == "int8":
+    for name, storage in job.recipe.storages.items():
+        if storage == Storage.INT8:
             progress(f"auditing {name}", 0, 1)
             check_promise(audit_bundle(bundle, job.target.name, name))
 
 
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
-    scheme = job.recipe.schemes[name]
+    storage = job.recipe.storages[name]
     before = job.bundle.component(name)
-    lowered = _lower(job, name)
+    lowered = _lower(job, name, ir.load(job.bundle.graph_path(name)))
     if lowered.decisions:
-        _write_decisions(lowered.decisions, staging / name / "quantization.json")
-    record_islands(lowered.islands, staging / name / "quantization.json")
+        write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
     write_declines(lowered.declined, staging / name / DECLINED_FILE)
     files = save_graph(lowered.model, staging / name)
+    float32_weights = _float32_weights(job, name, lowered.declined)
     del lowered  # engines are about to load the weights again
     give_back_memory()
     component = replace(
         before,
         files=tuple(file_entry(staging, f"{name}/{file}") for file in files),
-        storage={"fp32": "float32", "fp16": "float16"}.get(scheme, scheme),
-        compute="f32" if scheme == "fp32" else job.target.compute,
+        storage=storage,
+        compute=Compute.F32 if storage == Storage.FLOAT32 else job.target.compute,
         parity=None,
+        float32_weights=float32_weights,
     )
     return replace(component, parity=measure_parity(job.calibration, name, component, staging, job.target))
 
@@ -158,72 +159,60 @@ class _Lowered:
     model: ir.Model
     decisions: Decisions = field(default_factory=dict)
     declined: Declines = field(default_factory=dict)
-    islands: Sequence[Island] = ()
 
     def then(self, rewritten: Rewritten) -> "_Lowered":
         """After more passes."""
         return replace(self, model=rewritten.model, declined=joined([self.declined, rewritten.declined]))
 
 
-def _lower(job: _Job, name: str) -> _Lowered:
-    """The graph of component `name` in its scheme, for the job's target."""
-    scheme = job.recipe.schemes[name]
-    lowered = _in_scheme(job, name, ir.load(job.bundle.graph_path(name)))
-    if job.target.is_in_half and scheme != "fp32":
+def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
+    """The FP32 graph `model` of component `name` in its storage, for the job's target."""
+    storage = job.recipe.storages[name]
+    lowered = _store(job, name, model)
+    if job.target.is_in_half and storage != Storage.FLOAT32:
         rewritten, islands = settle_in_half(lowered.model, name, job.calibration, job.target.halves)
-        lowered = replace(lowered.then(rewritten), islands=islands)
-        job.target.check(lowered.model)
+        job.target.check(rewritten.model)
+        lowered = replace(lowered.then(rewritten), decisions=with_islands(lowered.decisions, islands))
     return lowered
 
 
-def _in_scheme(job: _Job, name: str, model: ir.Model) -> _Lowered:
-    match job.recipe.schemes[name]:
-        case "int8":
-            return _in_integers(job, name, model)
-        case "fp16":
+def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
+    match job.recipe.storages[name]:
+        case Storage.FLOAT32:
+            return _Lowered(model)
+        case Storage.FLOAT16:
             lowered = _Lowered(model).then(job.target.lower_floats(model))
             return lowered if job.target.is_in_half else lowered.then(run_passes(lowered.model, job.target.halves))
-        case "int8-weights":
+        case Storage.INT8_WEIGHTS:
             passes = NNCF_WEIGHTS if name.startswith("text_encoder") else ALL_WEIGHTS
             return _Lowered(model).then(run_passes(model, passes))
-        case _:
-            return _Lowered(model)
+        case Storage.INT8:
+            plan = decide_integer(model, name, job.calibration)
+            decisions = _decide(job, name, model, plan)
+            return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
 
 
-def _in_integers(job: _Job, name: str, model: ir.Model) -> _Lowered:
-    plan = decide_integer(model, name, job.calibration)
+def _float32_weights(job: _Job, name: str, declined: Declines) -> tuple[str, ...]:
+    """The names of weights that FP16 cannot hold, which the user is told of."""
+    kept = tuple(one.node for one in declined.get(STORE_HALF.name, ()))
+    if kept:
+        count = "1 weight stays" if len(kept) == 1 else f"{len(kept)} weights stay"
+        job.calibration.progress(f"{name}: {count} in FP32, beyond what FP16 can hold; the first is {kept[0]}", 1, 1)
+    return kept
+
+
+def _decide(job: _Job, name: str, model: ir.Model, plan: IntegerPlan) -> Decisions:
+    """Every node's decision, such as the target can keep it."""
     decisions = job.target.fit(model.graph, plan.decisions)
-    if job.min_sqnr_db is not None:
-        decisions = search_exclusions(
-            model, name, decisions, plan.statistics, job.calibration, job.target, job.costs, job.min_sqnr_db
-        )
-    return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
-
-
-def _write_decisions(decisions: Decisions, path: Path) -> None:
-    """Per node: scheme, ranges, and the rule that decided."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = {name: _plain(asdict(decision)) for name, decision in decisions.items()}
-    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _plain(decision: dict[str, Any]) -> dict[str, Any]:
-    """A decision as JSON has it; what is None of the search is left out, for most bundles are made without one."""
-    evidence = decision["evidence"]
-    if evidence is not None:
-        times = evidence["float_ms"], evidence["integer_ms"]
-        evidence["gain_ms"] = None if None in times else round(times[0] - times[1], 4)
-    for role in ("activation", "output"):
-        quantizer = decision[role]
-        if quantizer is not None:
-            scale, zero_point = float(quantizer["scale"]), int(quantizer["zero_point"])
-            q_min, q_max = quantizer["integer"]["q_min"], quantizer["integer"]["q_max"]
-            decision[role] = {
-                "dtype": quantizer["integer"]["dtype"],
-                "scale": scale,
-                "zero_point": zero_point,
-                "low": (q_min - zero_point) * scale,
-                "high": (q_max - zero_point) * scale,
-            }
-    left_out = {"node", *(key for key in ("evidence", "step") if decision[key] is None)}
-    return {key: value for key, value in decision.items() if key not in left_out}
+    if job.min_sqnr_db is None:
+        return decisions
+    return search_exclusions(
+        model,
+        name,
+        decisions=decisions,
+        statistics=plan.statistics,
+        calibration=job.calibration,
+        target=job.target,
+        costs=job.costs,
+        floor_db=job.min_sqnr_db,
+    )

@@ -5,14 +5,14 @@ It is there where something was declined, and is not read to load a bundle.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mezzotint.errors import MezzotintError
 
+from .records import LEFT_OUT, parse_record, record_data
+
 DECLINED_FILE = "passes.json"  # in a component's folder
-_FIELDS = {"node", "reason", "got"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Declined:
 
     node: str
     reason: str
-    got: str = ""
+    got: str = field(default="", metadata=LEFT_OUT)
 
     def __str__(self) -> str:
         """For people."""
@@ -49,7 +49,7 @@ def write_declines(declines: Declines, path: Path) -> None:
     """Write the file of a component, its folder too; none where nothing was declined."""
     if not any(declines.values()):
         return
-    data = {name: [_data(one) for one in entries] for name, entries in declines.items() if entries}
+    data = record_data({name: entries for name, entries in declines.items() if entries})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
@@ -67,22 +67,11 @@ def read_declines(path: Path) -> Declines:
         raise MezzotintError(f"{path} does not say what was declined ({error}); quantize again") from None
     if not isinstance(data, dict):
         raise MezzotintError(f"{path} holds {type(data).__name__}, expected an object; quantize again")
-    return {name: _entries(entries, f"{path}: {name}") for name, entries in data.items()}
+    return {name: parse_record(_Entries, {"entries": one}, f"{path}: {name}").entries for name, one in data.items()}
 
 
-def _data(declined: Declined) -> dict[str, str]:
-    return {name: str(value) for name, value in asdict(declined).items() if value}
+@dataclass(frozen=True)
+class _Entries:
+    """Of one pass."""
 
-
-def _entries(data: Any, where: str) -> tuple[Declined, ...]:
-    if not isinstance(data, list) or not all(_is_entry(one) for one in data):
-        raise MezzotintError(f"{where}: expected objects with node and reason, got {data!r:.80}; quantize again")
-    return tuple(Declined(**one) for one in data)
-
-
-def _is_entry(data: Any) -> bool:
-    return (
-        isinstance(data, dict)
-        and {"node", "reason"} <= set(data) <= _FIELDS
-        and all(isinstance(value, str) for value in data.values())
-    )
+    entries: tuple[Declined, ...]

@@ -106,7 +106,17 @@ def quantize(
 
     from .inspect import declined_lines
 
-    settings = CalibrationSettings(scheduler, steps, guidance, trajectories, calls, seed, visits, height, width)
+    settings = CalibrationSettings(
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        trajectories=trajectories,
+        calls=calls,
+        seed=seed,
+        visits=visits,
+        height=height,
+        width=width,
+    )
     with show_progress() as progress:
         result = quantize_bundle(
             bundle,
@@ -130,6 +140,8 @@ def quantize(
         STDOUT.print(
             f"{name}: {component.storage}, computes in {component.compute}, {size:.1f} MB, {figure} against FP32"
         )
+        if component.float32_weights:
+            STDOUT.print(f"  in float32, beyond what FP16 can hold: {', '.join(component.float32_weights)}")
     declined = declined_lines(result)
     if verbose:
         STDOUT.print("\n".join(declined) or "no graph rewrite declined anything", markup=False)

@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -53,8 +52,27 @@ def benchmark(
     from mezzotint.runtime.text.prompts import read_prompts
 
     drawn_with = scheduler_of(checkpoint) if scheduler is None else find_scheduler(scheduler)
-    workload = Workload(read_prompts(prompts)[:limit], Workload.seed, steps, guidance, drawn_with, height, width)
-    extent = Extent(rounds, pictures, tuple(backends.split(",")), bf16, other_seed, attribution, speed, fidelity, parts)
+    workload = Workload(
+        prompts=read_prompts(prompts)[:limit],
+        steps=steps,
+        guidance=guidance,
+        scheduler=drawn_with,
+        height=height,
+        width=width,
+    )
+    extent = Extent(
+        rounds=rounds,
+        pictures=pictures,
+        backends=tuple(backends.split(",")),
+        bf16_baseline=bf16,
+        other_seed=other_seed,
+        attribution=attribution,
+        speed=speed,
+        fidelity=fidelity,
+        parts=parts,
+        peers=peers,
+        weights=weights,
+    )
     sections = sections_for(fidelity=fidelity, speed=speed)
     with show_progress() as progress:
         outcome = run_benchmark(
@@ -62,7 +80,7 @@ def benchmark(
             bundles,
             output,
             workload,
-            replace(extent, peers=peers, weights=weights),
+            extent,
             fail_if=fail_if or [],
             gate=read_gate(gate, sections) if gate is not None else [],
             fresh=fresh,

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import onnx_ir as ir
 
+from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declines, joined
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
@@ -22,7 +23,6 @@ from ..passes.contract import Context, run_passes
 from ..passes.fold import FOLD_SCALES
 from ..passes.split_shortcuts import SPLIT_SHORTCUT_RULE, SPLIT_SHORTCUTS
 from ..rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
-from ..scheme import Decisions
 from .method import RECIPE_METHOD, Method
 from .smooth import scales_of, smooth, with_alphas
 
@@ -58,22 +58,23 @@ class Calibration:
             return guided_calls(self.trajectories, count, seed)
         return decoder_calls(self.trajectories, self.bundle.geometry(), count, seed)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> CalibrationRecord:
         """What the manifest says of it."""
         settings = self.settings
-        split = {"split_shortcuts": True} if self.split_shortcuts else {}
-        return split | {
-            "prompts_sha256": self.prompts_sha256,
-            "prompts": len(self.prompts),
-            "scheduler": settings.scheduler,
-            "steps": settings.steps,
-            "guidance": settings.guidance,
-            "latent_shape": list(self.trajectories.latents.shape[1:]),
-            "trajectories": len(self.trajectories.positive),
-            "visits": settings.visits,
-            "calls": settings.calls,
-            "seed": settings.seed,
-        }
+        channels, height, width = self.trajectories.latents.shape[1:]
+        return CalibrationRecord(
+            prompts_sha256=self.prompts_sha256,
+            prompts=len(self.prompts),
+            scheduler=settings.scheduler,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            latent_shape=(channels, height, width),
+            calls=settings.calls,
+            seed=settings.seed,
+            trajectories=len(self.trajectories.positive),
+            visits=settings.visits,
+            split_shortcuts=self.split_shortcuts,
+        )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
@@ -53,7 +54,9 @@ def _encoder_calls(calibration: Calibration) -> list[Call]:
     """Pictures, decoded from the trajectories' final latents."""
     bundle = calibration.bundle
     decoder = bundle.component("vae_decoder")
-    session = Session.open("vae_decoder", bundle.graph_path("vae_decoder"), decoder, ONNXRUNTIME, EngineOptions("f32"))
+    session = Session.open(
+        "vae_decoder", bundle.graph_path("vae_decoder"), decoder, ONNXRUNTIME, EngineOptions(Compute.F32)
+    )
     calls = calibration.calls("vae_decoder", _PICTURES, _SEED)
     pictures = [session.run(call.feeds)[decoder.outputs[0].name] for call in calls]  # (1, 3, H, W) in [-1, 1]
     input_name = bundle.component("vae_encoder").inputs[0].name

@@ -14,14 +14,16 @@ import onnx_ir as ir
 
 from mezzotint.affine import Quantizer, quantize
 from mezzotint.arrays import Array
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.folded_weight import store_folded
 from ..graphs.graph import constant, insert_before, quantizer_constants, take_over
+from ..graphs.qdq import Codes, QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, bias_of, weight_quantizer, weighted_nodes
 from ..passes.contract import Context, Outcome, Pass
 from ..passes.ort_floats import ORT_FLOATS
-from ..scheme import Decisions, Scheme
 from .refusal import LoweringReason, declined_by, refused, without_refused
 
 _MICROSOFT = "com.microsoft"
@@ -38,20 +40,20 @@ def lower_onnxruntime(model: ir.Model, context: Context) -> Outcome:
     declined = declined_by(graph, context.decisions, _refuse)
     decisions = fit_onnxruntime(graph, context.decisions)
     changed = 0
-    codes: dict[tuple[str, float, int], tuple[ir.Value, ir.Value, ir.Value]] = {}
+    activations = QdqInserter(graph)
     for item in weighted_nodes(graph):
         decision = decisions[item.name]
-        if decision.scheme is Scheme.W8:
+        if decision.scheme is NodeScheme.W8:
             store_folded(graph, item)
-        elif decision.scheme is Scheme.W8A8:
-            assert decision.activation is not None  # W8A8 decisions carry one by construction
-            activation = _quantized(graph, item, decision.activation, codes)
+        elif decision.scheme is NodeScheme.W8A8:
+            quantizer = activation_of(decision)
+            codes = activations.codes(item, quantizer)
             if item.node.op_type == "Conv":
                 assert decision.output is not None
-                _lower_conv(graph, item, activation, decision.activation, decision.output)
+                _lower_conv(graph, item, codes, quantizer, decision.output)
             else:
-                _lower_linear(graph, item, activation)
-        changed += decision.scheme is not Scheme.FLOAT
+                _lower_linear(graph, item, codes)
+        changed += decision.scheme is not NodeScheme.FLOAT
     model.opset_imports[_MICROSOFT] = 1
     return Outcome(model, changed, declined)
 
@@ -75,23 +77,6 @@ def _refuse(item: WeightedNode) -> Declined | None:
     if bias is not None and shape != (channels,):
         return refused(item, LoweringReason.BIAS_SHAPE, "not a constant" if shape is None else shape)
     return None
-
-
-Codes = tuple[ir.Value, ir.Value, ir.Value]  # 8-bit values, scale, zero point
-
-
-def _quantized(
-    graph: ir.Graph, item: WeightedNode, quantizer: Quantizer, shared: dict[tuple[str, float, int], Codes]
-) -> Codes:
-    """The node's input as codes; nodes that read one tensor through equal quantizers (q, k, v) share them."""
-    key = (str(item.activation.name), float(quantizer.scale), int(quantizer.zero_point))
-    if key not in shared:
-        scale, zero_point = quantizer_constants(graph, f"{item.name}:input", quantizer)
-        codes = insert_before(
-            item.node, "QuantizeLinear", [item.activation, scale, zero_point], name=f"{item.name}:QuantizeLinear"
-        )
-        shared[key] = (codes, scale, zero_point)
-    return shared[key]
 
 
 def _lower_conv(graph: ir.Graph, item: WeightedNode, activation: Codes, entry: Quantizer, exit_: Quantizer) -> None:

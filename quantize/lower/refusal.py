@@ -9,10 +9,11 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
+from mezzotint.bundle.decisions import Decision, Decisions
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.weighted import WeightedNode, weighted_nodes
-from ..scheme import Decision, Decisions, Scheme
 
 Refuse = Callable[[WeightedNode], Declined | None]
 """Why a node cannot be W8A8; None: it can."""
@@ -37,14 +38,14 @@ def without_refused(graph: ir.Graph, decisions: Decisions, refuse: Refuse) -> De
     fitted = dict(decisions)
     for item in weighted_nodes(graph):
         before = decisions[item.name]
-        why = refuse(item) if before.scheme is Scheme.W8A8 else None
+        why = refuse(item) if before.scheme is NodeScheme.W8A8 else None
         if why is not None:
             rule = f"{why.reason} (got {why.got}); before: {before.rule}"
-            fitted[item.name] = Decision(item.name, Scheme.FLOAT, rule)
+            fitted[item.name] = Decision(item.name, NodeScheme.FLOAT, rule)
     return fitted
 
 
 def declined_by(graph: ir.Graph, decisions: Decisions, refuse: Refuse) -> tuple[Declined, ...]:
     """Why nodes that are decided W8A8 cannot be."""
-    items = [item for item in weighted_nodes(graph) if decisions[item.name].scheme is Scheme.W8A8]
+    items = [item for item in weighted_nodes(graph) if decisions[item.name].scheme is NodeScheme.W8A8]
     return tuple(why for item in items if (why := refuse(item)) is not None)

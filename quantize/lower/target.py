@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.engine import Engine
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -15,7 +17,6 @@ from ..passes.half import STORE_HALF
 from ..passes.half_arithmetic import COMPUTE_IN_HALF
 from ..passes.ort_floats import ORT_FLOATS
 from ..recipe import Recipe
-from ..scheme import Decisions
 from .check_tensorrt import check_tensorrt
 from .cuda import CUDA_FLOATS, NO_INT8_ON_CUDA
 from .onnxruntime import ONNXRUNTIME_INTEGERS, fit_onnxruntime
@@ -29,7 +30,6 @@ __all__ = [
     "find_target",
     "fit_recipe",
     "parity_engine",
-    "reference_engine",
 ]
 
 _NO_SMALL_WEIGHTS = "it would dequantize 8-bit weights at every call; use fp16 there"
@@ -55,19 +55,19 @@ class Target:
     """
 
     name: str
-    compute: str
+    compute: Compute
     floats: tuple[Pass, ...]
     integers: tuple[Pass, ...] = ()  # none: it refuses INT8
     halves: tuple[Pass, ...] = (STORE_HALF,)
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
     fit: Callable[[ir.Graph, Decisions], Decisions] = _as_decided
     check: Callable[[ir.Model], None] = _anything
-    refuses: Mapping[str, str] | None = None
+    refuses: Mapping[Storage, str] | None = None
 
     def lower(self, model: ir.Model, decisions: Decisions) -> Rewritten:
         """Run the passes for INT8; MezzotintError with the reason where there are none."""
         if not self.integers:
-            raise MezzotintError((self.refuses or {})["int8"])
+            raise MezzotintError((self.refuses or {})[Storage.INT8])
         return run_passes(model, self.integers, Context(decisions=decisions))
 
     def lower_floats(self, model: ir.Model) -> Rewritten:
@@ -77,7 +77,7 @@ class Target:
     @property
     def is_in_half(self) -> bool:
         """Whether FP16 is written into the graph's types, and the engine computes in them."""
-        return self.compute == "f16"
+        return self.compute == Compute.F16
 
     @property
     def engine(self) -> Engine:
@@ -86,26 +86,26 @@ class Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("openvino", "bf16", OPENVINO_FLOATS, OPENVINO_INTEGERS),
-    Target("onnxruntime", "f32", ORT_FLOATS, ONNXRUNTIME_INTEGERS, fit=fit_onnxruntime),
+    Target("openvino", Compute.BF16, OPENVINO_FLOATS, OPENVINO_INTEGERS),
+    Target("onnxruntime", Compute.F32, ORT_FLOATS, ONNXRUNTIME_INTEGERS, fit=fit_onnxruntime),
     Target(
         "cuda",
-        "f16",
+        Compute.F16,
         CUDA_FLOATS,
         halves=(COMPUTE_IN_HALF,),
         cpu_features=(),
-        refuses={"int8": NO_INT8_ON_CUDA, "int8-weights": _NO_SMALL_WEIGHTS},
+        refuses={Storage.INT8: NO_INT8_ON_CUDA, Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
     ),
     Target(
         "tensorrt",
-        "f16",
+        Compute.F16,
         TENSORRT_FLOATS,
         TENSORRT_INTEGERS,
         halves=(COMPUTE_IN_HALF,),
         cpu_features=(),
         fit=fit_tensorrt,
         check=check_tensorrt,
-        refuses={"int8-weights": _NO_SMALL_WEIGHTS},
+        refuses={Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
     ),
 )
 
@@ -125,22 +125,23 @@ def fit_recipe(recipe: Recipe, target: Target, overrides: Mapping[str, str]) -> 
     was asked for by name, as the recipe "int8-weights" or in `overrides`, is refused instead.
     """
     refused = target.refuses or {}
-    schemes = dict(recipe.schemes)
-    for component, scheme in recipe.schemes.items():
-        if scheme == "int8-weights" in refused and recipe.name == "int8" and component not in overrides:
-            schemes[component] = "fp16"
-        elif scheme in refused:
-            raise MezzotintError(f"{target.name} cannot take {component} in {scheme}: {refused[scheme]}")
-    return replace(recipe, schemes=schemes)
+    storages = dict(recipe.storages)
+    for component, storage in recipe.storages.items():
+        is_our_choice = recipe.name == "int8" and component not in overrides
+        if storage == Storage.INT8_WEIGHTS and storage in refused and is_our_choice:
+            storages[component] = Storage.FLOAT16
+        elif storage in refused:
+            raise MezzotintError(f"{target.name} cannot take {component} in {storage}: {refused[storage]}")
+    return replace(recipe, storages=storages)
 
 
 def check_prompts(recipe: Recipe, target: Target, prompts: Sequence[str]) -> None:
     """MezzotintError when something must be calibrated and there is nothing to calibrate it on."""
     if prompts:
         return
-    if "int8" in recipe.schemes.values():
+    if Storage.INT8 in recipe.storages.values():
         raise MezzotintError("INT8 needs calibration prompts; pass --prompts FILE with one prompt a line")
-    if target.is_in_half and set(recipe.schemes.values()) != {"fp32"}:
+    if target.is_in_half and set(recipe.storages.values()) != {Storage.FLOAT32}:
         raise MezzotintError(
             f"FP16 on {target.name} needs calibration prompts, to find what FP16 would overflow; pass --prompts FILE "
             "with one prompt a line"
@@ -158,8 +159,3 @@ def parity_engine(target: Target) -> Engine:
     if target.is_in_half and ONNXRUNTIME.missing() is None:
         return ONNXRUNTIME
     raise MezzotintError(f"the parity check needs {target.name}, and {target.name} {missing}")
-
-
-def reference_engine(target: Target) -> Engine:
-    """What runs the FP32 graph: ONNX Runtime where it is installed, for OpenVINO holds FP32 weights twice."""
-    return ONNXRUNTIME if ONNXRUNTIME.missing() is None else parity_engine(target)

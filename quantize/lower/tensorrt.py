@@ -14,14 +14,16 @@ import onnx_ir as ir
 
 from mezzotint.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
 from mezzotint.arrays import FloatArray
+from mezzotint.bundle.decisions import Decision, Decisions
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 
-from ..graphs.graph import insert_before, quantizer_constants, replace_input
+from ..graphs.graph import replace_input
+from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
 from ..passes.attention_products import ATTENTION_PRODUCTS
 from ..passes.contract import Context, Outcome, Pass
 from ..passes.remove_unused import REMOVE_UNUSED
-from ..scheme import Decision, Decisions, Scheme
 from .openvino import quantize_weight
 from .refusal import LoweringReason, declined_by, refused, without_refused
 
@@ -34,7 +36,7 @@ def fit_tensorrt(graph: ir.Graph, decisions: Decisions) -> Decisions:
     fitted = without_refused(graph, decisions, _refuse)
     groups: dict[str, list[WeightedNode]] = {}
     for item in weighted_nodes(graph):
-        if fitted[item.name].scheme is Scheme.W8A8:
+        if fitted[item.name].scheme is NodeScheme.W8A8:
             groups.setdefault(str(item.activation.name), []).append(item)
     for items in groups.values():
         shared = _shared_quantizer([decisions[item.name] for item in items])
@@ -47,13 +49,12 @@ def lower_tensorrt(model: ir.Model, context: Context) -> Outcome:
     """Rewrite `model` in place as the decisions, made to fit, say. Weights of other nodes stay as they are."""
     declined = declined_by(model.graph, context.decisions, _refuse)
     fitted = fit_tensorrt(model.graph, context.decisions)
-    pairs: dict[str, ir.Value] = {}
+    activations = QdqInserter(model.graph, names_tensors=True)
     changed = 0
     for item in weighted_nodes(model.graph):
         decision = fitted[item.name]
-        if decision.scheme is Scheme.W8A8:
-            assert decision.activation is not None  # W8A8 decisions carry one by construction
-            _quantize_activation(model.graph, item, decision.activation, pairs)
+        if decision.scheme is NodeScheme.W8A8:
+            replace_input(item.node, 0, activations.floats(item, activation_of(decision)))
             quantize_weight(model.graph, item, _weight_quantizer(item))
             changed += 1
     return Outcome(model, changed, declined)
@@ -94,19 +95,6 @@ def _in_half(scale: FloatArray) -> FloatArray:
     nearest = np.asarray(scale).astype(np.float16)
     above = np.nextafter(nearest, np.float16(np.inf))
     return np.asarray(np.where(nearest < scale, above, nearest), dtype=np.float32)
-
-
-def _quantize_activation(graph: ir.Graph, item: WeightedNode, quantizer: Quantizer, pairs: dict[str, ir.Value]) -> None:
-    tensor = str(item.activation.name)
-    if tensor not in pairs:
-        scale, zero_point = quantizer_constants(graph, f"{tensor}:input", quantizer)
-        codes = insert_before(
-            item.node, "QuantizeLinear", [item.activation, scale, zero_point], name=f"{tensor}:QuantizeLinear"
-        )
-        pairs[tensor] = insert_before(
-            item.node, "DequantizeLinear", [codes, scale, zero_point], name=f"{tensor}:DequantizeLinear"
-        )
-    replace_input(item.node, 0, pairs[tensor])
 
 
 def _weight_quantizer(item: WeightedNode) -> Quantizer:

@@ -14,15 +14,15 @@ import onnx
 import onnx_ir as ir
 
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.weighted import weighted_nodes
 from ..passes.contract import Context, Outcome, Pass
 from ..passes.remove_unused import REMOVE_UNUSED
 from ..rules.stable_diffusion import Rule, decide
-from ..scheme import Scheme
 from .openvino import lower_openvino
 
-_EVERYTHING = (Rule("*", Scheme.W8, "weight-only recipe"),)
+_EVERYTHING = (Rule("*", NodeScheme.W8, "weight-only recipe"),)
 
 
 class WeightOnlyReason(StrEnum):

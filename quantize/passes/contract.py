@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from mezzotint.arrays import FloatArray
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declined, Declines, joined
-
-from ..scheme import Decisions
 
 
 @dataclass(frozen=True, kw_only=True)

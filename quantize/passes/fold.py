@@ -8,10 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.weighted import WeightedNode, weighted_nodes
-from ..scheme import Decisions, Scheme
 from .contract import Context, Outcome, Pass
 
 
@@ -64,7 +65,7 @@ FOLD_SCALES = Pass("fold-scales", fold_scales)
 def find_folds(graph: ir.Graph, decisions: Decisions) -> tuple[list[Fold], tuple[Declined, ...]]:
     """Every foldable tensor that W8A8 nodes read, and why the others are not."""
     items = {item.node: item for item in weighted_nodes(graph)}
-    tensors = {item.activation for item in items.values() if decisions[item.name].scheme is Scheme.W8A8}
+    tensors = {item.activation for item in items.values() if decisions[item.name].scheme is NodeScheme.W8A8}
     found = [_fold(tensor, items) for tensor in sorted(tensors, key=lambda value: str(value.name))]
     return [one for one in found if isinstance(one, Fold)], tuple(one for one in found if isinstance(one, Declined))
 

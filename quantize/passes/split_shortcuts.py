@@ -11,14 +11,14 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.graph import constant, insert_before, take_over
 from ..graphs.weighted import WeightedNode, weighted_nodes
 from ..rules.stable_diffusion import Rule
-from ..scheme import Scheme
 from .contract import Context, Outcome, Pass
 
-SPLIT_SHORTCUT_RULE = Rule("*.conv_shortcut.[0-9]", Scheme.W8A8, "trunk and skip connection on a grid each")
+SPLIT_SHORTCUT_RULE = Rule("*.conv_shortcut.[0-9]", NodeScheme.W8A8, "trunk and skip connection on a grid each")
 
 
 class ShortcutReason(StrEnum):

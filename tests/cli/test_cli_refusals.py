@@ -58,6 +58,7 @@ REFUSALS = (
     ("export {picture} -o out", "is a file, expected a diffusers folder"),
     ("export {flux} -o out", "is a FluxPipeline, expected a StableDiffusionPipeline"),
     ("export {lossy} -o out", "missing weights, the first is"),
+    ("export {checkpoint} -o out --variant fp16", "no weights of the variant 'fp16'; it has text_encoder: plain; unet"),
     ("export {tiny} -o out", "is a bundle already"),
     ("export {checkpoint} -o {copy}", "exists already; choose another output or pass --overwrite"),
     ("export someone/some-model -o out", "the hub gave no copy of it"),

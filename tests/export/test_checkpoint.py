@@ -115,6 +115,14 @@ def test_weight_files_that_cannot_be_read_are_named(content: bytes, copy: Path, 
     assert message.endswith("; download it again")
 
 
+@pytest.mark.parametrize("name", [TEXT_WEIGHTS, "tokenizer/vocab.json", "unet/config.json"])
+def test_a_clone_without_its_large_files(name: str, copy: Path, tmp_path: Path) -> None:
+    (copy / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 605\n", encoding="utf-8")
+    message = refusal(copy, tmp_path)
+    assert message.startswith(f"{copy / name} is a git-lfs pointer")
+    assert "git lfs pull" in message
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"_class_name": null}'])
 def test_a_broken_index_is_named(content: str, copy: Path, tmp_path: Path) -> None:
     (copy / "model_index.json").write_text(content, encoding="utf-8")

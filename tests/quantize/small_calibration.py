@@ -12,6 +12,7 @@ import onnx_ir as ir
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.progress import Progress, silent
 from mezzotint.quantize.calibrate.statistics import TensorStatistics
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings, Call
@@ -62,13 +63,13 @@ def small_calibration(
     shapes = {name: array.shape for name, array in feeds[0].items()}
     inputs = tuple(TensorSpec(name, "float32", shape) for name, shape in shapes.items())
     outputs = (TensorSpec(str(model.graph.outputs[0].name), "float32", ()),)
-    spec = Component(tuple(file_entry(folder, name) for name in names), "float32", "f32", inputs, outputs)
+    spec = Component(tuple(file_entry(folder, name) for name in names), Storage.FLOAT32, Compute.F32, inputs, outputs)
     settings = replace(CalibrationSettings(), guidance=guidance)
     given = [Call(0, one) for one in feeds]
     return cast(Calibration, SmallCalibration(SmallBundle(folder, spec), given, settings))
 
 
-def statistics_of(values: Array) -> TensorStatistics:
+def statistics_of_values(values: Array) -> TensorStatistics:
     """The statistics of (B, tokens, C) values, every place of them sampled."""
     flat = values.reshape(1, -1)
     others = tuple(range(values.ndim - 1))

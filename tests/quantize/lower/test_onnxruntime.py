@@ -8,8 +8,13 @@ import pytest
 
 from mezzotint.affine import dequantize, quantize
 from mezzotint.arrays import Array
+from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weight_quantizer, weighted_nodes
-from mezzotint.quantize.scheme import Scheme
+from mezzotint.quantize.lower.onnxruntime import LOWER_ONNXRUNTIME
+from mezzotint.quantize.lower.refusal import LoweringReason
+from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.passes.contract import Context
 from tests.quantize.integer_oracle import integer_conv, integer_linear, through
 from tests.quantize.small_graphs import (
     CONV,
@@ -132,7 +137,7 @@ def test_w8_keeps_integer_weights_and_float_arithmetic(
     expected = run(
         small_graph(text, 0, **{str(item.weight.name).replace(".", "__"): rounded}), tmp_path, "onnxruntime", {"x": x}
     )
-    after = lowered("onnxruntime", model, decided(node, scheme=Scheme.W8, entry=GRID))
+    after = lowered("onnxruntime", model, decided(node, scheme=NodeScheme.W8, entry=GRID))
     assert operators(after) == {"Cast": 1, "Mul": 1, item.node.op_type: 1}
     np.testing.assert_allclose(run(after, tmp_path, "onnxruntime", {"x": x}), expected, rtol=1e-5, atol=1e-5)
 
@@ -142,7 +147,7 @@ def test_w8_weights_become_floats_when_the_graph_is_loaded(tmp_path: Path) -> No
     import onnxruntime
 
     ir.save(
-        lowered("onnxruntime", small_graph(CONV), decided("block.conv/Conv", scheme=Scheme.W8, entry=GRID)),
+        lowered("onnxruntime", small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.W8, entry=GRID)),
         tmp_path / "w8.onnx",
     )
     settings = onnxruntime.SessionOptions()
@@ -153,6 +158,40 @@ def test_w8_weights_become_floats_when_the_graph_is_loaded(tmp_path: Path) -> No
 
 def test_float_nodes_are_left_as_they_are() -> None:
     before = [node.op_type for node in small_graph(CONV).graph]
-    after = lowered("onnxruntime", small_graph(CONV), decided("block.conv/Conv", scheme=Scheme.FLOAT, entry=GRID))
+    after = lowered("onnxruntime", small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.FLOAT, entry=GRID))
     assert [node.op_type for node in after.graph] == before
     assert after.graph.initializers["block.conv.weight"].dtype == ir.DataType.FLOAT
+
+
+SCALED = GEMM.replace("transB=1", "transB=1, alpha=0.5")
+TRANSPOSED = GEMM.replace("transB=1", "transB=1, transA=1").replace("float[n,24] x", "float[24,n] x")
+ONE_BIAS = GEMM.replace('float[40] "block.fc.bias"', 'float[1] "block.fc.bias"')
+MADE_BIAS = """
+small (float[n,24] x, float[40] z, float[40,24] "block.fc.weight") => (float[n,40] y)
+{ bias = Relu(z)
+  ["block.fc/Gemm"] y = Gemm<transB=1>(x, "block.fc.weight", bias) }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "got"),
+    [
+        (SCALED, LoweringReason.SCALED_PRODUCT, "alpha 0.5, beta 1, transA 0"),
+        (TRANSPOSED, LoweringReason.SCALED_PRODUCT, "alpha 1, beta 1, transA 1"),
+        (ONE_BIAS, LoweringReason.BIAS_SHAPE, "(1,)"),
+        (MADE_BIAS, LoweringReason.BIAS_SHAPE, "not a constant"),
+    ],
+)
+def test_what_the_integer_operators_have_no_place_for_stays_in_floats(
+    text: str, reason: LoweringReason, got: str
+) -> None:
+    """Before, the factor and the transpose were dropped, and the result was wrong."""
+    model, decisions = small_graph(text), decided("block.fc/Gemm", entry=GRID)
+    before = ir.to_proto(model).SerializeToString(deterministic=True)
+    outcome = LOWER_ONNXRUNTIME(model, Context(decisions=decisions))
+    assert (outcome.changed, outcome.declined) == (0, (Declined(node="block.fc/Gemm", reason=reason, got=got),))
+    del model.opset_imports["com.microsoft"]
+    assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+    fitted = find_target("onnxruntime").fit(small_graph(text).graph, decisions)["block.fc/Gemm"]
+    assert fitted.scheme is NodeScheme.FLOAT
+    assert all(part in fitted.rule for part in (reason, got, "test -> rule"))

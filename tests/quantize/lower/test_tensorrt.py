@@ -12,13 +12,14 @@ import pytest
 
 from mezzotint.affine import INT8_SYMMETRIC, Quantizer
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.lower.check_tensorrt import check_tensorrt
 from mezzotint.quantize.lower.refusal import LoweringReason
 from mezzotint.quantize.lower.tensorrt import LOWER_TENSORRT, MIN_CHANNELS, fit_tensorrt
 from mezzotint.quantize.passes.contract import Context
-from mezzotint.quantize.scheme import Decisions, Scheme
 from tests.quantize.integer_oracle import integer_conv, integer_linear
 from tests.quantize.small_graphs import (
     GEMM,
@@ -149,7 +150,7 @@ def test_what_tensorrt_is_bad_at_stays_in_floats_and_says_why(
     outcome = LOWER_TENSORRT(small_graph(text), Context(decisions=decided(node, entry=CHOSEN)))
     assert (outcome.changed, outcome.declined) == (0, (Declined(node=node, reason=why, got=got),))
     fitted = fit_tensorrt(model.graph, decided(node, entry=CHOSEN))
-    assert fitted[node].scheme is Scheme.FLOAT
+    assert fitted[node].scheme is NodeScheme.FLOAT
     assert why in fitted[node].rule
     assert "test -> rule" in fitted[node].rule
     after = lowered("tensorrt", model, fitted)
@@ -157,8 +158,8 @@ def test_what_tensorrt_is_bad_at_stays_in_floats_and_says_why(
     check_tensorrt(after)
 
 
-@pytest.mark.parametrize("scheme", [Scheme.W8, Scheme.FLOAT])
-def test_nodes_outside_int8_are_left_to_fp16(scheme: Scheme) -> None:
+@pytest.mark.parametrize("scheme", [NodeScheme.W8, NodeScheme.FLOAT])
+def test_nodes_outside_int8_are_left_to_fp16(scheme: NodeScheme) -> None:
     before = ir.to_proto(small_graph(CONV)).SerializeToString(deterministic=True)
     after = lowered("tensorrt", small_graph(CONV), decided("block.conv/Conv", scheme=scheme, entry=CHOSEN))
     assert ir.to_proto(after).SerializeToString(deterministic=True) == before

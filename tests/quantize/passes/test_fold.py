@@ -7,9 +7,9 @@ import pytest
 
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.passes.contract import Context
 from mezzotint.quantize.passes.fold import FOLD_SCALES, FoldReason, find_folds
-from mezzotint.quantize.scheme import Scheme
 from tests.quantize.small_graphs import activations, decided, grid, run, small_graph, weight_of
 
 NORM = """
@@ -69,5 +69,5 @@ def test_a_tensor_that_cannot_be_divided_says_why(text: str, tensor: str, reason
 def test_a_tensor_without_scales_and_one_that_no_integers_read_are_left_in_silence() -> None:
     outcome = FOLD_SCALES(small_graph(NORM), Context(decisions=DECISIONS))
     assert (outcome.changed, outcome.declined) == (0, ())
-    floats = decided("fc/MatMul", scheme=Scheme.FLOAT, entry=grid(-3.0, 3.0))
+    floats = decided("fc/MatMul", scheme=NodeScheme.FLOAT, entry=grid(-3.0, 3.0))
     assert find_folds(small_graph(RELU).graph, floats) == ([], ())

@@ -8,22 +8,23 @@ import numpy as np
 import pytest
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.decisions import Decision, Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import CheckFailed
 from mezzotint.quantize.calibrate.statistics import TensorStatistics
 from mezzotint.quantize.decide.integer import Calibration
 from mezzotint.quantize.lower.target import find_target
-from mezzotint.quantize.scheme import Decision, Decisions, Scheme
 from mezzotint.quantize.search.costs import Costs, Timed
 from mezzotint.quantize.search.node_time import in_floats
 from mezzotint.quantize.search.search import search_exclusions
 from tests.quantize.search.test_sensitivity import CHAIN, chain
-from tests.quantize.small_calibration import small_calibration, statistics_of
+from tests.quantize.small_calibration import small_calibration, statistics_of_values
 from tests.quantize.small_graphs import activations, grid, lowered, run, small_graph, weight_of
 
 FEEDS = [activations(2, 5, 24, seed=seed) for seed in range(4)]
 GUIDANCE = 2.0
 COARSE = {"a/MatMul": grid(-4.0, 5.0), "b/MatMul": grid(-1.0, 1.0), "c/MatMul": grid(-40.0, 40.0)}  # c has 3 codes
-DECISIONS: Decisions = {name: Decision(name, Scheme.W8A8, "test", entry) for name, entry in COARSE.items()}
+DECISIONS: Decisions = {name: Decision(name, NodeScheme.W8A8, "test", entry) for name, entry in COARSE.items()}
 
 
 class FixedCosts(Costs):
@@ -64,8 +65,16 @@ def every_choice(folder: Path) -> dict[tuple[str, ...], float]:
 
 
 def search(calibration: Calibration, costs: Costs, floor_db: float) -> Decisions:
-    target = find_target("onnxruntime")
-    return search_exclusions(small_graph(CHAIN), "unet", DECISIONS, statistics(), calibration, target, costs, floor_db)
+    return search_exclusions(
+        small_graph(CHAIN),
+        "unet",
+        decisions=DECISIONS,
+        statistics=statistics(),
+        calibration=calibration,
+        target=find_target("onnxruntime"),
+        costs=costs,
+        floor_db=floor_db,
+    )
 
 
 def statistics() -> dict[str, TensorStatistics]:
@@ -73,7 +82,7 @@ def statistics() -> dict[str, TensorStatistics]:
     model, x = small_graph(CHAIN), np.concatenate(FEEDS)
     first = np.tanh(x @ weight_of(model, "a.weight"))
     second = np.tanh(first @ weight_of(model, "b.weight"))
-    return {"x": statistics_of(x), "s": statistics_of(first), "r": statistics_of(second)}
+    return {"x": statistics_of_values(x), "s": statistics_of_values(first), "r": statistics_of_values(second)}
 
 
 @pytest.fixture
@@ -86,7 +95,7 @@ def test_the_fewest_nodes_that_reach_the_floor_are_left_out(calibration: Calibra
     choices = every_choice(tmp_path)
     for floor_db in (choices[()] - 1.0, choices[("c/MatMul",)] - 1.0, choices[tuple(DECISIONS)] - 1.0):
         found = search(calibration, FixedCosts(tmp_path, lambda _: 1.0), floor_db)
-        left_out = tuple(name for name, one in found.items() if one.scheme is not Scheme.W8A8)
+        left_out = tuple(name for name, one in found.items() if one.scheme is not NodeScheme.W8A8)
         fewest = min(len(names) for names, figure in choices.items() if figure >= floor_db)
         assert len(left_out) == fewest
         assert figure_db(found, tmp_path) >= floor_db - 0.01
@@ -100,7 +109,7 @@ def test_a_node_that_costs_much_stays_where_another_will_do(calibration: Calibra
     floor_db = choices[()] + 0.01
     cheap = [names for names in choices if choices[names] >= floor_db and "c/MatMul" not in names]
     found = search(calibration, FixedCosts(tmp_path, lambda timed: 1e3 if "x16" in timed.shape else 1.0), floor_db)
-    left_out = {name for name, one in found.items() if one.scheme is not Scheme.W8A8}
+    left_out = {name for name, one in found.items() if one.scheme is not NodeScheme.W8A8}
     assert ("c/MatMul" in left_out) is (not cheap)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from mezzotint.affine import Quantizer, dequantize, quantize
 from mezzotint.arrays import Array
+from mezzotint.bundle.decisions import Decision, Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.calibrate.trajectories import Call
 from mezzotint.quantize.graphs.graph_file import save_graph
-from mezzotint.quantize.scheme import Decision, Decisions, Scheme
 from mezzotint.quantize.search.sensitivity import noise_alone, with_switches
 from tests.quantize.small_calibration import small_calibration
 from tests.quantize.small_graphs import activations, grid, operators, run, small_graph, weight_of
@@ -27,12 +28,12 @@ small (float[n,t,24] x, float[24,24] "a.weight", float[24,24] "b.weight", float[
 GRIDS: Mapping[str, Quantizer] = {"a/MatMul": grid(-4.0, 5.0), "b/MatMul": grid(-1.0, 1.0), "c/MatMul": grid(-0.5, 0.5)}
 
 
-def decisions(**schemes: Scheme) -> Decisions:
+def decisions(**schemes: NodeScheme) -> Decisions:
     """W8A8 with a grid each, but for the nodes whose letter is given another scheme."""
     found = {}
     for name, entry in GRIDS.items():
-        scheme = schemes.get(name[0], Scheme.W8A8)
-        found[name] = Decision(name, scheme, "test", entry if scheme is Scheme.W8A8 else None)
+        scheme = schemes.get(name[0], NodeScheme.W8A8)
+        found[name] = Decision(name, scheme, "test", entry if scheme is NodeScheme.W8A8 else None)
     return found
 
 
@@ -83,7 +84,7 @@ def test_the_noise_of_each_node_is_numpys(guidance: float | None, tmp_path: Path
 
 def test_only_integer_nodes_get_a_switch_in_the_graphs_order() -> None:
     model = small_graph(CHAIN)
-    assert with_switches(model, decisions(b=Scheme.W8)) == ["a/MatMul", "c/MatMul"]
+    assert with_switches(model, decisions(b=NodeScheme.W8)) == ["a/MatMul", "c/MatMul"]
     assert operators(model)["Where"] == 2
     switches = model.graph.inputs[-1]
     assert (switches.name, switches.dtype) == ("switches", ir.DataType.BOOL)

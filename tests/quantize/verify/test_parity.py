@@ -10,6 +10,7 @@ from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import Storage
 from mezzotint.errors import CheckFailed
 from mezzotint.quantize.decide.integer import Calibration
 from mezzotint.quantize.graphs.graph_file import save_graph
@@ -39,7 +40,7 @@ def disturbed(size: float) -> ir.Model:
     return model
 
 
-def written(model: ir.Model, calibration: Calibration, folder: Path, storage: str = "int8") -> Component:
+def written(model: ir.Model, calibration: Calibration, folder: Path, storage: Storage = Storage.INT8) -> Component:
     """The component as `quantize` describes it, with its graph in `folder`."""
     save_graph(model, folder)
     return replace(calibration.bundle.component("unet"), storage=storage)
@@ -78,9 +79,9 @@ def test_the_graph_against_itself_is_identical(calibration: Calibration, tmp_pat
     assert (parity.identical, parity.sqnr_db) == (True, None)
 
 
-@pytest.mark.parametrize("storage", ["float16", "int8-weights", "int8"])
+@pytest.mark.parametrize("storage", [Storage.FLOAT16, Storage.INT8_WEIGHTS, Storage.INT8])
 def test_below_the_floor_of_its_storage_a_graph_is_refused(
-    storage: str, calibration: Calibration, tmp_path: Path
+    storage: Storage, calibration: Calibration, tmp_path: Path
 ) -> None:
     model = disturbed(0.3)
     figure = figure_db(model, guided=True)
