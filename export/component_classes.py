@@ -3,12 +3,13 @@
 Loaded as another class it would only lack all its weights, and the versions of libraries would be blamed for it.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import MezzotintError
+
+from .json_file import read_object
 
 __all__ = ["check_classes"]
 
@@ -58,7 +59,6 @@ def _hint(name: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object, empty where there is none: whoever needs the file says what is wrong with it."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return dict(read_object(path))
+    except MezzotintError:
         return {}
-    return data if isinstance(data, dict) else {}

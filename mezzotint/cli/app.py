@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check failed, 2 the user's input, 130 interrupted.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,8 @@ from mezzotint.disk_full import disk_full_error
 from mezzotint.errors import MezzotintError
 
 from .benchmark import benchmark, report
-from .generate import generate
-from .terminal import STDERR, STDOUT, show_progress
+from .generate import OWN, SAMPLERS_HELP, generate
+from .terminal import STDERR, STDOUT, show_progress, warnings_as_lines
 
 __all__ = ["app", "main"]
 
@@ -49,13 +50,19 @@ def export(
     variant: Annotated[
         str | None, typer.Option(help="Weights to take where there are several, such as fp16 or non_ema.")
     ] = None,
+    scheduler: Annotated[str | None, typer.Option(help=f"The bundle's own from now on. {SAMPLERS_HELP}")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="The bundle's own; few for a distilled checkpoint.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="The bundle's own; 1 or less for a distilled one.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
-    from mezzotint.export import export_checkpoint
+    from mezzotint.export import Chosen, export_checkpoint
 
-    with show_progress() as progress:
-        bundle = export_checkpoint(checkpoint, output, variant=variant, overwrite=overwrite, progress=progress)
+    chosen = Chosen(scheduler=scheduler, steps=steps, guidance=guidance)
+    with show_progress() as progress, warnings_as_lines():
+        bundle = export_checkpoint(
+            checkpoint, output, variant=variant, chosen=chosen, overwrite=overwrite, progress=progress
+        )
     for name, taken in bundle.manifest.source.variants.items():
         STDOUT.print(f"{name}: from the {taken} weights")
     for name, component in bundle.manifest.components.items():
@@ -73,9 +80,9 @@ def quantize(
     target: Annotated[str, typer.Option(help="openvino, onnxruntime, cuda or tensorrt.")],
     prompts: Annotated[Path | None, typer.Option(help="Calibration prompts, one a line; INT8 needs them.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="COMPONENT=SCHEME, such as vae_decoder=int8.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the schedule to calibrate for.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale to calibrate for.")] = 5.0,
-    scheduler: Annotated[str, typer.Option(help="Scheduler to calibrate for.")] = "ddim",
+    steps: Annotated[int | None, typer.Option(min=1, help=f"To calibrate for. {OWN}")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0.0, help=f"To calibrate for. {OWN}")] = None,
+    scheduler: Annotated[str | None, typer.Option(help=f"To calibrate for. {SAMPLERS_HELP}")] = None,
     height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     trajectories: Annotated[int, typer.Option(min=1, help="Prompts to draw, spread over the file.")] = 32,
@@ -102,14 +109,13 @@ def quantize(
     """Quantize an FP32 bundle for a target."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
     from mezzotint.quantize.calibrate.memory_limit import parse_bytes
+    from mezzotint.runtime import Bundle
     from mezzotint.runtime.text.prompts import read_prompts
 
     from .inspect import declined_lines
 
-    settings = CalibrationSettings(
-        scheduler=scheduler,
-        steps=steps,
-        guidance=guidance,
+    settings = replace(
+        CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance),
         trajectories=trajectories,
         calls=calls,
         seed=seed,

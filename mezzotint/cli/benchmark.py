@@ -9,11 +9,12 @@ import typer
 
 from mezzotint.errors import CheckFailed, MezzotintError
 
+from .generate import OWN
 from .terminal import STDOUT, show_progress
 
 __all__ = ["benchmark", "report"]
 
-_SCHEDULERS = "ddim, euler or dpmpp-2m"
+_SCHEDULERS = "ddim, pndm, euler, dpmpp-2m or another without noise in its steps"
 _SIZE_HELP = "In pixels; the checkpoint's own without."
 
 
@@ -23,9 +24,9 @@ def benchmark(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")],
     prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of each picture.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale of each picture.")] = 5.0,
-    scheduler: Annotated[str | None, typer.Option(help=f"{_SCHEDULERS}; the checkpoint's own without.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps of each picture. {OWN}")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale of each picture. {OWN}")] = None,
+    scheduler: Annotated[str | None, typer.Option(help=f"{_SCHEDULERS}. {OWN}")] = None,
     height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
@@ -47,16 +48,17 @@ def benchmark(
 ) -> None:
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
-    from mezzotint.benchmarks.cases.workload import Workload, find_scheduler, scheduler_of
+    from mezzotint.benchmarks.cases.workload import Workload, defaults_of
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
+    from mezzotint.runtime.samplers.sampling import Sampling
     from mezzotint.runtime.text.prompts import read_prompts
 
-    drawn_with = scheduler_of(checkpoint) if scheduler is None else find_scheduler(scheduler)
+    asked = Sampling.settle(defaults_of(checkpoint, scheduler), None, steps, guidance)
     workload = Workload(
         prompts=read_prompts(prompts)[:limit],
-        steps=steps,
-        guidance=guidance,
-        scheduler=drawn_with,
+        steps=asked.steps,
+        guidance=asked.guidance,
+        scheduler=asked.sampler.name,
         height=height,
         width=width,
     )

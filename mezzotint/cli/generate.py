@@ -1,8 +1,5 @@
 """The command that draws: from text alone, from a picture, or into a picture under a mask."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,16 +8,19 @@ import typer
 from PIL import Image
 
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
 
-from .terminal import STDERR, STDOUT, show_progress
+from .terminal import STDERR, STDOUT, show_progress, warnings_as_lines
 
 if TYPE_CHECKING:
     from mezzotint.runtime import Options, Result, Step
     from mezzotint.runtime.pipeline import Pipeline
     from mezzotint.runtime.result import OnStep
 
-__all__ = ["generate"]
+__all__ = ["OWN", "SAMPLERS_HELP", "generate"]
 
+OWN = "The checkpoint's own without."
+SAMPLERS_HELP = f"One of {', '.join(sampler.name for sampler in SAMPLERS)}. {OWN}"
 _SIZE_HELP = "In pixels; the checkpoint's own without, or that of --init-image."
 
 
@@ -44,15 +44,15 @@ def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture; a PNG says how it was drawn.")],
     negative_prompt: Annotated[str, typer.Option(help="What not to draw.")] = "",
     prompt_syntax: Annotated[str, typer.Option(help="plain, or weighted: (word:1.3), any length.")] = "plain",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 or less runs without.")] = 5.0,
+    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps. {OWN}")] = None,
+    guidance: Annotated[float | None, typer.Option(help=f"Guidance scale; 1 or less runs without. {OWN}")] = None,
     guidance_rescale: Annotated[float, typer.Option(help="0 to 1: takes back contrast that guidance adds.")] = 0.0,
     guidance_interval: Annotated[
         tuple[float, float], typer.Option(help="The parts of the run, 0 to 1, between which guidance is on.")
     ] = (0.0, 1.0),
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
     rng: Annotated[str, typer.Option(help="Whose noise a seed stands for: torch (its CPU), cuda or numpy.")] = "torch",
-    scheduler: Annotated[str, typer.Option(help="ddim, euler, dpmpp-2m or another; a wrong one lists all.")] = "ddim",
+    scheduler: Annotated[str | None, typer.Option(help=SAMPLERS_HELP)] = None,
     height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures to draw at once, with seeds from --seed on.")] = 1,
@@ -72,6 +72,8 @@ def generate(
     from mezzotint.runtime import Options
     from mezzotint.runtime.images.files import check_output
 
+    if scheduler is not None:
+        find_sampler(scheduler)  # a wrong name is refused before any graph is loaded
     inputs = _read_inputs(init_image, mask, strength)
     outputs = [output] if batch == 1 else [output.with_stem(f"{output.stem}-{index}") for index in range(batch)]
     for path in outputs:
@@ -109,7 +111,7 @@ def _read_inputs(image: Path | None, mask: Path | None, strength: float | None) 
 
 
 def _draw_with_progress(pipe: "Pipeline", inputs: _Inputs, prompt: str, batch: int, options: "Options") -> "Result":
-    with show_progress() as progress, _warnings_as_lines():
+    with show_progress() as progress, warnings_as_lines():
 
         def on_step(step: "Step") -> None:
             progress("drawing", step.index + 1, step.steps)
@@ -130,12 +132,3 @@ def _draw(
         strength = 1.0 if strength is None else strength
         return pipe(prompt, image, mask, strength=strength, count=batch, on_step=on_step, **options)
     return TextToImage.sharing(pipe)(prompt, count=batch, on_step=on_step, **options)
-
-
-@contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """Each warning as a line on stderr, without the place in the code that Python adds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_args, **_options: STDERR.print(f"warning: {message}", markup=False)
-        yield

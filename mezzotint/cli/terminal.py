@@ -1,6 +1,7 @@
 """What the command line shows: progress on stderr while work runs, and one sentence when it cannot."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ from rich.progress import Progress as ProgressBar
 
 from mezzotint.progress import Progress
 
-__all__ = ["STDERR", "STDOUT", "drawn_progress", "logged_progress", "show_progress"]
+__all__ = ["STDERR", "STDOUT", "drawn_progress", "logged_progress", "show_progress", "warnings_as_lines"]
 
 STDOUT = Console(highlight=False, soft_wrap=True)
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -58,3 +59,12 @@ def logged_progress(console: Console, clock: Callable[[], float] = time.monotoni
             console.print(f"{what} ({done}/{total})")
 
     return report
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Each warning as a line on stderr, without the place in the code that Python adds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_args, **_options: STDERR.print(f"warning: {message}", markup=False)
+        yield

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--min-sqnr-db", type=float, help="also search for exclusions that reach this figure")
     asked = parser.parse_args(arguments)
     bundle, targets = Bundle.open(asked.bundle), [find_target(name) for name in asked.target.split(",")]
-    calibration = Calibration(bundle, read_prompts(asked.prompts), CalibrationSettings(), silent)
+    calibration = Calibration(bundle, read_prompts(asked.prompts), CalibrationSettings.of(bundle), silent)
     sys.stdout.write(f"| | {' | '.join(target.name for target in targets)} |\n|---|{'---|' * len(targets)}\n")
     for step in STEPS:
         if step.is_searched and asked.min_sqnr_db is None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -40,7 +40,7 @@ class SmallCalibration:
 
     bundle: SmallBundle
     given: Sequence[Call]
-    settings: CalibrationSettings = field(default_factory=CalibrationSettings)
+    settings: CalibrationSettings
     prompts: tuple[str, ...] = ("a prompt",)
     progress: Progress = silent
 
@@ -64,7 +64,7 @@ def small_calibration(
     inputs = tuple(TensorSpec(name, "float32", shape) for name, shape in shapes.items())
     outputs = (TensorSpec(str(model.graph.outputs[0].name), "float32", ()),)
     spec = Component(tuple(file_entry(folder, name) for name in names), Storage.FLOAT32, Compute.F32, inputs, outputs)
-    settings = replace(CalibrationSettings(), guidance=guidance)
+    settings = CalibrationSettings(scheduler="ddim", guidance=guidance)
     given = [Call(0, one) for one in feeds]
     return cast(Calibration, SmallCalibration(SmallBundle(folder, spec), given, settings))
 
