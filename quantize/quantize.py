@@ -12,6 +12,7 @@ from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
+from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.heap import give_back_memory
@@ -25,13 +26,14 @@ from .calibrate.data import CalibrationData
 from .calibrate.run import CalibrationRun
 from .calibrate.trajectories import CalibrationSettings
 from .decide.half_islands import with_islands
-from .decide.integer import decide_and_rewrite
+from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import RECIPE_METHOD, Method
 from .graphs.graph_file import load_graph, save_graph
 from .lower.half_target import settle_in_half
 from .lower.target import Target, check_prompts, find_target, fit_storages
-from .lower.weight_only import compress_all_weights, compress_with_nncf
-from .passes.half import lower_half
+from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
+from .passes.contract import Rewritten, run_passes
+from .passes.half import STORE_HALF
 from .recipe import Recipe, component_storages, find_recipe
 from .search.costs import Costs
 from .search.search import search_exclusions
@@ -147,8 +149,9 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     lowered = _lower(job, name, load_graph(job.bundle.graph_path(name)))
     if lowered.decisions:
         write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
+    write_declines(lowered.declined, staging / name / DECLINED_FILE)
     files = save_graph(lowered.model, staging / name)
-    float32_weights = lowered.float32_weights
+    float32_weights = _float32_weights(job, name, lowered.declined)
     del lowered  # engines are about to load the weights again
     give_back_memory()
     component = replace(
@@ -169,16 +172,20 @@ class _Lowered:
 
     model: ir.Model
     decisions: Decisions = field(default_factory=dict)
-    float32_weights: tuple[str, ...] = ()
+    declined: Declines = field(default_factory=dict)
+
+    def then(self, rewritten: Rewritten) -> "_Lowered":
+        """After more passes."""
+        return replace(self, model=rewritten.model, declined=joined([self.declined, rewritten.declined]))
 
 
 def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
     """The FP32 graph `model` of component `name` in its storage, for the job's target."""
     lowered = _store(job, name, model)
     if job.target.is_in_half and job.storages[name] != Storage.FLOAT32:
-        islands = settle_in_half(lowered.model, name, job.data, job.run.progress)
-        job.target.check(lowered.model)
-        lowered = replace(lowered, decisions=with_islands(lowered.decisions, islands))
+        rewritten, islands = settle_in_half(lowered.model, name, job.data, job.target.halves, job.run.progress)
+        job.target.check(rewritten.model)
+        lowered = replace(lowered.then(rewritten), decisions=with_islands(lowered.decisions, islands))
     return lowered
 
 
@@ -187,36 +194,36 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
         case Storage.FLOAT32:
             return _Lowered(model)
         case Storage.FLOAT16:
-            model = job.target.lower_floats(model)
-            return _Lowered(model, float32_weights=() if job.target.is_in_half else _lower_half(job, name, model))
+            lowered = _Lowered(model).then(job.target.lower_floats(model))
+            return lowered if job.target.is_in_half else lowered.then(run_passes(lowered.model, job.target.halves))
         case Storage.INT8_WEIGHTS:
             is_text = family_of(job.bundle).role(name) is Role.TEXT_ENCODER
-            return _Lowered(compress_with_nncf(model) if is_text else compress_all_weights(model))
+            return _Lowered(model).then(run_passes(model, NNCF_WEIGHTS if is_text else ALL_WEIGHTS))
         case Storage.INT8:
-            decisions = _decide(job, name, model)
-            return _Lowered(job.target.lower(model, decisions), decisions)
+            plan = decide_and_rewrite(model, name, job.data, job.run, job.method)
+            decisions = _decide(job, name, model, plan)
+            return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
 
 
-def _lower_half(job: _Job, name: str, model: ir.Model) -> tuple[str, ...]:
-    """Store weights in FP16, in place; the names of those that FP16 cannot hold, which the user is told of."""
-    kept = tuple(lower_half(model))
+def _float32_weights(job: _Job, name: str, declined: Declines) -> tuple[str, ...]:
+    """The names of weights that FP16 cannot hold, which the user is told of."""
+    kept = tuple(one.node for one in declined.get(STORE_HALF.name, ()))
     if kept:
         count = "1 weight stays" if len(kept) == 1 else f"{len(kept)} weights stay"
         job.run.progress(f"{name}: {count} in FP32, beyond what FP16 can hold; the first is {kept[0]}", 1, 1)
     return kept
 
 
-def _decide(job: _Job, name: str, model: ir.Model) -> Decisions:
-    """Every node's decision, such as the target can keep it; rewrites `model` in place."""
-    decisions, statistics = decide_and_rewrite(model, name, job.data, job.run, job.method)
-    decisions = job.target.fit(model.graph, decisions)
+def _decide(job: _Job, name: str, model: ir.Model, plan: IntegerPlan) -> Decisions:
+    """Every node's decision, such as the target can keep it."""
+    decisions = job.target.fit(model.graph, plan.decisions)
     if job.min_sqnr_db is None:
         return decisions
     return search_exclusions(
         model,
         name,
         decisions=decisions,
-        statistics=statistics,
+        statistics=plan.statistics,
         data=job.data,
         target=job.target,
         costs=job.costs,

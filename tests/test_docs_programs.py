@@ -35,6 +35,7 @@ def run_test(folder: Path, name: str, *arguments: str) -> None:
 @pytest.mark.parametrize(
     ("page", "names"),
     [
+        ("adding-a-pass.md", ["ort_silu.py", "test_ort_silu.py"]),
         ("adding-a-sampler.md", ["dpm2.py", "test_dpm2.py"]),
         ("adding-an-engine.md", ["onnx_reference.py", "test_onnx_reference.py"]),
     ],

@@ -102,12 +102,17 @@ def quantize(
         str | None, typer.Option(help="Most memory that collecting statistics may take, such as 6GB; slower.")
     ] = None,
     overwrite: Overwrite = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="List every place that a graph rewrite left as it was, and why.")
+    ] = False,
 ) -> None:
     """Quantize an FP32 bundle for a target."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
     from mezzotint.quantize.calibrate.memory_limit import parse_bytes
     from mezzotint.runtime import Bundle
     from mezzotint.runtime.text.prompts import read_prompts
+
+    from .inspect import declined_lines
 
     settings = replace(
         CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance),
@@ -143,6 +148,11 @@ def quantize(
         )
         if component.float32_weights:
             STDOUT.print(f"  in float32, beyond what FP16 can hold: {', '.join(component.float32_weights)}")
+    declined = declined_lines(result)
+    if verbose:
+        STDOUT.print("\n".join(declined) or "no graph rewrite declined anything", markup=False)
+    elif declined:
+        STDOUT.print(f"graph rewrites left {len(declined)} places as they were; --verbose and `inspect` say why")
     STDOUT.print(f"wrote {output}")
 
 
@@ -164,7 +174,7 @@ def inspect(
     """Show what is in a bundle and how it was made."""
     from mezzotint.runtime import Bundle
 
-    from .inspect import component_table, explain_node
+    from .inspect import component_table, declined_table, explain_node
 
     opened = Bundle.open(bundle)
     if explain is not None:
@@ -173,6 +183,9 @@ def inspect(
         STDOUT.print_json(opened.manifest.to_json())
     else:
         STDOUT.print(component_table(opened))
+        declined = declined_table(opened)
+        if declined is not None:
+            STDOUT.print(declined)
 
 
 @app.command()

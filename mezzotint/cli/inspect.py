@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.decisions import DECISIONS_FILE, decision_data, read_decisions
+from mezzotint.bundle.declined import DECLINED_FILE, Declines, read_declines
 from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.records import record_data
 from mezzotint.errors import MezzotintError
@@ -19,7 +20,7 @@ from mezzotint.runtime import Bundle
 if TYPE_CHECKING:  # `inspect` works where nothing but the runtime is installed
     from mezzotint.quantize import Audit
 
-__all__ = ["audit_json", "audit_table", "component_table", "explain_node"]
+__all__ = ["audit_json", "audit_table", "component_table", "declined_lines", "declined_table", "explain_node"]
 
 
 def component_table(bundle: Bundle) -> Group:
@@ -55,6 +56,31 @@ def explain_node(bundle: Bundle, wanted: str) -> dict[str, Any]:
     if not found:
         raise MezzotintError(f"{bundle.path} has no quantizable node called {wanted!r} in {', '.join(decisions)}")
     return found
+
+
+def declined_table(bundle: Bundle) -> Table | None:
+    """What graph rewrites left as it was: a line for each reason of each pass; None where nothing was declined."""
+    table = Table("component", "pass", "left as it was, since", "places", "the first")
+    for name, declines in _declines(bundle).items():
+        for rewrite, entries in declines.items():
+            for reason, count in Counter(entry.reason for entry in entries).items():
+                first = next(entry for entry in entries if entry.reason == reason)
+                table.add_row(name, rewrite, reason, str(count), first.node)
+    return table if table.row_count else None
+
+
+def declined_lines(bundle: Bundle) -> list[str]:
+    """The same, a line for each place, with what was there."""
+    return [
+        f"{name}: {rewrite} left {entry}"
+        for name, declines in _declines(bundle).items()
+        for rewrite, entries in declines.items()
+        for entry in entries
+    ]
+
+
+def _declines(bundle: Bundle) -> dict[str, Declines]:
+    return {name: read_declines(bundle.path / name / DECLINED_FILE) for name in bundle.manifest.components}
 
 
 def audit_table(audit: "Audit") -> Group:

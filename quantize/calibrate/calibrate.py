@@ -26,7 +26,8 @@ from mezzotint.runtime.denoiser import Conditions
 
 from ..graphs.graph_file import load_graph, temporary_graph
 from ..graphs.weighted import WeightedNode, weight_energy, weighted_nodes
-from ..passes.ort_floats import rewrite_ort_floats
+from ..passes.contract import Pass, run_passes
+from ..passes.ort_floats import ORT_FLOATS
 from .array_cache import cached_arrays, content_key
 from .data import CalibrationData
 from .memory_limit import groups_within
@@ -117,17 +118,14 @@ class _Observed:
 
     bundle: Bundle
     component: str
-    rewrite: Callable[[ir.Model], object] | None
+    passes: Sequence[Pass]
 
     @property
     def spec(self) -> Component:
         return self.bundle.component(self.component)
 
     def load(self) -> ir.Model:
-        model = load_graph(self.bundle.graph_path(self.component))
-        if self.rewrite is not None:
-            self.rewrite(model)
-        return model
+        return run_passes(load_graph(self.bundle.graph_path(self.component)), self.passes).model
 
     def key_parts(self) -> dict[str, object]:
         return {"revision": _STATISTICS, "graphs": _hashes(self.bundle), "component": self.component}
@@ -139,15 +137,15 @@ def cached_statistics(
     probes: Sequence[Probe],
     calls: Sequence[Call],
     run: CalibrationRun,
-    rewrite: Callable[[ir.Model], object] | None = None,
+    passes: Sequence[Pass] = (),
 ) -> dict[str, TensorStatistics]:
     """Statistics of `probes` in a component's FP32 graph over `calls` of `data`, cached a few calls at a time.
 
-    `rewrite` changes the graph, in place, before it is looked at. With a memory limit the probes go into groups, each
+    `passes` rewrite the graph before it is looked at. With a memory limit the probes go into groups, each
     with its own graph and cache entries; without, they are one.
     """
     bundle, limit = data.bundle, run.memory_limit_bytes
-    observed = _Observed(bundle, component, rewrite)
+    observed = _Observed(bundle, component, passes)
     groups = [list(probes)]
     if limit is not None:
         sizes = _tensor_bytes(observed, probes, calls[0])
@@ -202,7 +200,7 @@ def _tensor_bytes(observed: _Observed, probes: Sequence[Probe], call: Call) -> d
         model = observed.load()
         add_shapes(model, names)
         if ONNXRUNTIME.missing() is None:
-            rewrite_ort_floats(model)
+            model = run_passes(model, ORT_FLOATS).model
         with temporary_graph(model) as path:
             session = open_probed(path, observed.spec, list(names.values()))
             return session.run(call.feeds)
@@ -221,7 +219,7 @@ def _instrumented(observed: _Observed, probes: Sequence[Probe], others: Sequence
     """
     model = instrument(observed.load(), probes)
     add_shapes(model, {tensor: f"other{index}" for index, tensor in enumerate(others)})
-    return rewrite_ort_floats(model) if ONNXRUNTIME.missing() is None else model
+    return run_passes(model, ORT_FLOATS).model if ONNXRUNTIME.missing() is None else model
 
 
 def probes_for(graph: ir.Graph, decisions: Decisions) -> list[Probe]:

@@ -21,7 +21,7 @@ from ..calibrate.statistics import TensorStatistics
 from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 from ..passes.fold import Fold, find_folds
 
-__all__ = ["ALPHAS", "Smoothing", "smooth", "with_alphas"]
+__all__ = ["ALPHAS", "Smoothing", "scales_of", "smooth", "with_alphas"]
 
 ALPHAS = (0.0, 0.3, 0.44, 0.5, 0.65, 0.8)  # 0 stands for no smoothing at all
 _LARGEST_SCALE = 1e2
@@ -41,16 +41,25 @@ class Smoothing:
 def smooth(
     model: ir.Model, decisions: Decisions, statistics: Mapping[str, TensorStatistics]
 ) -> tuple[list[Smoothing], dict[str, TensorStatistics]]:
-    """Fold the best scales of every foldable tensor into `model`, in place; what was done, and new statistics."""
+    """The best scales of every foldable tensor of `model`, which stays as it is, and the statistics after dividing.
+
+    Scales are chosen one tensor after another, each for the weights that the ones before it have left.
+    """
     changed = dict(statistics)
     done: list[Smoothing] = []
-    for found in find_folds(model.graph, decisions):
+    folds, _ = find_folds(model.clone().graph, decisions)
+    for found in folds:
         chosen = _search(found, statistics[found.tensor])
         if chosen.alpha > 0.0:
             found.apply(chosen.scales)
             changed[found.tensor] = _divided(statistics[found.tensor], chosen.scales)
         done.append(chosen)
     return done, changed
+
+
+def scales_of(smoothings: Sequence[Smoothing]) -> dict[str, FloatArray]:
+    """What the pass `fold-scales` divides by: the scales of each tensor for which smoothing is better than none."""
+    return {one.tensor: one.scales for one in smoothings if one.alpha > 0.0}
 
 
 def with_alphas(graph: ir.Graph, decisions: Decisions, smoothings: Sequence[Smoothing]) -> Decisions:

@@ -80,8 +80,9 @@ def take_over(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
     graph.remove(node, safe=True)
 
 
-def remove_unused(graph: ir.Graph) -> None:
-    """Drop initializers that no node reads."""
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and value not in graph.outputs:
-            del graph.initializers[name]
+def remove_unused(graph: ir.Graph) -> int:
+    """Drop initializers that no node reads, in place; how many."""
+    unused = [name for name, value in graph.initializers.items() if not value.uses() and value not in graph.outputs]
+    for name in unused:
+        del graph.initializers[name]
+    return len(unused)

@@ -1,1 +1,4 @@
-"""From decisions to graphs that an engine runs in integers: one file a target. Contract: `Target` (target.py)."""
+"""From decisions to graphs that an engine runs in integers: one file and a tuple of passes for each target.
+
+Contract: `Target` (target.py).
+"""

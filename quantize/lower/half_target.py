@@ -17,15 +17,17 @@ from mezzotint.progress import Progress, silent
 from ..calibrate.data import CalibrationData
 from ..calibrate.trajectories import Call
 from ..decide.half_islands import Island, find_islands, measure_ranges
-from ..passes.half_arithmetic import compute_in_half
+from ..passes.contract import Context, Pass, Rewritten, run_passes
 
 _SEED = 3  # other calls than those of the statistics and of the parity check
 _TEXTS = 16
 _IMAGES = 8
 
 
-def settle_in_half(model: ir.Model, name: str, data: CalibrationData, progress: Progress = silent) -> list[Island]:
-    """Retype the lowered graph of component `name`, in place; the islands that stay in FP32."""
+def settle_in_half(
+    model: ir.Model, name: str, data: CalibrationData, passes: Sequence[Pass], progress: Progress = silent
+) -> tuple[Rewritten, Sequence[Island]]:
+    """Run `passes` on the lowered graph of component `name`, and the islands that they were told to leave in FP32."""
     missing = ONNXRUNTIME.missing()
     if missing is not None:
         raise MezzotintError(f"ranges are measured on ONNX Runtime's CPU engine, and onnxruntime {missing}")
@@ -33,11 +35,12 @@ def settle_in_half(model: ir.Model, name: str, data: CalibrationData, progress: 
     component = data.bundle.component(name)
     ranges = measure_ranges(model, component, ONNXRUNTIME, calls, progress)
     islands = find_islands(model.graph, ranges)
-    compute_in_half(model, {island.key for island in islands})
+    reasons = {island.key: island.reason for island in islands}
+    rewritten = run_passes(model, passes, Context(float32_nodes=reasons))
     if islands:
         first = islands[0]
         progress(f"{name}: {len(islands)} nodes stay in FP32, the first is {first.node}", 1, 1)
-    return islands
+    return rewritten, islands
 
 
 def range_calls(data: CalibrationData, name: str) -> Sequence[Call]:

@@ -15,22 +15,31 @@ import onnx_ir as ir
 from mezzotint.affine import Quantizer, quantize
 from mezzotint.arrays import Array
 from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.folded_weight import store_folded
 from ..graphs.graph import constant, insert_before, quantizer_constants, take_over
 from ..graphs.qdq import Codes, QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, bias_of, weight_quantizer, weighted_nodes
-from ..passes.ort_floats import rewrite_ort_floats
-
-__all__ = ["lower_onnxruntime"]
+from ..passes.contract import Context, Outcome, Pass
+from ..passes.ort_floats import ORT_FLOATS
+from .refusal import LoweringReason, declined_by, refused, without_refused
 
 _MICROSOFT = "com.microsoft"
 
 
-def lower_onnxruntime(model: ir.Model, decisions: Decisions) -> ir.Model:
-    """Rewrite `model` in place as the decisions say."""
+def fit_onnxruntime(graph: ir.Graph, decisions: Decisions) -> Decisions:
+    """The decisions as the integer operators can keep them."""
+    return without_refused(graph, decisions, _refuse)
+
+
+def lower_onnxruntime(model: ir.Model, context: Context) -> Outcome:
+    """Rewrite `model` in place as the decisions, made to fit, say."""
     graph = model.graph
+    declined = declined_by(graph, context.decisions, _refuse)
+    decisions = fit_onnxruntime(graph, context.decisions)
+    changed = 0
     activations = QdqInserter(graph)
     for item in weighted_nodes(graph):
         decision = decisions[item.name]
@@ -44,8 +53,30 @@ def lower_onnxruntime(model: ir.Model, decisions: Decisions) -> ir.Model:
                 _lower_conv(graph, item, codes, quantizer, decision.output)
             else:
                 _lower_linear(graph, item, codes)
+        changed += decision.scheme is not NodeScheme.FLOAT
     model.opset_imports[_MICROSOFT] = 1
-    return rewrite_ort_floats(model)
+    return Outcome(model, changed, declined)
+
+
+LOWER_ONNXRUNTIME = Pass("lower-onnxruntime", lower_onnxruntime)
+ONNXRUNTIME_INTEGERS = (LOWER_ONNXRUNTIME, *ORT_FLOATS)
+
+
+def _refuse(item: WeightedNode) -> Declined | None:
+    """What QLinearConv and MatMulIntegerToFloat have no place for."""
+    node = item.node
+    if node.op_type == "Gemm":
+        factors = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
+        transposed = node.attributes.get_int("transA", 0)
+        if factors != [1.0, 1.0] or transposed:
+            got = f"alpha {factors[0]:g}, beta {factors[1]:g}, transA {transposed}"
+            return refused(item, LoweringReason.SCALED_PRODUCT, got)
+    bias = bias_of(node)
+    channels = item.weight_array().shape[item.output_axis]
+    shape = None if bias is None or bias.const_value is None else tuple(bias.const_value.shape)
+    if bias is not None and shape != (channels,):
+        return refused(item, LoweringReason.BIAS_SHAPE, "not a constant" if shape is None else shape)
+    return None
 
 
 def _lower_conv(graph: ir.Graph, item: WeightedNode, activation: Codes, entry: Quantizer, exit_: Quantizer) -> None:

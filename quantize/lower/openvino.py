@@ -8,33 +8,33 @@ decompresses in the kernel (fully connected) or folds at compile time (convoluti
 import onnx_ir as ir
 
 from mezzotint.affine import Quantizer, quantize
-from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.precision import NodeScheme
 
-from ..graphs.graph import constant, insert_before, quantizer_constants, remove_unused, replace_input
+from ..graphs.graph import constant, insert_before, quantizer_constants, replace_input
 from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
+from ..passes.contract import Context, Outcome, Pass
+from ..passes.remove_unused import REMOVE_UNUSED
 
-__all__ = ["lower_openvino", "lower_openvino_floats", "quantize_weight"]
 
-
-def lower_openvino(model: ir.Model, decisions: Decisions) -> ir.Model:
-    """Rewrite `model` in place as the decisions say."""
+def lower_openvino(model: ir.Model, context: Context) -> Outcome:
+    """Rewrite `model` in place as the decisions say. Nothing is declined: Q/DQ before any weighted node fuse."""
     activations = QdqInserter(model.graph)
+    changed = 0
     for item in weighted_nodes(model.graph):
-        decision = decisions[item.name]
+        decision = context.decisions[item.name]
         if decision.scheme is NodeScheme.FLOAT:
             continue
         if decision.scheme is NodeScheme.W8A8:
             replace_input(item.node, 0, activations.floats(item, activation_of(decision)))
         quantize_weight(model.graph, item, weight_quantizer(item.weight_array(), item.output_axis))
-    remove_unused(model.graph)
-    return model
+        changed += 1
+    return Outcome(model, changed)
 
 
-def lower_openvino_floats(model: ir.Model) -> ir.Model:
-    """The exported operators are what this engine runs best: nothing to rewrite."""
-    return model
+LOWER_OPENVINO = Pass("lower-openvino", lower_openvino)
+OPENVINO_INTEGERS = (LOWER_OPENVINO, REMOVE_UNUSED)
+OPENVINO_FLOATS = ()  # the exported operators are what this engine runs best
 
 
 def quantize_weight(graph: ir.Graph, item: WeightedNode, quantizer: Quantizer) -> None:

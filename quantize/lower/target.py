@@ -12,13 +12,16 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.errors import MezzotintError
 
-from ..passes.ort_floats import rewrite_ort_floats
+from ..passes.contract import Context, Pass, Rewritten, run_passes
+from ..passes.half import STORE_HALF
+from ..passes.half_arithmetic import COMPUTE_IN_HALF
+from ..passes.ort_floats import ORT_FLOATS
 from ..recipe import Recipe
 from .check_tensorrt import check_tensorrt
-from .cuda import NO_INT8_ON_CUDA, lower_cuda, lower_cuda_floats
-from .onnxruntime import lower_onnxruntime
-from .openvino import lower_openvino, lower_openvino_floats
-from .tensorrt import fit_tensorrt, lower_tensorrt, lower_tensorrt_floats
+from .cuda import CUDA_FLOATS, NO_INT8_ON_CUDA
+from .onnxruntime import ONNXRUNTIME_INTEGERS, fit_onnxruntime
+from .openvino import OPENVINO_FLOATS, OPENVINO_INTEGERS
+from .tensorrt import TENSORRT_FLOATS, TENSORRT_INTEGERS, fit_tensorrt
 
 _NO_SMALL_WEIGHTS = "it would dequantize 8-bit weights at every call; use fp16 there"
 
@@ -35,19 +38,32 @@ def _anything(_model: ir.Model) -> None:
 class Target:
     """`compute` is the float arithmetic around the integer kernels, and that of FP16 graphs.
 
-    `fit` makes decisions such as the target can keep them, and `check` raises CheckFailed for a lowered graph that it
-    would not run as meant; `refuses` has storages that it cannot take, with the reason. `cpu_features` are what INT8
-    graphs need: without VNNI, U8 x S8 sums of products saturate at 16 bits.
+    `integers` and `floats` are the passes that lower an INT8 and a float graph, in order, and `halves` those that come
+    after `floats` for FP16: on the weights, or last of all in the graph's types. `fit` makes decisions such as the
+    passes can keep them, and `check` raises CheckFailed for a lowered graph that the engine would not run as meant;
+    `refuses` has schemes that it cannot take, with the reason. `cpu_features` are what INT8 graphs need: without VNNI,
+    U8 x S8 sums of products saturate at 16 bits.
     """
 
     name: str
     compute: Compute
-    lower: Callable[[ir.Model, Decisions], ir.Model]
-    lower_floats: Callable[[ir.Model], ir.Model]
+    floats: tuple[Pass, ...]
+    integers: tuple[Pass, ...] = ()  # none: it refuses INT8
+    halves: tuple[Pass, ...] = (STORE_HALF,)
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
     fit: Callable[[ir.Graph, Decisions], Decisions] = _as_decided
     check: Callable[[ir.Model], None] = _anything
     refuses: Mapping[Storage, str] | None = None
+
+    def lower(self, model: ir.Model, decisions: Decisions) -> Rewritten:
+        """Run the passes for INT8; MezzotintError with the reason where there are none."""
+        if not self.integers:
+            raise MezzotintError((self.refuses or {})[Storage.INT8])
+        return run_passes(model, self.integers, Context(decisions=decisions))
+
+    def lower_floats(self, model: ir.Model) -> Rewritten:
+        """Run the passes for a float graph."""
+        return run_passes(model, self.floats)
 
     @property
     def is_in_half(self) -> bool:
@@ -61,21 +77,22 @@ class Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("openvino", Compute.BF16, lower_openvino, lower_openvino_floats),
-    Target("onnxruntime", Compute.F32, lower_onnxruntime, rewrite_ort_floats),
+    Target("openvino", Compute.BF16, OPENVINO_FLOATS, OPENVINO_INTEGERS),
+    Target("onnxruntime", Compute.F32, ORT_FLOATS, ONNXRUNTIME_INTEGERS, fit=fit_onnxruntime),
     Target(
         "cuda",
         Compute.F16,
-        lower_cuda,
-        lower_cuda_floats,
+        CUDA_FLOATS,
+        halves=(COMPUTE_IN_HALF,),
         cpu_features=(),
         refuses={Storage.INT8: NO_INT8_ON_CUDA, Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
     ),
     Target(
         "tensorrt",
         Compute.F16,
-        lower_tensorrt,
-        lower_tensorrt_floats,
+        TENSORRT_FLOATS,
+        TENSORRT_INTEGERS,
+        halves=(COMPUTE_IN_HALF,),
         cpu_features=(),
         fit=fit_tensorrt,
         check=check_tensorrt,

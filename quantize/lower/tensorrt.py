@@ -2,7 +2,7 @@
 
 TensorRT takes zero points of 0 only, one scale for an activation and one a channel for a weight; nodes that read one
 tensor share its scale, so that q, k and v become one product. What is not INT8 is FP16, written into the graph's types
-(half_arithmetic.py): networks are strongly typed. `lint_tensorrt.py` checks the result.
+(half_arithmetic.py): networks are strongly typed. `check_tensorrt.py` checks the result.
 """
 
 from collections.abc import Sequence
@@ -15,33 +15,29 @@ import onnx_ir as ir
 from mezzotint.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.decisions import Decision, Decisions
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 
-from ..graphs.graph import remove_unused, replace_input
+from ..graphs.graph import replace_input
 from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
-from ..passes.attention_products import decompose_attentions
+from ..passes.attention_products import ATTENTION_PRODUCTS
+from ..passes.contract import Context, Outcome, Pass
+from ..passes.remove_unused import REMOVE_UNUSED
 from .openvino import quantize_weight
-
-__all__ = ["MIN_CHANNELS", "fit_tensorrt", "lower_tensorrt", "lower_tensorrt_floats"]
+from .refusal import LoweringReason, declined_by, refused, without_refused
 
 MIN_CHANNELS = 16  # of input and output; below it INT8 kernels do not exist or are slower
-_FLOAT_HERE = (("*.proj_out", "NVIDIA's own recipe for diffusion leaves it in FP16"),)
+_LEFT_BY_RECIPE = ("*.proj_out",)
 
 
 def fit_tensorrt(graph: ir.Graph, decisions: Decisions) -> Decisions:
     """The decisions as TensorRT can keep them: symmetric shared activation scales, small and excluded nodes in FP16."""
-    fitted = dict(decisions)
+    fitted = without_refused(graph, decisions, _refuse)
     groups: dict[str, list[WeightedNode]] = {}
     for item in weighted_nodes(graph):
-        if decisions[item.name].scheme is not NodeScheme.W8A8:
-            continue
-        reason = _reason_for_float(item)
-        if reason is None:
+        if fitted[item.name].scheme is NodeScheme.W8A8:
             groups.setdefault(str(item.activation.name), []).append(item)
-        else:
-            rule = f"{reason}; before: {decisions[item.name].rule}"
-            fitted[item.name] = Decision(item.name, NodeScheme.FLOAT, rule)
     for items in groups.values():
         shared = _shared_quantizer([decisions[item.name] for item in items])
         for item in items:
@@ -49,32 +45,35 @@ def fit_tensorrt(graph: ir.Graph, decisions: Decisions) -> Decisions:
     return fitted
 
 
-def lower_tensorrt(model: ir.Model, decisions: Decisions) -> ir.Model:
+def lower_tensorrt(model: ir.Model, context: Context) -> Outcome:
     """Rewrite `model` in place as the decisions, made to fit, say. Weights of other nodes stay as they are."""
-    fitted = fit_tensorrt(model.graph, decisions)
+    declined = declined_by(model.graph, context.decisions, _refuse)
+    fitted = fit_tensorrt(model.graph, context.decisions)
     activations = QdqInserter(model.graph, names_tensors=True)
+    changed = 0
     for item in weighted_nodes(model.graph):
         decision = fitted[item.name]
         if decision.scheme is NodeScheme.W8A8:
             replace_input(item.node, 0, activations.floats(item, activation_of(decision)))
             quantize_weight(model.graph, item, _weight_quantizer(item))
-    return lower_tensorrt_floats(model)
+            changed += 1
+    return Outcome(model, changed, declined)
 
 
-def lower_tensorrt_floats(model: ir.Model) -> ir.Model:
-    """Attention as two products around a Softmax, which TensorRT fuses itself."""
-    decompose_attentions(model)
-    remove_unused(model.graph)
-    return model
+LOWER_TENSORRT = Pass("lower-tensorrt", lower_tensorrt)
+TENSORRT_FLOATS = (ATTENTION_PRODUCTS, REMOVE_UNUSED)  # TensorRT fuses the products around a Softmax itself
+TENSORRT_INTEGERS = (LOWER_TENSORRT, *TENSORRT_FLOATS)
 
 
-def _reason_for_float(item: WeightedNode) -> str | None:
+def _refuse(item: WeightedNode) -> Declined | None:
+    """Nodes that are too small, or that NVIDIA leaves in FP16."""
     shape = item.weight_array().shape
     channels = min(shape[item.input_axis], shape[item.output_axis])
     if channels < MIN_CHANNELS:
-        return f"TensorRT wants at least {MIN_CHANNELS} channels, got {channels}"
+        return refused(item, LoweringReason.FEW_CHANNELS, f"{channels}, expected at least {MIN_CHANNELS}")
     module = item.name.rpartition("/")[0]
-    return next((f"TensorRT, {pattern}: {why}" for pattern, why in _FLOAT_HERE if fnmatchcase(module, pattern)), None)
+    pattern = next((pattern for pattern in _LEFT_BY_RECIPE if fnmatchcase(module, pattern)), None)
+    return refused(item, LoweringReason.LEFT_BY_RECIPE, pattern) if pattern is not None else None
 
 
 def _shared_quantizer(decisions: Sequence[Decision]) -> Quantizer:

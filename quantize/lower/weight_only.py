@@ -8,23 +8,34 @@ import contextlib
 import io
 import logging
 import os
+from enum import StrEnum
 
 import onnx
 import onnx_ir as ir
 
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.weighted import weighted_nodes
+from ..passes.contract import Context, Outcome, Pass
+from ..passes.remove_unused import REMOVE_UNUSED
 from ..rules.rule import Rule, decide
 from .openvino import lower_openvino
-
-__all__ = ["compress_all_weights", "compress_with_nncf"]
 
 _EVERYTHING = (Rule("*", NodeScheme.W8, "weight-only recipe"),)
 
 
-def compress_with_nncf(model: ir.Model) -> ir.Model:
-    """Symmetric INT8 weights for every MatMul and embedding of `model`, by NNCF's `compress_weights`."""
+class WeightOnlyReason(StrEnum):
+    """Why a weight stays in FP32."""
+
+    LEFT_BY_NNCF = "NNCF does not compress it"
+
+
+def compress_with_nncf(model: ir.Model, _context: Context) -> Outcome:
+    """A new model with symmetric INT8 weights for every MatMul and embedding, by NNCF's `compress_weights`.
+
+    Declined are matrices that it leaves in FP32.
+    """
     os.environ.setdefault("NNCF_DISABLE_TELEMETRY", "1")
     with contextlib.redirect_stdout(io.StringIO()):  # it draws a table and a progress bar
         import nncf
@@ -33,10 +44,25 @@ def compress_with_nncf(model: ir.Model) -> ir.Model:
         # In memory: NNCF looks for external weights in the working folder.
         proto: onnx.ModelProto = ir.to_proto(ir.external_data.load_to_model(model))
         compressed: onnx.ModelProto = nncf.compress_weights(proto, mode=nncf.CompressWeightsMode.INT8_SYM)
-    return ir.from_proto(compressed)
+    result = ir.from_proto(compressed)
+    before, after = _matrices(model), _matrices(result)
+    kept = [name for name in before if name in after]
+    left = [Declined(node=name, reason=WeightOnlyReason.LEFT_BY_NNCF, got=after[name]) for name in kept]
+    return Outcome(result, len(before) - len(left), tuple(left))
 
 
-def compress_all_weights(model: ir.Model) -> ir.Model:
+def compress_all_weights(model: ir.Model, _context: Context) -> Outcome:
     """S8 weights per output channel behind a DequantizeLinear for every convolution and linear of `model`, in place."""
     decisions = decide((item.name for item in weighted_nodes(model.graph)), _EVERYTHING)
-    return lower_openvino(model, decisions)
+    return lower_openvino(model, Context(decisions=decisions))
+
+
+NNCF_WEIGHTS = (Pass("nncf-weights", compress_with_nncf, in_place=False),)
+ALL_WEIGHTS = (Pass("all-weights", compress_all_weights), REMOVE_UNUSED)
+
+
+def _matrices(model: ir.Model) -> dict[str, str]:
+    """Shapes of the FP32 weights with two axes or more, by name."""
+    weights = [(str(name), value) for name, value in model.graph.initializers.items()]
+    found = {name: value for name, value in weights if value.dtype == ir.DataType.FLOAT and value.shape is not None}
+    return {name: str(value.shape) for name, value in found.items() if len(value.shape or ()) > 1}

@@ -1,1 +1,4 @@
-"""Graph rewrites that change storage or structure, independent of the engine or for one."""
+"""Graph rewrites that change storage or structure, for one engine or for all.
+
+Contract: `Pass` (contract.py).
+"""

@@ -2,17 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.weighted import WeightedNode, weighted_nodes
+from .contract import Context, Outcome, Pass
 
-__all__ = ["Absorber", "Fold", "find_folds"]
+
+class FoldReason(StrEnum):
+    """Why the channels of a tensor that W8A8 nodes read cannot be divided for free."""
+
+    OTHER_READERS = "something else than the inputs of weighted nodes reads it too"
+    NO_ABSORBER = "what makes it cannot take a factor for each channel"
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,41 @@ class Fold:
             _replace_constant(reader.weight, reader.scaled_inputs(scales))
 
 
-def find_folds(graph: ir.Graph, decisions: Decisions) -> list[Fold]:
-    """Every foldable tensor that W8A8 nodes read."""
+def fold_scales(model: ir.Model, context: Context) -> Outcome:
+    """Divide the channels of every tensor in `context.scales` and multiply what reads them, in place.
+
+    Declined are the tensors that W8A8 nodes read and that no scales can be folded for.
+    """
+    folds, declined = find_folds(model.graph, context.decisions)
+    chosen = [found for found in folds if found.tensor in context.scales]
+    for found in chosen:
+        found.apply(context.scales[found.tensor])
+    return Outcome(model, len(chosen), declined)
+
+
+FOLD_SCALES = Pass("fold-scales", fold_scales)
+
+
+def find_folds(graph: ir.Graph, decisions: Decisions) -> tuple[list[Fold], tuple[Declined, ...]]:
+    """Every foldable tensor that W8A8 nodes read, and why the others are not."""
     items = {item.node: item for item in weighted_nodes(graph)}
     tensors = {item.activation for item in items.values() if decisions[item.name].scheme is NodeScheme.W8A8}
-    folds = []
-    for tensor in sorted(tensors, key=lambda value: str(value.name)):
-        readers = [items.get(use.node) for use in tensor.uses()]
-        absorbers = _absorbers(tensor, items)
-        if absorbers and all(reader is not None and reader.activation is tensor for reader in readers):
-            folds.append(Fold(str(tensor.name), absorbers, tuple(reader for reader in readers if reader is not None)))
-    return folds
+    found = [_fold(tensor, items) for tensor in sorted(tensors, key=lambda value: str(value.name))]
+    return [one for one in found if isinstance(one, Fold)], tuple(one for one in found if isinstance(one, Declined))
+
+
+def _fold(tensor: ir.Value, items: dict[ir.Node, WeightedNode]) -> Fold | Declined:
+    name, readers = str(tensor.name), [items.get(use.node) for use in tensor.uses()]
+    weighted = tuple(reader for reader in readers if reader is not None and reader.activation is tensor)
+    if len(weighted) < len(readers) or tensor.is_graph_output():
+        others = sorted({use.node.op_type for use in tensor.uses() if use.node not in items})
+        return Declined(node=name, reason=FoldReason.OTHER_READERS, got=", ".join(others))
+    absorbers = _absorbers(tensor, items)
+    if not absorbers:
+        producer = tensor.producer()
+        made_by = producer.op_type if producer is not None else "the graph's input"
+        return Declined(node=name, reason=FoldReason.NO_ABSORBER, got=made_by)
+    return Fold(name, absorbers, weighted)
 
 
 def _absorbers(tensor: ir.Value, items: dict[ir.Node, WeightedNode]) -> tuple[Absorber, ...]:

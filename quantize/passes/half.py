@@ -4,28 +4,42 @@ Which arithmetic then runs is the engine's affair (BF16 in OpenVINO, FP32 in ONN
 the casts of constants when they load the graph. A weight that FP16 cannot hold (beyond 65504) stays FP32.
 """
 
+from enum import StrEnum
+
 import numpy as np
 import onnx_ir as ir
 
-from ..graphs.graph import constant
+from mezzotint.bundle.declined import Declined
 
-__all__ = ["lower_half", "store_half"]
+from ..graphs.graph import constant
+from .contract import Context, Outcome, Pass
 
 _SMALLEST_WEIGHT = 16  # elements; shapes and scalars are not weights
 
 
-def lower_half(model: ir.Model) -> list[str]:
-    """Store every float weight of `model` in FP16, in place; the names of those that overflow and stay FP32."""
+class HalfReason(StrEnum):
+    """Why a weight stays in FP32."""
+
+    OVERFLOW = "FP16 cannot hold it"
+
+
+def store_halves(model: ir.Model, _context: Context) -> Outcome:
+    """Store every float weight of `model` in FP16, in place; declined, by their names, are those that overflow."""
     weights = [value for value in model.graph.initializers.values() if _is_parameter(value)]
-    return [str(value.name) for value in weights if not store_half(model.graph, value)]
+    left = [why for value in weights if (why := _store(model.graph, value)) is not None]
+    return Outcome(model, len(weights) - len(left), tuple(left))
 
 
-def store_half(graph: ir.Graph, value: ir.Value) -> bool:
-    """Replace an FP32 initializer by an FP16 one and a Cast to FP32 for all who read it; False when it overflows."""
+STORE_HALF = Pass("store-half", store_halves)
+
+
+def _store(graph: ir.Graph, value: ir.Value) -> Declined | None:
+    """Replace an FP32 initializer by an FP16 one and a Cast to FP32 for all who read it, or say why not."""
     assert value.const_value is not None
     weight = value.const_value.numpy()
-    if np.max(np.abs(weight)) > np.finfo(np.float16).max:
-        return False
+    largest = float(np.max(np.abs(weight)))
+    if largest > float(np.finfo(np.float16).max):
+        return Declined(node=str(value.name), reason=HalfReason.OVERFLOW, got=f"{largest:.6g}")
     uses = list(value.uses())
     stored = constant(graph, f"{value.name}:half", weight.astype(np.float16))
     cast = ir.node("Cast", [stored], {"to": ir.DataType.FLOAT}, name=f"{value.name}/Cast")
@@ -35,7 +49,7 @@ def store_half(graph: ir.Graph, value: ir.Value) -> bool:
     for use in uses:
         use.node.replace_input_with(use.idx, cast.outputs[0])
     graph.initializers.pop(str(value.name), None)
-    return True
+    return None
 
 
 def _is_parameter(value: ir.Value) -> bool:

@@ -5,14 +5,16 @@ whose argument, a timestep times a frequency, needs more than 11 bits. Casts sta
 outputs stay FP32.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from enum import StrEnum
 
 import numpy as np
 import onnx_ir as ir
 
-from ..graphs.graph import constant, insert_before, remove_unused
+from mezzotint.bundle.declined import Declined
 
-__all__ = ["compute_in_half", "float_types", "node_key"]
+from ..graphs.graph import constant, insert_before, remove_unused
+from .contract import Context, Outcome, Pass
 
 _HALF, _FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
 _PERIODIC = ("Sin", "Cos")
@@ -29,16 +31,24 @@ _RESULT_TYPES = {  # of operators whose output has another type than their first
 }
 
 
-def compute_in_half(model: ir.Model, islands: Collection[str]) -> None:
-    """Retype `model` in place; `islands` has the `node_key` of every node that stays in FP32."""
+class ArithmeticReason(StrEnum):
+    """Why a node computes in FP32."""
+
+    ISLAND = "its numbers outgrow FP16"
+    PERIODIC = "a sine or cosine needs more digits of what it leads to"
+    TYPE_OF_ITS_OWN = "its type does not follow from its inputs, or it holds a graph"
+
+
+def compute_in_half(model: ir.Model, context: Context) -> Outcome:
+    """Retype `model` in place; declined are nodes whose floats stay FP32, as `context.float32_nodes` do."""
     graph = model.graph
-    types = float_types(graph)
-    exact = _exact_nodes(graph) | set(islands)
-    nodes = list(graph)
-    half_nodes = [node for node in nodes if node_key(node) not in exact and not _keeps_float(node)]
-    half_values = {name for node in half_nodes for name in _float_outputs(node, types)}
+    nodes, types = list(graph), float_types(graph)
+    # Step 1: which nodes compute in FP16, and so which values are FP16.
+    left = _left_in_float(graph, context)
+    halves = {node_key(node) for node in nodes} - set(left)
+    half_values = {name for node in nodes if node_key(node) in halves for name in _float_outputs(node, types)}
+    # Step 2: every node reads and makes floats of its own type, with Casts where two types meet.
     casts: dict[tuple[str, ir.DataType], ir.Value] = {}
-    halves = {node_key(node) for node in half_nodes}
     for node in nodes:
         is_half = node_key(node) in halves
         for index, value in enumerate(node.inputs):
@@ -46,10 +56,33 @@ def compute_in_half(model: ir.Model, islands: Collection[str]) -> None:
                 wanted = _HALF if is_half and index not in _FLOAT_SLOTS.get(node.op_type, ()) else _FLOAT
                 _give(graph, node, index, wanted, half_values, casts)
         _retype(node, types, _HALF if is_half else _FLOAT)
+    # Step 3: the interface stays in FP32.
     for index, value in enumerate(list(graph.outputs)):
         if str(value.name) in half_values:
             _cast_output(graph, index, value)
     remove_unused(graph)
+    floats = {node_key(node) for node in nodes if _float_outputs(node, types)} | set(context.float32_nodes)
+    return Outcome(model, len(halves), tuple(why for key, why in left.items() if key in floats))
+
+
+COMPUTE_IN_HALF = Pass("compute-in-half", compute_in_half)
+
+
+def _left_in_float(graph: ir.Graph, context: Context) -> dict[str, Declined]:
+    """The nodes that stay in FP32, by `node_key`."""
+    exact = _exact_nodes(graph)
+    left = {}
+    for node in graph:
+        key, reason, got = node_key(node), None, ""
+        if key in context.float32_nodes:
+            reason, got = ArithmeticReason.ISLAND, context.float32_nodes[key]
+        elif key in exact:
+            reason = ArithmeticReason.PERIODIC
+        elif _keeps_float(node):
+            reason, got = ArithmeticReason.TYPE_OF_ITS_OWN, node.op_type
+        if reason is not None:
+            left[key] = Declined(node=str(node.name or key), reason=reason, got=got)
+    return left
 
 
 def node_key(node: ir.Node) -> str:

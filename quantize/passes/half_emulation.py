@@ -5,22 +5,40 @@ rounded and nothing overflow. An Unsqueeze and a Squeeze, which move FP16 values
 None stand beside Q/DQ, which the engine would move past them, and whose 8 bits round more than FP16 does.
 """
 
+from enum import StrEnum
+
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.declined import Declined
+
 from ..graphs.graph import constant
+from .contract import Context, Outcome, Pass
 
-__all__ = ["emulate_half"]
+
+class EmulationReason(StrEnum):
+    """Why an FP16 result is not rounded."""
+
+    DEQUANTIZED = "it was 8 bits a moment ago, and the engine would move the Q/DQ past the rounding"
 
 
-def emulate_half(model: ir.Model) -> int:
-    """Insert a rounding after every FP16 result, in place; how many. What overflows becomes infinite, as on a GPU."""
-    graph = model.graph
-    nodes = [node for node in graph if node.op_type != "DequantizeLinear"]
-    results = [value for node in nodes for value in node.outputs if value.dtype == ir.DataType.FLOAT16]
+def emulate_half(model: ir.Model, _context: Context) -> Outcome:
+    """Insert a rounding after every FP16 result, in place. What overflows becomes infinite, as on a GPU."""
+    results = [value for node in model.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT16]
+    left = [value for value in results if _is_dequantized(value)]
     for value in results:
-        _round(graph, value)
-    return len(results)
+        if not _is_dequantized(value):
+            _round(model.graph, value)
+    declined = [Declined(node=str(value.name), reason=EmulationReason.DEQUANTIZED) for value in left]
+    return Outcome(model, len(results) - len(left), tuple(declined))
+
+
+EMULATE_HALF = Pass("emulate-half", emulate_half)
+
+
+def _is_dequantized(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
 
 
 def _round(graph: ir.Graph, value: ir.Value) -> None:

@@ -1,17 +1,7 @@
 """The float operators that ONNX Runtime's CPU engine runs badly as they are, written in ones that it runs well."""
 
-import onnx_ir as ir
+from .ort_attention import ORT_ATTENTION
+from .ort_group_norm import ORT_GROUP_NORM
+from .remove_unused import REMOVE_UNUSED
 
-from ..graphs.graph import remove_unused
-from .ort_attention import rewrite_attentions
-from .ort_group_norm import rewrite_group_norms
-
-__all__ = ["rewrite_ort_floats"]
-
-
-def rewrite_ort_floats(model: ir.Model) -> ir.Model:
-    """Rewrite attention and group normalization in place; the same model."""
-    rewrite_attentions(model)
-    rewrite_group_norms(model)
-    remove_unused(model.graph)
-    return model
+ORT_FLOATS = (ORT_ATTENTION, ORT_GROUP_NORM, REMOVE_UNUSED)

@@ -5,50 +5,79 @@ differ by up to ten: on one grid of 8 bits the smaller half is left with a few c
 concatenation is the sum of one convolution for each part, so each part can have a grid of its own.
 """
 
+from enum import StrEnum
+
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.graph import constant, insert_before, take_over
 from ..graphs.weighted import WeightedNode, weighted_nodes
 from ..rules.rule import Rule
-
-__all__ = ["SPLIT_SHORTCUT_RULE", "split_shortcuts"]
+from .contract import Context, Outcome, Pass
 
 SPLIT_SHORTCUT_RULE = Rule("*.conv_shortcut.[0-9]", NodeScheme.W8A8, "trunk and skip connection on a grid each")
 
 
-def split_shortcuts(model: ir.Model) -> int:
-    """Conv(Concat(a, b)) -> Conv(a) + Conv(b) for every shortcut of a concatenation, in place; how many there were.
+class ShortcutReason(StrEnum):
+    """Why a shortcut of a concatenation stays whole."""
+
+    GROUPED = "it is a convolution in groups"
+    OTHER_AXIS = "what it reads is not concatenated along its channels"
+    UNKNOWN_CHANNELS = "how many channels the parts have is not known"
+
+
+def split_shortcuts(model: ir.Model, _context: Context) -> Outcome:
+    """Conv(Concat(a, b)) -> Conv(a) + Conv(b) for every shortcut of a concatenation, in place.
 
     The parts are called "module.conv_shortcut.<i>/Conv"; the last one keeps the bias. Equal in exact arithmetic.
     """
-    found = [item for item in weighted_nodes(model.graph) if _is_split(item)]
+    found = [item for item in weighted_nodes(model.graph) if _is_shortcut(item)]
+    left: list[Declined] = []
     for item in found:
-        _split(model.graph, item)
-    return len(found)
+        why = _why_not(item)
+        if why is None:
+            _split(model.graph, item)
+        else:
+            left.append(why)
+    return Outcome(model, len(found) - len(left), tuple(left))
 
 
-def _is_split(item: WeightedNode) -> bool:
+SPLIT_SHORTCUTS = Pass("split-shortcuts", split_shortcuts)
+
+
+def _is_shortcut(item: WeightedNode) -> bool:
+    """Whether it is a shortcut convolution that reads a concatenation."""
     concat = item.activation.producer()
-    return (
-        item.node.op_type == "Conv"
-        and item.name.rpartition("/")[0].endswith(".conv_shortcut")
-        and item.node.attributes.get_int("group", 1) == 1
-        and concat is not None
-        and concat.op_type == "Concat"
-        and concat.attributes.get_int("axis", 0) == item.channel_axis
-        and all(_channels(value) is not None for value in concat.inputs)
-    )
+    is_named = item.name.rpartition("/")[0].endswith(".conv_shortcut")
+    return item.node.op_type == "Conv" and is_named and concat is not None and concat.op_type == "Concat"
+
+
+def _why_not(item: WeightedNode) -> Declined | None:
+    groups, concat = item.node.attributes.get_int("group", 1), item.activation.producer()
+    assert concat is not None  # _is_shortcut looked
+    if groups != 1:
+        return Declined(node=item.name, reason=ShortcutReason.GROUPED, got=f"{groups} groups")
+    axis = concat.attributes.get_int("axis", 0)
+    if axis != item.channel_axis:
+        return Declined(node=item.name, reason=ShortcutReason.OTHER_AXIS, got=f"axis {axis}")
+    if any(_channels(value) is None for value in concat.inputs):
+        unknown = next(value for value in concat.inputs if _channels(value) is None)
+        shape = unknown.shape if unknown is not None else None
+        return Declined(node=item.name, reason=ShortcutReason.UNKNOWN_CHANNELS, got=str(shape))
+    return None
 
 
 def _split(graph: ir.Graph, item: WeightedNode) -> None:
     node, module = item.node, item.name.rpartition("/")[0]
     concat = item.activation.producer()
-    assert concat is not None  # _is_split looked
+    assert concat is not None  # _is_shortcut looked
+    # Step 1: the weight in as many parts as the concatenation has, by their channels.
     counts = [_channels(value) or 0 for value in concat.inputs]
     weights = np.split(item.weight_array(), np.cumsum(counts)[:-1], axis=item.input_axis)
+    # Step 2: a convolution for each part; the last one has the bias.
     attributes = {str(attribute.name): attribute.value for attribute in node.attributes.values()}
     parts = []
     for index, (value, weight) in enumerate(zip(concat.inputs, weights, strict=True)):
@@ -58,6 +87,7 @@ def _split(graph: ir.Graph, item: WeightedNode) -> None:
         part = insert_before(node, "Conv", inputs, name=f"{module}.{index}/Conv", **attributes)
         part.shape, part.type = node.outputs[0].shape, node.outputs[0].type
         parts.append(part)
+    # Step 3: their sum takes the whole one's place.
     total = parts[0]
     for index, part in enumerate(parts[1:]):
         total = insert_before(node, "Add", [total, part], name=f"{module}.{index}/Add")

@@ -65,20 +65,20 @@ def measure(step: AblationStep, data: CalibrationData, target: Target, floor_db:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
     name = family_of(data.bundle).denoiser
     model = load_graph(data.bundle.graph_path(name))
-    decisions, statistics = decide_and_rewrite(model, name, data, CalibrationRun(), step.method)
-    decisions = target.fit(model.graph, decisions)
+    plan = decide_and_rewrite(model, name, data, CalibrationRun(), step.method)
+    decisions = target.fit(model.graph, plan.decisions)
     if step.is_searched:
         decisions = search_exclusions(
             model,
             name,
             decisions=decisions,
-            statistics=statistics,
+            statistics=plan.statistics,
             data=data,
             target=target,
             costs=Costs(),
             floor_db=floor_db,
         )
-    with temporary_graph(target.lower(model, decisions)) as path:
+    with temporary_graph(target.lower(model, decisions).model) as path:
         entry = file_entry(path.parent, path.name)
         component = replace(data.bundle.component(name), files=(entry,), compute=target.compute)
         figures = sqnr_figures_db(data, name, component, path, target)

@@ -39,7 +39,7 @@ def node_time_ms(item: WeightedNode, shape: Sequence[int], decision: Decision, t
     values = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
     lowered = target.lower(one_node_model(item, shape), {item.name: decision})
     record = dict(RECORDERS)[target.name]
-    with temporary_graph(lowered) as path:
+    with temporary_graph(lowered.model) as path:
         return min(_kernels_ms(record(path, {"x": values}, precision_of(target, engine))) for _ in range(_RECORDS))
 
 

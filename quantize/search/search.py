@@ -47,7 +47,7 @@ def search_exclusions(
     before = data.bundle.component(component)
 
     def measure(candidate: Decisions) -> float:
-        with temporary_graph(target.lower(model.clone(), candidate)) as path:
+        with temporary_graph(target.lower(model.clone(), candidate).model) as path:
             unmap_weights(model)
             lowered = replace(before, files=(file_entry(path.parent, path.name),), compute=target.compute)
             return typical_db(sqnr_figures_db(data, component, lowered, path, target, progress))

@@ -23,7 +23,7 @@ from mezzotint.progress import Progress, silent
 
 from ..calibrate.data import CalibrationData
 from ..lower.target import Target, parity_engine
-from ..passes.half_emulation import emulate_half
+from ..passes.half_emulation import EMULATE_HALF
 from .reference import reference_outputs
 
 # Far below what a working graph reaches (see docs/quantization.md), far above what a broken one does.
@@ -118,7 +118,6 @@ def _runnable(path: Path, target: Target, engine: Engine) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="mezzotint-") as folder:
         emulated = Path(folder) / GRAPH_FILE
-        model = ir.load(path)
-        emulate_half(model)
+        model = EMULATE_HALF(ir.load(path)).model
         ir.save(model, emulated, external_data=EXTERNAL_DATA_FILE)
         yield emulated

@@ -20,7 +20,8 @@ from mezzotint.runtime import Bundle
 from ..calibrate.array_cache import cached_arrays, content_key
 from ..calibrate.trajectories import Call
 from ..graphs.graph_file import load_graph, temporary_graph
-from ..passes.ort_floats import rewrite_ort_floats
+from ..passes.contract import run_passes
+from ..passes.ort_floats import ORT_FLOATS
 
 
 def reference_outputs(
@@ -52,7 +53,7 @@ def reference_outputs(
 def _suited(path: Path, engine: Engine) -> ir.Model:
     """As exported, attention takes ONNX Runtime a score matrix of (B, heads, S, S): gigabytes for SD 1.5."""
     model = load_graph(path)
-    return rewrite_ort_floats(model) if engine is ONNXRUNTIME else model
+    return run_passes(model, ORT_FLOATS).model if engine is ONNXRUNTIME else model
 
 
 def _sha256(call: Call) -> str:

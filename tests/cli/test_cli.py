@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from mezzotint import __version__
+from mezzotint.bundle.declined import read_declines
 from mezzotint.cli.app import main
 from mezzotint.runtime import Bundle, TextToImage
 from tests.quantize.small_graphs import with_large_weight
@@ -113,6 +114,7 @@ def test_quantize_writes_a_bundle_and_says_what_it_cost(cli: Cli, tiny_bundle: B
     code, out, err = cli("quantize", tiny_bundle.path, "-o", "small", *options)
     assert code == 0, err
     assert "unet: float16, computes in f32" in out
+    assert "graph rewrites left" not in out  # the text encoder, whose attention has a mask, keeps its graph
     assert out.endswith("wrote small\n")
     bundle = Bundle.open(tmp_path / "small")
     assert bundle.component("vae_encoder").storage == "float32"
@@ -121,12 +123,22 @@ def test_quantize_writes_a_bundle_and_says_what_it_cost(cli: Cli, tiny_bundle: B
 
 def test_quantize_names_weights_that_fp16_cannot_hold(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
     source = with_large_weight(tiny_bundle, tmp_path / "large")
-    code, out, err = cli("quantize", source, "-o", "small", "--recipe", "fp16", "--target", "onnxruntime")
+    options = ("--recipe", "fp16", "--target", "onnxruntime", "--verbose")
+    code, out, err = cli("quantize", source, "-o", "small", *options)
     assert code == 0, err
+    listed = [line.split(": ")[:2] for line in out.splitlines() if " left " in line]
+    assert ["vae_decoder", "store-half left decoder.conv_in.weight"] in listed
+    assert ["text_encoder", "ort-attention left text_model.encoder.layers.0.self_attn/Attention"] in listed
     assert [line for line in out.splitlines() if "float32" in line and line.endswith("decoder.conv_in.weight")] != []
     code, out, _ = cli("inspect", tmp_path / "small", "--json")
     assert code == 0
     assert json.loads(out)["components"]["vae_decoder"]["float32_weights"] == ["decoder.conv_in.weight"]
+    declined = read_declines(tmp_path / "small" / "vae_decoder" / "passes.json")
+    assert [one.node for one in declined["store-half"]] == ["decoder.conv_in.weight"]
+    code, out, _ = cli("inspect", tmp_path / "small")
+    assert code == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "store-half" in line]
+    assert [row[:2] for row in rows] == [["vae_decoder", "store-half"]]
 
 
 def test_inspect_shows_every_component(cli: Cli, tiny_int8: Bundle) -> None:

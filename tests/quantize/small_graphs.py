@@ -24,6 +24,7 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.session import Session
 from mezzotint.quantize.calibrate.statistics import Probe, TensorStatistics, merge, observe, open_instrumented, stack
 from mezzotint.quantize.calibrate.trajectories import Call
+from mezzotint.quantize.lower.target import find_target
 from mezzotint.runtime import Bundle
 
 HEADER = '<ir_version: 10, opset_import: ["": 23]>'
@@ -97,6 +98,11 @@ def decided(
     integer = scheme is NodeScheme.W8A8
     quantizers = (entry, exit_) if integer else (None, None)
     return {name: Decision(name, scheme, "test -> rule", *quantizers) for name in names}
+
+
+def lowered(target: str, model: ir.Model, decisions: Decisions) -> ir.Model:
+    """The graph after the target's passes for INT8."""
+    return find_target(target).lower(model, decisions).model
 
 
 def operators(model: ir.Model) -> Counter[str]:

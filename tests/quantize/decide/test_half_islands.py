@@ -20,8 +20,9 @@ from mezzotint.quantize.decide.half_islands import (
     measure_ranges,
     with_islands,
 )
-from mezzotint.quantize.passes.half_arithmetic import compute_in_half, node_key
-from mezzotint.quantize.passes.ort_attention import rewrite_attentions
+from mezzotint.quantize.passes.contract import Context
+from mezzotint.quantize.passes.half_arithmetic import COMPUTE_IN_HALF, ArithmeticReason, node_key
+from mezzotint.quantize.passes.ort_attention import ORT_ATTENTION
 from mezzotint.runtime import Bundle
 from tests.quantize.small_graphs import small_graph
 
@@ -68,12 +69,15 @@ def test_a_planted_overflow_is_black_without_islands_and_right_with_them() -> No
     x = calls()[0].feeds["x"]
     expected = numpys(planted(), x)
     black = planted()
-    compute_in_half(black, ())
+    COMPUTE_IN_HALF(black)
     assert not np.isfinite(numpys(black, x)).all()
     model = planted()
     found = islands_of(model)
     assert [island.node for island in found] == ["b/MatMul", "b/Add", "n/LayerNormalization"]
-    compute_in_half(model, {island.key for island in found})
+    outcome = COMPUTE_IN_HALF(model, Context(float32_nodes={island.key: island.reason for island in found}))
+    assert [(one.node, one.reason, one.got) for one in outcome.declined] == [
+        (island.node, ArithmeticReason.ISLAND, island.reason) for island in found
+    ]
     assert sqnr_db(expected, numpys(model, x)) > 50
     types = {str(node.name): node.outputs[0].dtype for node in model.graph}
     assert types["a/MatMul"] == types["a/Tanh"] == types["c/MatMul"] == ir.DataType.FLOAT16
@@ -151,7 +155,7 @@ def test_the_logits_of_fused_attention_are_bounded(tiny_bundle: Bundle) -> None:
         "encoder_hidden_states": random.standard_normal((2, 32, 32), dtype=np.float32) * 100,
     }
     model = ir.load(tiny_bundle.graph_path("unet"))
-    rewrite_attentions(model)
+    ORT_ATTENTION(model)
     ranges = measure_ranges(model, spec, ONNXRUNTIME, [Call(0, feeds)])
     fused = [node for node in model.graph if node.op_type == "MultiHeadAttention"]
     assert len(fused) > 0

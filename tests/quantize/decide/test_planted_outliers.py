@@ -57,8 +57,8 @@ def measure(bundle: Bundle) -> Measure:
         method = Method(smooths=smooth, splits_shortcuts=split)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("mezzotint.quantize.rules.stable_diffusion.UNET_W8A8", (*UNET_W8A8, *rules))
-            decisions, _ = decide_and_rewrite(model, "unet", data, CalibrationRun(), method)
-        with temporary_graph(target.lower(model, decisions)) as path:
+            decisions = decide_and_rewrite(model, "unet", data, CalibrationRun(), method).decisions
+        with temporary_graph(target.lower(model, decisions).model) as path:
             entry = file_entry(Path(path).parent, path.name)
             component = replace(bundle.component("unet"), files=(entry,), compute=Compute.F32)
             return typical_db(sqnr_figures_db(data, "unet", component, path, target))

@@ -18,13 +18,14 @@ from mezzotint.engines.session import Session
 from mezzotint.quantize.calibrate.calibrate import probes_for, with_quantizers
 from mezzotint.quantize.calibrate.statistics import TensorStatistics, instrument
 from mezzotint.quantize.calibrate.trajectories import Call
-from mezzotint.quantize.decide.smooth import smooth
+from mezzotint.quantize.decide.smooth import Smoothing, scales_of, smooth
 from mezzotint.quantize.graphs.weighted import weighted_nodes
-from mezzotint.quantize.lower.openvino import lower_openvino
+from mezzotint.quantize.passes.contract import Context
+from mezzotint.quantize.passes.fold import FOLD_SCALES
 from mezzotint.quantize.rules.rule import Rule, decide
 from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8
 from mezzotint.runtime import Bundle
-from tests.quantize.small_graphs import activations, run, small_graph, statistics_of, weight_of
+from tests.quantize.small_graphs import activations, lowered, run, small_graph, statistics_of, weight_of
 
 NORMED = """
 small (float[n,t,24] x, float[24] "norm.weight", float[24] "norm.bias", float[24,40] "a.weight",
@@ -57,10 +58,19 @@ def everything(model: ir.Model) -> Decisions:
     return decide((item.name for item in weighted_nodes(model.graph)), [Rule("*", NodeScheme.W8A8, "test")])
 
 
+def smoothed(
+    model: ir.Model, decisions: Decisions, statistics: Mapping[str, TensorStatistics]
+) -> tuple[list[Smoothing], dict[str, TensorStatistics]]:
+    """What `smooth` says, and `model` with its scales folded."""
+    done, divided = smooth(model, decisions, statistics)
+    FOLD_SCALES(model, Context(decisions=decisions, scales=scales_of(done)))
+    return done, divided
+
+
 def test_the_float_graph_says_the_same(tmp_path: Path) -> None:
     model, decisions = uneven(), everything(uneven())
     expected = run(uneven(), tmp_path, "onnxruntime", CALLS[0].feeds)
-    (done,), _ = smooth(model, decisions, observed(uneven(), decisions, tmp_path))
+    (done,), _ = smoothed(model, decisions, observed(uneven(), decisions, tmp_path))
     assert done.alpha > 0.0
     assert done.error_after < done.error_before
     assert not np.array_equal(weight_of(model, "a.weight"), weight_of(uneven(), "a.weight"))
@@ -74,18 +84,18 @@ def test_the_integer_graph_loses_less(tmp_path: Path) -> None:
     expected = run(uneven(), tmp_path, "onnxruntime", CALLS[0].feeds)
 
     def integer(model: ir.Model, seen: Mapping[str, TensorStatistics]) -> FloatArray:
-        lowered = lower_openvino(model, with_quantizers(model.graph, decisions, seen))
-        return run(lowered, tmp_path, "openvino", CALLS[0].feeds)
+        after = lowered("openvino", model, with_quantizers(model.graph, decisions, seen))
+        return run(after, tmp_path, "openvino", CALLS[0].feeds)
 
     plain = sqnr_db(expected, integer(uneven(), statistics))
     model = uneven()
-    _, divided = smooth(model, decisions, statistics)
+    _, divided = smoothed(model, decisions, statistics)
     assert sqnr_db(expected, integer(model, divided)) > plain + 3.0
 
 
 def test_the_statistics_are_those_of_the_smoothed_graph(tmp_path: Path) -> None:
     model, decisions = uneven(), everything(uneven())
-    _, divided = smooth(model, decisions, observed(uneven(), decisions, tmp_path))
+    _, divided = smoothed(model, decisions, observed(uneven(), decisions, tmp_path))
     again = observed(model, decisions, tmp_path)
     for tensor, expected in again.items():
         np.testing.assert_allclose(divided[tensor].samples, expected.samples, rtol=1e-4, atol=1e-5)
@@ -105,7 +115,7 @@ def test_the_unet_says_the_same_after_smoothing(demo_bundle: Bundle, tmp_path: P
     decisions = decide((item.name for item in weighted_nodes(model.graph)), UNET_W8A8)
     probes, path = probes_for(model.graph, decisions), tmp_path / "instrumented.onnx"
     ir.save(instrument(ir.load(before), probes), path)
-    done, _ = smooth(model, decisions, statistics_of(path, component, probes, [Call(0, feeds)]))
+    done, _ = smoothed(model, decisions, statistics_of(path, component, probes, [Call(0, feeds)]))
     ir.save(model, tmp_path / "smoothed.onnx")
     expected, got = (
         Session.open("unet", graph, component, ONNXRUNTIME, EngineOptions(Compute.F32)).run(feeds)["out_sample"]

@@ -8,9 +8,13 @@ import pytest
 
 from mezzotint.affine import dequantize, quantize
 from mezzotint.arrays import Array
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weight_quantizer, weighted_nodes
-from mezzotint.quantize.lower.onnxruntime import lower_onnxruntime
+from mezzotint.quantize.lower.onnxruntime import LOWER_ONNXRUNTIME
+from mezzotint.quantize.lower.refusal import LoweringReason
+from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.passes.contract import Context
 from tests.quantize.integer_oracle import integer_conv, integer_linear, through
 from tests.quantize.small_graphs import (
     CONV,
@@ -21,6 +25,7 @@ from tests.quantize.small_graphs import (
     activations,
     decided,
     grid,
+    lowered,
     operators,
     run,
     small_graph,
@@ -44,7 +49,7 @@ def test_a_convolution_computes_what_the_integers_say(tmp_path: Path) -> None:
     model, x = small_graph(CONV), activations(2, 8, 9, 7)
     exact = integer_conv(x, weight_of(model, "block.conv.weight"), weight_of(model, "block.conv.bias"), GRID)
     low, high = float(np.percentile(exact, 1)), float(np.percentile(exact, 99))  # so that the output is clipped too
-    after = lower_onnxruntime(model, decided("block.conv/Conv", entry=GRID, exit_=grid(low, high)))
+    after = lowered("onnxruntime", model, decided("block.conv/Conv", entry=GRID, exit_=grid(low, high)))
     assert operators(after) == {"QuantizeLinear": 1, "QLinearConv": 1, "DequantizeLinear": 1}
     assert_on_the_grid(run(after, tmp_path, "onnxruntime", {"x": x}), exact, low, high)
 
@@ -55,7 +60,7 @@ def test_the_bias_of_a_convolution_is_not_lost_in_rounding(tmp_path: Path) -> No
     x = activations(1, 8, 16, 16)
     exact = integer_conv(x, weight_of(model, "block.conv.weight"), weight_of(model, "block.conv.bias"), GRID)
     low, high = float(exact.min()), float(exact.max())
-    after = lower_onnxruntime(model, decided("block.conv/Conv", entry=GRID, exit_=grid(low, high)))
+    after = lowered("onnxruntime", model, decided("block.conv/Conv", entry=GRID, exit_=grid(low, high)))
     assert_on_the_grid(run(after, tmp_path, "onnxruntime", {"x": x}), exact, low, high)
 
 
@@ -65,7 +70,7 @@ def test_a_channel_of_tiny_weights_keeps_its_bias(tmp_path: Path) -> None:
     weight[5] *= 1e-8
     bias = np.full(16, 2.0, dtype=np.float32)
     model, x = small_graph(CONV, block__conv__weight=weight, block__conv__bias=bias), activations(1, 8, 4, 4)
-    after = lower_onnxruntime(model, decided("block.conv/Conv", entry=GRID, exit_=grid(-10.0, 10.0)))
+    after = lowered("onnxruntime", model, decided("block.conv/Conv", entry=GRID, exit_=grid(-10.0, 10.0)))
     got = run(after, tmp_path, "onnxruntime", {"x": x})[:, 5]
     np.testing.assert_allclose(got, 2.0, atol=0.05)
 
@@ -74,7 +79,7 @@ def test_a_strided_convolution_without_bias(tmp_path: Path) -> None:
     model, x = small_graph(CONV_STRIDED), activations(1, 8, 10, 12)
     exact = integer_conv(x, weight_of(model, "block.conv.weight"), None, GRID, stride=2)
     low, high = float(exact.min()), float(exact.max())
-    after = lower_onnxruntime(model, decided("block.conv/Conv", entry=GRID, exit_=grid(low, high)))
+    after = lowered("onnxruntime", model, decided("block.conv/Conv", entry=GRID, exit_=grid(low, high)))
     assert_on_the_grid(run(after, tmp_path, "onnxruntime", {"x": x}), exact, low, high)
 
 
@@ -86,7 +91,7 @@ def test_a_linear_becomes_one_integer_operator(text: str, node: str, shape: tupl
     weight = weight_of(model, "block.fc.weight")
     columns = weight.T if text == GEMM else weight
     expected = integer_linear(x, columns, weight_of(model, "block.fc.bias"), GRID)
-    after = lower_onnxruntime(model, decided(node, entry=GRID))
+    after = lowered("onnxruntime", model, decided(node, entry=GRID))
     assert operators(after) == {"QuantizeLinear": 1, "MatMulIntegerToFloat": 1}
     got = run(after, tmp_path, "onnxruntime", {"x": x})
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
@@ -95,7 +100,7 @@ def test_a_linear_becomes_one_integer_operator(text: str, node: str, shape: tupl
 def test_nodes_that_read_one_tensor_share_its_codes(tmp_path: Path) -> None:
     model, x = small_graph(SHARED), activations(1, 6, 24)
     q, k, v = (integer_linear(x, weight_of(model, f"attn.to_{part}.weight"), None, GRID) for part in "qkv")
-    after = lower_onnxruntime(model, decided(*(f"attn.to_{part}/MatMul" for part in "qkv"), entry=GRID))
+    after = lowered("onnxruntime", model, decided(*(f"attn.to_{part}/MatMul" for part in "qkv"), entry=GRID))
     assert operators(after) == {"QuantizeLinear": 1, "MatMulIntegerToFloat": 3, "Mul": 1, "Add": 1}
     expected = q * k + v
     got = run(after, tmp_path, "onnxruntime", {"x": x})
@@ -113,7 +118,7 @@ def test_an_add_that_is_no_bias_stays(summand: str, tmp_path: Path) -> None:
     model, x = small_graph(residual.replace("SUMMAND", summand)), activations(2, 3, 24)
     added = x if summand == "x" else weight_of(model, "position.table")
     expected = integer_linear(x, weight_of(model, "block.fc.weight"), None, GRID) + added
-    after = lower_onnxruntime(model, decided("block.fc/MatMul", entry=GRID))
+    after = lowered("onnxruntime", model, decided("block.fc/MatMul", entry=GRID))
     assert operators(after) == {"QuantizeLinear": 1, "MatMulIntegerToFloat": 1, "Add": 1}
     got = run(after, tmp_path, "onnxruntime", {"x": x})
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
@@ -132,7 +137,7 @@ def test_w8_keeps_integer_weights_and_float_arithmetic(
     expected = run(
         small_graph(text, 0, **{str(item.weight.name).replace(".", "__"): rounded}), tmp_path, "onnxruntime", {"x": x}
     )
-    after = lower_onnxruntime(model, decided(node, scheme=NodeScheme.W8, entry=GRID))
+    after = lowered("onnxruntime", model, decided(node, scheme=NodeScheme.W8, entry=GRID))
     assert operators(after) == {"Cast": 1, "Mul": 1, item.node.op_type: 1}
     np.testing.assert_allclose(run(after, tmp_path, "onnxruntime", {"x": x}), expected, rtol=1e-5, atol=1e-5)
 
@@ -142,7 +147,7 @@ def test_w8_weights_become_floats_when_the_graph_is_loaded(tmp_path: Path) -> No
     import onnxruntime
 
     ir.save(
-        lower_onnxruntime(small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.W8, entry=GRID)),
+        lowered("onnxruntime", small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.W8, entry=GRID)),
         tmp_path / "w8.onnx",
     )
     settings = onnxruntime.SessionOptions()
@@ -153,6 +158,40 @@ def test_w8_weights_become_floats_when_the_graph_is_loaded(tmp_path: Path) -> No
 
 def test_float_nodes_are_left_as_they_are() -> None:
     before = [node.op_type for node in small_graph(CONV).graph]
-    after = lower_onnxruntime(small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.FLOAT, entry=GRID))
+    after = lowered("onnxruntime", small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.FLOAT, entry=GRID))
     assert [node.op_type for node in after.graph] == before
     assert after.graph.initializers["block.conv.weight"].dtype == ir.DataType.FLOAT
+
+
+SCALED = GEMM.replace("transB=1", "transB=1, alpha=0.5")
+TRANSPOSED = GEMM.replace("transB=1", "transB=1, transA=1").replace("float[n,24] x", "float[24,n] x")
+ONE_BIAS = GEMM.replace('float[40] "block.fc.bias"', 'float[1] "block.fc.bias"')
+MADE_BIAS = """
+small (float[n,24] x, float[40] z, float[40,24] "block.fc.weight") => (float[n,40] y)
+{ bias = Relu(z)
+  ["block.fc/Gemm"] y = Gemm<transB=1>(x, "block.fc.weight", bias) }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "got"),
+    [
+        (SCALED, LoweringReason.SCALED_PRODUCT, "alpha 0.5, beta 1, transA 0"),
+        (TRANSPOSED, LoweringReason.SCALED_PRODUCT, "alpha 1, beta 1, transA 1"),
+        (ONE_BIAS, LoweringReason.BIAS_SHAPE, "(1,)"),
+        (MADE_BIAS, LoweringReason.BIAS_SHAPE, "not a constant"),
+    ],
+)
+def test_what_the_integer_operators_have_no_place_for_stays_in_floats(
+    text: str, reason: LoweringReason, got: str
+) -> None:
+    """Before, the factor and the transpose were dropped, and the result was wrong."""
+    model, decisions = small_graph(text), decided("block.fc/Gemm", entry=GRID)
+    before = ir.to_proto(model).SerializeToString(deterministic=True)
+    outcome = LOWER_ONNXRUNTIME(model, Context(decisions=decisions))
+    assert (outcome.changed, outcome.declined) == (0, (Declined(node="block.fc/Gemm", reason=reason, got=got),))
+    del model.opset_imports["com.microsoft"]
+    assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+    fitted = find_target("onnxruntime").fit(small_graph(text).graph, decisions)["block.fc/Gemm"]
+    assert fitted.scheme is NodeScheme.FLOAT
+    assert all(part in fitted.rule for part in (reason, got, "test -> rule"))

@@ -10,7 +10,6 @@ from mezzotint.affine import dequantize, quantize
 from mezzotint.arrays import Array
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weighted_nodes
-from mezzotint.quantize.lower.openvino import lower_openvino
 from tests.quantize.integer_oracle import integer_conv, integer_linear, per_output_channel
 from tests.quantize.small_graphs import (
     CONV,
@@ -21,6 +20,7 @@ from tests.quantize.small_graphs import (
     activations,
     decided,
     grid,
+    lowered,
     operators,
     run,
     small_graph,
@@ -31,10 +31,6 @@ pytest.importorskip("openvino")
 GRID = grid(-3.0, 5.0)  # clips both tails of `activations`
 
 
-def lowered(text: str, *nodes: str, scheme: NodeScheme = NodeScheme.W8A8) -> ir.Model:
-    return lower_openvino(small_graph(text), decided(*nodes, scheme=scheme, entry=GRID))
-
-
 def assert_close(got: Array, expected: Array) -> None:
     """To 1e-4 of the output's own size."""
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * float(np.abs(expected).max()))
@@ -43,7 +39,7 @@ def assert_close(got: Array, expected: Array) -> None:
 def test_a_convolution_computes_what_the_integers_say(tmp_path: Path) -> None:
     model, x = small_graph(CONV), activations(2, 8, 9, 7)
     expected = integer_conv(x, weight_of(model, "block.conv.weight"), weight_of(model, "block.conv.bias"), GRID)
-    after = lower_openvino(model, decided("block.conv/Conv", entry=GRID))
+    after = lowered("openvino", model, decided("block.conv/Conv", entry=GRID))
     assert operators(after) == {"QuantizeLinear": 1, "DequantizeLinear": 2, "Conv": 1}
     assert_close(run(after, tmp_path, "openvino", {"x": x}), expected)
 
@@ -51,14 +47,14 @@ def test_a_convolution_computes_what_the_integers_say(tmp_path: Path) -> None:
 def test_a_strided_convolution_without_bias(tmp_path: Path) -> None:
     model, x = small_graph(CONV_STRIDED), activations(1, 8, 10, 12)
     expected = integer_conv(x, weight_of(model, "block.conv.weight"), None, GRID, stride=2)
-    after = lower_openvino(model, decided("block.conv/Conv", entry=GRID))
+    after = lowered("openvino", model, decided("block.conv/Conv", entry=GRID))
     assert_close(run(after, tmp_path, "openvino", {"x": x}), expected)
 
 
 def test_a_linear_computes_what_the_integers_say(tmp_path: Path) -> None:
     model, x = small_graph(LINEAR), activations(2, 5, 24)
     expected = integer_linear(x, weight_of(model, "block.fc.weight"), weight_of(model, "block.fc.bias"), GRID)
-    after = lower_openvino(model, decided("block.fc/MatMul", entry=GRID))
+    after = lowered("openvino", model, decided("block.fc/MatMul", entry=GRID))
     assert operators(after) == {"QuantizeLinear": 1, "DequantizeLinear": 2, "MatMul": 1, "Add": 1}
     assert_close(run(after, tmp_path, "openvino", {"x": x}), expected)
 
@@ -66,14 +62,14 @@ def test_a_linear_computes_what_the_integers_say(tmp_path: Path) -> None:
 def test_a_gemm_with_a_transposed_weight(tmp_path: Path) -> None:
     model, x = small_graph(GEMM), activations(6, 24)
     expected = integer_linear(x, weight_of(model, "block.fc.weight").T, weight_of(model, "block.fc.bias"), GRID)
-    after = lower_openvino(model, decided("block.fc/Gemm", entry=GRID))
+    after = lowered("openvino", model, decided("block.fc/Gemm", entry=GRID))
     assert_close(run(after, tmp_path, "openvino", {"x": x}), expected)
 
 
 def test_nodes_that_read_one_tensor_share_its_codes(tmp_path: Path) -> None:
     model, x = small_graph(SHARED), activations(1, 6, 24)
     q, k, v = (integer_linear(x, weight_of(model, f"attn.to_{part}.weight"), None, GRID) for part in "qkv")
-    after = lower_openvino(model, decided(*(f"attn.to_{part}/MatMul" for part in "qkv"), entry=GRID))
+    after = lowered("openvino", model, decided(*(f"attn.to_{part}/MatMul" for part in "qkv"), entry=GRID))
     assert operators(after)["QuantizeLinear"] == 1
     assert_close(run(after, tmp_path, "openvino", {"x": x}), q * k + v)
 
@@ -82,7 +78,7 @@ def test_w8_keeps_float_activations_and_8_bit_weights(tmp_path: Path) -> None:
     model, x = small_graph(LINEAR), activations(2, 5, 24)
     weight, bias = weight_of(model, "block.fc.weight"), weight_of(model, "block.fc.bias")
     quantizer = per_output_channel(weight, 1)
-    after = lower_openvino(model, decided("block.fc/MatMul", scheme=NodeScheme.W8, entry=GRID))
+    after = lowered("openvino", model, decided("block.fc/MatMul", scheme=NodeScheme.W8, entry=GRID))
     assert operators(after) == {"DequantizeLinear": 1, "MatMul": 1, "Add": 1}
     expected = x.astype(np.float64) @ dequantize(quantize(weight, quantizer), quantizer) + bias
     assert_close(run(after, tmp_path, "openvino", {"x": x}), expected)
@@ -90,7 +86,7 @@ def test_w8_keeps_float_activations_and_8_bit_weights(tmp_path: Path) -> None:
 
 def test_float_nodes_are_left_as_they_are() -> None:
     before = ir.to_proto(small_graph(CONV)).SerializeToString(deterministic=True)
-    after = lowered(CONV, "block.conv/Conv", scheme=NodeScheme.FLOAT)
+    after = lowered("openvino", small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.FLOAT, entry=GRID))
     assert ir.to_proto(after).SerializeToString(deterministic=True) == before
 
 
@@ -100,7 +96,7 @@ def test_weights_are_stored_as_codes_per_output_channel(text: str, node: str, ax
     item = weighted_nodes(model.graph)[0]
     name, weight = str(item.weight.name), item.weight_array()
     quantizer = per_output_channel(weight, axis)
-    after = lower_openvino(model, decided(node, entry=GRID))
+    after = lowered("openvino", model, decided(node, entry=GRID))
     stored = {name: weight_of(after, name) for name in after.graph.initializers}
     codes = next(name for name, array in stored.items() if array.dtype == np.int8 and array.ndim > 1)
     np.testing.assert_array_equal(stored[codes], quantize(weight, quantizer))

@@ -13,10 +13,13 @@ import pytest
 from mezzotint.affine import INT8_SYMMETRIC, Quantizer
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.lower.check_tensorrt import check_tensorrt
-from mezzotint.quantize.lower.tensorrt import MIN_CHANNELS, fit_tensorrt, lower_tensorrt
+from mezzotint.quantize.lower.refusal import LoweringReason
+from mezzotint.quantize.lower.tensorrt import LOWER_TENSORRT, MIN_CHANNELS, fit_tensorrt
+from mezzotint.quantize.passes.contract import Context
 from tests.quantize.integer_oracle import integer_conv, integer_linear
 from tests.quantize.small_graphs import (
     GEMM,
@@ -25,6 +28,7 @@ from tests.quantize.small_graphs import (
     activations,
     decided,
     grid,
+    lowered,
     operators,
     run,
     small_graph,
@@ -70,7 +74,7 @@ def test_a_convolution_computes_what_the_integers_say(tmp_path: Path, backend: s
     weight = power_of_two_scales(weight_of(small_graph(CONV), "block.conv.weight"), 0)
     model, x = small_graph(CONV, block__conv__weight=weight), activations(2, 16, 9, 7)
     expected = integer_conv(x, weight, weight_of(model, "block.conv.bias"), symmetric(model, "block.conv/Conv"))
-    after = lower_tensorrt(model, decided("block.conv/Conv", entry=CHOSEN))
+    after = lowered("tensorrt", model, decided("block.conv/Conv", entry=CHOSEN))
     assert operators(after) == {"QuantizeLinear": 1, "DequantizeLinear": 2, "Conv": 1}
     check_tensorrt(after)
     assert_close(run(after, tmp_path, backend, {"x": x}), expected)
@@ -84,7 +88,7 @@ def test_a_linear_computes_what_the_integers_say(tmp_path: Path, backend: str, t
     x = activations(6, 24) if text == GEMM else activations(2, 5, 24)
     matrix = weight.T if axis == 0 else weight
     expected = integer_linear(x, matrix, weight_of(model, "block.fc.bias"), symmetric(model, node))
-    after = lower_tensorrt(model, decided(node, entry=CHOSEN))
+    after = lowered("tensorrt", model, decided(node, entry=CHOSEN))
     check_tensorrt(after)
     assert_close(run(after, tmp_path, backend, {"x": x}), expected)
 
@@ -102,7 +106,7 @@ def test_queries_keys_and_values_share_the_widest_scale() -> None:
     scales = {float(_activation(fitted, f"attn.to_{part}/MatMul").scale) for part in "qkv"}
     assert len(scales) == 1
     assert scales.pop() == pytest.approx(5 / 127, rel=5e-3)
-    after = lower_tensorrt(model, fitted)
+    after = lowered("tensorrt", model, fitted)
     assert operators(after)["QuantizeLinear"] == 1
     check_tensorrt(after)
 
@@ -133,16 +137,23 @@ def test_fitting_twice_changes_nothing_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "node", "why"),
-    [(THIN, "block.conv/Conv", f"at least {MIN_CHANNELS} channels, got 8"), (OUT, "attn.proj_out/Conv", "proj_out")],
+    ("text", "node", "why", "got"),
+    [
+        (THIN, "block.conv/Conv", LoweringReason.FEW_CHANNELS, f"8, expected at least {MIN_CHANNELS}"),
+        (OUT, "attn.proj_out/Conv", LoweringReason.LEFT_BY_RECIPE, "*.proj_out"),
+    ],
 )
-def test_what_tensorrt_is_bad_at_stays_in_floats_and_says_why(text: str, node: str, why: str) -> None:
+def test_what_tensorrt_is_bad_at_stays_in_floats_and_says_why(
+    text: str, node: str, why: LoweringReason, got: str
+) -> None:
     model = small_graph(text)
+    outcome = LOWER_TENSORRT(small_graph(text), Context(decisions=decided(node, entry=CHOSEN)))
+    assert (outcome.changed, outcome.declined) == (0, (Declined(node=node, reason=why, got=got),))
     fitted = fit_tensorrt(model.graph, decided(node, entry=CHOSEN))
     assert fitted[node].scheme is NodeScheme.FLOAT
     assert why in fitted[node].rule
     assert "test -> rule" in fitted[node].rule
-    after = lower_tensorrt(model, fitted)
+    after = lowered("tensorrt", model, fitted)
     assert operators(after) == {"Conv": 1}
     check_tensorrt(after)
 
@@ -150,7 +161,7 @@ def test_what_tensorrt_is_bad_at_stays_in_floats_and_says_why(text: str, node: s
 @pytest.mark.parametrize("scheme", [NodeScheme.W8, NodeScheme.FLOAT])
 def test_nodes_outside_int8_are_left_to_fp16(scheme: NodeScheme) -> None:
     before = ir.to_proto(small_graph(CONV)).SerializeToString(deterministic=True)
-    after = lower_tensorrt(small_graph(CONV), decided("block.conv/Conv", scheme=scheme, entry=CHOSEN))
+    after = lowered("tensorrt", small_graph(CONV), decided("block.conv/Conv", scheme=scheme, entry=CHOSEN))
     assert ir.to_proto(after).SerializeToString(deterministic=True) == before
 
 
@@ -160,7 +171,7 @@ def test_weights_lose_half_a_step_and_have_scales_that_fp16_holds() -> None:
     weight[3] *= 1e-6 / np.abs(weight[3]).max()  # a channel whose scale is below FP16's normal numbers
     model = small_graph(CONV, block__conv__weight=weight)
     item = weighted_nodes(model.graph)[0]
-    after = lower_tensorrt(model, decided(item.name, entry=CHOSEN))
+    after = lowered("tensorrt", model, decided(item.name, entry=CHOSEN))
     scale = weight_of(after, "block.conv.weight:scale").astype(np.float64).reshape(-1, 1, 1, 1)
     np.testing.assert_array_equal(scale.astype(np.float16).astype(np.float64), scale)
     codes = weight_of(after, "block.conv.weight:codes")

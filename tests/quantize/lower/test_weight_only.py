@@ -6,14 +6,17 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
-from mezzotint.quantize.lower.weight_only import compress_all_weights, compress_with_nncf
+from mezzotint.quantize.lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS, WeightOnlyReason
+from mezzotint.quantize.passes.contract import run_passes
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
+from tests.quantize.small_graphs import small_graph
 
 PROMPTS = ("a flat emoji of a red apple on a blue background", "noto style cat face, yellow background", "")
 
@@ -22,7 +25,7 @@ PROMPTS = ("a flat emoji of a red apple on a blue background", "noto style cat f
 def test_the_embedded_text_encoder_keeps_its_embeddings(demo_bundle: Bundle, tmp_path: Path) -> None:
     before, component = demo_bundle.graph_path("text_encoder"), demo_bundle.component("text_encoder")
     after = tmp_path / "model.onnx"
-    ir.save(compress_with_nncf(ir.load(before)), after)
+    ir.save(run_passes(ir.load(before), NNCF_WEIGHTS).model, after)
     assert after.stat().st_size < 0.3 * before.stat().st_size
     ids = ClipTokenizer.load(demo_bundle.path / "tokenizer").encode(PROMPTS)
     sessions = [
@@ -38,7 +41,7 @@ def test_the_embedded_text_encoder_keeps_its_embeddings(demo_bundle: Bundle, tmp
 def test_names_and_interface_stay(tiny_bundle: Bundle) -> None:
     before = ir.load(tiny_bundle.graph_path("text_encoder"))
     interface = [(value.name, value.dtype) for value in (*before.graph.inputs, *before.graph.outputs)]
-    after = compress_with_nncf(ir.load(tiny_bundle.graph_path("text_encoder")))
+    after = run_passes(ir.load(tiny_bundle.graph_path("text_encoder")), NNCF_WEIGHTS).model
     assert [(value.name, value.dtype) for value in (*after.graph.inputs, *after.graph.outputs)] == interface
     names = {node.name for node in after.graph}
     assert {node.name for node in before.graph if node.op_type == "MatMul"} <= names
@@ -47,7 +50,7 @@ def test_names_and_interface_stay(tiny_bundle: Bundle) -> None:
 def test_our_own_rule_compresses_every_convolution(tiny_bundle: Bundle, tmp_path: Path) -> None:
     before, component = tiny_bundle.graph_path("vae_decoder"), tiny_bundle.component("vae_decoder")
     after = tmp_path / "model.onnx"
-    ir.save(compress_all_weights(ir.load(before)), after)
+    ir.save(run_passes(ir.load(before), ALL_WEIGHTS).model, after)
     kept = [v.const_value for v in ir.load(after).graph.initializers.values() if v.const_value is not None]
     assert [tensor.name for tensor in kept if tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) > 1] == []
     feeds = {"latent_sample": np.random.default_rng(0).standard_normal((1, 4, 6, 5)).astype(np.float32)}
@@ -56,3 +59,23 @@ def test_our_own_rule_compresses_every_convolution(tiny_bundle: Bundle, tmp_path
     ]
     expected, got = (session.run(feeds)["sample"] for session in sessions)
     assert sqnr_db(expected, got) > 30.0
+
+
+TABLE = """
+small (float[n,24] x, float[24,40] "block.fc.weight", float[8,40] "block.table") => (float[n,8,40] y)
+{ axis = Constant <value = int64[1] {1}> ()
+  ["block.fc/MatMul"] product = MatMul(x, "block.fc.weight")
+  row = Unsqueeze(product, axis)
+  ["block.add/Add"] y = Add(row, "block.table") }
+"""
+
+
+@pytest.mark.filterwarnings("ignore")  # NNCF's imports warn
+def test_a_matrix_that_nncf_leaves_is_declined_by_name() -> None:
+    model = small_graph(TABLE)
+    (one,) = NNCF_WEIGHTS
+    outcome = one(model)
+    assert outcome.declined == (Declined(node="block.table", reason=WeightOnlyReason.LEFT_BY_NNCF, got="[8,40]"),)
+    assert outcome.changed == 1
+    assert outcome.model is not model
+    assert model.graph.initializers["block.fc.weight"].dtype == ir.DataType.FLOAT

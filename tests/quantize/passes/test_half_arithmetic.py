@@ -9,6 +9,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
@@ -17,12 +18,22 @@ from mezzotint.engines.session import Session
 from mezzotint.quantize.calibrate.trajectories import Call
 from mezzotint.quantize.decide.half_islands import find_islands, measure_ranges
 from mezzotint.quantize.lower.target import find_target
-from mezzotint.quantize.lower.tensorrt import lower_tensorrt
-from mezzotint.quantize.passes.attention_products import decompose_attentions
-from mezzotint.quantize.passes.half_arithmetic import compute_in_half, float_types, node_key
-from mezzotint.quantize.passes.half_emulation import emulate_half
+from mezzotint.quantize.passes.attention_products import ATTENTION_PRODUCTS
+from mezzotint.quantize.passes.contract import Context
+from mezzotint.quantize.passes.half_arithmetic import COMPUTE_IN_HALF, ArithmeticReason, float_types, node_key
+from mezzotint.quantize.passes.half_emulation import EMULATE_HALF, EmulationReason
 from mezzotint.runtime import Bundle
-from tests.quantize.small_graphs import LINEAR, activations, decided, grid, operators, run, small_graph, weight_of
+from tests.quantize.small_graphs import (
+    LINEAR,
+    activations,
+    decided,
+    grid,
+    lowered,
+    operators,
+    run,
+    small_graph,
+    weight_of,
+)
 
 HALF, FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
 TIME = """
@@ -55,7 +66,7 @@ def types(model: ir.Model) -> dict[str, ir.DataType | None]:
 
 def test_the_interface_stays_in_fp32_and_the_rest_is_fp16() -> None:
     model = small_graph(DEEP)
-    compute_in_half(model, ())
+    COMPUTE_IN_HALF(model)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert [value.dtype for value in (*model.graph.inputs, *model.graph.outputs)] == [FLOAT, FLOAT]
     assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == ["x", "y"]
@@ -67,7 +78,7 @@ def test_the_interface_stays_in_fp32_and_the_rest_is_fp16() -> None:
 def test_it_computes_what_numpy_computes_in_fp16() -> None:
     model, x = small_graph(DEEP), activations(3, 24)
     a, b = (weight_of(model, f"{name}.weight").astype(np.float16) for name in "ab")
-    compute_in_half(model, ())
+    COMPUTE_IN_HALF(model)
     first = x.astype(np.float16) @ a
     expected = np.tanh(first) @ b + first
     got = numpys(model, x=x)
@@ -78,7 +89,8 @@ def test_it_computes_what_numpy_computes_in_fp16() -> None:
 def test_islands_compute_in_fp32_with_casts_around_them() -> None:
     model = small_graph(DEEP)
     key = next(node_key(node) for node in model.graph if node.name == "b/MatMul")
-    compute_in_half(model, {key})
+    outcome = COMPUTE_IN_HALF(model, Context(float32_nodes={key: "it is planted"}))
+    assert outcome.declined == (Declined(node="b/MatMul", reason=ArithmeticReason.ISLAND, got="it is planted"),)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     found = types(model)
     assert (found["a/MatMul"], found["b/MatMul"], found["b/Add"]) == (HALF, FLOAT, HALF)
@@ -91,7 +103,10 @@ def test_what_leads_to_a_sine_stays_in_fp32() -> None:
     model = small_graph(TIME)
     table = weight_of(model, "freq.table")
     weight = weight_of(model, "time.weight")
-    compute_in_half(model, ())
+    declined = COMPUTE_IN_HALF(model).declined
+    assert {(one.node, one.reason) for one in declined} == {
+        (name, ArithmeticReason.PERIODIC) for name in ("angle", "sin", "cos")
+    }
     found = types(model)
     assert (found["angle"], found["sin"], found["cos"], found["both"]) == (FLOAT, FLOAT, FLOAT, HALF)
     timestep = np.array([[999.0], [501.0]], np.float32)
@@ -105,9 +120,9 @@ def test_what_leads_to_a_sine_stays_in_fp32() -> None:
 
 def test_quantizers_get_scales_of_the_type_around_them(tmp_path: Path) -> None:
     model, x = small_graph(LINEAR), activations(2, 5, 24)
-    lower_tensorrt(model, decided("block.fc/MatMul", entry=grid(-3.0, 5.0)))
+    lowered("tensorrt", model, decided("block.fc/MatMul", entry=grid(-3.0, 5.0)))
     expected = run(model, tmp_path, "onnxruntime", {"x": x})
-    compute_in_half(model, ())
+    COMPUTE_IN_HALF(model)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     scales = [node.inputs[1] for node in model.graph if "quantizeLinear" in node.op_type.replace("Q", "q", 1)]
     scales += [node.inputs[1] for node in model.graph if node.op_type == "DequantizeLinear"]
@@ -117,7 +132,7 @@ def test_quantizers_get_scales_of_the_type_around_them(tmp_path: Path) -> None:
 
 def test_types_of_added_nodes_follow_from_their_operators() -> None:
     model = small_graph(LINEAR)
-    lower_tensorrt(model, decided("block.fc/MatMul", entry=grid(-3.0, 5.0)))
+    lowered("tensorrt", model, decided("block.fc/MatMul", entry=grid(-3.0, 5.0)))
     names = float_types(model.graph)
     codes = {str(node.outputs[0].name) for node in model.graph if node.op_type == "QuantizeLinear"}
     floats = {str(node.outputs[0].name) for node in model.graph if node.op_type != "QuantizeLinear"}
@@ -130,9 +145,9 @@ def test_emulation_rounds_every_result_as_numpy_does(tmp_path: Path) -> None:
     text = 'small (float[n] x) => (float[n] y) { ["sq"] a = Mul(x, x) ["rt"] y = Sqrt(a) }'
     x = np.array([1.0001, 3.14159, 200.0, 300.0], np.float32)
     model = small_graph(text)
-    compute_in_half(model, ())
+    COMPUTE_IN_HALF(model)
     np.testing.assert_allclose(run(model, tmp_path, "onnxruntime", {"x": x}), x, rtol=1e-6)
-    assert emulate_half(model) == 3
+    assert EMULATE_HALF(model).changed == 3
     half = x.astype(np.float16)
     with np.errstate(over="ignore"):
         expected = np.sqrt(half * half).astype(np.float32)
@@ -140,12 +155,36 @@ def test_emulation_rounds_every_result_as_numpy_does(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(model, tmp_path, "onnxruntime", {"x": x}), expected)
 
 
+def test_an_operator_with_a_type_of_its_own_is_declined() -> None:
+    text = """
+    small (int64[1] count, float[n,1] x) => (float[n,1] y)
+    { ["ones"] ones = ConstantOfShape <value = float[1] {1.0}> (count)
+      ["sum"] y = Add(x, ones) }
+    """
+    model = small_graph(text)
+    model.graph[0].outputs[0].type = ir.TensorType(FLOAT)
+    outcome = COMPUTE_IN_HALF(model)
+    assert [(one.node, one.reason, one.got) for one in outcome.declined] == [
+        ("ones", ArithmeticReason.TYPE_OF_ITS_OWN, "ConstantOfShape")
+    ]
+    assert types(model)["ones"] == FLOAT
+
+
+def test_emulation_leaves_what_comes_from_8_bits() -> None:
+    model = small_graph(LINEAR)
+    after = lowered("tensorrt", model, decided("block.fc/MatMul", entry=grid(-3.0, 5.0)))
+    COMPUTE_IN_HALF(after)
+    outcome = EMULATE_HALF(after)
+    assert {one.reason for one in outcome.declined} == {EmulationReason.DEQUANTIZED}
+    assert {one.node for one in outcome.declined} == {"x:DequantizeLinear", "block.fc.weight/DequantizeLinear"}
+
+
 @pytest.mark.parametrize("target", ["cuda", "tensorrt"])
 @pytest.mark.parametrize("component", ["text_encoder", "unet", "vae_decoder", "vae_encoder"])
 def test_every_component_loads_and_agrees(tiny_bundle: Bundle, tmp_path: Path, target: str, component: str) -> None:
     spec = tiny_bundle.component(component)
-    model = find_target(target).lower_floats(ir.load(tiny_bundle.graph_path(component)))
-    assert decompose_attentions(model) == 0  # none was left
+    model = find_target(target).lower_floats(ir.load(tiny_bundle.graph_path(component))).model
+    assert ATTENTION_PRODUCTS(model).changed == 0  # none was left
     sizes = {"batch_size": 2, "height": 8, "width": 6, "sequence_length": 32}
     random = np.random.default_rng(0)
     inputs: dict[str, Array] = {}
@@ -154,9 +193,10 @@ def test_every_component_loads_and_agrees(tiny_bundle: Bundle, tmp_path: Path, t
         is_ids = entry.dtype == "int64"
         inputs[entry.name] = random.integers(1, 4000, shape) if is_ids else random.random(shape).astype(np.float32)
     ranges = measure_ranges(model, spec, ONNXRUNTIME, [Call(0, inputs)])
-    compute_in_half(model, {island.key for island in find_islands(model.graph, ranges)})
+    islands = {island.key: island.reason for island in find_islands(model.graph, ranges)}
+    COMPUTE_IN_HALF(model, Context(float32_nodes=islands))
     assert not [node for node in model.graph if node.op_type in ("Attention", "Constant")]
-    emulate_half(model)
+    EMULATE_HALF(model)
     path = tmp_path / "model.onnx"
     ir.save(model, path)
     answers = [

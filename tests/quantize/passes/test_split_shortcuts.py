@@ -8,15 +8,14 @@ import pytest
 
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.decibel import sqnr_db
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.quantize.graphs.weighted import weighted_nodes
-from mezzotint.quantize.lower.onnxruntime import lower_onnxruntime
-from mezzotint.quantize.lower.openvino import lower_openvino
-from mezzotint.quantize.passes.split_shortcuts import split_shortcuts
+from mezzotint.quantize.passes.split_shortcuts import SPLIT_SHORTCUTS, ShortcutReason
 from mezzotint.runtime import Bundle
-from tests.quantize.small_graphs import activations, decided, grid, operators, run, small_graph
+from tests.quantize.small_graphs import activations, decided, grid, lowered, operators, run, small_graph
 
 SHORTCUT = """
 small (float[n,24,h,w] trunk, float[n,8,h,w] skip, float[16,32,1,1] "up.conv_shortcut.weight",
@@ -25,7 +24,6 @@ small (float[n,24,h,w] trunk, float[n,8,h,w] skip, float[16,32,1,1] "up.conv_sho
   ["up.conv_shortcut/Conv"] y = Conv<kernel_shape=[1,1]>(both, "up.conv_shortcut.weight", "up.conv_shortcut.bias") }
 """
 FEEDS = {"trunk": 0.2 * activations(2, 24, 6, 5), "skip": 10.0 * activations(2, 8, 6, 5, seed=2)}
-LOWERINGS = {"openvino": lower_openvino, "onnxruntime": lower_onnxruntime}
 
 
 def output_of(model: ir.Model, folder: Path, backend: str = "onnxruntime") -> FloatArray:
@@ -35,7 +33,7 @@ def output_of(model: ir.Model, folder: Path, backend: str = "onnxruntime") -> Fl
 def test_the_parts_add_up_to_the_whole(tmp_path: Path) -> None:
     model = small_graph(SHORTCUT)
     expected = output_of(model, tmp_path)
-    assert split_shortcuts(model) == 1
+    assert SPLIT_SHORTCUTS(model).changed == 1
     assert [item.name for item in weighted_nodes(model.graph)] == [
         "up.conv_shortcut.0/Conv",
         "up.conv_shortcut.1/Conv",
@@ -49,13 +47,35 @@ def test_the_parts_add_up_to_the_whole(tmp_path: Path) -> None:
     assert sqnr_db(expected, output_of(model, tmp_path)) > 120.0
 
 
-def test_other_convolutions_stay_whole() -> None:
-    text = SHORTCUT.replace("up.conv_shortcut", "up.conv1")
-    assert split_shortcuts(small_graph(text)) == 0
-    assert split_shortcuts(small_graph(SHORTCUT.replace("axis=1", "axis=2"))) == 0
+def test_other_convolutions_are_none_of_its_business() -> None:
+    outcome = SPLIT_SHORTCUTS(small_graph(SHORTCUT.replace("up.conv_shortcut", "up.conv1")))
+    assert (outcome.changed, outcome.declined) == (0, ())
 
 
-@pytest.mark.parametrize("backend", LOWERINGS)
+GROUPED = SHORTCUT.replace("kernel_shape=[1,1]", "group=2").replace("float[16,32,1,1]", "float[16,16,1,1]")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "got"),
+    [
+        (GROUPED, ShortcutReason.GROUPED, "2 groups"),
+        (SHORTCUT.replace("axis=1", "axis=2"), ShortcutReason.OTHER_AXIS, "axis 2"),
+        (
+            SHORTCUT.replace("float[n,8,h,w]", "float[n,c,h,w]"),
+            ShortcutReason.UNKNOWN_CHANNELS,
+            "[n,c,h,w]",
+        ),
+    ],
+)
+def test_a_shortcut_that_stays_whole_says_why(text: str, reason: ShortcutReason, got: str) -> None:
+    model = small_graph(text)
+    outcome = SPLIT_SHORTCUTS(model)
+    assert outcome.changed == 0
+    assert outcome.declined == (Declined(node="up.conv_shortcut/Conv", reason=reason, got=got),)
+    assert operators(model) == {"Concat": 1, "Conv": 1}
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_grid_for_each_part_keeps_the_smaller_one(backend: str, tmp_path: Path) -> None:
     """50 times apart: on one grid the trunk's channels get a few codes."""
     pytest.importorskip(backend)
@@ -68,14 +88,14 @@ def test_a_grid_for_each_part_keeps_the_smaller_one(backend: str, tmp_path: Path
     low, high = (min(float(one.min()) for one in FEEDS.values()), max(float(one.max()) for one in FEEDS.values()))
     whole = decided("up.conv_shortcut/Conv", entry=grid(low, high), exit_=exit_)
     model = small_graph(SHORTCUT, up__conv_shortcut__weight=weight)
-    unsplit_db = sqnr_db(expected, output_of(LOWERINGS[backend](model, whole), tmp_path, backend))
+    unsplit_db = sqnr_db(expected, output_of(lowered(backend, model, whole), tmp_path, backend))
     model = small_graph(SHORTCUT, up__conv_shortcut__weight=weight)
-    split_shortcuts(model)
+    SPLIT_SHORTCUTS(model)
     parts: Decisions = {}
     for index, feed in enumerate(FEEDS.values()):
         entry = grid(float(feed.min()), float(feed.max()))
         parts |= decided(f"up.conv_shortcut.{index}/Conv", entry=entry, exit_=exit_)
-    split_db = sqnr_db(expected, output_of(LOWERINGS[backend](model, parts), tmp_path, backend))
+    split_db = sqnr_db(expected, output_of(lowered(backend, model, parts), tmp_path, backend))
     assert split_db > unsplit_db + 6.0
 
 

@@ -22,7 +22,8 @@ PROMPTS = ("a flat emoji of a red apple", "noto style cat face")
 def decided(bundle: Bundle, method: Method) -> tuple[set[str | None], set[float | None]]:
     """The range methods and the alphas of a quantization."""
     data = calibrate(bundle, PROMPTS, CalibrationSettings(scheduler="ddim", steps=4, calls=4), silent)
-    decisions, _ = decide_and_rewrite(ir.load(bundle.graph_path("unet")), "unet", data, CalibrationRun(), method)
+    model = ir.load(bundle.graph_path("unet"))
+    decisions = decide_and_rewrite(model, "unet", data, CalibrationRun(), method).decisions
     found = [decision for decision in decisions.values() if decision.activation is not None]
     return {decision.range_method for decision in found}, {decision.smoothing_alpha for decision in found}
 
