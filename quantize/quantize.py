@@ -17,11 +17,12 @@ from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 
+from .calibrate.default_prompts import default_prompts
 from .calibrate.trajectories import CalibrationSettings
 from .decide.integer import Calibration, decide_integer
 from .graphs.graph_file import save_graph
 from .lower.half_target import settle_in_half
-from .lower.target import Target, check_prompts, find_target, fit_recipe
+from .lower.target import Target, check_prompts, find_target, fit_recipe, needs_prompts
 from .lower.weight_only import compress_all_weights, compress_with_nncf
 from .passes.half import lower_half
 from .recipe import Recipe, find_recipe, with_overrides
@@ -54,7 +55,7 @@ def quantize_bundle(
     *,
     recipe: str,
     target: str,
-    prompts: Sequence[str] = (),
+    prompts: Sequence[str] | None = None,
     overrides: Mapping[str, str] | None = None,
     settings: CalibrationSettings | None = None,
     min_sqnr_db: float | None = None,
@@ -66,9 +67,10 @@ def quantize_bundle(
 ) -> Bundle:
     """Quantize the FP32 bundle at `source` into a new one at `output`.
 
-    `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; `overrides` maps
-    components to schemes; `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target,
-    by the times in the file `costs` (None: the one in the user's cache folder), which gets those that it lacks.
+    `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; None is the list that comes
+    with the package. `overrides` maps components to schemes; `min_sqnr_db` takes nodes out of INT8 until the
+    component's output reaches it on the target, by the times in the file `costs` (None: the one in the user's cache
+    folder), which gets those that it lacks.
     `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
     `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
@@ -79,6 +81,8 @@ def quantize_bundle(
     chosen = fit_recipe(with_overrides(find_recipe(recipe), overrides or {}), lowered_for, overrides or {})
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
+    if prompts is None:
+        prompts = default_prompts() if needs_prompts(chosen, lowered_for) else ()
     check_prompts(chosen, lowered_for, prompts)
     settings = settings or CalibrationSettings()
     bundle.geometry().latent_shape(settings.height, settings.width)  # refuses a size before any work

@@ -14,7 +14,9 @@ from mezzotint.errors import CheckFailed, MezzotintError
         (MezzotintError(what="--target", got="tpu", expected=("a", "b", "c")), "--target is 'tpu', expected a, b or c"),
         (MezzotintError(what="--target", got="tpu", expected=["a"]), "--target is 'tpu', expected a"),
         (
-            MezzotintError(where="x/mezzotint.json", what="height", got=17, expected="a multiple of 2", advice="fix it"),
+            MezzotintError(
+                where="x/mezzotint.json", what="height", got=17, expected="a multiple of 2", advice="fix it"
+            ),
             "x/mezzotint.json: height is 17, expected a multiple of 2; fix it",
         ),
         (MezzotintError(where="x", got=1), "x is 1"),

@@ -25,6 +25,7 @@ __all__ = [
     "check_prompts",
     "find_target",
     "fit_recipe",
+    "needs_prompts",
     "parity_engine",
     "reference_engine",
 ]
@@ -115,6 +116,12 @@ def fit_recipe(recipe: Recipe, target: Target, overrides: Mapping[str, str]) -> 
         elif scheme in refused:
             raise MezzotintError(f"{target.name} cannot take {component} in {scheme}: {refused[scheme]}")
     return replace(recipe, schemes=schemes)
+
+
+def needs_prompts(recipe: Recipe, target: Target) -> bool:
+    """Whether something must be calibrated: INT8 activations, and what FP16 would overflow on a GPU."""
+    schemes = set(recipe.schemes.values())
+    return "int8" in schemes or (target.is_in_half and schemes != {"fp32"})
 
 
 def check_prompts(recipe: Recipe, target: Target, prompts: Sequence[str]) -> None:
