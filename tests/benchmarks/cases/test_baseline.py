@@ -12,7 +12,7 @@ from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.decibel import sqnr_db
 from mezzotint.errors import MezzotintError
 
-CHECKPOINT = Path(__file__).parents[2] / "demo" / "checkpoint"
+CHECKPOINT = Path(__file__).parents[3] / "demo" / "checkpoint"
 PROMPT = "a flat emoji of a red apple on a blue background"
 WORKLOAD = Workload((PROMPT,), steps=3)
 

@@ -99,7 +99,7 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "task.json").write_text(TASK.to_json(), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.Popen([sys.executable, str(parent)], env=environment)
     pid = wait_for_pid(tmp_path / "pid")
     process.send_signal(signal.SIGKILL)

@@ -12,7 +12,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from tests.runtime.scheduler_oracle import BETA_ORACLES
 
-CHECKPOINT = Path(__file__).parents[2] / "demo" / "checkpoint"
+CHECKPOINT = Path(__file__).parents[3] / "demo" / "checkpoint"
 
 
 @pytest.mark.parametrize("name", BETA_ORACLES)

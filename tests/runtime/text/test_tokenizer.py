@@ -15,7 +15,7 @@ from transformers import CLIPTokenizer, CLIPTokenizerFast
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
-EMBEDDED = Path(__file__).parents[2] / "demo" / "checkpoint" / "tokenizer"
+EMBEDDED = Path(__file__).parents[3] / "demo" / "checkpoint" / "tokenizer"
 BOS, EOS, WINDOW = 4094, 4095, 32
 
 PLAIN = (

@@ -10,7 +10,7 @@ import pytest
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.text.tokenizer_files import read_tokenizer
 
-EMBEDDED = Path(__file__).parents[2] / "demo" / "checkpoint" / "tokenizer"
+EMBEDDED = Path(__file__).parents[3] / "demo" / "checkpoint" / "tokenizer"
 
 
 @pytest.fixture
