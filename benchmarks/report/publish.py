@@ -1,13 +1,12 @@
 """Results that are committed, and the README's tables, which are made from them and never typed.
 
-    python -m mezzotint.benchmarks.report.publish README.md docs/results reports/bench-demo/results.json ...
+    mezzotint dev publish README.md docs/results reports/bench-demo/results.json ...
 
 Writes docs/results/bench-demo.json, without pictures, and every table of README.md again. A table stands between
 `<!-- results: docs/results/bench-demo.json -->` and `<!-- end of results -->`.
 """
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ..formats import MISSING
 from ..results import Results, read_results, write_results
 from .summary import readme_table
 
-__all__ = ["main", "publish", "refresh_tables", "results_block", "without_pictures"]
+__all__ = ["publish", "refresh_tables", "results_block", "without_pictures"]
 
 _BLOCK = re.compile(r"(?P<start><!-- results: (?P<path>\S+) -->\n).*?(?P<end><!-- end of results -->)", re.DOTALL)
 
@@ -97,18 +96,3 @@ def _protocol(results: Results) -> str:
 
 
 _CONDITIONS: tuple[Callable[[Results], str], ...] = (_machine, _workload, _protocol)
-
-
-def main(arguments: list[str]) -> None:
-    """README FOLDER RESULTS..."""
-    readme, folder, *sources = (Path(argument) for argument in arguments)
-    for copy in publish(sources, folder, readme):
-        sys.stdout.write(f"wrote {copy}\n")
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except MezzotintError as error:
-        sys.stderr.write(f"mezzotint: {error}\n")
-        sys.exit(error.exit_code)

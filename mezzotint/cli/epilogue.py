@@ -13,7 +13,7 @@ from mezzotint.errors import MezzotintError
 
 
 @contextmanager
-def exit_with_a_sentence(extra: str | None = None) -> Iterator[None]:
+def exit_with_a_sentence(extra: str | None = None, *, if_interrupted: str = "interrupted") -> Iterator[None]:
     """End the program where the body fails by the user's doing; `extra` is what `pip` brings the body's packages with.
 
     A ModuleNotFoundError of a package of others' is such a failure where `extra` is given.
@@ -32,7 +32,7 @@ def exit_with_a_sentence(extra: str | None = None) -> Iterator[None]:
             raise
         _end(MezzotintError(f"{error.name} is not installed; install it with `pip install 'mezzotint[{extra}]'`"))
     except KeyboardInterrupt:
-        _end("interrupted", 130)
+        _end(if_interrupted, 130)
 
 
 def _end(error: MezzotintError | str, code: int | None = None) -> NoReturn:
