@@ -102,7 +102,7 @@ test-latest: $(READY) ## Run the tests with the newest transformers and diffuser
 	$(PYTHON) -m venv $(VENV)/latest
 	grep -vE '^($(NEWEST))==' constraints.txt > $(VENV)/latest/constraints.txt
 	$(VENV)/latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -c $(VENV)/latest/constraints.txt \
-	  -e '.[cpu,openvino,export,quantize,benchmark]' build jsonschema pytest
+	  -e '.[onnxruntime,openvino,export,quantize,benchmark]' build jsonschema pytest
 	$(VENV)/latest/bin/python -m pytest -m "not slow and not gpu"
 
 lint: $(READY) ## Check style and formatting

@@ -44,7 +44,9 @@ def check_parity(
     """
     engines = [engine for engine in installed_engines() if "f32" in engine.precisions()]
     if not engines:
-        raise MezzotintError("the parity check needs an engine; install one with `pip install 'mezzotint[cpu]'`")
+        raise MezzotintError(
+            "the parity check needs an engine; install one with `pip install 'mezzotint[onnxruntime]'`"
+        )
     session = Session.open(source.name, path, component, engines[-1], EngineOptions("f32"))
     worst = float("inf")
     for size, reference in zip(source.parity_sizes, expected, strict=True):

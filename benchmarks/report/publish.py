@@ -1,9 +1,10 @@
-"""Results that are committed, and the README's tables, which are made from them and never typed.
+"""Results that are committed, and the pages whose tables are made from them and never typed.
 
     mezzotint dev publish README.md docs/results reports/bench-demo/results.json ...
 
-Writes docs/results/bench-demo.json, without pictures, and every table of README.md again. A table stands between
-`<!-- results: docs/results/bench-demo.json -->` and `<!-- end of results -->`.
+Writes docs/results/bench-demo.json without pictures, docs/results.md with every table and all that one must know to
+read it, and README's table again. That one stands between `<!-- results: SPEED.json FIDELITY.json -->`, which names two
+of those files, and `<!-- end of results -->`.
 """
 
 import re
@@ -15,19 +16,37 @@ from mezzotint.errors import MezzotintError
 
 from ..formats import MISSING
 from ..results import Results, read_results, write_results
-from .summary import readme_table
+from .marks import legend
+from .notes import notes
+from .readme_table import readme_table
+from .strip_image import strip_image
+from .summary import Table, published_table
 
-__all__ = ["publish", "refresh_tables", "results_block", "without_pictures"]
+__all__ = ["publish", "refresh_tables", "results_page", "without_pictures"]
 
-_BLOCK = re.compile(r"(?P<start><!-- results: (?P<path>\S+) -->\n).*?(?P<end><!-- end of results -->)", re.DOTALL)
+_INTRODUCTION = (
+    "Made by `make tables` from the files in `docs/results/`, which have every sample. [measuring.md](measuring.md) "
+    "says what each case runs and how figures are taken."
+)
+_STRIP_OF, _STRIP_CASE = "demo", "int8-openvino"  # README's first image: which benchmark, which case
+_BLOCK = re.compile(
+    r"(?P<start><!-- results: (?P<speed>\S+) (?P<fidelity>\S+) -->\n).*?(?P<end><!-- end of results -->)", re.DOTALL
+)
 
 
 def publish(sources: Sequence[Path], folder: Path, readme: Path) -> list[Path]:
-    """Copy each results.json into `folder` under the name of its own folder, and write `readme` anew; the copies."""
+    """Copy each results.json into `folder` under the name of its own folder; write FOLDER.md and `readme` anew.
+
+    Returns the copies.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     copies = [folder / f"{source.resolve().parent.name}.json" for source in sources]
     for source, copy in zip(sources, copies, strict=True):
         write_results(without_pictures(read_results(source)), copy, compact=True)
+    for source in sources:
+        if source.resolve().parent.name == _STRIP_OF:
+            strip_image(read_results(source), source.parent, _STRIP_CASE).save(folder / "strip.png", optimize=True)
+    write_text(folder.with_suffix(".md"), results_page(folder))
     text = readme.read_text(encoding="utf-8")
     write_text(readme, refresh_tables(text, readme.parent))
     return copies
@@ -45,21 +64,46 @@ def without_pictures(results: Results) -> Results:
 
 
 def refresh_tables(text: str, root: Path) -> str:
-    """`text` with every table made again from the results that it names, below `root`; MezzotintError without them."""
+    """`text` with its table made again from the results that it names, below `root`; MezzotintError without them."""
     starts, found = text.count("<!-- results:"), list(_BLOCK.finditer(text))
     if starts != len(found):
         raise MezzotintError(f"{starts} tables of results begin, and {len(found)} end; close each with its end mark")
-    return _BLOCK.sub(lambda block: f"{block['start']}{results_block(root / block['path'])}{block['end']}", text)
+    return _BLOCK.sub(
+        lambda block: f"{block['start']}{_readme_block(root / block['speed'], root / block['fidelity'])}{block['end']}",
+        text,
+    )
 
 
-def results_block(path: Path) -> str:
-    """The table and what one must know to read it, as Markdown."""
+def results_page(folder: Path) -> str:
+    """docs/results.md: a section for every results file of `folder`, with its conditions and notes."""
+    sections = [_section(path) for path in sorted(folder.glob("*.json"))]
+    return "\n".join(["# Results", "", _INTRODUCTION, "", *sections])
+
+
+def _readme_block(speed: Path, fidelity: Path) -> str:
+    timed, scored = read_results(speed), read_results(fidelity)
+    table = _markdown(readme_table(timed, scored))
+    remarks = [
+        *legend(table),
+        f"Time, memory and size: {speed.stem}, {_machine_line(timed)}",
+        f"PSNR and SSIM against FP32: {fidelity.stem}, {_workload(scored)}",
+    ]
+    return "\n".join(["", table, "", " ".join(remarks), "", ""])
+
+
+def _section(path: Path) -> str:
     results = read_results(path)
-    table = readme_table(results)
-    lines = [_line(table.headings), f"|{' --- |' * table.worded}{' ---: |' * (len(table.headings) - table.worded)}"]
-    lines += [_line(tuple("" if cell == MISSING else cell for cell in row)) for row in table.rows]
-    failed = [f"* {row['name']}: {row['reason']}" for row in results["cases"] if row["status"] == "failed"]
-    return "\n".join(["", *lines, "", *failed, *([""] if failed else []), *_conditions(results), "", ""])
+    table = _markdown(published_table(results))
+    what = f"`{results['command']}`" if results["command"] else "The command was not recorded."
+    remarks = [*legend(table), *_conditions(results)]
+    told = [f"* {note}" for note in notes(results)]
+    return "\n".join([f"## {path.stem}", "", what, "", table, "", *remarks, "", *told, ""])
+
+
+def _markdown(table: Table) -> str:
+    rule = f"|{' --- |' * table.worded}{' ---: |' * (len(table.headings) - table.worded)}"
+    rows = [_line(tuple("" if cell == MISSING else cell for cell in row)) for row in table.rows]
+    return "\n".join([_line(table.headings), rule, *rows])
 
 
 def _line(cells: tuple[str, ...]) -> str:
@@ -68,6 +112,12 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def _conditions(results: Results) -> list[str]:
     return [sentence for describe in _CONDITIONS if (sentence := describe(results))]
+
+
+def _machine_line(results: Results) -> str:
+    """Date and processor alone."""
+    machine = results["machine"]
+    return f"{results['created'][:10]}, {machine['cpu_model']}, {machine['cores']} cores."
 
 
 def _machine(results: Results) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from ..formats import MISSING, format_bytes, format_factor, format_ms, format_number, format_score, format_value
 from ..metrics.fidelity import METRICS
 from ..metrics.metric import Metric
-from ..results import CaseRow, Results, Score, find_score
+from ..results import CaseRow, MeasurementRow, Results, Score, find_score
 from .compare import Change
+from .marks import marked_ms
 
 __all__ = [
     "Table",
@@ -17,7 +18,7 @@ __all__ = [
     "fidelity_table",
     "gate_table",
     "headline",
-    "readme_table",
+    "published_table",
     "speed_table",
     "summary_table",
 ]
@@ -81,25 +82,25 @@ _ALONE = (
 )
 
 
-_README = (
+_PUBLISHED = (
     _Column("case", lambda row: row["name"]),
-    _Column("picture", lambda row: _picture_cell(row)),
+    _Column("picture", lambda row: _picture_cell(row, marked_ms)),
     _Column("vs FP32", lambda row: format_factor(row["speedup"]["fp32"])),
-    _Column("UNet step", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["unet_step"])),
+    _Column("UNet step", lambda row: marked_ms(row["latency_ms"] and row["latency_ms"]["unet_step"])),
     _Column("step vs FP32", lambda row: format_factor(row["speedup"]["unet_step_fp32"])),
     _Column("step vs BF16", lambda row: format_factor(row["speedup"]["unet_step_bf16"])),
-    _Column("VAE decoder", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["vae_decoder"])),
+    _Column("VAE decoder", lambda row: marked_ms(row["latency_ms"] and row["latency_ms"]["vae_decoder"])),
     *(column for column in _SUMMARY if column.heading in ("peak memory", "on disk")),
     _Column("PSNR (5th percentile)", lambda row: _psnr_cell(row)),
     *(column for column in _SUMMARY if column.heading in ("SSIM", "ST-LPIPS", "eps SQNR")),
 )
 
 
-def readme_table(results: Results) -> Table:
-    """The summary in fewer columns: those alone in which a case other than the reference has a figure."""
+def published_table(results: Results) -> Table:
+    """The summary for docs/results.md, its times marked: columns in which one besides the reference has a figure."""
     rows = [row for row in results["cases"] if row["role"] != "attribution"]
     others = [row for row in rows if row["role"] != "reference"]
-    columns = [column for column in _README if any(column.cell(row) not in (MISSING, "failed") for row in others)]
+    columns = [column for column in _PUBLISHED if any(column.cell(row) not in (MISSING, "failed") for row in others)]
     return _table("Results", columns, rows)
 
 
@@ -219,10 +220,10 @@ def _score_cell(row: CaseRow, metric: str, figure: str, unit: str) -> str:
     return "reference" if row["role"] == "reference" else format_score(find_score(row, metric), figure, unit)
 
 
-def _picture_cell(row: CaseRow) -> str:
+def _picture_cell(row: CaseRow, show: Callable[[MeasurementRow | None], str] = format_ms) -> str:
     if row["latency_ms"] is None:
         return "failed" if row["status"] == "failed" else MISSING
-    return format_ms(row["latency_ms"]["end_to_end"])
+    return show(row["latency_ms"]["end_to_end"])
 
 
 def _psnr_cell(row: CaseRow) -> str:

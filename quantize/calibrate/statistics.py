@@ -139,7 +139,9 @@ def open_probed(path: Path, component: Component, outputs: Sequence[str]) -> Ses
     """A graph with other outputs than the component's, in FP32."""
     engines = [engine for engine in installed_engines() if "f32" in engine.precisions()]
     if not engines:
-        raise MezzotintError("calibration needs an engine; install one with `pip install 'mezzotint[cpu]'`")
+        raise MezzotintError(
+            what="calibration needs an engine", advice="install one with `pip install 'mezzotint[onnxruntime]'`"
+        )
     specs = tuple(TensorSpec(name, "float32", ()) for name in outputs)
     instrumented = Component(component.files, component.storage, "f32", component.inputs, specs)
     return Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32", in_order=True))

@@ -42,7 +42,9 @@ def noise_alone(
     """Noise-to-signal ratio at the (guided) output with each W8A8 node alone quantized: median over calls."""
     engines = installed_engines()
     if not engines:
-        raise MezzotintError("the sensitivity search needs an engine; install one with `pip install 'mezzotint[cpu]'`")
+        raise MezzotintError(
+            "the sensitivity search needs an engine; install one with `pip install 'mezzotint[onnxruntime]'`"
+        )
     names = with_switches(model, decisions)
     spec = TensorSpec(_SWITCHES, "bool", (len(names),))
     switched = Component(component.files, component.storage, "f32", (*component.inputs, spec), component.outputs)

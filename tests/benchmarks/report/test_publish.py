@@ -1,17 +1,25 @@
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, cast
 
 import jsonschema
 import pytest
 
-from mezzotint.benchmarks.report.publish import publish, refresh_tables, results_block
+from mezzotint.benchmarks.report.marks import legend, marked_ms
+from mezzotint.benchmarks.report.notes import notes
+from mezzotint.benchmarks.report.publish import publish, refresh_tables, results_page
 from mezzotint.benchmarks.report.report import make_report
-from mezzotint.benchmarks.results import read_results, write_results
+from mezzotint.benchmarks.results import MeasurementRow, read_results, write_results
 from mezzotint.errors import MezzotintError
 from tests.benchmarks.synthetic import results
 
-MARKS = "before\n<!-- results: results/bench.json -->\ntyped by hand, 999 ms\n<!-- end of results -->\nafter\n"
+MARKS = """before
+<!-- results: results/bench.json results/bench.json -->
+typed by hand, 999 ms
+<!-- end of results -->
+after
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,35 +54,48 @@ def test_the_copy_has_every_sample_and_makes_a_report(published: Path) -> None:
 
 def test_the_table_is_made_from_the_copy(published: Path) -> None:
     text = (published / "README.md").read_text(encoding="utf-8")
-    assert text.startswith("before\n<!-- results: results/bench.json -->\n")
+    assert text.startswith("before\n<!-- results: results/bench.json results/bench.json -->\n")
     assert text.endswith("<!-- end of results -->\nafter\n")
     assert "999" not in text
     row = next(line for line in text.splitlines() if line.startswith("| int8-openvino |"))
     psnr = next(case for case in read_results(published / "results" / "bench.json")["cases"] if case["name"] in row)
     assert psnr["fidelity"] is not None
-    assert "| 200 ± 3 ms | 4.00x | 8.00 ± 0.12 ms | 4.00x |" in row
-    assert f"| {psnr['fidelity']['psnr_db']['median']:.1f} ({psnr['fidelity']['psnr_db']['p5']:.1f}) dB |" in row
-    assert "* fp16-openvino: the process was ended by signal 9" in text
-    assert "2026-11-21, A Processor, 2 cores (avx2, amx_int8); Python 3.11.7, mezzotint 0.1.0." in text
-    assert "1 fresh process of 7 pictures each" in text
+    assert "| 8.00 ± 0.12 ms | 4.00x |" in row
+    assert f"| {psnr['fidelity']['psnr_db']['median']:.1f} dB /" in row
+    assert "2026-11-21, A Processor, 2 cores" in text
 
 
-def test_columns_without_a_figure_are_left_out(published: Path) -> None:
-    heading = results_block(published / "results" / "bench.json").splitlines()[1]
+def test_the_page_has_all_cases_conditions_and_notes(published: Path) -> None:
+    page = (published / "results.md").read_text(encoding="utf-8")
+    found = read_results(published / "results" / "bench.json")
+    for row in found["cases"]:
+        assert row["role"] == "attribution" or f"| {row['name']} |" in page
+    assert "2026-11-21, A Processor, 2 cores (avx2, amx_int8); Python 3.11.7, mezzotint 0.1.0." in page
+    assert "1 fresh process of 7 pictures each" in page
+    assert all(f"* {note}" in page for note in notes(found))
+    heading = next(line for line in page.splitlines() if line.startswith("| case |"))
     assert "step vs FP32" in heading
     assert "step vs BF16" not in heading  # diffusers BF16 was not measured
+    assert len({line.count("|") for line in page.splitlines() if line.startswith("|")}) == 1
 
 
-def test_every_row_has_as_many_cells(published: Path) -> None:
-    lines = [line for line in results_block(published / "results" / "bench.json").splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 7  # headings, rule, and all cases but the attribution
-    assert len({line.count("|") for line in lines}) == 1
+def marked(row: dict[str, Any]) -> str:
+    return marked_ms(cast(MeasurementRow, row))
+
+
+def test_noisy_times_and_single_samples_are_marked() -> None:
+    row: dict[str, Any] = {"samples": [200.0, 300.0], "median": 250.0, "iqr": 50.0, "p95": 300.0, "noisy": True}
+    assert marked(row) == "250 ± 25 ms †"
+    assert marked({**row, "noisy": False}) == "250 ± 25 ms"
+    assert marked({**row, "samples": [261997.0], "median": 261997.0}) == "262,000 ms ‡"
+    assert legend("no mark") == []
+    assert [line[0] for line in legend("1 ‡ 2 †")] == ["†", "‡"]
 
 
 def test_a_changed_digit_is_noticed(published: Path) -> None:
     text = (published / "README.md").read_text(encoding="utf-8")
     assert refresh_tables(text, published) == text
-    assert refresh_tables(text.replace("200 ± 3 ms", "199 ± 3 ms"), published) == text
+    assert refresh_tables(text.replace("8.00 ± 0.12 ms", "7.99 ± 0.12 ms"), published) == text
 
 
 def test_marks_that_do_not_close_and_files_that_are_not_there_are_refused(published: Path) -> None:
@@ -86,10 +107,12 @@ def test_marks_that_do_not_close_and_files_that_are_not_there_are_refused(publis
         publish([published / "nothing.json"], published / "results", published / "README.md")
 
 
-def test_the_readmes_tables_are_those_of_the_committed_results(repo_root: Path) -> None:
+def test_the_pages_are_those_of_the_committed_results(repo_root: Path) -> None:
     text = (repo_root / "README.md").read_text(encoding="utf-8")
+    assert "<!-- results: docs/results/" in text
     assert refresh_tables(text, repo_root) == text, "make tables"
-    for path in (repo_root / "docs" / "results").glob("*.json"):
+    folder = repo_root / "docs" / "results"
+    assert results_page(folder) == (repo_root / "docs" / "results.md").read_text(encoding="utf-8"), "make tables"
+    for path in folder.glob("*.json"):
         validate(path)
-        assert f"<!-- results: docs/results/{path.name} -->" in text
         assert path.stat().st_size < 1_000_000
