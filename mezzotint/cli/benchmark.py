@@ -13,7 +13,7 @@ from .options import SIZE_HELP, AsJson, pick
 from .terminal import STDOUT, show_progress, write_json
 
 if TYPE_CHECKING:
-    from mezzotint.benchmarks.benchmark import Outcome
+    from mezzotint.benchmarks.benchmark import Benchmark
 
 _SAMPLERS = ("ddim", "euler", "dpmpp-2m")  # what the baseline has too; tests compare it with the benchmark's own
 _MEASURE = "What is measured"
@@ -85,7 +85,7 @@ def benchmark(
         raise CheckFailed("; ".join(outcome.failures))
 
 
-def _show(outcome: "Outcome", *, as_json: bool) -> None:
+def _show(outcome: "Benchmark", *, as_json: bool) -> None:
     pages = {"report_html": outcome.report_html, "report_md": outcome.report_md, "results": outcome.results}
     if as_json:
         paths = {name: str(path) for name, path in pages.items()}

@@ -30,7 +30,7 @@ from mezzotint.runtime.text.prompts import read_prompts
 from .terminal import STDERR, show_progress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What to generate, read from every file that it names before any graph is loaded. `count` images a prompt."""
 
@@ -69,8 +69,15 @@ class Request:
         strength = liked_strength if strength is None else strength
         _check_inputs(image, mask, strength, like if is_liked else None)
         options = settings | {name: value for name, value in given.items() if value is not None}
-        images = [None if path is None else read_image(path) for path in (image, mask)]
-        return cls(texts or liked, cast(Options, options), like, *images, strength, count)
+        return cls(
+            prompts=texts or liked,
+            options=cast(Options, options),
+            like=like,
+            image=None if image is None else read_image(image),
+            mask=None if mask is None else read_image(mask),
+            strength=strength,
+            count=count,
+        )
 
     @property
     def seed(self) -> int:
