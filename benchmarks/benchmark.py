@@ -45,7 +45,7 @@ class Benchmark:
     not_asked: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Extent:
     """How much is measured. `parts` and `pictures` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
 
@@ -103,7 +103,14 @@ def run_benchmark(
         fingerprints |= {case.name: _fingerprint(case, machine) for case in mixtures}
 
     plan = Plan(
-        cases, workload, extent.rounds, extent.pictures, fingerprints, extent.speed, extent.fidelity, extent.parts
+        cases=cases,
+        workload=workload,
+        rounds=extent.rounds,
+        pictures=extent.pictures,
+        fingerprints=fingerprints,
+        is_timed=extent.speed,
+        is_scored=extent.fidelity,
+        parts=extent.parts,
     )
     outcome = measure_all(plan, work, fresh=fresh, progress=progress)
     rows = case_rows(plan, outcome, out_dir, extent.weights)

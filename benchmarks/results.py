@@ -108,8 +108,12 @@ class EvidenceRow(TypedDict):
 
 
 class NodeRow(TypedDict):
-    """What quantization decided of one node, and which rule or search step decided it; `range` is of its input."""
+    """What quantization decided of one node, and which rule or search step decided it; `range` is of its input.
 
+    Results from before other components than the UNet had rows name no `component`.
+    """
+
+    component: NotRequired[str]
     name: str
     scheme: str
     rule: str
@@ -124,8 +128,8 @@ class CaseRow(TypedDict):
     `identical_pictures` counts those that equal the reference's after rounding to 8 bits; `draws_as` names the first
     case before this one, if any, whose pictures are all the same to the last bit before rounding. `foreign_cpu_share`
     is the largest share of the processors, 0 to 1, that others took during a round's timed pictures. `quantized` names
-    the components that an attribution row took from a quantized bundle; `nodes` are those of a quantized UNet, and
-    `environment_bytes` those of the installed packages that the case's process imported.
+    the components that an attribution row took from a quantized bundle; `nodes` are those of its quantized components,
+    and `environment_bytes` those of the installed packages that the case's process imported.
     """
 
     name: str

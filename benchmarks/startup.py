@@ -21,7 +21,7 @@ from mezzotint.runtime import Bundle
 from .bootstrap import quantile
 from .formats import format_bytes
 from .measure.isolate import worker_environment
-from .measure.startup_worker import Start
+from .measure.startup_worker import StartTimes
 
 __all__ = ["Startup", "measure_startup", "report_lines"]
 
@@ -34,11 +34,11 @@ _TIMES = ("import_ms", "load_ms", "picture_ms", "first_ms", "later_ms", "outside
 class Startup:
     """One start with an empty compile cache, and at least one with the cache that it left."""
 
-    cold: Start
-    warm: tuple[Start, ...]
+    cold: StartTimes
+    warm: tuple[StartTimes, ...]
 
     def warm_median(self, figure: str) -> float:
-        """The median of a figure of `Start` over the warm starts."""
+        """The median of a figure of `StartTimes` over the warm starts."""
         return quantile([cast(dict[str, float], start)[figure] for start in self.warm], 0.5)
 
     @property
@@ -64,14 +64,14 @@ def measure_startup(bundle: Path, load: dict[str, Any], call: dict[str, Any], ru
     return Startup(cold, tuple(warm))
 
 
-def _start(request: dict[str, Any], cache: str) -> Start:
+def _start(request: dict[str, Any], cache: str) -> StartTimes:
     environment = {**worker_environment(), "XDG_CACHE_HOME": cache}
     command = (sys.executable, *_WORKER, json.dumps(request), str(time.monotonic_ns()))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or [f"the measured process ended with code {done.returncode}"])[-1]
         raise MezzotintError(said.partition("MezzotintError: ")[2] or said)
-    return cast(Start, json.loads(done.stdout))
+    return cast(StartTimes, json.loads(done.stdout))
 
 
 def report_lines(startup: Startup) -> list[str]:

@@ -1,24 +1,26 @@
 """A Stable Diffusion checkpoint, loaded into PyTorch modules from a diffusers folder or a hub id.
 
-Weights are read as FP32 whatever they are stored as. Missing or unexpected weights are an error: the loaders only warn,
-and a text encoder saved by transformers 5 would be random numbers under transformers 4.57.
+One variant of each component is read, as FP32 whatever it is stored as; missing or unexpected weights are an error.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Source
 from mezzotint.bundle.source_hash import weights_sha256
+from mezzotint.bundle.weight_faults import check_no_pointers
+from mezzotint.bundle.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
 from mezzotint.errors import MezzotintError
 
+from .component_classes import check_classes
+from .hub import download
+from .load_module import load_module
 from .quiet import quiet
 
 __all__ = ["PIPELINE_CLASS", "Checkpoint", "load_checkpoint", "resolve_folder"]
@@ -26,7 +28,6 @@ __all__ = ["PIPELINE_CLASS", "Checkpoint", "load_checkpoint", "resolve_folder"]
 PIPELINE_CLASS = "StableDiffusionPipeline"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
-_HUB_PATTERNS = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,34 @@ class Checkpoint:
         return Geometry.from_configs(dict(self.unet.config), dict(self.vae.config))
 
 
-def load_checkpoint(model: str) -> Checkpoint:
-    """Load a diffusers folder or a hub id. Raises MezzotintError for everything that is not a whole SD checkpoint."""
-    folder = resolve_folder(model)
+def load_checkpoint(model: str, variant: str | None = None, folder: Path | None = None) -> Checkpoint:
+    """Load a diffusers folder or a hub id, which lies in `folder` if that is known already.
+
+    `variant` names the weights to take where there are several (see `choose_weights`). Raises MezzotintError for
+    everything that is not a whole SD checkpoint.
+    """
+    folder = folder or resolve_folder(model, variant)
+    check_no_pointers(path for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
     _check_family(folder)
+    check_classes(folder)
+    weights = choose_weights(str(folder), local_names(folder), variant)
+    files = {name: weight_paths(folder, chosen) for name, chosen in weights.items()}
     with quiet(*_LOADERS):
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel
 
     with quiet(*_LOADERS), _no_progress_bar():
-        return Checkpoint(
-            folder=folder,
-            source=Source(folder.resolve().name if Path(model).exists() else model, weights_sha256(folder)),
-            text_encoder=_load_module(CLIPTextModel, folder / "text_encoder", "dtype"),
-            unet=_load_module(UNet2DConditionModel, folder / "unet", "torch_dtype"),
-            vae=_load_module(AutoencoderKL, folder / "vae", "torch_dtype"),
+        text_encoder, unet, vae = (
+            load_module(kind, folder / name, files[name])
+            for name, kind in (("text_encoder", CLIPTextModel), ("unet", UNet2DConditionModel), ("vae", AutoencoderKL))
         )
+    return Checkpoint(folder, _source(model, folder, variant, weights), text_encoder, unet, vae)
+
+
+def _source(model: str, folder: Path, variant: str | None, weights: Mapping[str, Weights]) -> Source:
+    name = folder.resolve().name if Path(model).exists() else model
+    variants = {part: chosen.variant for part, chosen in weights.items() if chosen.variant != PLAIN}
+    return Source(name, weights_sha256(folder, variant), variants)
 
 
 @contextmanager
@@ -82,8 +95,11 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def resolve_folder(model: str) -> Path:
-    """A local folder as it is; a hub id ("owner/name") through the local hub cache, downloaded when it is not there."""
+def resolve_folder(model: str, variant: str | None = None) -> Path:
+    """A local folder as it is; a hub id ("owner/name") through the local hub cache, downloaded when it is not there.
+
+    Of a hub repository only the weights of `variant` are downloaded; see `choose_weights`.
+    """
     folder = Path(model)
     if folder.is_dir():
         return folder
@@ -93,15 +109,7 @@ def resolve_folder(model: str) -> Path:
         )
     if not _HUB_ID.fullmatch(model):
         raise MezzotintError(f"{model} does not exist; expected a diffusers folder or a hub id such as owner/name")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, allow_patterns=_HUB_PATTERNS))
-    except Exception as error:
-        raise MezzotintError(
-            f"{model} is no local folder, and the hub gave no copy of it ({type(error).__name__}); "
-            "download it where there is a network and pass the folder"
-        ) from error
+    return download(model, variant)
 
 
 def _check_family(folder: Path) -> None:
@@ -114,20 +122,3 @@ def _check_family(folder: Path) -> None:
         raise MezzotintError(
             f"{folder} is a {name}, expected a {PIPELINE_CLASS}; only Stable Diffusion 1.x and 2.x export"
         )
-
-
-def _load_module(kind: Any, folder: Path, dtype_option: str) -> Any:
-    options = {dtype_option: torch.float32, "output_loading_info": True, "local_files_only": True}
-    try:
-        module, info = kind.from_pretrained(folder, **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MezzotintError(f"{folder} cannot be loaded as a {kind.__name__} ({reason}); check the folder") from error
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        names = sorted(str(name) for name in info.get(problem, ()))
-        if names:
-            raise MezzotintError(
-                f"{folder}: {len(names)} {problem.replace('_keys', '')} weights, the first is {names[0]}; save the "
-                "checkpoint again with the diffusers and transformers versions that are installed"
-            )
-    return module.eval()

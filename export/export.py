@@ -20,6 +20,8 @@ from mezzotint.bundle.bundle import (
     write_manifest,
 )
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
+from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
@@ -36,25 +38,31 @@ FAMILY = "stable-diffusion"
 _TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
-def export_checkpoint(model: str, output: Path, *, overwrite: bool = False, progress: Progress = silent) -> Bundle:
+def export_checkpoint(
+    model: str, output: Path, *, variant: str | None = None, overwrite: bool = False, progress: Progress = silent
+) -> Bundle:
     """Export `model` (diffusers folder, hub id, or a folder that Optimum exported) to a bundle at `output`.
 
+    `variant` names the weights to take where a component has several, such as "fp16"; the manifest says what was taken.
     Every graph is checked against PyTorch before the bundle appears. Raises MezzotintError for unusable input and
     ParityError when a graph disagrees; `output` is then as it was.
     """
-    folder = resolve_folder(model)
+    folder = resolve_folder(model, variant)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if is_optimum_folder(folder):
+            if variant is not None:
+                raise MezzotintError(f"{folder} holds ONNX graphs, which have no variant {variant!r}; leave it away")
+            check_no_pointers(folder.glob("*/*"))
             progress("copying Optimum's graphs", 0, 1)
             write_manifest(staging, adopt_optimum(folder, staging))
         else:
-            _export(model, staging, progress)
+            _export(model, folder, variant, staging, progress)
     return Bundle.open(output)
 
 
-def _export(model: str, staging: Path, progress: Progress) -> None:
+def _export(model: str, folder: Path, variant: str | None, staging: Path, progress: Progress) -> None:
     progress("loading the checkpoint", 0, 5)
-    checkpoint = load_checkpoint(model)
+    checkpoint = load_checkpoint(model, variant, folder)
     _copy_texts(checkpoint, staging)
     components: dict[str, Component] = {}
     sources = graph_sources(checkpoint)
@@ -82,8 +90,8 @@ def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSo
     _write_json(folder / "config.json", dict(source.config))
     component = Component(
         files=tuple(file_entry(staging, f"{source.name}/{name}") for name in names),
-        storage="float32",
-        compute="f32",
+        storage=Storage.FLOAT32,
+        compute=Compute.F32,
         inputs=source.inputs,
         outputs=source.outputs,
     )

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE, file_entry, list_files, sha256_of
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Source, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
 from .checkpoint import PIPELINE_CLASS
@@ -77,8 +78,8 @@ def _adopt_component(staging: Path, name: str) -> Component:
     names = [GRAPH_FILE, EXTERNAL_DATA_FILE] if external else [GRAPH_FILE]
     return Component(
         files=tuple(file_entry(staging, f"{name}/{file}") for file in names),
-        storage="float32",
-        compute="f32",
+        storage=Storage.FLOAT32,
+        compute=Compute.F32,
         inputs=tuple(_spec(value) for value in model.graph.inputs),
         outputs=tuple(_spec(value) for value in model.graph.outputs),
     )

@@ -7,11 +7,12 @@ import torch
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, Parity
+from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
-from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.lineup import reference_engine
 from mezzotint.engines.session import Session
-from mezzotint.errors import CheckFailed, MezzotintError
+from mezzotint.errors import CheckFailed
 
 from .component import ExampleSize, GraphSource
 
@@ -42,12 +43,8 @@ def check_parity(
 
     Runs in FP32 on an installed engine. Raises ParityError with the component, the size, got and floor.
     """
-    engines = [engine for engine in installed_engines() if "f32" in engine.precisions()]
-    if not engines:
-        raise MezzotintError(
-            "the parity check needs an engine; install one with `pip install 'mezzotint[onnxruntime]'`"
-        )
-    session = Session.open(source.name, path, component, engines[-1], EngineOptions("f32"))
+    engine = reference_engine("the parity check")
+    session = Session.open(source.name, path, component, engine, EngineOptions(Compute.F32))
     worst = float("inf")
     for size, reference in zip(source.parity_sizes, expected, strict=True):
         got = _parity_db(source, reference, session, size)

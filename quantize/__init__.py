@@ -1,7 +1,7 @@
 """Turns an FP32 bundle into an FP16 or INT8 one for a target, and checks what that cost.
 
-The contract is scheme.py: decisions know no target; a lowering turns them into a graph for one engine. What is named
-here is imported when it is first used: the command line lists recipes where no ONNX is installed.
+The contract is mezzotint/bundle/decisions.py: decisions know no target; a lowering turns them into a graph for one
+engine. What is named here is imported when it is first used: the command line lists recipes where no ONNX is installed.
 """
 
 from importlib import import_module

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mezzotint.bundle.bundle import Bundle
-from mezzotint.engines.lineup import choose_engine
+from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.engines.lineup import fastest_engine
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 from mezzotint.runtime import TextToImage
@@ -29,15 +30,15 @@ _FIXED_SECONDS = 4.0  # a component: reading it, opening engines, hashing
 _SECONDS_A_GIGABYTE = 9.0  # of FP32 weights: smoothing, ranges, lowering, writing
 _PROCESS_BYTES = 500_000_000
 _PEAK = 1.85  # of the largest component's FP32 weights
-_BITS = {"fp32": 32, "fp16": 16, "int8-weights": 8, "int8": 8}
+_BITS = {Storage.FLOAT32: 32, Storage.FLOAT16: 16, Storage.INT8_WEIGHTS: 8, Storage.INT8: 8}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentPlan:
-    """What would become of one component: its scheme, its size on disk, and the work in words and seconds."""
+    """What would become of one component: its storage, its size on disk, and the work in words and seconds."""
 
     name: str
-    scheme: str
+    storage: Storage
     bytes_before: int
     bytes_after: int
     work: str
@@ -100,7 +101,7 @@ def plan_quantization(
         calibration_seconds=calls * times.fast,
         components=tuple(
             _component_plan(
-                name, recipe.schemes[name], size, settings, times, is_calibrated=calls > 0, is_searched=is_searched
+                name, recipe.storages[name], size, settings, times, is_calibrated=calls > 0, is_searched=is_searched
             )
             for name, size in weights.items()
         ),
@@ -110,10 +111,9 @@ def plan_quantization(
 
 def measure_steps(bundle: Bundle, settings: CalibrationSettings, progress: Progress = silent) -> StepTimes:
     """Generate an image of two steps in each arithmetic; the second step counts, for the first one compiles."""
-    engine = choose_engine(bundle.manifest).engine
-    fastest = engine.precisions()[0]
+    engine, fastest = fastest_engine(bundle.component("unet"))
     found: dict[str, tuple[float, float]] = {}
-    for index, precision in enumerate(dict.fromkeys((fastest, "f32"))):
+    for index, precision in enumerate(dict.fromkeys((fastest, Compute.F32))):
         progress(f"timing two steps in {precision}", index, 2)
         pipe = TextToImage.load(bundle.path, backend=engine.name, precision=precision)
         guidance = max(settings.guidance, 1.5)  # both halves run
@@ -122,7 +122,7 @@ def measure_steps(bundle: Bundle, settings: CalibrationSettings, progress: Progr
         pipe.decode(result.latents)  # once more: the first one compiled
         found[precision] = result.timings.unet_step_ms[-1] / 1e3, time.perf_counter() - started
         del pipe
-    return StepTimes(fast=found[fastest][0], float32=found["f32"][0], decoder=found["f32"][1])
+    return StepTimes(fast=found[fastest][0], float32=found[Compute.F32][0], decoder=found[Compute.F32][1])
 
 
 def _trajectory_calls(settings: CalibrationSettings, prompts: int) -> int:
@@ -135,7 +135,7 @@ def _trajectory_calls(settings: CalibrationSettings, prompts: int) -> int:
 
 def _component_plan(
     name: str,
-    scheme: str,
+    storage: Storage,
     size: int,
     settings: CalibrationSettings,
     times: StepTimes,
@@ -146,19 +146,19 @@ def _component_plan(
     parts: dict[str, float] = {}
     call, parity_calls = _CALLS.get(name, ("", 0))
     seconds = {"step": times.float32, "decoding": times.decoder}.get(call, 0.0)
-    if scheme == "int8":
+    if storage is Storage.INT8:
         parts[f"statistics of {settings.calls} calls"] = settings.calls * _OBSERVED * seconds
         if is_searched:
             parts["a search for nodes to leave out"] = _SEARCH_CALLS * seconds
-    if scheme != "fp32":
+    if storage is not Storage.FLOAT32:
         parts["lowering"] = _SECONDS_A_GIGABYTE * size / 1e9
     if is_calibrated and parity_calls:
         parts[f"parity over {parity_calls} calls"] = parity_calls * _COMPARED * seconds
     return ComponentPlan(
         name=name,
-        scheme=scheme,
+        storage=storage,
         bytes_before=size,
-        bytes_after=size * _BITS[scheme] // 32,
+        bytes_after=size * _BITS[storage] // 32,
         work=", ".join(parts) or "copied",
         seconds=_FIXED_SECONDS + sum(parts.values()),
     )

@@ -1,24 +1,26 @@
 """`mezzotint quantize`: an FP32 bundle, a recipe and a target in, a smaller bundle out."""
 
 import importlib.metadata
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
+from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 
 from .calibrate.default_prompts import default_prompts
 from .calibrate.trajectories import CalibrationSettings
+from .decide.half_islands import with_islands
 from .decide.integer import Calibration, decide_integer
 from .graphs.graph_file import save_graph
 from .lower.half_target import settle_in_half
@@ -26,7 +28,6 @@ from .lower.target import Target, check_prompts, find_target, fit_recipe, needs_
 from .lower.weight_only import compress_all_weights, compress_with_nncf
 from .passes.half import lower_half
 from .recipe import Recipe, find_recipe, with_overrides
-from .scheme import Decisions
 from .search.costs import Costs
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_promise
@@ -100,9 +101,9 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         shutil.copyfile(job.bundle.path / entry.path, staging / entry.path)
     components: dict[str, Component] = {}
     for index, name in enumerate(job.bundle.manifest.components):
-        progress(f"quantizing {name} ({job.recipe.schemes[name]})", index, len(job.bundle.manifest.components))
+        progress(f"quantizing {name} ({job.recipe.storages[name]})", index, len(job.bundle.manifest.components))
         components[name] = _quantize_component(job, name, staging)
-    integer, in_half = "int8" in job.recipe.schemes.values(), job.target.is_in_half
+    integer, in_half = Storage.INT8 in job.recipe.storages.values(), job.target.is_in_half
     manifest = replace(
         job.bundle.manifest,
         recipe=job.recipe.name,
@@ -115,10 +116,9 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
     write_manifest(staging, manifest)
 
 
-def _record(job: _Job) -> dict[str, Any]:
+def _record(job: _Job) -> CalibrationRecord:
     """What decided besides the weights: calibration, and the times that a search went by."""
-    sha256 = job.costs.sha256()
-    return job.calibration.record() | ({"costs_sha256": sha256} if sha256 is not None else {})
+    return replace(job.calibration.record(), costs_sha256=job.costs.sha256())
 
 
 def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
@@ -126,71 +126,90 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
     if job.target.is_in_half:  # the manifest says where parity was measured; `audit` refuses to speak for a GPU
         progress(f"not audited: kernels of {job.target.name} are not recorded", 1, 1)
         return
-    for name, scheme in job.recipe.schemes.items():
-        if scheme == "int8":
+    for name, storage in job.recipe.storages.items():
+        if storage == Storage.INT8:
             progress(f"auditing {name}", 0, 1)
             check_promise(audit_bundle(bundle, job.target.name, name))
 
 
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
-    scheme = job.recipe.schemes[name]
+    storage = job.recipe.storages[name]
     before = job.bundle.component(name)
-    model = ir.load(job.bundle.graph_path(name))
-    if scheme == "int8":
-        decisions, statistics = decide_integer(model, name, job.calibration)
-        decisions = job.target.fit(model.graph, decisions)
-        if job.min_sqnr_db is not None:
-            decisions = search_exclusions(
-                model, name, decisions, statistics, job.calibration, job.target, job.costs, job.min_sqnr_db
-            )
-        model = job.target.lower(model, decisions)
-        _write_decisions(decisions, staging / name / "quantization.json")
-    elif scheme == "fp16":
-        model = job.target.lower_floats(model)
-        if not job.target.is_in_half:
-            lower_half(model)
-    elif scheme == "int8-weights":
-        model = compress_with_nncf(model) if name.startswith("text_encoder") else compress_all_weights(model)
-    if job.target.is_in_half and scheme != "fp32":
-        settle_in_half(model, name, job.calibration, staging / name)
-        job.target.check(model)
-    files = save_graph(model, staging / name)
-    del model  # engines are about to load the weights again
+    lowered = _lower(job, name, ir.load(job.bundle.graph_path(name)))
+    if lowered.decisions:
+        write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
+    files = save_graph(lowered.model, staging / name)
+    float32_weights = lowered.float32_weights
+    del lowered  # engines are about to load the weights again
     give_back_memory()
     component = replace(
         before,
         files=tuple(file_entry(staging, f"{name}/{file}") for file in files),
-        storage={"fp32": "float32", "fp16": "float16"}.get(scheme, scheme),
-        compute="f32" if scheme == "fp32" else job.target.compute,
+        storage=storage,
+        compute=Compute.F32 if storage == Storage.FLOAT32 else job.target.compute,
         parity=None,
+        float32_weights=float32_weights,
     )
     return replace(component, parity=measure_parity(job.calibration, name, component, staging, job.target))
 
 
-def _write_decisions(decisions: Decisions, path: Path) -> None:
-    """Per node: scheme, ranges, and the rule that decided."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = {name: _plain(asdict(decision)) for name, decision in decisions.items()}
-    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+@dataclass(frozen=True)
+class _Lowered:
+    """A component's graph as it will be written, and what is to be said of it."""
+
+    model: ir.Model
+    decisions: Decisions = field(default_factory=dict)
+    float32_weights: tuple[str, ...] = ()
 
 
-def _plain(decision: dict[str, Any]) -> dict[str, Any]:
-    """A decision as JSON has it; what is None of the search is left out, for most bundles are made without one."""
-    evidence = decision["evidence"]
-    if evidence is not None:
-        times = evidence["float_ms"], evidence["integer_ms"]
-        evidence["gain_ms"] = None if None in times else round(times[0] - times[1], 4)
-    for role in ("activation", "output"):
-        quantizer = decision[role]
-        if quantizer is not None:
-            scale, zero_point = float(quantizer["scale"]), int(quantizer["zero_point"])
-            q_min, q_max = quantizer["integer"]["q_min"], quantizer["integer"]["q_max"]
-            decision[role] = {
-                "dtype": quantizer["integer"]["dtype"],
-                "scale": scale,
-                "zero_point": zero_point,
-                "low": (q_min - zero_point) * scale,
-                "high": (q_max - zero_point) * scale,
-            }
-    left_out = {"node", *(key for key in ("evidence", "step") if decision[key] is None)}
-    return {key: value for key, value in decision.items() if key not in left_out}
+def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
+    """The FP32 graph `model` of component `name` in its storage, for the job's target."""
+    storage = job.recipe.storages[name]
+    lowered = _store(job, name, model)
+    if job.target.is_in_half and storage != Storage.FLOAT32:
+        islands = settle_in_half(lowered.model, name, job.calibration)
+        job.target.check(lowered.model)
+        lowered = replace(lowered, decisions=with_islands(lowered.decisions, islands))
+    return lowered
+
+
+def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
+    match job.recipe.storages[name]:
+        case Storage.FLOAT32:
+            return _Lowered(model)
+        case Storage.FLOAT16:
+            model = job.target.lower_floats(model)
+            return _Lowered(model, float32_weights=() if job.target.is_in_half else _lower_half(job, name, model))
+        case Storage.INT8_WEIGHTS:
+            is_text = name.startswith("text_encoder")
+            return _Lowered(compress_with_nncf(model) if is_text else compress_all_weights(model))
+        case Storage.INT8:
+            decisions = _decide(job, name, model)
+            return _Lowered(job.target.lower(model, decisions), decisions)
+
+
+def _lower_half(job: _Job, name: str, model: ir.Model) -> tuple[str, ...]:
+    """Store weights in FP16, in place; the names of those that FP16 cannot hold, which the user is told of."""
+    kept = tuple(lower_half(model))
+    if kept:
+        count = "1 weight stays" if len(kept) == 1 else f"{len(kept)} weights stay"
+        job.calibration.progress(f"{name}: {count} in FP32, beyond what FP16 can hold; the first is {kept[0]}", 1, 1)
+    return kept
+
+
+def _decide(job: _Job, name: str, model: ir.Model) -> Decisions:
+    """Every node's decision, such as the target can keep it; smooths `model` in place."""
+    decisions, statistics = decide_integer(model, name, job.calibration)
+    decisions = job.target.fit(model.graph, decisions)
+    if job.min_sqnr_db is None:
+        return decisions
+    return search_exclusions(
+        model,
+        name,
+        decisions=decisions,
+        statistics=statistics,
+        calibration=job.calibration,
+        target=job.target,
+        costs=job.costs,
+        floor_db=job.min_sqnr_db,
+    )

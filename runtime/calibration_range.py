@@ -5,8 +5,9 @@ guidance far from the calibrated one, may leave them: the picture is drawn all t
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from mezzotint.bundle.calibration_record import CalibrationRecord
 
 from .settings import Settings
 
@@ -19,25 +20,25 @@ class OutsideCalibrationWarning(UserWarning):
     """A call asks for more than the bundle was calibrated for."""
 
 
-def outside_calibration(record: Mapping[str, Any] | None, settings: Settings, latent_shape: Sequence[int]) -> list[str]:
+def outside_calibration(record: CalibrationRecord | None, settings: Settings, latent_shape: Sequence[int]) -> list[str]:
     """What of `settings` leaves the manifest's calibration `record`, one phrase each; none without a record."""
     if record is None:
         return []
     found = []
-    for name in ("steps", "guidance"):
-        calibrated, asked = record.get(name), getattr(settings, name)
-        if isinstance(calibrated, int | float) and not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
+    for name, asked, calibrated in (
+        ("steps", settings.steps, record.steps),
+        ("guidance", settings.guidance, record.guidance),
+    ):
+        if not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
             found.append(f"{name} {asked:g} (calibrated with {calibrated:g})")
-    scheduler = record.get("scheduler", settings.scheduler)
-    if scheduler != settings.scheduler:
-        found.append(f"scheduler {settings.scheduler} (calibrated with {scheduler})")
-    shape = record.get("latent_shape", latent_shape)
-    if list(shape) != list(latent_shape):
-        found.append(f"latents of {list(latent_shape)} (calibrated with {list(shape)})")
+    if record.scheduler != settings.scheduler:
+        found.append(f"scheduler {settings.scheduler} (calibrated with {record.scheduler})")
+    if record.latent_shape != tuple(latent_shape):
+        found.append(f"latents of {list(latent_shape)} (calibrated with {list(record.latent_shape)})")
     return found
 
 
-def warn_outside_calibration(record: Mapping[str, Any] | None, settings: Settings, latent_shape: Sequence[int]) -> None:
+def warn_outside_calibration(record: CalibrationRecord | None, settings: Settings, latent_shape: Sequence[int]) -> None:
     """Warn once a call, naming everything that leaves the calibration."""
     found = outside_calibration(record, settings, latent_shape)
     if found:

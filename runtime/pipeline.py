@@ -18,6 +18,7 @@ from PIL import Image
 from mezzotint import __version__
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.precision import find_compute
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
@@ -86,6 +87,7 @@ class Pipeline:
         pictures above the native size are decoded in tiles: peak memory is about that of the largest component, and
         every call pays for loading.
         """
+        computes_in = None if precision is None else find_compute(precision)
         bundle = Bundle.open(path)
         if bundle.manifest.family != _FAMILY:
             raise MezzotintError(f"{path} is of the family {bundle.manifest.family!r}, expected {_FAMILY!r}")
@@ -93,7 +95,7 @@ class Pipeline:
 
         def open_session(name: str) -> Session:
             component = bundle.component(name)
-            options = EngineOptions(precision or component.compute, threads, _cache_dir(choice.engine.name))
+            options = EngineOptions(computes_in or component.compute, threads, _cache_dir(choice.engine.name))
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
         sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest
+from mezzotint.bundle.precision import Storage
 from mezzotint.errors import MezzotintError
 
 from .case import Case
 
 __all__ = ["attribution_cases", "make_mixture"]
 
-_FP32 = "float32"
 _COMPONENTS = ("text_encoder", "unet", "vae_decoder")
 
 
@@ -38,13 +38,13 @@ def attribution_cases(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
 def _quantized(bundle: Bundle) -> tuple[str, ...]:
     """Of a bundle with integers in it, the components that draw a picture and are not FP32; else none."""
     storages = {name: bundle.component(name).storage for name in _COMPONENTS}
-    if not any(storage.startswith("int8") for storage in storages.values()):
+    if not any(storage in (Storage.INT8, Storage.INT8_WEIGHTS) for storage in storages.values()):
         return ()
-    return tuple(name for name, storage in storages.items() if storage != _FP32)
+    return tuple(name for name, storage in storages.items() if storage != Storage.FLOAT32)
 
 
 def _is_fp32(bundle: Bundle) -> bool:
-    return all(bundle.component(name).storage == _FP32 for name in _COMPONENTS)
+    return all(bundle.component(name).storage == Storage.FLOAT32 for name in _COMPONENTS)
 
 
 def _alone(case: Case, base: Bundle, bundle: Bundle, name: str, folder: Path) -> Case:

@@ -19,7 +19,7 @@ from mezzotint.arrays import FloatArray
 
 from .workload import Workload
 
-__all__ = ["REFERENCE", "Case", "Kind", "Recorder", "Role", "Sample", "Subject", "Trajectory"]
+__all__ = ["REFERENCE", "Case", "Kind", "RecordingSubject", "Role", "Sample", "Subject", "Trajectory"]
 
 Kind = Literal["baseline", "bundle", "optimum", "genai"]
 Role = Literal["reference", "control", "bundle", "attribution", "peer"]
@@ -108,7 +108,7 @@ class Subject(Protocol):
         ...
 
 
-class Recorder(Subject, Protocol):
+class RecordingSubject(Subject, Protocol):
     """A subject that can also say what its UNet saw: the reference is one."""
 
     def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, Trajectory]:

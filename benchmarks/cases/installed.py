@@ -5,6 +5,8 @@ from importlib.metadata import Distribution, distribution, packages_distribution
 
 __all__ = ["imported_bytes", "imported_packages"]
 
+_INSTRUMENTS = ("nvidia-ml-py", "psutil")  # what measures is no part of what is measured
+
 
 def imported_packages(modules: Iterable[str]) -> list[str]:
     """The installed distributions that `modules`, such as sys.modules, come from; names in order."""
@@ -15,7 +17,8 @@ def imported_packages(modules: Iterable[str]) -> list[str]:
 
 def imported_bytes(modules: Iterable[str]) -> int:
     """Their files on disk, summed. What they depend on and this process did not import is left out."""
-    return sum(_bytes_of(distribution(name)) for name in imported_packages(modules))
+    names = [name for name in imported_packages(modules) if name not in _INSTRUMENTS]
+    return sum(_bytes_of(distribution(name)) for name in names)
 
 
 def _bytes_of(package: Distribution) -> int:

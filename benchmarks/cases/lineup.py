@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.manifest import Source
 from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.errors import MezzotintError
 
@@ -44,10 +45,17 @@ def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:
     for bundle in bundles:
         source = Bundle.open(bundle).manifest.source
         if source.sha256 != wanted:
+            variants = "".join(f", {variant} of {part}" for part, variant in source.variants.items())
             raise MezzotintError(
-                f"{bundle} was made from {source.name} (weights {source.sha256[:12]}), not from {checkpoint} (weights "
-                f"{wanted[:12]}); pass the checkpoint that it was made from, or export that one again"
+                f"{bundle} was made from {source.name} (weights {source.sha256[:12]}{variants}), not from {checkpoint} "
+                f"(weights {wanted[:12]}); {_advice(source)}"
             )
+
+
+def _advice(source: Source) -> str:
+    if source.variants:
+        return "the reference reads the plain weights where there are some, so export without --variant"
+    return "pass the checkpoint that it was made from, or export that one again"
 
 
 def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:

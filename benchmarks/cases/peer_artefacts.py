@@ -78,7 +78,14 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     import onnx
     from nncf.onnx.quantization.backend_parameters import BackendParameters
 
-    from mezzotint.bundle.bundle import EXTERNAL_DATA_THRESHOLD_BYTES, Bundle, file_entry, write_manifest
+    from mezzotint.bundle.bundle import (
+        EXTERNAL_DATA_FILE,
+        EXTERNAL_DATA_THRESHOLD_BYTES,
+        Bundle,
+        file_entry,
+        write_manifest,
+    )
+    from mezzotint.bundle.precision import Storage
 
     source = Bundle.open(inputs.bundle)
     shutil.copytree(inputs.bundle, inputs.folder)
@@ -100,10 +107,10 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     for entry in source.component("unet").files:
         (inputs.folder / entry.path).unlink()
     is_large = sum(entry.bytes for entry in source.component("unet").files) > EXTERNAL_DATA_THRESHOLD_BYTES
-    onnx.save_model(model, graph, save_as_external_data=is_large, location="model.onnx_data" if is_large else None)
-    parts = [path for path in (graph, graph.parent / "model.onnx_data") if path.is_file()]
+    onnx.save_model(model, graph, save_as_external_data=is_large, location=EXTERNAL_DATA_FILE if is_large else None)
+    parts = [path for path in (graph, graph.parent / EXTERNAL_DATA_FILE) if path.is_file()]
     entries = tuple(file_entry(inputs.folder, path.relative_to(inputs.folder).as_posix()) for path in parts)
-    unet = replace(source.component("unet"), files=entries, storage="int8", parity=None)
+    unet = replace(source.component("unet"), files=entries, storage=Storage.INT8, parity=None)
     components = {**source.manifest.components, "unet": unet}
     write_manifest(inputs.folder, replace(source.manifest, recipe="nncf-int8", components=components))
 
@@ -136,7 +143,7 @@ def _guided_calls(inputs: Inputs) -> Iterator[Mapping[str, Array]]:
     from .baseline import load
 
     baseline = load(Case(REFERENCE, "baseline", str(inputs.checkpoint), "diffusers", "fp32", "f32"))
-    workload = Workload(tuple(read_prompts(inputs.prompts)))  # DDIM, whatever the checkpoint names
+    workload = Workload(prompts=tuple(read_prompts(inputs.prompts)))  # DDIM, whatever the checkpoint names
     count = _LARGE_CALLS if _is_large(inputs.checkpoint) else _NNCF_CALLS
     prompts = 1 + count // workload.steps
     stride = max(1, prompts * workload.steps // count)

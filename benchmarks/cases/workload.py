@@ -16,7 +16,7 @@ SCHEDULERS = (  # diffusers' class, the runtime's name
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """Prompt i is drawn with the seed `seed + i`. Sizes are in pixels; None is the checkpoint's native size."""
 

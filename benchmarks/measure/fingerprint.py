@@ -10,17 +10,22 @@ from pathlib import Path
 import mezzotint
 
 from ..cases.case import Case
+from ..cases.subjects import module_of
+from .code_closure import code_files
+from .isolate import WORKER
 from .machine import Machine
 from .storage import case_files, content_sha256
 
-__all__ = ["fingerprint_case"]
+__all__ = ["fingerprint_case", "measuring_code"]
+
+_PACKAGE = Path(mezzotint.__file__).parent
 
 
-def fingerprint_case(case: Case, machine: Machine) -> str:
-    """SHA-256 in hex."""
+def fingerprint_case(case: Case, machine: Machine, package: Path = _PACKAGE) -> str:
+    """SHA-256 in hex; `package` is the folder of the code."""
     facts = {
         "files": content_sha256(Path(case.source), case_files(case)),
-        "code": _code_sha256(),
+        "code": content_sha256(package, measuring_code(case, package)),
         "cpu": [machine["cpu_model"], machine["cores"], machine["ram_bytes"]],
         "versions": machine["versions"],
         "settings": machine["settings"],
@@ -28,8 +33,6 @@ def fingerprint_case(case: Case, machine: Machine) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _code_sha256() -> list[str]:
-    """All code of ours, whatever the case runs of it: a list kept by hand would forget a file one day."""
-    package = Path(mezzotint.__file__).parent
-    folders = [package, *(path.resolve() for path in sorted(package.iterdir()) if path.is_symlink())]
-    return [content_sha256(folder, sorted(folder.rglob("*.py"))) for folder in folders]
+def measuring_code(case: Case, package: Path = _PACKAGE) -> tuple[Path, ...]:
+    """The files of the worker that measures, and of what loads and runs this kind of case."""
+    return code_files(package, [WORKER[-1], module_of(case.kind)])

@@ -2,8 +2,9 @@
 
 import os
 import platform
-from pathlib import Path
 from typing import TypedDict
+
+import psutil
 
 from mezzotint import __version__
 from mezzotint.engines.cpu import cpu_features, cpu_generation, cpu_model
@@ -48,16 +49,13 @@ class Machine(TypedDict):
 
 def describe_machine() -> Machine:
     """Read it now; a fact that cannot be had is None with its reason."""
-    ram = _ram_bytes()
     gpu, no_gpu = gpu_name()
-    reasons = {} if ram is not None else {"ram_bytes": "/proc/meminfo has no MemTotal on this system"}
-    if no_gpu is not None:
-        reasons["gpu"] = no_gpu
+    reasons = {} if no_gpu is None else {"gpu": no_gpu}
     return {
         "cpu_model": _processor(),
         "instruction_sets": [name for name in _INSTRUCTION_SETS if name in cpu_features()],
         "cores": len(os.sched_getaffinity(0)),
-        "ram_bytes": ram,
+        "ram_bytes": psutil.virtual_memory().total,
         "gpu": gpu,
         "os": _os_name(),
         "python": platform.python_version(),
@@ -72,14 +70,6 @@ def _processor() -> str:
     details = [cpu_generation(), "virtual machine" if "hypervisor" in cpu_features() else ""]
     known = ", ".join(detail for detail in details if detail)
     return f"{cpu_model()} ({known})" if known else cpu_model()
-
-
-def _ram_bytes() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), None)
 
 
 def _os_name() -> str:

@@ -12,7 +12,7 @@ from mezzotint.atomic_file import write_text
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 
-from ..cases.case import Recorder, Sample, Subject
+from ..cases.case import RecordingSubject, Sample, Subject
 from ..cases.installed import imported_bytes
 from ..cases.subjects import load_subject
 from .contention import foreign_cpu_share, read_cpu_times
@@ -65,7 +65,7 @@ def measure(task: Task, result: Path, started_ns: int, progress: Progress) -> No
 
 
 def _measure_reference(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
-    recorder, workload, drawn = cast(Recorder, subject), task.workload, []
+    recorder, workload, drawn = cast(RecordingSubject, subject), task.workload, []
     for index, prompt in enumerate(workload.prompts):
         drawn.append(recorder.draw_recorded(prompt, workload.seed_of(index), workload))
         progress("reference", index + 1, len(workload.prompts))
@@ -108,7 +108,7 @@ def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int,
 
 def _measure_parts(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
     """A picture of one step warms up; in the next one every step counts. A whole picture is drawn last, if at all."""
-    workload, before = task.workload, None
+    workload, before = task.workload, read_cpu_times()
     prompt, seed, samples, whole = workload.prompts[0], workload.seed_of(0), [], []
     for steps in (1, task.pictures):
         before = read_cpu_times()

@@ -16,10 +16,10 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of this process: the largest resident set so far (VmHWM), the present one (VmRSS), and GPU memory."""
+    """Bytes of this process: the largest resident set so far (Linux' VmHWM), the present one, and GPU memory."""
 
     peak_rss_bytes: int | None
-    resting_rss_bytes: int | None
+    resting_rss_bytes: int
     peak_vram_bytes: int | None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -28,21 +28,23 @@ def read_memory() -> Memory:
     """Read it now. Call after the work, while what it loaded is still held: engines keep what they took from the GPU's
     driver, so its present figure is the peak as well.
 
-    VmHWM, not getrusage: ru_maxrss is inherited across fork and exec, so a large parent would show in a small child.
+    VmHWM, which psutil does not have, and not getrusage: ru_maxrss is inherited across fork and exec, so a large parent
+    would show in a small child.
     """
-    status = _status_bytes()
+    import psutil  # not at the top: a worker's cold start would pay for it
+
     vram, no_vram = process_vram_bytes()
+    resting = psutil.Process().memory_info().rss
+    peak = _peak_bytes()  # last: what comes before it may be the peak
     reasons = {} if no_vram is None else {"peak_vram_bytes": no_vram}
-    for name, key in (("peak_rss_bytes", "VmHWM"), ("resting_rss_bytes", "VmRSS")):
-        if key not in status:
-            reasons[name] = f"{_STATUS} has no {key} on this system"
-    return Memory(status.get("VmHWM"), status.get("VmRSS"), vram, reasons)
+    if peak is None:
+        reasons["peak_rss_bytes"] = f"{_STATUS} has no VmHWM on this system"
+    return Memory(peak, resting, vram, reasons)
 
 
-def _status_bytes() -> dict[str, int]:
+def _peak_bytes() -> int | None:
     try:
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in lines if line.startswith(("VmHWM:", "VmRSS:")))
-    return {key: int(value.split()[0]) * 1024 for key, value in pairs}
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 RunTask = Callable[[Task, Path, Progress], str | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything to measure. `fingerprints` maps a case's name to the hash of what its results depend on.
 
@@ -71,9 +71,9 @@ class Plan:
     def _timing(self, case: Case, index: int) -> Task:
         fingerprint = self.fingerprints[case.name]
         if not self.parts:
-            return Task("timing", case, self.workload, fingerprint, None, index, self.pictures)
+            return Task("timing", case, self.workload, fingerprint, round=index, pictures=self.pictures)
         whole = index == 0 and not case.is_peer
-        return Task("parts", case, self.workload, fingerprint, None, index, self.pictures, whole)
+        return Task("parts", case, self.workload, fingerprint, round=index, pictures=self.pictures, whole=whole)
 
     def tasks(self) -> list[Task]:
         """All of them, in order."""

@@ -1,8 +1,8 @@
 """The process whose start is measured: `python -m mezzotint.benchmarks.measure.startup_worker REQUEST STARTED_NS`.
 
 REQUEST is JSON with the keyword arguments "load" and "call"; STARTED_NS the monotonic clock when the parent asked for
-this process. Standard output is one `Start` as JSON. Nothing but the standard library is imported before the clock of
-the import runs.
+this process. Standard output is one `StartTimes` as JSON. Nothing but the standard library is imported before the clock
+of the import runs.
 """
 
 import json
@@ -11,13 +11,13 @@ import time
 import warnings
 from typing import Any, TypedDict
 
-__all__ = ["ENGINE_PACKAGES", "Start", "main", "measure_start"]
+__all__ = ["ENGINE_PACKAGES", "StartTimes", "main", "measure_start"]
 
 ENGINE_PACKAGES = ("onnxruntime", "openvino", "tensorrt", "torch")
 """What `import mezzotint.runtime` must not bring along."""
 
 
-class Start(TypedDict):
+class StartTimes(TypedDict):
     """Milliseconds of one start, in its order; `first_ms` is from asking for the process to the finished first picture.
 
     `later_ms` is a second picture with the same settings, and `outside_graphs_ms` that part of it which no graph ran.
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def measure_start(request: dict[str, Any], started_ns: int) -> Start:
+def measure_start(request: dict[str, Any], started_ns: int) -> StartTimes:
     """The figures of this very process; only the first call in a process tells what importing costs."""
     begun = time.perf_counter()
     from mezzotint.runtime import TextToImage

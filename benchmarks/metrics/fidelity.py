@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mezzotint.arrays import FloatArray
+from mezzotint.bundle.weight_faults import WEIGHT_SUFFIXES, weight_fault
 from mezzotint.runtime.denoiser import guide
 
 from ..bootstrap import median_interval, quantile
@@ -48,10 +49,17 @@ METRICS = (
     Metric("ms_ssim", "MS-SSIM", "", 1.0, picture_ms_ssim),
     Metric("st_lpips", "ST-LPIPS", "", 0.0, _late(".perceptual_lpips", "picture_st_lpips"), higher_is_better=False),
     Metric("latent_sqnr_db", "latent SQNR", "dB", math.inf, latent_sqnr_db),
-    Metric("eps_sqnr_db", "eps SQNR", "dB", math.inf, eps_sqnr_db, eps_sqnr_db_per_step),
-    Metric("eps_cond_sqnr_db", "eps SQNR, prompt half", "dB", math.inf, eps_cond_sqnr_db, eps_cond_sqnr_db_per_step),
+    Metric("eps_sqnr_db", "eps SQNR", "dB", math.inf, eps_sqnr_db, curve=eps_sqnr_db_per_step),
     Metric(
-        "eps_uncond_sqnr_db", "eps SQNR, negative half", "dB", math.inf, eps_uncond_sqnr_db, eps_uncond_sqnr_db_per_step
+        "eps_cond_sqnr_db", "eps SQNR, prompt half", "dB", math.inf, eps_cond_sqnr_db, curve=eps_cond_sqnr_db_per_step
+    ),
+    Metric(
+        "eps_uncond_sqnr_db",
+        "eps SQNR, negative half",
+        "dB",
+        math.inf,
+        eps_uncond_sqnr_db,
+        curve=eps_uncond_sqnr_db_per_step,
     ),
     Metric(
         "lpips", "LPIPS", "", 0.0, _late(".perceptual_lpips", "picture_lpips"), weights="lpips", higher_is_better=False
@@ -64,9 +72,35 @@ METRICS = (
         _late(".perceptual_clip", "picture_clip_score_change"),
         weights="clip",
     ),
-    Metric("kid", "KID", "", 0.0, _late(".perceptual_inception", "set_kid"), None, _INCEPTION, True, False),
-    Metric("fid", "FID", "", 0.0, _late(".perceptual_inception", "set_fid"), None, _INCEPTION, True, False),
-    Metric("top1_concept", "nearest picture shows what was asked for", "", 1.0, set_top1_concept, None, _GALLERY, True),
+    Metric(
+        "kid",
+        "KID",
+        "",
+        0.0,
+        _late(".perceptual_inception", "set_kid"),
+        weights=_INCEPTION,
+        of_set=True,
+        higher_is_better=False,
+    ),
+    Metric(
+        "fid",
+        "FID",
+        "",
+        0.0,
+        _late(".perceptual_inception", "set_fid"),
+        weights=_INCEPTION,
+        of_set=True,
+        higher_is_better=False,
+    ),
+    Metric(
+        "top1_concept",
+        "nearest picture shows what was asked for",
+        "",
+        1.0,
+        set_top1_concept,
+        weights=_GALLERY,
+        of_set=True,
+    ),
 )
 
 
@@ -115,6 +149,10 @@ def _with_weights(metric: Metric, weights: Path | None) -> Callable[..., float]:
     path = None if weights is None else weights / metric.weights
     if path is None or not path.exists():
         raise NotComputedError("weights absent")
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        fault = weight_fault(file) if file.suffix in WEIGHT_SUFFIXES else None
+        if fault is not None:
+            raise NotComputedError(fault)
     return lambda reference, test: metric.compute(reference, test, path)
 
 

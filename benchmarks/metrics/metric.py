@@ -5,7 +5,7 @@ that cannot be computed raises NotComputedError with the reason, which the repor
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from mezzotint.arrays import FloatArray
 
@@ -41,6 +41,7 @@ class Metric:
     unit: str
     best: float
     compute: Callable[..., float]
+    _: KW_ONLY
     curve: Callable[[Drawing, Drawing], list[float]] | None = None
     weights: str | None = None
     of_set: bool = False

@@ -1,6 +1,7 @@
 """The report's tables of nodes: what was quantized, which rule or search step decided, and what was known of each."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from ..formats import format_number
 from ..results import NodeRow, Results
@@ -10,19 +11,23 @@ __all__ = ["node_tables", "scheme_table"]
 
 
 def scheme_table(results: Results) -> Table:
-    """How many nodes of each quantized UNet got which scheme, by the rule that decided."""
-    counts = [(name, Counter((node["scheme"], node["rule"]) for node in nodes)) for name, nodes in _with_nodes(results)]
+    """How many nodes of each quantized component got which scheme, by the rule that decided."""
+    counts = [
+        (name, component, Counter((node["scheme"], node["rule"]) for node in nodes))
+        for name, component, nodes in _with_nodes(results)
+    ]
     rows = tuple(
-        (name, scheme, rule, str(number))
-        for name, counter in counts
+        (name, component, scheme, rule, str(number))
+        for name, component, counter in counts
         for (scheme, rule), number in counter.most_common()
     )
-    return Table("What was quantized, and which rule decided", ("case", "scheme", "rule", "nodes"), rows, worded=3)
+    headings = ("case", "component", "scheme", "rule", "nodes")
+    return Table("What was quantized, and which rule decided", headings, rows, worded=4)
 
 
 def node_tables(results: Results) -> list[Table]:
-    """Every node of every quantized UNet, and what the search knew of it where one ran."""
-    return [_node_table(name, nodes) for name, nodes in _with_nodes(results)]
+    """Every node of every quantized component, and what the search knew of it where one ran."""
+    return [_node_table(f"{name}: {component}", nodes) for name, component, nodes in _with_nodes(results)]
 
 
 def _node_table(name: str, nodes: list[NodeRow]) -> Table:
@@ -34,8 +39,14 @@ def _node_table(name: str, nodes: list[NodeRow]) -> Table:
     return Table(f"Nodes of {name}", headings, rows, worded=4)
 
 
-def _with_nodes(results: Results) -> list[tuple[str, list[NodeRow]]]:
-    return [(row["name"], row["nodes"]) for row in results["cases"] if row["nodes"]]
+def _with_nodes(results: Results) -> Iterator[tuple[str, str, list[NodeRow]]]:
+    """(case, component, its nodes)."""
+    for row in results["cases"]:
+        nodes: dict[str, list[NodeRow]] = {}
+        for node in row["nodes"] or ():
+            nodes.setdefault(node.get("component", "unet"), []).append(node)
+        for component, its_nodes in nodes.items():
+            yield row["name"], component, its_nodes
 
 
 def _node_row(node: NodeRow) -> tuple[str, ...]:

@@ -1,53 +1,55 @@
-"""The per-node table: what quantization decided of every node of a UNet, read from unet/quantization.json."""
+"""The per-node table: what quantization decided of every node of a bundle's components."""
 
-import json
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.errors import MezzotintError
+from mezzotint.affine import Quantizer
+from mezzotint.bundle.decisions import DECISIONS_FILE, Decision, Evidence, read_decisions
 
 from ..cases.case import Case
-from ..results import NodeRow
+from ..results import EvidenceRow, NodeRow
 
-__all__ = ["node_rows", "scheme_counts"]
+__all__ = ["node_rows"]
 
 
 def node_rows(case: Case) -> tuple[list[NodeRow] | None, str]:
-    """(a row for each node, by name, ""), or (None, why there are none)."""
-    path = Path(case.source) / "unet" / "quantization.json"
-    if case.kind != "bundle" or case.quantized or not path.is_file():
+    """(a row for each node, by component and name, ""), or (None, why there are none).
+
+    MezzotintError for a file of decisions that cannot be read.
+    """
+    files = (
+        sorted(Path(case.source).glob(f"*/{DECISIONS_FILE}")) if case.kind == "bundle" and not case.quantized else []
+    )
+    if not files:
         return None, "nothing in it was quantized node by node"
-    try:
-        nodes = json.loads(path.read_text(encoding="utf-8"))
-        return [_row(name, nodes[name]) for name in sorted(nodes)], ""
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MezzotintError(f"{path} does not say what was done to each node ({error!r}); quantize again") from None
+    return [
+        _row(path.parent.name, decision) for path in files for _, decision in sorted(read_decisions(path).items())
+    ], ""
 
 
-def _row(name: str, decision: dict[str, object]) -> NodeRow:
-    activation = decision.get("activation")
-    bounds = [activation["low"], activation["high"]] if isinstance(activation, dict) else None
-    method = decision.get("range_method")
+def _row(component: str, decision: Decision) -> NodeRow:
     row: NodeRow = {
-        "name": name,
-        "scheme": str(decision["scheme"]),
-        "rule": str(decision["rule"]),
-        "range_method": None if method is None else str(method),
-        "range": None if bounds is None else [float(f"{bound:.6g}") for bound in bounds],
+        "component": component,
+        "name": decision.node,
+        "scheme": decision.scheme.value,
+        "rule": decision.rule,
+        "range_method": decision.range_method,
+        "range": None if decision.activation is None else _range(decision.activation),
     }
-    evidence = decision.get("evidence")
-    if isinstance(evidence, dict):
-        row["evidence"] = {
-            "activation_sqnr_db": evidence["activation_sqnr_db"],
-            "weight_sqnr_db": evidence["weight_sqnr_db"],
-            "macs": evidence["macs"],
-            "gain_ms": evidence["gain_ms"],
-        }
+    if decision.evidence is not None:
+        row["evidence"] = _evidence(decision.evidence)
     return row
 
 
-def scheme_counts(rows: Sequence[NodeRow]) -> str:
-    """Such as "98 w8a8, 33 w8"."""
-    counts = Counter(row["scheme"] for row in rows)
-    return ", ".join(f"{count} {scheme}" for scheme, count in counts.most_common())
+def _range(quantizer: Quantizer) -> list[float]:
+    """[low, high]."""
+    grid, zero_point, scale = quantizer.integer, int(quantizer.zero_point), float(quantizer.scale)
+    return [float(f"{(code - zero_point) * scale:.6g}") for code in (grid.q_min, grid.q_max)]
+
+
+def _evidence(evidence: Evidence) -> EvidenceRow:
+    return {
+        "activation_sqnr_db": evidence.activation_sqnr_db,
+        "weight_sqnr_db": evidence.weight_sqnr_db,
+        "macs": evidence.macs,
+        "gain_ms": None if evidence.gain_ms is None else round(evidence.gain_ms, 4),
+    }

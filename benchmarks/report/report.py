@@ -16,7 +16,7 @@ from .node_tables import node_tables, scheme_table
 from .notes import notes
 from .pictures import AMPLIFICATION
 from .plots import draw_plots
-from .strips import Gallery, build_gallery
+from .strips import StripPage, build_gallery
 from .summary import (
     attribution_table,
     change_table,
@@ -50,7 +50,7 @@ def make_report(results_path: Path, before_path: Path | None = None) -> tuple[Pa
     return folder / "report.md", folder / "report.html"
 
 
-def _render(template: str, results: Results, before: Results | None, gallery: Gallery, *, is_html: bool) -> str:
+def _render(template: str, results: Results, before: Results | None, gallery: StripPage, *, is_html: bool) -> str:
     environment = Environment(
         autoescape=is_html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )

@@ -63,7 +63,7 @@ def _case_row(
     if timings and not cold_starts:
         reasons["cold_start_ms"] = _PARTS_ONLY
     if timings and foreign_cpu_share is None:
-        reasons["foreign_cpu_share"] = "/proc/stat does not tell it on this system"
+        reasons["foreign_cpu_share"] = "no time went by between its two readings"
     nodes, no_nodes = node_rows(case)
     reasons |= {} if nodes is not None else {"nodes": no_nodes}
     size = None if case.refusal is not None else bytes_on_disk(case_files(case))

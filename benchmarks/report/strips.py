@@ -11,7 +11,7 @@ from ..formats import format_value
 from ..results import CaseRow, Results, find_score
 from .pictures import data_uri, difference_map, read_picture
 
-__all__ = ["BUDGET_BYTES", "Cell", "Gallery", "Strip", "build_gallery", "ranked_prompts"]
+__all__ = ["BUDGET_BYTES", "Cell", "Strip", "StripPage", "build_gallery", "ranked_prompts"]
 
 BUDGET_BYTES = 3_500_000
 """Of pictures in one page; with everything else it stays below 5 MB."""
@@ -48,7 +48,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class StripPage:
     """The marked strips first by rank, then the others by prompt; `left_out` of them did not fit the page."""
 
     marked: tuple[Strip, ...]
@@ -56,11 +56,11 @@ class Gallery:
     left_out: int
 
 
-def build_gallery(results: Results, folder: Path, budget_bytes: int = BUDGET_BYTES) -> Gallery:
+def build_gallery(results: Results, folder: Path, budget_bytes: int = BUDGET_BYTES) -> StripPage:
     """Strips of the pictures that lie below `folder`, marked ones with differences, as many as fit the budget."""
     rows = [row for row in results["cases"] if row["pictures"] is not None and row["role"] != "attribution"]
     if not rows or rows[0]["name"] != REFERENCE:
-        return Gallery((), (), 0)
+        return StripPage((), (), 0)
     ranks = ranked_prompts(results)
     marked = tuple(_strip(results, rows, index, folder, rank) for rank, index in ranks)
     left = budget_bytes - sum(strip.size_bytes for strip in marked)
@@ -73,7 +73,7 @@ def build_gallery(results: Results, folder: Path, budget_bytes: int = BUDGET_BYT
         if left < 0:
             break
         others.append(strip)
-    return Gallery(marked, tuple(others), len(plain) - len(others))
+    return StripPage(marked, tuple(others), len(plain) - len(others))
 
 
 def ranked_prompts(results: Results) -> list[tuple[str, int]]:

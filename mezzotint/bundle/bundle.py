@@ -16,6 +16,7 @@ from mezzotint.errors import CheckFailed, MezzotintError
 
 from .geometry import Geometry
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
+from .weight_faults import pointer_fault
 
 __all__ = [
     "EXTERNAL_DATA_FILE",
@@ -137,7 +138,7 @@ class Bundle:
         if parts.is_absolute() or ".." in parts.parts or not inside:
             raise MezzotintError(f"{self.path / MANIFEST_NAME} names {entry.path!r:.200}, which leaves the bundle")
         if size != entry.bytes:
-            raise MezzotintError(f"{path} has {size} bytes, expected {entry.bytes}; make the bundle again")
+            raise MezzotintError(pointer_fault(path) or _size_fault(path, size, entry.bytes))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -167,6 +168,14 @@ def file_entry(folder: Path, relative: str) -> FileEntry:
 def list_files(folder: Path) -> list[str]:
     """Every file below `folder`, relative with forward slashes, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _size_fault(path: Path, size: int | None, expected: int) -> str:
+    if size is None:
+        return f"{path} is missing, expected {expected} bytes; copy or download the bundle again, or make it again"
+    if size < expected:
+        return f"{path} has {size} bytes, expected {expected}: it was cut off; copy or download it again"
+    return f"{path} has {size} bytes, expected {expected}: it was changed; make the bundle again"
 
 
 def _is_folder(path: Path) -> bool:

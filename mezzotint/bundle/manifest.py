@@ -6,12 +6,15 @@ The text ends in a digest of itself, so that a manifest whose text is not what `
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any
 
 from mezzotint.errors import MezzotintError
+
+from .calibration_record import CalibrationRecord
+from .precision import Compute, Storage
+from .records import LEFT_OUT, parse_record, record_data
 
 __all__ = ["MANIFEST_NAME", "SCHEMA_VERSION", "Component", "FileEntry", "Manifest", "Parity", "Source", "TensorSpec"]
 
@@ -19,8 +22,6 @@ MANIFEST_NAME = "mezzotint.json"
 SCHEMA_VERSION = 1
 _MAX_MANIFEST_BYTES = 4 << 20
 _DIGEST = "manifest_sha256"  # of the text without this field
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,26 @@ class Component:
     """One graph. `storage` is what the weights lie on disk as, `compute` the arithmetic to run it with."""
 
     files: tuple[FileEntry, ...]  # the first is the graph
-    storage: str  # "float32" | "float16" | "int8-weights" | "int8"
-    compute: str  # "f32" | "bf16" | "f16"
+    storage: Storage
+    compute: Compute
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parity: Parity | None = None  # None: not checked
+    float32_weights: tuple[str, ...] = field(
+        default=(), metadata=LEFT_OUT
+    )  # of FP16 storage: those that FP16 cannot hold
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights came from: the checkpoint's name and the SHA-256 over its weight files."""
+    """Where the weights came from: the checkpoint's name and the SHA-256 over the weight files that were read.
+
+    `variants` has the components that were not read from plain files, and the variant that they were read from.
+    """
 
     name: str
     sha256: str
+    variants: Mapping[str, str] = field(default_factory=dict, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,13 @@ class Manifest:
     components: Mapping[str, Component]
     files: tuple[FileEntry, ...] = ()  # tokenizer, scheduler and config files
     cpu_features: tuple[str, ...] = ()  # all are needed; "a|b" is met by either
-    calibration: Mapping[str, Any] | None = None
+    calibration: CalibrationRecord | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
         """Deterministic JSON text; a manifest that was parsed gives the text that it was parsed from."""
-        content = json.loads(json.dumps(asdict(self)))  # as it will be read: keys are strings, and sorted as such
+        content = json.loads(json.dumps(record_data(self)))  # as it will be read: keys are strings, and sorted as such
         digest = hashlib.sha256(_dump(content).encode("utf-8", "surrogatepass")).hexdigest()
         return _dump({**content, _DIGEST: digest})
 
@@ -115,58 +123,13 @@ class Manifest:
             raise MezzotintError(f"{where} cannot be read as a manifest ({error}); make the bundle again") from None
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
+            is_newer = isinstance(version, int) and version > SCHEMA_VERSION
+            advice = "install the newer Mezzotint that made it, or " if is_newer else ""
             raise MezzotintError(
-                f"{where}: schema_version is {version!r}, expected {SCHEMA_VERSION}; make the bundle again"
+                f"{where}: schema_version is {version!r}, expected {SCHEMA_VERSION}; {advice}make the bundle again"
             )
-        return _parse(cls, {name: value for name, value in data.items() if name != _DIGEST}, where)
+        return parse_record(cls, {name: value for name, value in data.items() if name != _DIGEST}, where)
 
 
 def _dump(content: Any) -> str:
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _parse(kind: type[T], data: Any, where: str) -> T:
-    """Build the frozen dataclass `kind` from JSON data, checking every field's type."""
-    if not isinstance(data, dict):
-        raise MezzotintError(f"{where}: expected an object, got {type(data).__name__}; make the bundle again")
-    hints = get_type_hints(kind)
-    known = {entry.name for entry in fields(cast(Any, kind))}
-    unknown = sorted(set(data) - known)
-    if unknown:
-        raise MezzotintError(f"{where}: unknown field {unknown[0]!r}, expected {sorted(known)}; make the bundle again")
-    values = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in data.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise MezzotintError(f"{where}: a field is missing ({error}); make the bundle again") from None
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if is_dataclass(hint):
-        return _parse(cast(type, hint), value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_convert(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if origin is not None and _is_mapping(origin) and isinstance(value, dict):
-        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin in (Union, UnionType):
-        return _convert_union(arguments, value, where)
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if isinstance(hint, type) and type(value) is hint:
-        return value
-    raise MezzotintError(f"{where}: expected {hint}, got {value!r:.60}; make the bundle again")
-
-
-def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and NoneType in arguments:
-        return None
-    plain = [kind for kind in arguments if kind is not NoneType]
-    matching = [kind for kind in plain if kind is type(value)]
-    return _convert(matching[0] if matching else plain[0], value, where)
-
-
-def _is_mapping(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, Mapping)

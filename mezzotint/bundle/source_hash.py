@@ -4,16 +4,18 @@ import hashlib
 from pathlib import Path
 
 from .bundle import sha256_of
+from .weight_files import choose_weights, local_names, weight_paths
 
 __all__ = ["weights_sha256"]
 
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt")
 
+def weights_sha256(checkpoint: Path, variant: str | None = None) -> str:
+    """One SHA-256 over the names and contents of the weight files that an export reads, in the order of their names.
 
-def weights_sha256(checkpoint: Path) -> str:
-    """One SHA-256 over the weight files' names and contents, in the order of their names; `checkpoint` is a folder."""
+    `checkpoint` is a diffusers folder, `variant` what `--variant` chose. Raises MezzotintError as `choose_weights`.
+    """
     digest = hashlib.sha256()
-    for path in sorted(checkpoint.glob("*/*")):
-        if path.suffix in _WEIGHT_SUFFIXES:
-            digest.update(f"{path.parent.name}/{path.name} {sha256_of(path)}\n".encode())
+    chosen = choose_weights(str(checkpoint), local_names(checkpoint), variant)
+    for path in sorted(path for weights in chosen.values() for path in weight_paths(checkpoint, weights)):
+        digest.update(f"{path.parent.name}/{path.name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()

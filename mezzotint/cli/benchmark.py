@@ -56,16 +56,33 @@ def benchmark(
     as_json: AsJson = False,
 ) -> None:
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
-    from dataclasses import replace
 
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
     from mezzotint.benchmarks.cases.workload import Workload, scheduler_of
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
     from mezzotint.runtime.text.prompts import read_prompts
 
-    sampler = scheduler_of(checkpoint) if scheduler is None else scheduler
-    workload = Workload(read_prompts(prompts)[:limit], Workload.seed, steps, guidance, sampler, height, width)
-    extent = Extent(rounds, images, tuple(backends.split(",")), bf16, other_seed, attribution, speed, fidelity, parts)
+    workload = Workload(
+        prompts=read_prompts(prompts)[:limit],
+        steps=steps,
+        guidance=guidance,
+        scheduler=scheduler_of(checkpoint) if scheduler is None else scheduler,
+        height=height,
+        width=width,
+    )
+    extent = Extent(
+        rounds=rounds,
+        pictures=images,
+        backends=tuple(backends.split(",")),
+        bf16_baseline=bf16,
+        other_seed=other_seed,
+        attribution=attribution,
+        speed=speed,
+        fidelity=fidelity,
+        parts=parts,
+        peers=peers,
+        weights=weights,
+    )
     sections = sections_for(fidelity=fidelity, speed=speed)
     with show_progress() as progress:
         outcome = run_benchmark(
@@ -73,7 +90,7 @@ def benchmark(
             bundles,
             output,
             workload,
-            replace(extent, peers=peers, weights=weights),
+            extent,
             fail_if=fail_if or [],
             gate=read_gate(gate, sections) if gate is not None else [],
             fresh=fresh,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.runtime import Settings
 from mezzotint.runtime.noise.batch import RNGS
@@ -26,7 +27,7 @@ _GUIDANCE = f"Guidance scale; 1 or less is none (default: {Settings.guidance:g})
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
 _RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
-_PRECISION = "f32, bf16 or f16 instead of what the bundle states."
+_PRECISION = "Arithmetic instead of what the bundle states"
 
 # None is "not given": then --like decides, or the library.
 Prompts = Annotated[
@@ -50,7 +51,7 @@ InitImage = Annotated[Path | None, typer.Option(help="An image to start from.", 
 Mask = Annotated[Path | None, typer.Option(help="Inpainting mask: white is regenerated.", rich_help_panel=_IMAGE)]
 Strength = Annotated[float | None, typer.Option(help=_STRENGTH, rich_help_panel=_IMAGE)]
 Backend = Annotated[str, pick("--backend", _BACKENDS, "Engine", panel=_ENGINE)]
-Precision = Annotated[str | None, typer.Option(help=_PRECISION, rich_help_panel=_ENGINE)]
+Precision = Annotated[str | None, pick("--precision", tuple(Compute), _PRECISION, panel=_ENGINE)]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).", rich_help_panel=_ENGINE)]
 VaeTiling = Annotated[
     bool | None,

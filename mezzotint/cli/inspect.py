@@ -9,7 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.decisions import DECISIONS_FILE, decision_data, read_decisions
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.records import record_data
 from mezzotint.errors import MezzotintError
 
 from .options import AsJson, BundlePath
@@ -36,9 +39,10 @@ def inspect(
 def component_table(bundle: Bundle) -> Group:
     """Where the bundle came from, and a line for every component."""
     manifest = bundle.manifest
+    variants = "".join(f", {variant} weights of {name}" for name, variant in manifest.source.variants.items())
     head = [
         f"{manifest.family}, recipe {manifest.recipe}, target {manifest.target}",
-        f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]})",
+        f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]}){variants}",
         f"calibration: {_calibration(manifest.calibration)}",
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",
     ]
@@ -52,15 +56,18 @@ def component_table(bundle: Bundle) -> Group:
 
 def explain_node(bundle: Bundle, wanted: str) -> dict[str, Any]:
     """The decisions of all nodes whose name contains `wanted`; MezzotintError when there is none, or no INT8 at all."""
-    found: dict[str, Any] = {}
-    sources = [name for name in bundle.manifest.components if (bundle.path / name / "quantization.json").is_file()]
-    if not sources:
+    files = {name: bundle.path / name / DECISIONS_FILE for name in bundle.manifest.components}
+    decisions = {name: read_decisions(path) for name, path in files.items() if path.is_file()}
+    if not decisions:
         raise MezzotintError(f"{bundle.path} has no INT8 component, so there is nothing to explain")
-    for name in sources:
-        decisions = bundle.config(f"{name}/quantization.json")
-        found |= {f"{name}/{node}": decision for node, decision in decisions.items() if wanted in node}
+    found = {
+        f"{name}/{node}": decision_data(decision)
+        for name, its_decisions in decisions.items()
+        for node, decision in its_decisions.items()
+        if wanted in node
+    }
     if not found:
-        raise MezzotintError(f"{bundle.path} has no quantizable node called {wanted!r} in {', '.join(sources)}")
+        raise MezzotintError(f"{bundle.path} has no quantizable node called {wanted!r} in {', '.join(decisions)}")
     return found
 
 
@@ -71,7 +78,7 @@ def _parity(component: Component) -> tuple[str, str]:
     return parity.against, "identical" if parity.identical else f"{parity.sqnr_db}"
 
 
-def _calibration(record: Any) -> str:
+def _calibration(record: CalibrationRecord | None) -> str:
     if record is None:
         return "none"
-    return ", ".join(f"{key} {str(value)[:12]}" for key, value in record.items())
+    return ", ".join(f"{key} {str(value)[:12]}" for key, value in record_data(record).items())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
 from mezzotint.quantize.recipe import RECIPES
@@ -78,7 +79,15 @@ def quantize(
 
     overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
     settings = CalibrationSettings(
-        scheduler, steps, guidance, trajectories, samples, seed, steps_per_prompt, height, width
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        trajectories=trajectories,
+        calls=samples,
+        seed=seed,
+        visits=steps_per_prompt,
+        height=height,
+        width=width,
     )
     texts = None if prompts is None else read_prompts(prompts)
     if target == "auto":
@@ -158,7 +167,7 @@ def _show_plan(job: _DryRun, *, as_json: bool) -> None:
     STDOUT.print(f"calibration: {plan.calibration}, about {_duration(plan.calibration_seconds)}")
     for one in plan.components:
         size = f"{one.bytes_before / 1e6:.1f} -> about {one.bytes_after / 1e6:.1f} MB"
-        STDOUT.print(f"{one.name}: {one.scheme}, {size}, {one.work}, about {_duration(one.seconds)}")
+        STDOUT.print(f"{one.name}: {one.storage}, {size}, {one.work}, about {_duration(one.seconds)}")
     STDOUT.print(
         f"estimate: {_duration(plan.seconds)} and {plan.peak_bytes / 1e9:.1f} GB of memory, from a UNet step of "
         f"{plan.step_seconds:.3g} s measured here; less where the cache has parts of it"
@@ -178,9 +187,9 @@ def _duration(seconds: float) -> str:
 def _tell_decisions(bundle: "Bundle") -> None:
     """For each component that has decisions: how many nodes each rule sent where."""
     for name in bundle.manifest.components:
-        if (bundle.path / name / "quantization.json").is_file():
-            decisions = bundle.config(f"{name}/quantization.json").values()
-            counts = Counter((str(one["scheme"]), str(one["rule"])) for one in decisions)
+        path = bundle.path / name / DECISIONS_FILE
+        if path.is_file():
+            counts = Counter((one.scheme, one.rule) for one in read_decisions(path).values())
             for (scheme, rule), count in counts.most_common():
                 STDERR.print(f"{name}: {count} nodes {scheme}: {rule}", markup=False)
 
@@ -196,4 +205,6 @@ def _show_result(bundle: "Bundle", *, as_json: bool) -> None:
         STDOUT.print(
             f"{name}: {component.storage}, computes in {component.compute}, {size:.1f} MB, {figure} against FP32"
         )
+        if component.float32_weights:
+            STDOUT.print(f"  in float32, beyond what FP16 can hold: {', '.join(component.float32_weights)}")
     STDOUT.print(f"wrote {bundle.path}")

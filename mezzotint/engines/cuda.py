@@ -7,6 +7,7 @@ computes in FP32.
 from pathlib import Path
 
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import Compute
 
 from .compiled import Shapes
 from .engine import Engine, EngineOptions, Graph
@@ -42,7 +43,8 @@ CUDA = Engine(
     package="onnxruntime",
     extra="cuda",
     runs=("cuda",),
-    precisions=lambda: ("f16", "f32"),
+    precisions=lambda: (Compute.F16, Compute.F32),
     open=_open,
     lacks=lambda: missing_gpu_part("cuda"),
+    types_decide=True,
 )

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import Compute
 from mezzotint.errors import MezzotintError
 
 __all__ = ["Engine", "EngineOptions", "Graph", "OpenGraph", "check_names"]
@@ -28,14 +29,14 @@ class Graph(Protocol):
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to run: compute precision ("f32", "bf16", "f16"), threads (None: all cores), compiled-model cache.
+    """How to run: compute precision, threads (None: all cores), compiled-model cache.
 
     `cache_bytes` caps what lies in `cache_dir`, by default 8 GiB: four sizes of SD 1.5 in FP32, sixteen in INT8.
     `in_order` asks for nodes to run in the graph's order where the engine has an order of its own: figures taken inside
     a graph are then taken as soon as a tensor is there, and none has to be kept for them.
     """
 
-    precision: str
+    precision: Compute
     threads: int | None = None
     cache_dir: Path | None = None
     cache_bytes: int = 8 << 30
@@ -56,23 +57,30 @@ class Engine:
     `runs` names the targets whose graphs it can run besides "portable"; `precisions` the arithmetic it offers on this
     machine, best first. `lacks` says what else than the package this machine lacks. `integers` is how a graph asks
     this engine for INT8 ("qdq": Q/DQ around float operators, "operators": by integer operators), which the self-test
-    then runs; None: no INT8, or none that a CPU could get wrong.
+    then runs; None: no INT8, or none that a CPU could get wrong. `types_decide` where it computes in the types that a
+    graph is written in, and in no other arithmetic.
     """
 
     name: str
     package: str
     extra: str
     runs: tuple[str, ...]
-    precisions: Callable[[], tuple[str, ...]]
+    precisions: Callable[[], tuple[Compute, ...]]
     open: OpenGraph
     lacks: Callable[[], str | None] = _nothing
     integers: Literal["qdq", "operators"] | None = None
+    types_decide: bool = False
 
     def missing(self) -> str | None:
         """Why it cannot run here and what to do, as the end of a sentence; None when it can. Imports nothing."""
         if importlib.util.find_spec(self.package) is None:
             return f"is not installed; install it with `pip install 'mezzotint[{self.extra}]'`"
         return self.lacks()
+
+    def precisions_for(self, component: Component) -> tuple[Compute, ...]:
+        """The arithmetic that it can run a graph with on this machine, best first; empty where it has none for it."""
+        offered = self.precisions()
+        return tuple(one for one in offered if one == component.compute) if self.types_decide else offered
 
 
 def check_names(path: Path, component: Component, inputs: Collection[str], outputs: Collection[str]) -> None:

@@ -6,7 +6,8 @@ back from one engine, or one precision, to another in silence.
 
 from dataclasses import dataclass
 
-from mezzotint.bundle.manifest import Manifest
+from mezzotint.bundle.manifest import Component, Manifest
+from mezzotint.bundle.precision import Compute
 from mezzotint.errors import MezzotintError
 
 from .cpu import cpu_features
@@ -16,11 +17,13 @@ from .onnxruntime import ONNXRUNTIME
 from .openvino import OPENVINO
 from .tensorrt import TENSORRT
 
-__all__ = ["ENGINES", "Choice", "choose_engine", "installed_engines"]
+__all__ = ["ENGINES", "Choice", "choose_engine", "fastest_engine", "installed_engines", "reference_engine"]
 
 # Fastest first: GPUs, then OpenVINO, measured on x86. CUDA stands before TensorRT, which builds an engine for minutes
 # before the first picture; that is the only one which its own bundles run on.
 ENGINES: tuple[Engine, ...] = (CUDA, TENSORRT, OPENVINO, ONNXRUNTIME)
+# What float references are computed with, the first that is installed: OpenVINO holds FP32 weights twice.
+_REFERENCES: tuple[Engine, ...] = (ONNXRUNTIME, OPENVINO)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,29 @@ class Choice:
 def installed_engines() -> tuple[Engine, ...]:
     """The engines that can run on this machine, fastest first. Imports none of them."""
     return tuple(engine for engine in ENGINES if engine.missing() is None)
+
+
+def reference_engine(purpose: str) -> Engine:
+    """The engine that FP32 figures come from, the same on every machine that has it.
+
+    MezzotintError says what `purpose` lacks, such as "the parity check", where none is installed.
+    """
+    engine = next((engine for engine in _REFERENCES if engine.missing() is None), None)
+    if engine is None:
+        extras = " or ".join(f"`pip install 'mezzotint[{engine.extra}]'`" for engine in _REFERENCES)
+        raise MezzotintError(f"{purpose} needs an engine that computes in FP32; install one with {extras}")
+    return engine
+
+
+def fastest_engine(component: Component) -> tuple[Engine, Compute]:
+    """The first installed engine that takes a graph of portable operators, with its best arithmetic for it."""
+    for engine in installed_engines():
+        offered = engine.precisions_for(component)
+        if offered:
+            return engine, offered[0]
+    raise MezzotintError(
+        f"no installed engine computes in {component.compute}; install one with `pip install 'mezzotint[onnxruntime]'`"
+    )
 
 
 def choose_engine(manifest: Manifest, backend: str = "auto") -> Choice:

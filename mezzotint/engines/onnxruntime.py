@@ -8,6 +8,7 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import Compute
 from mezzotint.errors import MezzotintError
 
 from .engine import Engine, EngineOptions, Graph, check_names
@@ -59,7 +60,7 @@ ONNXRUNTIME = Engine(
     package="onnxruntime",
     extra="onnxruntime",
     runs=("onnxruntime",),
-    precisions=lambda: ("f32",),
+    precisions=lambda: (Compute.F32,),
     open=_open,
     integers="operators",
 )

@@ -13,6 +13,7 @@ from typing import Any
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import Compute
 from mezzotint.errors import MezzotintError
 
 from .compile_cache import trim_cache
@@ -98,8 +99,8 @@ def _read(core: Any, path: Path, component: Component) -> Any:
 
 def _settings(options: EngineOptions) -> dict[str, Any]:
     """Compile settings. The precision is explicit: left alone, the plugin takes BF16 where the CPU has it."""
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": options.precision}
-    if options.precision == "f32":
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": str(options.precision)}
+    if options.precision == Compute.F32:
         settings["EXECUTION_MODE_HINT"] = "ACCURACY"
     if options.threads is not None:
         settings["INFERENCE_NUM_THREADS"] = options.threads
@@ -113,8 +114,9 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     return _OpenVinoGraph(core, path, component, options, _read(core, path, component))
 
 
-def _precisions() -> tuple[str, ...]:
-    return ("bf16", "f32") if cpu_features() & {"avx512_bf16", "amx_bf16"} else ("f32",)
+def _precisions() -> tuple[Compute, ...]:
+    has_bf16 = bool(cpu_features() & {"avx512_bf16", "amx_bf16"})
+    return (Compute.BF16, Compute.F32) if has_bf16 else (Compute.F32,)
 
 
 OPENVINO = Engine(

@@ -14,6 +14,7 @@ import numpy as np
 
 from mezzotint.arrays import Array, IntArray
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
 from .cpu import cpu_model
@@ -36,7 +37,7 @@ def check_integers(engine: Engine) -> None:
     with TemporaryDirectory(prefix="mezzotint-") as folder:
         path = Path(folder) / "self-test.onnx"
         path.write_bytes(probe_graph(engine))
-        graph = engine.open(path, component, EngineOptions("f32", threads=1))
+        graph = engine.open(path, component, EngineOptions(Compute.F32, threads=1))
         feeds = probe_feeds(engine)
         outputs = graph.infer([feeds[spec.name] for spec in component.inputs])
     for spec, output, expected in zip(component.outputs, outputs, _expected(), strict=True):
@@ -55,8 +56,8 @@ def probe_component(engine: Engine) -> Component:
     side = _SIDE - 2
     return Component(
         files=(),
-        storage="int8",
-        compute="f32",
+        storage=Storage.INT8,
+        compute=Compute.F32,
         inputs=(
             TensorSpec("rows", entry, (_ROWS, _INNER)),
             TensorSpec("picture", entry, (1, _CHANNELS, _SIDE, _SIDE)),

@@ -11,6 +11,7 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
 from .engine import Engine, EngineOptions, Graph
@@ -23,7 +24,7 @@ __all__ = ["Session"]
 class Session:
     """One component, loaded. `run` may be called from several threads."""
 
-    def __init__(self, name: str, component: Component, graph: Graph, precision: str) -> None:
+    def __init__(self, name: str, component: Component, graph: Graph, precision: Compute) -> None:
         self.name = name
         self.component = component
         self.precision = precision
@@ -45,7 +46,7 @@ class Session:
         if options.threads is not None and options.threads < 1:
             raise MezzotintError(f"got {options.threads} threads for {name}, expected at least 1")
         try:
-            if component.storage == "int8":
+            if component.storage == Storage.INT8:
                 check_integers(engine)
             graph = engine.open(path, component, options)
         except MezzotintError:

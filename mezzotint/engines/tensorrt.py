@@ -12,6 +12,7 @@ import importlib.util
 from pathlib import Path
 
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import Compute
 
 from .compile_cache import trim_cache, usable_folder
 from .compiled import Shapes
@@ -104,7 +105,8 @@ TENSORRT = Engine(
     package="onnxruntime",
     extra="tensorrt",
     runs=("tensorrt",),
-    precisions=lambda: ("f16", "f32"),
+    precisions=lambda: (Compute.F16, Compute.F32),
     open=_open,
     lacks=_lacks,
+    types_decide=True,
 )

@@ -11,10 +11,12 @@ import onnx_ir as ir
 
 from mezzotint.affine import UINT8, Quantizer
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.heap import give_back_memory
-from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.lineup import fastest_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
 from mezzotint.progress import Progress
@@ -23,7 +25,6 @@ from mezzotint.runtime import Bundle, TextToImage
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, weight_energy, weighted_nodes
 from ..passes.ort_floats import rewrite_ort_floats
-from ..scheme import Decisions, Scheme
 from .array_cache import cached_arrays, content_key
 from .memory_limit import groups_within
 from .ranges import RANGE_METHODS, RangeMethods, least_error_range
@@ -53,7 +54,8 @@ def cached_trajectories(
 ) -> Trajectories:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
     schedule = (settings.scheduler, settings.steps, settings.guidance)
-    parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": _precision()}
+    precision = fastest_engine(bundle.component("unet"))[1]
+    parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": precision}
     parts |= _asked_size(bundle, settings)
     chosen = spread(len(prompts), settings.trajectories)
     stride = settings.stride(len(chosen))
@@ -82,23 +84,19 @@ def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]
 
 
 def _load(bundle: Bundle, prompts: Sequence[str]) -> tuple[TextToImage, Session, dict[str, FloatArray]]:
-    """The pipe, its UNet in 16 bits where the CPU has them, and all embeddings.
+    """The pipe, its UNet in 16 bits where the engine takes an FP32 graph in them, and all embeddings.
 
     Nothing but where the latents go matters. The text encoder is gone by the time the UNet is opened.
     """
-    pipe = TextToImage.load(bundle.path, low_memory=True)
+    spec = bundle.component("unet")
+    engine, precision = fastest_engine(spec)
+    pipe = TextToImage.load(bundle.path, backend=engine.name, low_memory=True)
     text_encoder = pipe.sessions["text_encoder"]  # held, or each prompt would open it again
     embeddings = {prompt: pipe.encode([prompt]) for prompt in (*prompts, "")}
     del text_encoder
     give_back_memory()
-    spec, options = bundle.component("unet"), EngineOptions(_precision())
-    return pipe, Session.open("unet", bundle.graph_path("unet"), spec, pipe.choice.engine, options), embeddings
-
-
-def _precision() -> str:
-    """The fastest that the engine which "auto" takes for FP32 bundles offers on this CPU."""
-    engines = installed_engines()
-    return engines[0].precisions()[0] if engines else "f32"
+    unet = Session.open("unet", bundle.graph_path("unet"), spec, engine, EngineOptions(precision))
+    return pipe, unet, embeddings
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,7 @@ def _output_quantizer(
 
 
 def _integer_nodes(graph: ir.Graph, decisions: Decisions) -> list[WeightedNode]:
-    return [item for item in weighted_nodes(graph) if decisions[item.name].scheme is Scheme.W8A8]
+    return [item for item in weighted_nodes(graph) if decisions[item.name].scheme is NodeScheme.W8A8]
 
 
 def _hashes(bundle: Bundle) -> list[str]:

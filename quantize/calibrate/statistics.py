@@ -14,11 +14,10 @@ import onnx_ir as ir
 
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import EngineOptions
-from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.lineup import reference_engine
 from mezzotint.engines.session import Session
-from mezzotint.errors import MezzotintError
-from mezzotint.progress import Progress, silent
 
 from ..graphs.graph import constant, new_node
 from .trajectories import Call
@@ -27,7 +26,6 @@ __all__ = [
     "Probe",
     "TensorStatistics",
     "add_shapes",
-    "collect",
     "instrument",
     "merge",
     "observe",
@@ -112,18 +110,6 @@ def instrument(model: ir.Model, probes: Sequence[Probe]) -> ir.Model:
     return model
 
 
-def collect(
-    path: Path, component: Component, probes: Sequence[Probe], calls: Sequence[Call], progress: Progress = silent
-) -> dict[str, TensorStatistics]:
-    """Run `calls` through the instrumented graph at `path` in FP32; the statistics by tensor name."""
-    session = open_instrumented(path, component, probes)
-    runs = []
-    for index, call in enumerate(calls):
-        progress("collecting activation statistics", index, len(calls))
-        runs.append(observe(session, call, index))
-    return merge([stack(runs)], component, probes, calls)
-
-
 def observe(session: Session, call: Call, index: int) -> dict[str, Array]:
     """The figures of one call, the one at `index` of all: that decides which places are looked at."""
     return session.run({**call.feeds, _PLACES.name: sample_places(index)})
@@ -137,14 +123,10 @@ def open_instrumented(path: Path, component: Component, probes: Sequence[Probe])
 
 def open_probed(path: Path, component: Component, outputs: Sequence[str]) -> Session:
     """A graph with other outputs than the component's, in FP32."""
-    engines = [engine for engine in installed_engines() if "f32" in engine.precisions()]
-    if not engines:
-        raise MezzotintError(
-            what="calibration needs an engine", advice="install one with `pip install 'mezzotint[onnxruntime]'`"
-        )
+    engine = reference_engine("calibration")
     specs = tuple(TensorSpec(name, "float32", ()) for name in outputs)
-    instrumented = Component(component.files, component.storage, "f32", component.inputs, specs)
-    return Session.open("instrumented graph", path, instrumented, engines[-1], EngineOptions("f32", in_order=True))
+    instrumented = Component(component.files, component.storage, Compute.F32, component.inputs, specs)
+    return Session.open("instrumented graph", path, instrumented, engine, EngineOptions(Compute.F32, in_order=True))
 
 
 def stack(runs: Sequence[dict[str, Array]]) -> dict[str, Array]:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibrationSettings:
     """The schedule and size to calibrate for, how many prompts to draw, and how many guided UNet calls are looked at.
 

@@ -6,10 +6,9 @@ FP32. The quarter is for prompts that were not calibrated on. Sums inside a prod
 FP32.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array
-from mezzotint.bundle.bundle import GRAPH_FILE
+from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE
+from mezzotint.bundle.decisions import Decision, Decisions
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.session import Session
 from mezzotint.progress import Progress, silent
@@ -27,7 +28,7 @@ from ..calibrate.trajectories import Call
 from ..graphs.graph import constant, new_node
 from ..passes.half_arithmetic import float_types, node_key
 
-__all__ = ["LARGEST_HALF", "RANGE_LIMIT", "Island", "find_islands", "measure_ranges", "record_islands"]
+__all__ = ["LARGEST_HALF", "RANGE_LIMIT", "Island", "find_islands", "measure_ranges", "with_islands"]
 
 LARGEST_HALF = float(np.finfo(np.float16).max)  # 65504
 RANGE_LIMIT = LARGEST_HALF / 4.0
@@ -71,12 +72,12 @@ def measure_ranges(
     instrumented = model.clone()
     names = _instrument(instrumented.graph)
     specs = tuple(TensorSpec(f"range{index}", "float32", ()) for index in range(len(names)))
-    probe = Component(component.files, component.storage, "f32", component.inputs, specs)
+    probe = Component(component.files, component.storage, Compute.F32, component.inputs, specs)
     largest = np.zeros(len(names))
     with tempfile.TemporaryDirectory(prefix="mezzotint-") as folder:
         path = Path(folder) / GRAPH_FILE
-        ir.save(instrumented, path, external_data="model.onnx_data")
-        session = Session.open("instrumented graph", path, probe, engine, EngineOptions("f32", in_order=True))
+        ir.save(instrumented, path, external_data=EXTERNAL_DATA_FILE)
+        session = Session.open("instrumented graph", path, probe, engine, EngineOptions(Compute.F32, in_order=True))
         for index, call in enumerate(calls):
             progress("measuring ranges for FP16", index, len(calls))
             results = session.run(call.feeds)
@@ -88,19 +89,16 @@ def measure_ranges(
     return ranges
 
 
-def record_islands(islands: Sequence[Island], path: Path) -> None:
-    """Add the islands to a component's quantization.json; one is made when there are some and there is none."""
-    if not islands:
-        return
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def with_islands(decisions: Mapping[str, Decision], islands: Sequence[Island]) -> Decisions:
+    """The decisions, with one for each island; an integer node that is one keeps its integers."""
+    noted = dict(decisions)
     for island in islands:
         rule = f"FP32 island: {island.reason}"
-        if island.node in data:
-            data[island.node]["island"] = rule  # its integers stay integers; the floats around them are FP32
+        if island.node in noted:
+            noted[island.node] = replace(noted[island.node], island=rule)  # the floats around the integers are FP32
         else:
-            data[island.node] = {"scheme": "float", "rule": rule}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            noted[island.node] = Decision(island.node, NodeScheme.FLOAT, rule)
+    return noted
 
 
 def _finite(value: Array) -> float:

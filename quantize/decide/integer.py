@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import onnx_ir as ir
 
+from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 from mezzotint.runtime import Bundle
@@ -19,7 +20,6 @@ from ..graphs.graph_file import unmap_weights
 from ..graphs.weighted import weighted_nodes
 from ..passes.split_shortcuts import SPLIT_SHORTCUT_RULE, split_shortcuts
 from ..rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, Rule, decide, with_last_layers
-from ..scheme import Decisions
 from .method import RECIPE_METHOD, Method
 from .smooth import smooth, with_alphas
 
@@ -55,22 +55,23 @@ class Calibration:
             return guided_calls(self.trajectories, count, seed)
         return decoder_calls(self.trajectories, self.bundle.geometry(), count, seed)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> CalibrationRecord:
         """What the manifest says of it."""
         settings = self.settings
-        split = {"split_shortcuts": True} if self.split_shortcuts else {}
-        return split | {
-            "prompts_sha256": self.prompts_sha256,
-            "prompts": len(self.prompts),
-            "scheduler": settings.scheduler,
-            "steps": settings.steps,
-            "guidance": settings.guidance,
-            "latent_shape": list(self.trajectories.latents.shape[1:]),
-            "trajectories": len(self.trajectories.positive),
-            "visits": settings.visits,
-            "calls": settings.calls,
-            "seed": settings.seed,
-        }
+        channels, height, width = self.trajectories.latents.shape[1:]
+        return CalibrationRecord(
+            prompts_sha256=self.prompts_sha256,
+            prompts=len(self.prompts),
+            scheduler=settings.scheduler,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            latent_shape=(channels, height, width),
+            calls=settings.calls,
+            seed=settings.seed,
+            trajectories=len(self.trajectories.positive),
+            visits=settings.visits,
+            split_shortcuts=self.split_shortcuts,
+        )
 
 
 def decide_integer(

@@ -13,12 +13,13 @@ import onnx_ir as ir
 
 from mezzotint.affine import UINT8
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import NodeScheme
 
 from ..calibrate.ranges import least_error_range
 from ..calibrate.statistics import TensorStatistics
 from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 from ..passes.fold import Fold, find_folds
-from ..scheme import Decisions, Scheme
 
 __all__ = ["ALPHAS", "Smoothing", "smooth", "with_alphas"]
 
@@ -58,7 +59,7 @@ def with_alphas(graph: ir.Graph, decisions: Decisions, smoothings: Sequence[Smoo
     inputs = {item.name: str(item.activation.name) for item in weighted_nodes(graph)}
     return {
         name: replace(decision, smoothing_alpha=alphas.get(inputs[name]))
-        if decision.scheme is Scheme.W8A8
+        if decision.scheme is NodeScheme.W8A8
         else decision
         for name, decision in decisions.items()
     }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mezzotint.bundle.precision import Storage
 from mezzotint.engines.cpu import cpu_features, cpu_model
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
@@ -47,7 +48,7 @@ def _unfit(recipe: Recipe, target: Target, overrides: Mapping[str, str]) -> str 
         fit_recipe(recipe, target, overrides)
     except MezzotintError as error:
         return str(error).removeprefix(f"{target.name} ")
-    if "int8" in recipe.schemes.values():
+    if Storage.INT8 in recipe.storages.values():
         lacking = [needed for needed in target.cpu_features if not cpu_features().intersection(needed.split("|"))]
         if lacking:
             return f"needs the CPU feature {' and '.join(lacking).replace('|', ' or ')} for INT8"

@@ -6,13 +6,13 @@ dequantized to float products (onnxruntime#24807). INT8 on NVIDIA is TensorRT's.
 
 import onnx_ir as ir
 
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.errors import MezzotintError
 
 from ..graphs.graph import remove_unused
 from ..passes.attention_products import decompose_attentions
 from ..passes.ort_attention import rewrite_attentions
 from ..passes.ort_group_norm import rewrite_group_norms
-from ..scheme import Decisions
 
 __all__ = ["NO_INT8_ON_CUDA", "lower_cuda", "lower_cuda_floats"]
 

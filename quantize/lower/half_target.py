@@ -1,11 +1,11 @@
 """The last step for targets that compute in FP16: find the islands, then write FP16 into the graph's types."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
@@ -13,7 +13,7 @@ from mezzotint.errors import MezzotintError
 
 from ..calibrate.text_calls import token_calls
 from ..calibrate.trajectories import Call
-from ..decide.half_islands import Island, find_islands, measure_ranges, record_islands
+from ..decide.half_islands import Island, find_islands, measure_ranges
 from ..decide.integer import Calibration
 from ..passes.half_arithmetic import compute_in_half
 
@@ -23,8 +23,8 @@ _SEED = 3  # other calls than those of the statistics and of the parity check
 _PICTURES = 8
 
 
-def settle_in_half(model: ir.Model, name: str, calibration: Calibration, folder: Path) -> list[Island]:
-    """Retype the lowered graph of component `name`, in place, and note its islands in `folder`/quantization.json."""
+def settle_in_half(model: ir.Model, name: str, calibration: Calibration) -> list[Island]:
+    """Retype the lowered graph of component `name`, in place; the islands that stay in FP32."""
     missing = ONNXRUNTIME.missing()
     if missing is not None:
         raise MezzotintError(f"ranges are measured on ONNX Runtime's CPU engine, and onnxruntime {missing}")
@@ -33,7 +33,6 @@ def settle_in_half(model: ir.Model, name: str, calibration: Calibration, folder:
     ranges = measure_ranges(model, component, ONNXRUNTIME, calls, calibration.progress)
     islands = find_islands(model.graph, ranges)
     compute_in_half(model, {island.key for island in islands})
-    record_islands(islands, folder / "quantization.json")
     if islands:
         first = islands[0]
         calibration.progress(f"{name}: {len(islands)} nodes stay in FP32, the first is {first.node}", 1, 1)
@@ -54,7 +53,9 @@ def _encoder_calls(calibration: Calibration) -> list[Call]:
     """Pictures, decoded from the trajectories' final latents."""
     bundle = calibration.bundle
     decoder = bundle.component("vae_decoder")
-    session = Session.open("vae_decoder", bundle.graph_path("vae_decoder"), decoder, ONNXRUNTIME, EngineOptions("f32"))
+    session = Session.open(
+        "vae_decoder", bundle.graph_path("vae_decoder"), decoder, ONNXRUNTIME, EngineOptions(Compute.F32)
+    )
     calls = calibration.calls("vae_decoder", _PICTURES, _SEED)
     pictures = [session.run(call.feeds)[decoder.outputs[0].name] for call in calls]  # (1, 3, H, W) in [-1, 1]
     input_name = bundle.component("vae_encoder").inputs[0].name

@@ -14,12 +14,14 @@ import onnx_ir as ir
 
 from mezzotint.affine import Quantizer, quantize
 from mezzotint.arrays import Array
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.folded_weight import store_folded
 from ..graphs.graph import constant, insert_before, quantizer_constants, take_over
+from ..graphs.qdq import Codes, QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, bias_of, weight_quantizer, weighted_nodes
 from ..passes.ort_floats import rewrite_ort_floats
-from ..scheme import Decisions, Scheme
 
 __all__ = ["lower_onnxruntime"]
 
@@ -29,38 +31,21 @@ _MICROSOFT = "com.microsoft"
 def lower_onnxruntime(model: ir.Model, decisions: Decisions) -> ir.Model:
     """Rewrite `model` in place as the decisions say."""
     graph = model.graph
-    codes: dict[tuple[str, float, int], tuple[ir.Value, ir.Value, ir.Value]] = {}
+    activations = QdqInserter(graph)
     for item in weighted_nodes(graph):
         decision = decisions[item.name]
-        if decision.scheme is Scheme.W8:
+        if decision.scheme is NodeScheme.W8:
             store_folded(graph, item)
-        elif decision.scheme is Scheme.W8A8:
-            assert decision.activation is not None  # W8A8 decisions carry one by construction
-            activation = _quantized(graph, item, decision.activation, codes)
+        elif decision.scheme is NodeScheme.W8A8:
+            quantizer = activation_of(decision)
+            codes = activations.codes(item, quantizer)
             if item.node.op_type == "Conv":
                 assert decision.output is not None
-                _lower_conv(graph, item, activation, decision.activation, decision.output)
+                _lower_conv(graph, item, codes, quantizer, decision.output)
             else:
-                _lower_linear(graph, item, activation)
+                _lower_linear(graph, item, codes)
     model.opset_imports[_MICROSOFT] = 1
     return rewrite_ort_floats(model)
-
-
-Codes = tuple[ir.Value, ir.Value, ir.Value]  # 8-bit values, scale, zero point
-
-
-def _quantized(
-    graph: ir.Graph, item: WeightedNode, quantizer: Quantizer, shared: dict[tuple[str, float, int], Codes]
-) -> Codes:
-    """The node's input as codes; nodes that read one tensor through equal quantizers (q, k, v) share them."""
-    key = (str(item.activation.name), float(quantizer.scale), int(quantizer.zero_point))
-    if key not in shared:
-        scale, zero_point = quantizer_constants(graph, f"{item.name}:input", quantizer)
-        codes = insert_before(
-            item.node, "QuantizeLinear", [item.activation, scale, zero_point], name=f"{item.name}:QuantizeLinear"
-        )
-        shared[key] = (codes, scale, zero_point)
-    return shared[key]
 
 
 def _lower_conv(graph: ir.Graph, item: WeightedNode, activation: Codes, entry: Quantizer, exit_: Quantizer) -> None:

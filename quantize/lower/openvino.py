@@ -5,27 +5,28 @@ and emit floats, so nothing is lost at the outputs. W8 nodes keep S8 weights beh
 decompresses in the kernel (fully connected) or folds at compile time (convolutions): smaller on disk either way.
 """
 
-import numpy as np
 import onnx_ir as ir
 
 from mezzotint.affine import Quantizer, quantize
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.graph import constant, insert_before, quantizer_constants, remove_unused, replace_input
+from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
-from ..scheme import Decision, Decisions, Scheme
 
 __all__ = ["lower_openvino", "lower_openvino_floats", "quantize_weight"]
 
 
 def lower_openvino(model: ir.Model, decisions: Decisions) -> ir.Model:
     """Rewrite `model` in place as the decisions say."""
-    pairs: dict[tuple[str, float, int], ir.Value] = {}
+    activations = QdqInserter(model.graph)
     for item in weighted_nodes(model.graph):
         decision = decisions[item.name]
-        if decision.scheme is Scheme.FLOAT:
+        if decision.scheme is NodeScheme.FLOAT:
             continue
-        if decision.scheme is Scheme.W8A8:
-            _quantize_activation(model.graph, item, decision, pairs)
+        if decision.scheme is NodeScheme.W8A8:
+            replace_input(item.node, 0, activations.floats(item, activation_of(decision)))
         quantize_weight(model.graph, item, weight_quantizer(item.weight_array(), item.output_axis))
     remove_unused(model.graph)
     return model
@@ -49,27 +50,3 @@ def quantize_weight(graph: ir.Graph, item: WeightedNode, quantizer: Quantizer) -
         axis=item.output_axis,
     )
     replace_input(item.node, 1, value)
-
-
-def _quantize_activation(
-    graph: ir.Graph, item: WeightedNode, decision: Decision, pairs: dict[tuple[str, float, int], ir.Value]
-) -> None:
-    """Put Q/DQ before the node; nodes that read one tensor through equal quantizers (q, k, v) share the pair."""
-    quantizer = _activation(decision)
-    tensor = str(item.activation.name)
-    key = (tensor, float(quantizer.scale), int(quantizer.zero_point))
-    if key not in pairs:
-        scale, zero_point = quantizer_constants(graph, f"{item.name}:input", quantizer)
-        codes = insert_before(
-            item.node, "QuantizeLinear", [item.activation, scale, zero_point], name=f"{item.name}:QuantizeLinear"
-        )
-        pairs[key] = insert_before(
-            item.node, "DequantizeLinear", [codes, scale, zero_point], name=f"{item.name}:DequantizeLinear"
-        )
-    replace_input(item.node, 0, pairs[key])
-
-
-def _activation(decision: Decision) -> Quantizer:
-    assert decision.activation is not None, decision.node  # W8A8 decisions carry one by construction
-    assert np.ndim(decision.activation.scale) == 0, decision.node
-    return decision.activation

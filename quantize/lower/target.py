@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.engine import Engine
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -12,7 +14,6 @@ from mezzotint.errors import MezzotintError
 
 from ..passes.ort_floats import rewrite_ort_floats
 from ..recipe import Recipe
-from ..scheme import Decisions
 from .check_tensorrt import check_tensorrt
 from .cuda import NO_INT8_ON_CUDA, lower_cuda, lower_cuda_floats
 from .onnxruntime import lower_onnxruntime
@@ -27,7 +28,6 @@ __all__ = [
     "fit_recipe",
     "needs_prompts",
     "parity_engine",
-    "reference_engine",
 ]
 
 _NO_SMALL_WEIGHTS = "it would dequantize 8-bit weights at every call; use fp16 there"
@@ -46,23 +46,23 @@ class Target:
     """`compute` is the float arithmetic around the integer kernels, and that of FP16 graphs.
 
     `fit` makes decisions such as the target can keep them, and `check` raises CheckFailed for a lowered graph that it
-    would not run as meant; `refuses` has schemes that it cannot take, with the reason. `cpu_features` are what INT8
+    would not run as meant; `refuses` has storages that it cannot take, with the reason. `cpu_features` are what INT8
     graphs need: without VNNI, U8 x S8 sums of products saturate at 16 bits.
     """
 
     name: str
-    compute: str
+    compute: Compute
     lower: Callable[[ir.Model, Decisions], ir.Model]
     lower_floats: Callable[[ir.Model], ir.Model]
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
     fit: Callable[[ir.Graph, Decisions], Decisions] = _as_decided
     check: Callable[[ir.Model], None] = _anything
-    refuses: Mapping[str, str] | None = None
+    refuses: Mapping[Storage, str] | None = None
 
     @property
     def is_in_half(self) -> bool:
         """Whether FP16 is written into the graph's types, and the engine computes in them."""
-        return self.compute == "f16"
+        return self.compute == Compute.F16
 
     @property
     def engine(self) -> Engine:
@@ -71,25 +71,25 @@ class Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("openvino", "bf16", lower_openvino, lower_openvino_floats),
-    Target("onnxruntime", "f32", lower_onnxruntime, rewrite_ort_floats),
+    Target("openvino", Compute.BF16, lower_openvino, lower_openvino_floats),
+    Target("onnxruntime", Compute.F32, lower_onnxruntime, rewrite_ort_floats),
     Target(
         "cuda",
-        "f16",
+        Compute.F16,
         lower_cuda,
         lower_cuda_floats,
         cpu_features=(),
-        refuses={"int8": NO_INT8_ON_CUDA, "int8-weights": _NO_SMALL_WEIGHTS},
+        refuses={Storage.INT8: NO_INT8_ON_CUDA, Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
     ),
     Target(
         "tensorrt",
-        "f16",
+        Compute.F16,
         lower_tensorrt,
         lower_tensorrt_floats,
         cpu_features=(),
         fit=fit_tensorrt,
         check=check_tensorrt,
-        refuses={"int8-weights": _NO_SMALL_WEIGHTS},
+        refuses={Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
     ),
 )
 
@@ -109,28 +109,29 @@ def fit_recipe(recipe: Recipe, target: Target, overrides: Mapping[str, str]) -> 
     was asked for by name, as the recipe "int8-weights" or in `overrides`, is refused instead.
     """
     refused = target.refuses or {}
-    schemes = dict(recipe.schemes)
-    for component, scheme in recipe.schemes.items():
-        if scheme == "int8-weights" in refused and recipe.name == "int8" and component not in overrides:
-            schemes[component] = "fp16"
-        elif scheme in refused:
-            raise MezzotintError(f"{target.name} cannot take {component} in {scheme}: {refused[scheme]}")
-    return replace(recipe, schemes=schemes)
+    storages = dict(recipe.storages)
+    for component, storage in recipe.storages.items():
+        is_our_choice = recipe.name == "int8" and component not in overrides
+        if storage == Storage.INT8_WEIGHTS and storage in refused and is_our_choice:
+            storages[component] = Storage.FLOAT16
+        elif storage in refused:
+            raise MezzotintError(f"{target.name} cannot take {component} in {storage}: {refused[storage]}")
+    return replace(recipe, storages=storages)
 
 
 def needs_prompts(recipe: Recipe, target: Target) -> bool:
     """Whether something must be calibrated: INT8 activations, and what FP16 would overflow on a GPU."""
-    schemes = set(recipe.schemes.values())
-    return "int8" in schemes or (target.is_in_half and schemes != {"fp32"})
+    storages = set(recipe.storages.values())
+    return Storage.INT8 in storages or (target.is_in_half and storages != {Storage.FLOAT32})
 
 
 def check_prompts(recipe: Recipe, target: Target, prompts: Sequence[str]) -> None:
     """MezzotintError when something must be calibrated and there is nothing to calibrate it on."""
     if prompts:
         return
-    if "int8" in recipe.schemes.values():
+    if Storage.INT8 in recipe.storages.values():
         raise MezzotintError("INT8 needs calibration prompts; pass --prompts FILE with one prompt a line")
-    if target.is_in_half and set(recipe.schemes.values()) != {"fp32"}:
+    if target.is_in_half and set(recipe.storages.values()) != {Storage.FLOAT32}:
         raise MezzotintError(
             f"FP16 on {target.name} needs calibration prompts, to find what FP16 would overflow; pass --prompts FILE "
             "with one prompt a line"
@@ -148,8 +149,3 @@ def parity_engine(target: Target) -> Engine:
     if target.is_in_half and ONNXRUNTIME.missing() is None:
         return ONNXRUNTIME
     raise MezzotintError(f"the parity check needs {target.name}, and {target.name} {missing}")
-
-
-def reference_engine(target: Target) -> Engine:
-    """What runs the FP32 graph: ONNX Runtime where it is installed, for OpenVINO holds FP32 weights twice."""
-    return ONNXRUNTIME if ONNXRUNTIME.missing() is None else parity_engine(target)

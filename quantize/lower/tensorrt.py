@@ -14,11 +14,13 @@ import onnx_ir as ir
 
 from mezzotint.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
 from mezzotint.arrays import FloatArray
+from mezzotint.bundle.decisions import Decision, Decisions
+from mezzotint.bundle.precision import NodeScheme
 
-from ..graphs.graph import insert_before, quantizer_constants, remove_unused, replace_input
+from ..graphs.graph import remove_unused, replace_input
+from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
 from ..passes.attention_products import decompose_attentions
-from ..scheme import Decision, Decisions, Scheme
 from .openvino import quantize_weight
 
 __all__ = ["MIN_CHANNELS", "fit_tensorrt", "lower_tensorrt", "lower_tensorrt_floats"]
@@ -32,14 +34,14 @@ def fit_tensorrt(graph: ir.Graph, decisions: Decisions) -> Decisions:
     fitted = dict(decisions)
     groups: dict[str, list[WeightedNode]] = {}
     for item in weighted_nodes(graph):
-        if decisions[item.name].scheme is not Scheme.W8A8:
+        if decisions[item.name].scheme is not NodeScheme.W8A8:
             continue
         reason = _reason_for_float(item)
         if reason is None:
             groups.setdefault(str(item.activation.name), []).append(item)
         else:
             rule = f"{reason}; before: {decisions[item.name].rule}"
-            fitted[item.name] = Decision(item.name, Scheme.FLOAT, rule)
+            fitted[item.name] = Decision(item.name, NodeScheme.FLOAT, rule)
     for items in groups.values():
         shared = _shared_quantizer([decisions[item.name] for item in items])
         for item in items:
@@ -50,12 +52,11 @@ def fit_tensorrt(graph: ir.Graph, decisions: Decisions) -> Decisions:
 def lower_tensorrt(model: ir.Model, decisions: Decisions) -> ir.Model:
     """Rewrite `model` in place as the decisions, made to fit, say. Weights of other nodes stay as they are."""
     fitted = fit_tensorrt(model.graph, decisions)
-    pairs: dict[str, ir.Value] = {}
+    activations = QdqInserter(model.graph, names_tensors=True)
     for item in weighted_nodes(model.graph):
         decision = fitted[item.name]
-        if decision.scheme is Scheme.W8A8:
-            assert decision.activation is not None  # W8A8 decisions carry one by construction
-            _quantize_activation(model.graph, item, decision.activation, pairs)
+        if decision.scheme is NodeScheme.W8A8:
+            replace_input(item.node, 0, activations.floats(item, activation_of(decision)))
             quantize_weight(model.graph, item, _weight_quantizer(item))
     return lower_tensorrt_floats(model)
 
@@ -95,19 +96,6 @@ def _in_half(scale: FloatArray) -> FloatArray:
     nearest = np.asarray(scale).astype(np.float16)
     above = np.nextafter(nearest, np.float16(np.inf))
     return np.asarray(np.where(nearest < scale, above, nearest), dtype=np.float32)
-
-
-def _quantize_activation(graph: ir.Graph, item: WeightedNode, quantizer: Quantizer, pairs: dict[str, ir.Value]) -> None:
-    tensor = str(item.activation.name)
-    if tensor not in pairs:
-        scale, zero_point = quantizer_constants(graph, f"{tensor}:input", quantizer)
-        codes = insert_before(
-            item.node, "QuantizeLinear", [item.activation, scale, zero_point], name=f"{tensor}:QuantizeLinear"
-        )
-        pairs[tensor] = insert_before(
-            item.node, "DequantizeLinear", [codes, scale, zero_point], name=f"{tensor}:DequantizeLinear"
-        )
-    replace_input(item.node, 0, pairs[tensor])
 
 
 def _weight_quantizer(item: WeightedNode) -> Quantizer:

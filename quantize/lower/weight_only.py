@@ -12,14 +12,15 @@ import os
 import onnx
 import onnx_ir as ir
 
+from mezzotint.bundle.precision import NodeScheme
+
 from ..graphs.weighted import weighted_nodes
 from ..rules.stable_diffusion import Rule, decide
-from ..scheme import Scheme
 from .openvino import lower_openvino
 
 __all__ = ["compress_all_weights", "compress_with_nncf"]
 
-_EVERYTHING = (Rule("*", Scheme.W8, "weight-only recipe"),)
+_EVERYTHING = (Rule("*", NodeScheme.W8, "weight-only recipe"),)
 
 
 def compress_with_nncf(model: ir.Model) -> ir.Model:

@@ -7,9 +7,10 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.weighted import WeightedNode, weighted_nodes
-from ..scheme import Decisions, Scheme
 
 __all__ = ["Absorber", "Fold", "find_folds"]
 
@@ -41,7 +42,7 @@ class Fold:
 def find_folds(graph: ir.Graph, decisions: Decisions) -> list[Fold]:
     """Every foldable tensor that W8A8 nodes read."""
     items = {item.node: item for item in weighted_nodes(graph)}
-    tensors = {item.activation for item in items.values() if decisions[item.name].scheme is Scheme.W8A8}
+    tensors = {item.activation for item in items.values() if decisions[item.name].scheme is NodeScheme.W8A8}
     folds = []
     for tensor in sorted(tensors, key=lambda value: str(value.name)):
         readers = [items.get(use.node) for use in tensor.uses()]

@@ -8,14 +8,15 @@ concatenation is the sum of one convolution for each part, so each part can have
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.precision import NodeScheme
+
 from ..graphs.graph import constant, insert_before, take_over
 from ..graphs.weighted import WeightedNode, weighted_nodes
 from ..rules.stable_diffusion import Rule
-from ..scheme import Scheme
 
 __all__ = ["SPLIT_SHORTCUT_RULE", "split_shortcuts"]
 
-SPLIT_SHORTCUT_RULE = Rule("*.conv_shortcut.[0-9]", Scheme.W8A8, "trunk and skip connection on a grid each")
+SPLIT_SHORTCUT_RULE = Rule("*.conv_shortcut.[0-9]", NodeScheme.W8A8, "trunk and skip connection on a grid each")
 
 
 def split_shortcuts(model: ir.Model) -> int:

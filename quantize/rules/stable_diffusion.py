@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from mezzotint.bundle.decisions import Decision, Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import MezzotintError
-
-from ..scheme import Decision, Decisions, Scheme
 
 __all__ = ["UNET_W8A8", "VAE_DECODER_W8A8", "Rule", "decide", "with_last_layers"]
 
@@ -21,7 +21,7 @@ class Rule:
     """`pattern` is a shell glob on the module path, such as "*.attn1.to_q"; it is not a regular expression."""
 
     pattern: str
-    scheme: Scheme
+    scheme: NodeScheme
     why: str
 
     def __str__(self) -> str:
@@ -29,32 +29,32 @@ class Rule:
 
 
 UNET_W8A8: tuple[Rule, ...] = (
-    Rule("*", Scheme.W8, "deny all: only what follows computes in integers"),
-    Rule("*.resnets.*.conv[12]", Scheme.W8A8, "40 % of the multiplications of SD 1.5"),
-    Rule("*.upsamplers.*.conv", Scheme.W8A8, "8 %, and robust"),
-    Rule("*.downsamplers.*.conv", Scheme.W8A8, "robust in MixDQ's table"),
-    Rule("*.proj_in", Scheme.W8A8, "input is a GroupNorm's output"),
-    Rule("*.proj_out", Scheme.W8A8, "robust in MixDQ's table"),
-    Rule("*.attn1.to_[qkv]", Scheme.W8A8, "input is a LayerNorm's output"),
-    Rule("*.attn2.to_q", Scheme.W8A8, "input is a LayerNorm's output"),
-    Rule("*.attn[12].to_out.0", Scheme.W8A8, "an average of values"),
-    Rule("*.ff.net.0.proj", Scheme.W8A8, "13 % of the multiplications"),
-    Rule("*.ff.net.2", Scheme.W8A8, "6 %; outliers in its channels are smoothed into GEGLU's first linear"),
-    Rule("down_blocks.0.resnets.0.conv2", Scheme.W8, "51 dB alone in MixDQ's table: among the most sensitive"),
-    Rule("conv_in", Scheme.FLOAT, "0.01 % of the multiplications, the most sensitive of all"),
-    Rule("conv_out", Scheme.FLOAT, "0.01 % of the multiplications, its error is the picture's"),
-    Rule("time_embedding.*", Scheme.FLOAT, "no spatial input, and every block hears it"),
+    Rule("*", NodeScheme.W8, "deny all: only what follows computes in integers"),
+    Rule("*.resnets.*.conv[12]", NodeScheme.W8A8, "40 % of the multiplications of SD 1.5"),
+    Rule("*.upsamplers.*.conv", NodeScheme.W8A8, "8 %, and robust"),
+    Rule("*.downsamplers.*.conv", NodeScheme.W8A8, "robust in MixDQ's table"),
+    Rule("*.proj_in", NodeScheme.W8A8, "input is a GroupNorm's output"),
+    Rule("*.proj_out", NodeScheme.W8A8, "robust in MixDQ's table"),
+    Rule("*.attn1.to_[qkv]", NodeScheme.W8A8, "input is a LayerNorm's output"),
+    Rule("*.attn2.to_q", NodeScheme.W8A8, "input is a LayerNorm's output"),
+    Rule("*.attn[12].to_out.0", NodeScheme.W8A8, "an average of values"),
+    Rule("*.ff.net.0.proj", NodeScheme.W8A8, "13 % of the multiplications"),
+    Rule("*.ff.net.2", NodeScheme.W8A8, "6 %; outliers in its channels are smoothed into GEGLU's first linear"),
+    Rule("down_blocks.0.resnets.0.conv2", NodeScheme.W8, "51 dB alone in MixDQ's table: among the most sensitive"),
+    Rule("conv_in", NodeScheme.FLOAT, "0.01 % of the multiplications, the most sensitive of all"),
+    Rule("conv_out", NodeScheme.FLOAT, "0.01 % of the multiplications, its error is the picture's"),
+    Rule("time_embedding.*", NodeScheme.FLOAT, "no spatial input, and every block hears it"),
 )
 
 _UP_CONVOLUTION = re.compile(r"(up_blocks\.(\d+)\.resnets\.(\d+)\.conv2)/")
 _UP_FEED_FORWARD = re.compile(r"(up_blocks\.(\d+)\.)attentions\..*\.ff\.net\.2/")
 
 VAE_DECODER_W8A8: tuple[Rule, ...] = (
-    Rule("*", Scheme.W8, "deny all: only what follows computes in integers"),
-    Rule("decoder.*.resnets.*.conv[12]", Scheme.W8A8, "nearly all of the multiplications"),
-    Rule("decoder.*.upsamplers.*.conv", Scheme.W8A8, "large and robust"),
-    Rule("decoder.conv_out", Scheme.FLOAT, "its error is the picture's"),
-    Rule("post_quant_conv", Scheme.FLOAT, "four channels, and every layer hears it"),
+    Rule("*", NodeScheme.W8, "deny all: only what follows computes in integers"),
+    Rule("decoder.*.resnets.*.conv[12]", NodeScheme.W8A8, "nearly all of the multiplications"),
+    Rule("decoder.*.upsamplers.*.conv", NodeScheme.W8A8, "large and robust"),
+    Rule("decoder.conv_out", NodeScheme.FLOAT, "its error is the picture's"),
+    Rule("post_quant_conv", NodeScheme.FLOAT, "four channels, and every layer hears it"),
 )
 
 
@@ -70,12 +70,12 @@ def with_last_layers(rules: Sequence[Rule], nodes: Iterable[str]) -> tuple[Rule,
     if feed_forwards:
         last = max(feed_forwards, key=lambda match: int(match[2]))
         more.append(
-            Rule(f"{last[1]}attentions.*.ff.net.2", Scheme.W8, "tokens with outliers, in the last transformers")
+            Rule(f"{last[1]}attentions.*.ff.net.2", NodeScheme.W8, "tokens with outliers, in the last transformers")
         )
     convolutions = [match for node in found if (match := _UP_CONVOLUTION.match(node))]
     if convolutions:
         last = max(convolutions, key=lambda match: (int(match[2]), int(match[3])))
-        more.append(Rule(last[1], Scheme.W8, "no layer after it averages its error: 1 dB of all"))
+        more.append(Rule(last[1], NodeScheme.W8, "no layer after it averages its error: 1 dB of all"))
     return (*rules, *more)
 
 

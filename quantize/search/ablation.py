@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from mezzotint.bundle.bundle import file_entry
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.progress import silent
 from mezzotint.runtime import Bundle
 
@@ -22,20 +23,22 @@ from ..decide.method import RECIPE_METHOD, Method
 from ..graphs.graph_file import temporary_graph
 from ..lower.target import Target, find_target
 from ..rules.stable_diffusion import Rule
-from ..scheme import Scheme
 from ..verify.parity import sqnr_figures_db, typical_db
 from .costs import Costs
 from .search import search_exclusions
 
-__all__ = ["STEPS", "Step", "measure", "table_lines"]
+__all__ = ["STEPS", "AblationStep", "measure", "table_lines"]
 
 _UNET = "unet"
-_EVERYTHING = (Rule("*.ff.net.2", Scheme.W8A8, "ablation"), Rule("*.resnets.*.conv[12]", Scheme.W8A8, "ablation"))
-_FEED_FORWARDS = (Rule("*.ff.net.2", Scheme.W8, "ablation"),)
+_EVERYTHING = (
+    Rule("*.ff.net.2", NodeScheme.W8A8, "ablation"),
+    Rule("*.resnets.*.conv[12]", NodeScheme.W8A8, "ablation"),
+)
+_FEED_FORWARDS = (Rule("*.ff.net.2", NodeScheme.W8, "ablation"),)
 
 
 @dataclass(frozen=True)
-class Step:
+class AblationStep:
     """A row of the table; `is_searched` takes nodes out until a figure is reached."""
 
     name: str
@@ -43,28 +46,39 @@ class Step:
     is_searched: bool = False
 
 
-STEPS: tuple[Step, ...] = (
-    Step("min-max ranges, only the hard exclusions", Method(RANGE_METHODS[:1], smooths=False, rules=_EVERYTHING)),
-    Step("ranges by least output error", Method(smooths=False, rules=_EVERYTHING)),
-    Step("and smoothing", Method(rules=_EVERYTHING)),
-    Step("and the exclusions by rule: the recipe", RECIPE_METHOD),
-    Step("the recipe, and every ff.net.2 left at W8", Method(rules=_FEED_FORWARDS)),
-    Step("the recipe, and the search", RECIPE_METHOD, is_searched=True),
+STEPS: tuple[AblationStep, ...] = (
+    AblationStep(
+        "min-max ranges, only the hard exclusions", Method(RANGE_METHODS[:1], smooths=False, rules=_EVERYTHING)
+    ),
+    AblationStep("ranges by least output error", Method(smooths=False, rules=_EVERYTHING)),
+    AblationStep("and smoothing", Method(rules=_EVERYTHING)),
+    AblationStep("and the exclusions by rule: the recipe", RECIPE_METHOD),
+    AblationStep("the recipe, and every ff.net.2 left at W8", Method(rules=_FEED_FORWARDS)),
+    AblationStep("the recipe, and the search", RECIPE_METHOD, is_searched=True),
 )
 
 
-def measure(step: Step, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
+def measure(step: AblationStep, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
     model = ir.load(calibration.bundle.graph_path(_UNET))
     decisions, statistics = decide_integer(model, _UNET, calibration, step.method)
     decisions = target.fit(model.graph, decisions)
     if step.is_searched:
-        decisions = search_exclusions(model, _UNET, decisions, statistics, calibration, target, Costs(), floor_db)
+        decisions = search_exclusions(
+            model,
+            _UNET,
+            decisions=decisions,
+            statistics=statistics,
+            calibration=calibration,
+            target=target,
+            costs=Costs(),
+            floor_db=floor_db,
+        )
     with temporary_graph(target.lower(model, decisions)) as path:
         entry = file_entry(path.parent, path.name)
         component = replace(calibration.bundle.component(_UNET), files=(entry,), compute=target.compute)
         figures = sqnr_figures_db(calibration, _UNET, component, path, target)
-    return typical_db(figures), sum(one.scheme is Scheme.W8A8 for one in decisions.values())
+    return typical_db(figures), sum(one.scheme is NodeScheme.W8A8 for one in decisions.values())
 
 
 def table_lines(

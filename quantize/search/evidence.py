@@ -13,11 +13,13 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.decisions import Decision, Decisions, Evidence
+from mezzotint.bundle.precision import NodeScheme
+
 from ..calibrate.ranges import output_error
 from ..calibrate.statistics import TensorStatistics
 from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 from ..lower.target import Target
-from ..scheme import Decision, Decisions, Evidence, Scheme
 from .costs import Costs, timed_here
 from .node_time import can_be_timed, in_floats, node_time_ms, precision_of, shape_text
 
@@ -38,7 +40,7 @@ def gather_evidence(
     table = {}
     for item in weighted_nodes(graph):
         decision = decisions[item.name]
-        if decision.scheme is Scheme.W8A8:
+        if decision.scheme is NodeScheme.W8A8:
             seen = statistics[str(item.activation.name)]
             ratio = weight_error(item, item.weight_array(), seen.channel_power) / max(
                 _activation_error(item, decision, seen), _TINY

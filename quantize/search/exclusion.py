@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+from mezzotint.bundle.decisions import Decision, Decisions, SearchStep
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import CheckFailed
-
-from ..scheme import Decision, Decisions, Scheme, SearchStep
 
 __all__ = ["best_bargains", "exclude_until"]
 
@@ -26,7 +26,14 @@ def best_bargains(
         number += 1
         gains = {name: _gain_db(total, scale * one) for name, one in left.items()}
         name = max(left, key=lambda one: (gains[one] / max(costs[one], _FREE), one))
-        yield SearchStep(name, number, left[name], gains[name], costs[name], -10.0 * math.log10(total))
+        yield SearchStep(
+            node=name,
+            number=number,
+            noise=left[name],
+            gain_db=gains[name],
+            cost=costs[name],
+            before_db=-10.0 * math.log10(total),
+        )
         total = max(total - scale * left.pop(name), _ratio(figure_db) * 1e-9)
 
 
@@ -83,7 +90,7 @@ def _why(step: SearchStep, unit: str) -> str:
 
 
 def _out(decision: Decision, why: str, step: SearchStep | None) -> Decision:
-    return replace(decision, scheme=Scheme.W8, rule=why, activation=None, output=None, step=step)
+    return replace(decision, scheme=NodeScheme.W8, rule=why, activation=None, output=None, step=step)
 
 
 def _ratio(figure_db: float) -> float:

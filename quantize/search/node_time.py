@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.bundle.decisions import Decision
+from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.engines.engine import Engine
 
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, bias_of
 from ..lower.target import Target
-from ..scheme import Decision, Scheme
 from ..verify.audit import RECORDERS
 from ..verify.kernel import Kernel
 
@@ -70,12 +71,12 @@ def shape_text(item: WeightedNode, shape: Sequence[int]) -> str:
 
 def in_floats(decision: Decision) -> Decision:
     """What the decision becomes when the node is taken out of INT8."""
-    return replace(decision, scheme=Scheme.W8, activation=None, output=None)
+    return replace(decision, scheme=NodeScheme.W8, activation=None, output=None)
 
 
-def precision_of(target: Target, engine: Engine) -> str:
+def precision_of(target: Target, engine: Engine) -> Compute:
     """The float arithmetic that the target's graphs get on this machine."""
-    return target.compute if target.compute in engine.precisions() else "f32"
+    return target.compute if target.compute in engine.precisions() else Compute.F32
 
 
 def _kernels_ms(kernels: Sequence[Kernel]) -> float:

@@ -8,13 +8,14 @@ import onnx_ir as ir
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import file_entry
+from mezzotint.bundle.decisions import Decisions, Evidence
+from mezzotint.bundle.precision import NodeScheme
 
 from ..calibrate.array_cache import cached_arrays, content_key
 from ..calibrate.statistics import TensorStatistics
 from ..decide.integer import Calibration
 from ..graphs.graph_file import temporary_graph, unmap_weights
 from ..lower.target import Target
-from ..scheme import Decisions, Evidence, Scheme
 from ..verify.parity import sqnr_figures_db, typical_db
 from .costs import Costs
 from .evidence import gather_evidence, with_evidence
@@ -30,8 +31,9 @@ _SEED = 2
 def search_exclusions(
     model: ir.Model,
     component: str,
+    *,
     decisions: Decisions,
-    statistics: dict[str, TensorStatistics],
+    statistics: Mapping[str, TensorStatistics],
     calibration: Calibration,
     target: Target,
     costs: Costs,
@@ -68,7 +70,7 @@ def _costs(table: Mapping[str, Evidence]) -> tuple[dict[str, float], str]:
 
 def _cached_noise(model: ir.Model, component: str, decisions: Decisions, calibration: Calibration) -> dict[str, float]:
     """The table of each node alone; the same for every target, so the second one finds it in the cache."""
-    names = [name for name, decision in decisions.items() if decision.scheme is Scheme.W8A8]
+    names = [name for name, decision in decisions.items() if decision.scheme is NodeScheme.W8A8]
 
     def make() -> dict[str, Array]:
         guidance = calibration.settings.guidance if component == "unet" else None

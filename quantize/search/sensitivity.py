@@ -10,13 +10,14 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.heap import give_back_memory
-from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.lineup import reference_engine
 from mezzotint.engines.session import Session
-from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 from mezzotint.runtime.denoiser import guide
 
@@ -24,7 +25,6 @@ from ..calibrate.trajectories import Call
 from ..graphs.graph import constant, insert_before, quantizer_constants, replace_input
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, weighted_nodes
-from ..scheme import Decisions, Scheme
 
 __all__ = ["noise_alone", "with_switches"]
 
@@ -40,16 +40,12 @@ def noise_alone(
     progress: Progress,
 ) -> dict[str, float]:
     """Noise-to-signal ratio at the (guided) output with each W8A8 node alone quantized: median over calls."""
-    engines = installed_engines()
-    if not engines:
-        raise MezzotintError(
-            "the sensitivity search needs an engine; install one with `pip install 'mezzotint[onnxruntime]'`"
-        )
+    engine = reference_engine("the sensitivity search")
     names = with_switches(model, decisions)
     spec = TensorSpec(_SWITCHES, "bool", (len(names),))
-    switched = Component(component.files, component.storage, "f32", (*component.inputs, spec), component.outputs)
+    switched = Component(component.files, component.storage, Compute.F32, (*component.inputs, spec), component.outputs)
     with temporary_graph(model) as path:
-        session = Session.open("switched graph", path, switched, engines[-1], EngineOptions("f32"))
+        session = Session.open("switched graph", path, switched, engine, EngineOptions(Compute.F32))
         clean = [_run(session, call, np.zeros(len(names), dtype=np.bool_), guidance) for call in calls]
         noise: dict[str, float] = {}
         for index, name in enumerate(names):
@@ -67,7 +63,7 @@ def noise_alone(
 def with_switches(model: ir.Model, decisions: Decisions) -> list[str]:
     """Put a switched fake quantizer before every W8A8 node, in place; the nodes in the switches' order."""
     graph = model.graph
-    items = [item for item in weighted_nodes(graph) if decisions[item.name].scheme is Scheme.W8A8]
+    items = [item for item in weighted_nodes(graph) if decisions[item.name].scheme is NodeScheme.W8A8]
     switches = ir.Value(name=_SWITCHES, shape=ir.Shape([len(items)]), type=ir.TensorType(ir.DataType.BOOL))
     graph.inputs.append(switches)
     for index, item in enumerate(items):

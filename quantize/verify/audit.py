@@ -6,16 +6,16 @@ the bundle calls INT8. `integer_share`: the same, of all multiplications of the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
 
-from ..scheme import Scheme
 from .audit_onnxruntime import record_onnxruntime
 from .audit_openvino import record_openvino
 from .kernel import Kernel
@@ -80,10 +80,8 @@ def check_promise(audit: Audit, floor: float = KEPT_PROMISE_FLOOR) -> None:
 
 
 def _promised(bundle: Bundle, component: str) -> Sequence[str]:
-    path = Path(component) / "quantization.json"
-    if not (bundle.path / path).is_file():
-        return ()
-    return [node for node, one in bundle.config(str(path)).items() if one["scheme"] == Scheme.W8A8]
+    decisions = read_decisions(bundle.path / component / DECISIONS_FILE)
+    return [node for node, one in decisions.items() if one.scheme == NodeScheme.W8A8]
 
 
 def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int) -> dict[str, Array]:
@@ -98,15 +96,7 @@ def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int) -> dict[str
 
 
 def _latent_size(bundle: Bundle) -> tuple[int, int]:
-    geometry = bundle.geometry()
-    match (bundle.manifest.calibration or {}).get("latent_shape"):
-        case None:
-            _, height, width = geometry.latent_shape()
-        case [int(), int(h), int(w)]:
-            _, height, width = geometry.latent_shape(h * geometry.vae_factor, w * geometry.vae_factor)
-        case other:
-            raise MezzotintError(
-                f"{bundle.path}: the manifest says that latents of {other!r:.80} were calibrated for, expected three "
-                "numbers; make the bundle again"
-            )
+    geometry, record = bundle.geometry(), bundle.manifest.calibration
+    _, height, width = geometry.latent_shape() if record is None else record.latent_shape
+    _, height, width = geometry.latent_shape(height * geometry.vae_factor, width * geometry.vae_factor)  # or refuses
     return height, width

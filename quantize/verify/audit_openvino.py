@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.arrays import Array
+from mezzotint.errors import MezzotintError
 
 from .kernel import Kernel
 
-__all__ = ["record_openvino"]
+__all__ = ["kernel_precision", "record_openvino"]
 
 _RUNS = 5
+_INTEGERS = ("i8", "u8")
+_OTHERS = ("f32", "bf16", "f16", "f64", "i16", "u16", "i32", "u32", "i64", "u64", "boolean")  # floats, and indices
 _MULTIPLYING = ("Convolution", "FullyConnected", "MatMul", "Subgraph", "ScaledDotProductAttention")
 
 
@@ -23,7 +26,7 @@ def record_openvino(path: Path, feeds: Mapping[str, Array], precision: str) -> l
     model = core.read_model(path)
     model.reshape({name: list(array.shape) for name, array in feeds.items()})
     macs = {_onnx_name(op.get_friendly_name()): _macs(op) for op in model.get_ops()}
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERF_COUNT": True, "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_PRECISION_HINT": str(precision), "PERF_COUNT": True, "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     for _ in range(_RUNS):
@@ -41,12 +44,14 @@ def _kernel(counter: Any, origins: Mapping[str, list[str]], macs: dict[str, int]
     multiplies = counter.node_type.startswith(_MULTIPLYING)
     if counter.node_type.startswith("FullyConnected") and not any(macs.get(name) for name in names):
         names = [*names, *_of_module(counter.node_name, macs)]
+    node = max(names, key=lambda name: macs.get(name, 0)) if multiplies else counter.node_name
+    count = sum(macs.pop(name, 0) for name in names) if multiplies else 0
     return Kernel(
-        node=max(names, key=lambda name: macs.get(name, 0)) if multiplies else counter.node_name,
+        node=node,
         operation=counter.node_type,
-        precision=_precision(counter.exec_type),
+        precision=kernel_precision(counter.exec_type, node if count else None),
         time_ms=counter.real_time.total_seconds() * 1e3,
-        macs=sum(macs.pop(name, 0) for name in names) if multiplies else 0,
+        macs=count,
     )
 
 
@@ -60,10 +65,24 @@ def _origins(op: Any) -> list[str]:
     return [_onnx_name(name) for name in op.get_rt_info()["originalLayersNames"].value.split(",") if name]
 
 
-def _precision(implementation: str) -> str:
-    """ "brgconv_avx512_amx_1x1_I8" computes in int8, "jit_avx512_bf16" in bf16."""
+def kernel_precision(implementation: str, multiplies_for: str | None) -> str:
+    """ "brgconv_avx512_amx_1x1_I8" computes in int8, "jit_avx512_bf16" in bf16; "undef" did not run at all.
+
+    MezzotintError where the kernel does the multiplications of the node `multiplies_for`, and its name does not tell.
+    """
     suffix = implementation.rsplit("_", 1)[-1].lower()
-    return "int8" if suffix in ("i8", "u8") else suffix
+    if suffix in _INTEGERS:
+        return "int8"
+    if suffix in _OTHERS:
+        return suffix
+    if multiplies_for is None:
+        return "unknown"
+    import openvino
+
+    raise MezzotintError(
+        f"OpenVINO {openvino.__version__} ran {multiplies_for} with {implementation!r}, an unknown kernel name, which "
+        "does not tell its precision; audit with another version of OpenVINO, and report this name"
+    )
 
 
 def _onnx_name(name: str) -> str:

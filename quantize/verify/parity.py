@@ -11,9 +11,11 @@ import onnx_ir as ir
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE
 from mezzotint.bundle.manifest import Component, Parity
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.heap import give_back_memory
+from mezzotint.engines.lineup import reference_engine
 from mezzotint.engines.session import Session
 from mezzotint.errors import CheckFailed
 from mezzotint.runtime.denoiser import guide
@@ -21,16 +23,17 @@ from mezzotint.runtime.denoiser import guide
 from ..calibrate.text_calls import token_calls
 from ..calibrate.trajectories import Call
 from ..decide.integer import Calibration
-from ..lower.target import Target, parity_engine, reference_engine
+from ..lower.target import Target, parity_engine
 from ..passes.half_emulation import emulate_half
 from .reference import reference_outputs
 
 __all__ = ["FLOORS_DB", "measure_parity", "sqnr_figures_db", "typical_db"]
 
 # Far below what a working graph reaches (see docs/quantization.md), far above what a broken one does.
-FLOORS_DB = {"float32": 80.0, "float16": 25.0, "int8-weights": 25.0, "int8": 12.0}
+FLOORS_DB = {Storage.FLOAT32: 80.0, Storage.FLOAT16: 25.0, Storage.INT8_WEIGHTS: 25.0, Storage.INT8: 12.0}
 _UNET_CALLS = 25  # one for each step of the default schedule
 _DECODER_CALLS = 8  # pictures; one takes as long as several steps
+_CHECK = "the parity check"
 _SEED = 1  # other calls than the statistics were taken from
 
 
@@ -72,8 +75,8 @@ def sqnr_figures_db(
     if not calls:
         return []
     engine = parity_engine(target)
-    precision = component.compute if component.compute in engine.precisions() else "f32"
-    reference = reference_outputs(calibration, name, calls, reference_engine(target))
+    precision = component.compute if component.compute in engine.precisions() else Compute.F32
+    reference = reference_outputs(calibration, name, calls, reference_engine(_CHECK))
     give_back_memory()
     with _runnable(path, target, engine) as runnable:
         session = Session.open(name, runnable, component, engine, EngineOptions(precision))
@@ -98,7 +101,7 @@ def _calls(calibration: Calibration, name: str) -> Sequence[Call]:
 def _against(target: Target) -> str:
     engine = parity_engine(target)
     elsewhere = "" if engine is target.engine else f" with FP16 rounding emulated; {target.name} was not at hand"
-    reference = reference_engine(target)
+    reference = reference_engine(_CHECK)
     on = engine.name if reference is engine else f"{reference.name}, run on {engine.name}"
     return f"FP32 graph on {on}{elsewhere}"
 

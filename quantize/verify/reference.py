@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
@@ -34,7 +35,7 @@ def reference_outputs(calibration: Calibration, name: str, calls: Sequence[Call]
         @cache
         def session() -> Session:
             path = files.enter_context(temporary_graph(_suited(bundle.graph_path(name), engine)))
-            return Session.open(name, path, component, engine, EngineOptions("f32"))
+            return Session.open(name, path, component, engine, EngineOptions(Compute.F32))
 
         def make(call: Call) -> dict[str, Array]:
             return {output: session().run(call.feeds)[output]}

@@ -16,15 +16,7 @@ from mezzotint.errors import MezzotintError
 
 from .tokenizer_files import read_tokenizer
 
-__all__ = ["ClipTokenizer", "Encoding"]
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """Token ids (B, window), and how many tokens of each text were cut to fit the window, 0 where it fits."""
-
-    ids: IntArray
-    cut_tokens: tuple[int, ...]
+__all__ = ["ClipTokenizer"]
 
 
 @dataclass(frozen=True)
@@ -47,16 +39,14 @@ class ClipTokenizer:
         return cls(files.backend, files.window, files.bos_id, files.eos_id, files.pad_id)
 
     def encode(self, texts: Sequence[str]) -> IntArray:
-        """Token ids (B, window), int64; what does not fit the window is cut. See `encode_with_counts`."""
-        return self.encode_with_counts(texts).ids
+        """Token ids (B, window), int64; what does not fit the window is cut.
 
-    def encode_with_counts(self, texts: Sequence[str]) -> Encoding:
-        """Token ids, and how many were cut from each text. Raises MezzotintError for text that is not Unicode."""
-        tokens = [self.tokens(text) for text in texts]
+        Raises MezzotintError for text that is not Unicode.
+        """
         ids = np.full((len(texts), self.window), self.pad_id, dtype=np.int64)  # (B, window)
-        for row, text_tokens in zip(ids, tokens, strict=True):
-            row[:] = self.row(text_tokens[: self.room])
-        return Encoding(ids, tuple(max(0, len(text_tokens) - self.room) for text_tokens in tokens))
+        for row, text in zip(ids, texts, strict=True):
+            row[:] = self.row(self.tokens(text)[: self.room])
+        return ids
 
     @property
     def room(self) -> int:

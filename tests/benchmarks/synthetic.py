@@ -106,7 +106,7 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
 
 def results(folder: Path) -> Results:
     """A row of every role, an identical bundle and a failed one among them; pictures in `folder`."""
-    workload = Workload(PROMPTS)
+    workload = Workload(prompts=PROMPTS)
     cases = [
         case_row(REFERENCE, "reference", 800.0, record(0.0), folder),
         case_row("fp32-onnxruntime", "bundle", 760.0, record(0.0), folder),

@@ -65,9 +65,9 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list
 def run(sources: tuple[Path, list[Path]], fail_if: str = "int8-openvino:speedup.fp32<3", **extent: object) -> Benchmark:
     """Two rounds of three pictures."""
     checkpoint, bundles = sources
-    asked = replace(Extent(2, 3, bf16_baseline=False), **extent)  # type: ignore[arg-type]  # fields of many types
+    asked = replace(Extent(rounds=2, pictures=3, bf16_baseline=False), **extent)  # type: ignore[arg-type]  # fields of many types
     return run_benchmark(
-        checkpoint, bundles, Path("report"), Workload(PROMPTS), asked, fail_if=[fail_if], command="typed"
+        checkpoint, bundles, Path("report"), Workload(prompts=PROMPTS), asked, fail_if=[fail_if], command="typed"
     )
 
 
@@ -102,8 +102,8 @@ def test_a_broken_condition_is_told_with_the_figure(sources: tuple[Path, list[Pa
 def test_a_gates_conditions_on_what_is_not_measured_are_named(sources: tuple[Path, list[Path]]) -> None:
     checkpoint, bundles = sources
     gate = ["int8-openvino:psnr_db<99", "fp16-openvino:psnr_db<1"]
-    extent = Extent(1, 1, bf16_baseline=False)
-    benchmark = run_benchmark(checkpoint, bundles[:1], Path("report"), Workload(PROMPTS), extent, gate=gate)
+    extent = Extent(rounds=1, pictures=1, bf16_baseline=False)
+    benchmark = run_benchmark(checkpoint, bundles[:1], Path("report"), Workload(prompts=PROMPTS), extent, gate=gate)
     assert benchmark.not_asked == ("fp16-openvino",)
     assert len(benchmark.failures) == 1
     assert benchmark.failures[0].startswith("int8-openvino breaks the gate 'int8-openvino:psnr_db<99'")
@@ -185,7 +185,9 @@ def test_a_bundle_of_other_weights_is_refused(
 def test_no_rounds_or_pictures_is_refused(sources: tuple[Path, list[Path]], rounds: int, pictures: int) -> None:
     checkpoint, bundles = sources
     with pytest.raises(MezzotintError, match="measure nothing"):
-        run_benchmark(checkpoint, bundles, Path("report"), Workload(PROMPTS), Extent(rounds, pictures))
+        run_benchmark(
+            checkpoint, bundles, Path("report"), Workload(prompts=PROMPTS), Extent(rounds=rounds, pictures=pictures)
+        )
 
 
 @pytest.mark.parametrize("module", ["benchmark", "report", "worker", "bundle_subject"])

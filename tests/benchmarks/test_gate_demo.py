@@ -60,7 +60,7 @@ def test_one_doubled_weight_scale_breaks_the_gate(
     parts = [part for text in gate if text.startswith(name) for part in text.replace(name, "").split(" or ")]
     extent = Extent(speed=False, bf16_baseline=False)
     outcome = run_benchmark(
-        demo_checkpoint, [whole.path, broken], tmp_path / "report", Workload(prompts), extent, fail_if=parts
+        demo_checkpoint, [whole.path, broken], tmp_path / "report", Workload(prompts=prompts), extent, fail_if=parts
     )
     assert [failure for failure in outcome.failures if "@broken" not in failure] == []
     assert any("psnr_db" in failure for failure in outcome.failures)
@@ -78,8 +78,10 @@ def test_float_kernels_in_the_place_of_integer_ones_break_the_gate(
     prompts = read_prompts(repo_root / "demo" / "prompts" / "evaluation.txt")[:1]
     gate = read_gate(repo_root / "benchmarks" / "assets" / "gate.toml", sections_for(fidelity=False, speed=True))
     conditions = [text for text in gate if text.startswith("int8-openvino:speedup")]
-    extent = Extent(1, 2, bf16_baseline=False, fidelity=False)
-    outcome = run_benchmark(demo_checkpoint, [slow], tmp_path / "report", Workload(prompts), extent, fail_if=conditions)
+    extent = Extent(rounds=1, pictures=2, bf16_baseline=False, fidelity=False)
+    outcome = run_benchmark(
+        demo_checkpoint, [slow], tmp_path / "report", Workload(prompts=prompts), extent, fail_if=conditions
+    )
     assert conditions
     rows = read_results(outcome.results)["cases"]
     busy = [row["name"] for row in rows if (row["foreign_cpu_share"] or 0.0) > FOREIGN_CPU_LIMIT]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.benchmarks.measure.startup_worker import Start
+from mezzotint.benchmarks.measure.startup_worker import StartTimes
 from mezzotint.benchmarks.startup import Startup, measure_startup, report_lines
 from mezzotint.runtime import Bundle, MezzotintError
 
@@ -37,7 +37,7 @@ def test_peaks_are_those_of_a_process_with_an_engine_and_only_grow(startup: Star
     assert startup.warm_peak_rss_bytes == max(one["peak_rss_bytes"] or 0 for one in startup.warm)
 
 
-def start(**figures: float) -> Start:
+def start(**figures: float) -> StartTimes:
     zeros = dict.fromkeys(("import_ms", "load_ms", "picture_ms", "first_ms", "later_ms", "outside_graphs_ms"), 1.0)
     facts = {"peak_rss_bytes": None, "later_peak_rss_bytes": None, "imported_engines": ["torch"]}
     return {**zeros, **facts, "backend": "openvino", "why": "because", **figures}  # type: ignore[typeddict-item]

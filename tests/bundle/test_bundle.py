@@ -89,7 +89,14 @@ def test_a_missing_or_truncated_file_does_not_open(folder: Path, name: str) -> N
     with pytest.raises(MezzotintError, match=rf"{name} has {size - 1} bytes, expected {size}"):
         Bundle.open(folder)
     (folder / name).unlink()
-    with pytest.raises(MezzotintError, match=rf"{name} has None bytes, expected {size}"):
+    with pytest.raises(MezzotintError, match=rf"{name} is missing, expected {size} bytes"):
+        Bundle.open(folder)
+
+
+def test_a_bundle_cloned_without_its_large_files(folder: Path) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4' * 64}\nsize 2048\n"
+    (folder / "unet" / "model.onnx").write_text(pointer, encoding="utf-8")
+    with pytest.raises(MezzotintError, match=r"unet/model\.onnx is a git-lfs pointer .*git lfs pull"):
         Bundle.open(folder)
 
 

@@ -20,6 +20,7 @@ from mezzotint import __version__
 from mezzotint.cli.commands import COMMANDS as ENTRIES
 from mezzotint.cli.commands import Entry, load
 from mezzotint.runtime import Bundle, TextToImage
+from tests.quantize.small_graphs import with_large_weight
 
 from .conftest import Cli
 
@@ -106,6 +107,16 @@ def test_quantize_writes_a_bundle_and_says_what_it_cost(cli: Cli, tiny_bundle: B
     bundle = Bundle.open(tmp_path / "small")
     assert bundle.component("vae_encoder").storage == "float32"
     assert bundle.component("text_encoder").storage == "int8-weights"
+
+
+def test_quantize_names_weights_that_fp16_cannot_hold(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    source = with_large_weight(tiny_bundle, tmp_path / "large")
+    code, out, err = cli("quantize", source, "-o", "small", "--recipe", "fp16", "--target", "onnxruntime")
+    assert code == 0, err
+    assert [line for line in out.splitlines() if "float32" in line and line.endswith("decoder.conv_in.weight")] != []
+    code, out, _ = cli("inspect", tmp_path / "small", "--json")
+    assert code == 0
+    assert json.loads(out)["components"]["vae_decoder"]["float32_weights"] == ["decoder.conv_in.weight"]
 
 
 def test_inspect_shows_every_component(cli: Cli, tiny_int8: Bundle) -> None:

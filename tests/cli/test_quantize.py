@@ -47,7 +47,7 @@ def test_a_dry_run_plans_and_writes_nothing(cli: Cli, tiny_bundle: Bundle, tmp_p
     assert code == 0, err
     plan = json.loads(out)
     assert plan["is_estimate"] is True
-    assert {one["name"]: one["scheme"] for one in plan["components"]} == dict(find_recipe("int8").schemes)
+    assert {one["name"]: one["storage"] for one in plan["components"]} == dict(find_recipe("int8").storages)
     assert plan["seconds"] == pytest.approx(
         plan["calibration_seconds"] + sum(one["seconds"] for one in plan["components"])
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.compile_cache import cache_size_bytes, trim_cache, usable_folder
 from mezzotint.engines.compiled import MAX_COMPILED, CompiledGraphs, Shapes
 from mezzotint.engines.engine import EngineOptions
@@ -73,7 +74,7 @@ def test_a_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
 
 
 def compile_sizes(graphs: Path, cache: Path, limit_bytes: int, widths: tuple[int, ...]) -> None:
-    options = EngineOptions("f32", cache_dir=cache, cache_bytes=limit_bytes)
+    options = EngineOptions(Compute.F32, cache_dir=cache, cache_bytes=limit_bytes)
     session = Session.open("small", graphs / "model.onnx", COMPONENT, OPENVINO, options)
     for width in widths:
         inputs = feeds(1, width)

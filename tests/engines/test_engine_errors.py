@@ -10,6 +10,7 @@ import pytest
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.engine import Engine, EngineOptions, Graph
 from mezzotint.engines.engine_errors import is_out_of_memory, reason_of
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -18,11 +19,11 @@ from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
 from tests.runtime.small_graphs import COMPONENT, feeds, save_graph
 
-F32 = EngineOptions("f32")
+F32 = EngineOptions(Compute.F32)
 SIZE = Component(
     files=(),
-    storage="float32",
-    compute="f32",
+    storage=Storage.FLOAT32,
+    compute=Compute.F32,
     inputs=(TensorSpec("x", "float32", ("n",)), TensorSpec("size", "int64", ("rank",))),
     outputs=(TensorSpec("y", "float32", ()),),
 )
@@ -47,7 +48,7 @@ def failing_engine(error: Exception) -> Engine:
     def fail(_path: Path, _component: Component, _options: EngineOptions) -> Graph:
         raise error
 
-    return Engine("broken", "os", "cpu", (), lambda: ("f32",), fail)
+    return Engine("broken", "os", "cpu", (), lambda: (Compute.F32,), fail)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def failing_engine(error: Exception) -> Engine:
 )
 def test_an_exception_of_a_run_is_one_sentence_with_the_sizes(error: Exception, message: str) -> None:
     with pytest.raises(MezzotintError, match=message) as caught:
-        Session("unet", COMPONENT, Failing(error), "f32").run(feeds(2, 5))
+        Session("unet", COMPONENT, Failing(error), Compute.F32).run(feeds(2, 5))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("unet ")
     assert "x (2, 3, 5), scale (), ids (2,)" in str(caught.value)
@@ -90,7 +91,7 @@ def test_an_exception_of_loading_names_engine_component_and_file(
 def test_our_own_errors_pass_through() -> None:
     own = MezzotintError("said already")
     with pytest.raises(MezzotintError, match=r"^said already$"):
-        Session("unet", COMPONENT, Failing(own), "f32").run(feeds())
+        Session("unet", COMPONENT, Failing(own), Compute.F32).run(feeds())
 
 
 def test_an_interrupt_is_not_an_error_of_the_engine() -> None:
@@ -99,7 +100,7 @@ def test_an_interrupt_is_not_an_error_of_the_engine() -> None:
             raise KeyboardInterrupt if arrays else AssertionError
 
     with pytest.raises(KeyboardInterrupt):
-        Session("unet", COMPONENT, Interrupted(), "f32").run(feeds())
+        Session("unet", COMPONENT, Interrupted(), Compute.F32).run(feeds())
 
 
 def expand_session(folder: Path, engine: Engine) -> Session:

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines import cpu
 from mezzotint.engines.compile_cache import cache_size_bytes
@@ -22,8 +23,8 @@ from mezzotint.errors import MezzotintError
 each_engine = pytest.mark.parametrize("engine", installed_engines(), ids=lambda engine: engine.name)
 MATMUL = Component(
     files=(),
-    storage="float32",
-    compute="f32",
+    storage=Storage.FLOAT32,
+    compute=Compute.F32,
     inputs=(TensorSpec("x", "float32", ("rows", 64)),),
     outputs=(TensorSpec("y", "float32", ("rows", 64)),),
 )
@@ -50,7 +51,7 @@ def random(seed: int, rows: int = 64) -> Array:
     return np.random.default_rng(seed).standard_normal((rows, 64), dtype=np.float32)
 
 
-def run(path: Path, engine: Engine, x: Array, precision: str = "f32", cache: Path | None = None) -> Array:
+def run(path: Path, engine: Engine, x: Array, precision: Compute = Compute.F32, cache: Path | None = None) -> Array:
     session = Session.open("matmul", path, MATMUL, engine, EngineOptions(precision, cache_dir=cache))
     return session.run({"x": x})["y"]
 
@@ -61,9 +62,9 @@ def test_a_precision_is_what_is_computed_in(tmp_path: Path, engine: Engine) -> N
     weight, x = random(0), random(1)
     path = matmul(tmp_path, weight)
     exact = x.astype(np.float64) @ weight.astype(np.float64)
-    assert sqnr_db(exact, run(path, engine, x, "f32")) > 120
+    assert sqnr_db(exact, run(path, engine, x, Compute.F32)) > 120
     for precision in engine.precisions():
-        if precision == "bf16":
+        if precision == Compute.BF16:
             assert 40 < sqnr_db(exact, run(path, engine, x, precision)) < 70
 
 
@@ -92,7 +93,7 @@ def test_the_cache_is_made_when_a_graph_is_first_compiled(tmp_path: Path) -> Non
     graphs, cache = tmp_path / "graphs", tmp_path / "a" / "cache"
     graphs.mkdir()
     path = matmul(graphs, random(0))
-    session = Session.open("matmul", path, MATMUL, OPENVINO, EngineOptions("f32", cache_dir=cache))
+    session = Session.open("matmul", path, MATMUL, OPENVINO, EngineOptions(Compute.F32, cache_dir=cache))
     assert not cache.exists()
     session.run({"x": random(1)})
     assert list(cache.iterdir())
@@ -107,8 +108,8 @@ def test_a_cached_graph_is_never_taken_for_another(tmp_path: Path) -> None:
     for weight in (first, second, first):
         path = matmul(tmp_path, weight)
         np.testing.assert_allclose(run(path, OPENVINO, x, cache=cache), x @ weight, atol=1e-4)
-    if "bf16" in OPENVINO.precisions():
-        run(path, OPENVINO, x, "bf16", cache)
+    if Compute.BF16 in OPENVINO.precisions():
+        run(path, OPENVINO, x, Compute.BF16, cache)
         np.testing.assert_allclose(run(path, OPENVINO, x, cache=cache), x @ first, atol=1e-4)
 
 
@@ -122,7 +123,7 @@ def test_another_kind_of_processor_compiles_for_itself(tmp_path: Path, monkeypat
         np.testing.assert_allclose(run(path, OPENVINO, x, cache=cache), x @ weight, atol=1e-4)
     cpu.cpu_key.cache_clear()
     assert len(list(cache.iterdir())) == 2
-    session = Session.open("matmul", path, MATMUL, OPENVINO, EngineOptions("f32", cache_dir=cache, cache_bytes=0))
+    session = Session.open("matmul", path, MATMUL, OPENVINO, EngineOptions(Compute.F32, cache_dir=cache, cache_bytes=0))
     monkeypatch.undo()
     session.run({"x": x})
     assert cache_size_bytes(cache) == 0

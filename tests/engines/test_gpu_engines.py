@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mezzotint.bundle.manifest import Component, FileEntry, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines import nvidia
 from mezzotint.engines.compiled import Shapes
 from mezzotint.engines.cuda import CUDA, cuda_options
@@ -22,12 +23,12 @@ from mezzotint.engines.tensorrt import TENSORRT, engine_folder, profile, tensorr
 from mezzotint.errors import MezzotintError
 from tests.runtime.small_graphs import COMPONENT, expected, feeds, save_graph
 
-F32 = EngineOptions("f32")
+F32 = EngineOptions(Compute.F32)
 BOTH = pytest.mark.parametrize("engine", [CUDA, TENSORRT], ids=lambda engine: engine.name)
 UNET = Component(
     files=(FileEntry("unet/model.onnx", 10, "ab" * 32),),
-    storage="int8",
-    compute="f16",
+    storage=Storage.INT8,
+    compute=Compute.F16,
     inputs=(
         TensorSpec("sample", "float32", ("batch_size", 4, "height", "width")),
         TensorSpec("timestep", "float32", ()),
@@ -108,7 +109,7 @@ def test_tensorrts_cache_has_the_cap_too(tmp_path: Path) -> None:
 @BOTH
 def test_the_types_of_the_graph_are_the_precision(engine: Engine) -> None:
     assert set(engine.precisions()) == {"f16", "f32"}
-    check_types(engine.name, Path("unet/model.onnx"), UNET, EngineOptions("f16"))
+    check_types(engine.name, Path("unet/model.onnx"), UNET, EngineOptions(Compute.F16))
     with pytest.raises(MezzotintError, match=rf"{engine.name} computes in the types .* in f16, not f32; leave out"):
         check_types(engine.name, Path("unet/model.onnx"), UNET, F32)
 
@@ -168,7 +169,7 @@ def test_the_cpu_build_is_told_from_the_gpu_build(tmp_path: Path, engine: Engine
     graph = GpuGraph(save_graph(tmp_path), COMPONENT, F32, provider, cuda_options)
     inputs = feeds()
     with pytest.raises(MezzotintError, match=f"has no {provider}; install"):
-        Session(engine.name, COMPONENT, graph, "f32").run(inputs)
+        Session(engine.name, COMPONENT, graph, Compute.F32).run(inputs)
 
 
 @BOTH

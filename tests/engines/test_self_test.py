@@ -9,6 +9,7 @@ import pytest
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.engine import Engine, EngineOptions, Graph
 from mezzotint.engines.lineup import ENGINES, installed_engines
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -98,10 +99,10 @@ def test_it_runs_once_a_process_and_only_for_int8(tmp_path: Path, engine: Engine
     path = tmp_path / "model.onnx"
     path.write_bytes(probe_graph(engine))
     component = probe_component(engine)
-    Session.open("float", path, replace(component, storage="float32"), counting, EngineOptions("f32"))
+    Session.open("float", path, replace(component, storage=Storage.FLOAT32), counting, EngineOptions(Compute.F32))
     assert opened == ["model.onnx"]
     for _ in range(2):
-        Session.open("integer", path, component, counting, EngineOptions("f32"))
+        Session.open("integer", path, component, counting, EngineOptions(Compute.F32))
     assert opened == ["model.onnx", "self-test.onnx", "model.onnx", "model.onnx"]
 
 
@@ -110,7 +111,7 @@ def test_a_session_of_an_engine_that_is_wrong_does_not_open(tmp_path: Path) -> N
     path.write_bytes(probe_graph(ONNXRUNTIME))
     wrong = spoiled(ONNXRUNTIME, one_row_off, [])
     with pytest.raises(MezzotintError, match="computes INT8 wrongly"):
-        Session.open("unet", path, probe_component(ONNXRUNTIME), wrong, EngineOptions("f32"))
+        Session.open("unet", path, probe_component(ONNXRUNTIME), wrong, EngineOptions(Compute.F32))
 
 
 def test_what_is_tested_runs_in_integer_kernels_on_openvino(tmp_path: Path) -> None:

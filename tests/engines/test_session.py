@@ -10,13 +10,14 @@ import pytest
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.lineup import installed_engines
 from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
 from tests.runtime.small_graphs import COMPONENT, expected, feeds, save_graph
 
-F32 = EngineOptions("f32")
+F32 = EngineOptions(Compute.F32)
 each_engine = pytest.mark.parametrize("engine", installed_engines(), ids=lambda engine: engine.name)
 
 
@@ -114,7 +115,7 @@ class NeverRun:
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_with_got_and_expected(changes: dict[str, Any], message: str) -> None:
-    session = Session("small", COMPONENT, NeverRun(), "f32")
+    session = Session("small", COMPONENT, NeverRun(), Compute.F32)
     inputs = {name: array for name, array in (feeds() | changes).items() if array is not None}
     with pytest.raises(MezzotintError, match=f"small: .*{message}"):
         session.run(inputs)
@@ -123,26 +124,26 @@ def test_inputs_that_do_not_fit_are_refused_with_got_and_expected(changes: dict[
 def test_one_symbol_binds_within_one_input_too() -> None:
     component = replace(COMPONENT, inputs=(TensorSpec("x", "float32", ("side", "side")),))
     with pytest.raises(MezzotintError, match="size 3 on axis 1, expected side = 2"):
-        Session("small", component, NeverRun(), "f32").run({"x": np.zeros((2, 3), np.float32)})
+        Session("small", component, NeverRun(), Compute.F32).run({"x": np.zeros((2, 3), np.float32)})
 
 
 @each_engine
 @pytest.mark.parametrize("threads", [0, -1])
 def test_fewer_than_one_thread_is_an_error(tmp_path: Path, engine: Engine, threads: int) -> None:
     with pytest.raises(MezzotintError, match=f"got {threads} threads for small, expected at least 1"):
-        open_session(tmp_path, engine, EngineOptions("f32", threads))
+        open_session(tmp_path, engine, EngineOptions(Compute.F32, threads))
 
 
 @each_engine
 def test_a_number_of_threads_is_taken(tmp_path: Path, engine: Engine) -> None:
     inputs = feeds()
-    assert_right(open_session(tmp_path, engine, EngineOptions("f32", threads=1)).run(inputs), inputs)
+    assert_right(open_session(tmp_path, engine, EngineOptions(Compute.F32, threads=1)).run(inputs), inputs)
 
 
 @each_engine
 def test_a_precision_that_is_not_offered_is_refused(tmp_path: Path, engine: Engine) -> None:
-    with pytest.raises(MezzotintError, match=rf"{engine.name} cannot compute small in f8 .*--precision .*f32"):
-        open_session(tmp_path, engine, EngineOptions("f8"))
+    with pytest.raises(MezzotintError, match=rf"{engine.name} cannot compute small in f16 .*--precision .*f32"):
+        open_session(tmp_path, engine, EngineOptions(Compute.F16))
 
 
 @each_engine

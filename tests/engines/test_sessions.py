@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines.session import Session
 from mezzotint.engines.sessions import Sessions
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, TextToImage
@@ -28,7 +29,7 @@ class Opener:
         self.opened.append(name)
         time.sleep(0.02)
         nothing: Any = None
-        return Session(name, nothing, nothing, "f32")
+        return Session(name, nothing, nothing, Compute.F32)
 
 
 @pytest.mark.parametrize("keep", [True, False])

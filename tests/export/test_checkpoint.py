@@ -101,13 +101,26 @@ def test_a_missing_folder_is_named(name: str, copy: Path, tmp_path: Path) -> Non
 
 def test_missing_weight_files_are_named(copy: Path, tmp_path: Path) -> None:
     (copy / TEXT_WEIGHTS).unlink()
-    assert f"{copy / 'text_encoder'} cannot be loaded as a CLIPTextModel" in refusal(copy, tmp_path)
+    message = refusal(copy, tmp_path)
+    assert f"{copy}/text_encoder has no weights" in message
+    assert "model.fp16.safetensors" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\xff" * 64])
 def test_weight_files_that_cannot_be_read_are_named(content: bytes, copy: Path, tmp_path: Path) -> None:
-    (copy / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(content)
-    assert f"{copy / 'unet'} cannot be loaded as a UNet2DConditionModel" in refusal(copy, tmp_path)
+    path = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(content)
+    message = refusal(copy, tmp_path)
+    assert message.startswith(f"{path} is ")
+    assert message.endswith("; download it again")
+
+
+@pytest.mark.parametrize("name", [TEXT_WEIGHTS, "tokenizer/vocab.json", "unet/config.json"])
+def test_a_clone_without_its_large_files(name: str, copy: Path, tmp_path: Path) -> None:
+    (copy / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 605\n", encoding="utf-8")
+    message = refusal(copy, tmp_path)
+    assert message.startswith(f"{copy / name} is a git-lfs pointer")
+    assert "git lfs pull" in message
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"_class_name": null}'])

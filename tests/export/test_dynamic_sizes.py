@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import ENGINES
@@ -33,7 +34,7 @@ def sources(checkpoint: Path) -> dict[str, GraphSource]:
 
 def session(bundle: Bundle, name: str, backend: str) -> Session:
     engine = next(engine for engine in ENGINES if engine.name == backend)
-    return Session.open(name, bundle.graph_path(name), bundle.component(name), engine, EngineOptions("f32"))
+    return Session.open(name, bundle.graph_path(name), bundle.component(name), engine, EngineOptions(Compute.F32))
 
 
 def agreement_db(source: GraphSource, session: Session, size: ExampleSize) -> float:

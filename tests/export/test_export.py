@@ -89,6 +89,13 @@ class TestAroundTheGraphs:
         bundle = export_checkpoint(str(copy), tmp_path / "bundle")
         assert bundle.manifest.source.sha256 != tiny_bundle.manifest.source.sha256
 
+    def test_the_manifest_says_which_variant_was_read(self, copy: Path, tmp_path: Path) -> None:
+        path = copy / "vae" / "diffusion_pytorch_model.safetensors"
+        path.rename(path.with_name("diffusion_pytorch_model.fp16.safetensors"))
+        bundle = export_checkpoint(str(copy), tmp_path / "bundle")
+        assert bundle.manifest.source.variants == {"vae": "fp16"}
+        assert bundle.verify()
+
     def test_an_existing_output_needs_overwrite(self, copy: Path, tmp_path: Path) -> None:
         bundle = export_checkpoint(str(copy), tmp_path / "bundle")
         before = (bundle.path / "mezzotint.json").stat().st_ino

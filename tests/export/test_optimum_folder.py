@@ -91,6 +91,18 @@ def test_a_missing_graph_is_named(name: str, folder: Path, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("name", ["unet/model.onnx", "tokenizer/vocab.json"])
+def test_a_folder_cloned_without_its_large_files(name: str, folder: Path, tmp_path: Path) -> None:
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 605\n", encoding="utf-8")
+    with pytest.raises(MezzotintError, match=f"{name} is a git-lfs pointer"):
+        export_checkpoint(str(folder), tmp_path / "bundle")
+
+
+def test_graphs_have_no_variants(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(MezzotintError, match="holds ONNX graphs, which have no variant 'fp16'"):
+        export_checkpoint(str(folder), tmp_path / "bundle", variant="fp16")
+
+
 def test_another_family_is_refused(folder: Path, tmp_path: Path) -> None:
     index = folder / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionXLPipeline"))

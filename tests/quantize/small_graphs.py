@@ -3,8 +3,10 @@
 A weight stands in the text as a graph input with a dotted name; `small_graph` turns it into an initializer.
 """
 
+import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,16 @@ from onnx.parser import parse_model
 
 from mezzotint.affine import UINT8, Quantizer, range_to_quantizer
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.bundle import file_entry, write_manifest
+from mezzotint.bundle.decisions import Decision, Decisions
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, NodeScheme, Storage
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.session import Session
-from mezzotint.quantize.scheme import Decision, Decisions, Scheme
+from mezzotint.quantize.calibrate.statistics import Probe, TensorStatistics, merge, observe, open_instrumented, stack
+from mezzotint.quantize.calibrate.trajectories import Call
+from mezzotint.runtime import Bundle
 
 HEADER = '<ir_version: 10, opset_import: ["": 23]>'
 
@@ -83,9 +90,11 @@ def grid(low: float, high: float) -> Quantizer:
     return range_to_quantizer(np.asarray(low), np.asarray(high), UINT8)
 
 
-def decided(*names: str, scheme: Scheme = Scheme.W8A8, entry: Quantizer, exit_: Quantizer | None = None) -> Decisions:
+def decided(
+    *names: str, scheme: NodeScheme = NodeScheme.W8A8, entry: Quantizer, exit_: Quantizer | None = None
+) -> Decisions:
     """The same decision for all `names`."""
-    integer = scheme is Scheme.W8A8
+    integer = scheme is NodeScheme.W8A8
     quantizers = (entry, exit_) if integer else (None, None)
     return {name: Decision(name, scheme, "test -> rule", *quantizers) for name in names}
 
@@ -105,6 +114,31 @@ def run(model: ir.Model, folder: Path, backend: str, feeds: Mapping[str, Array])
         for name, feed in feeds.items()
     )
     outputs = (TensorSpec(str(model.graph.outputs[0].name), "float32", ()),)
-    component = Component((), "int8", "f32", inputs, outputs)
-    session = Session.open("small graph", path, component, engine, EngineOptions("f32"))
+    component = Component((), Storage.INT8, Compute.F32, inputs, outputs)
+    session = Session.open("small graph", path, component, engine, EngineOptions(Compute.F32))
     return session.run(feeds)[outputs[0].name]
+
+
+def statistics_of(
+    path: Path, component: Component, probes: Sequence[Probe], calls: Sequence[Call]
+) -> dict[str, TensorStatistics]:
+    """The statistics of `calls` by tensor, from the instrumented graph at `path`."""
+    session = open_instrumented(path, component, probes)
+    return merge([stack([observe(session, call, index) for index, call in enumerate(calls)])], component, probes, calls)
+
+
+def with_large_weight(bundle: Bundle, folder: Path) -> Path:
+    """A copy of an FP32 bundle in `folder` whose VAE decoder has one weight, decoder.conv_in.weight, beyond FP16."""
+    copy = Bundle.open(shutil.copytree(bundle.path, folder))
+    path = copy.graph_path("vae_decoder")
+    model = ir.load(path)
+    value = model.graph.initializers["decoder.conv_in.weight"]
+    assert value.const_value is not None
+    weight = value.const_value.numpy().copy()
+    weight[3, 1, 0, 0] = 1e5
+    value.const_value = ir.tensor(weight, name=value.name)
+    ir.save(model, path)
+    decoder = replace(copy.component("vae_decoder"), files=(file_entry(folder, "vae_decoder/model.onnx"),))
+    components = {**copy.manifest.components, "vae_decoder": decoder}
+    write_manifest(folder, replace(copy.manifest, components=components))
+    return folder

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import pytest
 
 from mezzotint.bundle.bundle import list_files, sha256_of
@@ -13,6 +14,7 @@ from mezzotint.export import export_checkpoint
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.calibration_range import OutsideCalibrationWarning
+from tests.quantize.small_graphs import with_large_weight
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
 PROMPTS = ("a red apple", "a dog on a blue background")
@@ -73,9 +75,9 @@ def test_the_manifest_says_how_it_was_made(target: str, compute: str, quantized:
     record = manifest.calibration
     assert record is not None
     expected = {"prompts": 2, "steps": 4, "guidance": 3.0, "calls": 8, "seed": 3, "scheduler": "ddim"}
-    assert {key: record[key] for key in expected} == expected
-    assert record["latent_shape"] == [4, 8, 8]
-    assert record["prompts_sha256"] == hashlib.sha256("\n".join(PROMPTS).encode()).hexdigest()
+    assert {key: getattr(record, key) for key in expected} == expected
+    assert record.latent_shape == (4, 8, 8)
+    assert record.prompts_sha256 == hashlib.sha256("\n".join(PROMPTS).encode()).hexdigest()
     assert any("vnni" in feature for feature in manifest.cpu_features)
     assert {"torch", "nncf", "onnx-ir"} <= set(manifest.versions)
 
@@ -89,7 +91,7 @@ def test_a_size_to_calibrate_for(target: str, quantized: Make, tiny_bundle: Bund
     )
     record = bundle.manifest.calibration
     assert record is not None
-    assert record["latent_shape"] == [4, 12, 8]
+    assert record.latent_shape == (4, 12, 8)
     tall, square = (
         sum(kernel.macs for kernel in audit_bundle(one, target, "unet").kernels if kernel.is_integer)
         for one in (bundle, quantized("int8", target))
@@ -198,9 +200,27 @@ def test_a_floor_that_is_asked_for_takes_nodes_out_of_int8(
     assert "step" not in next(one for name, one in after.items() if name not in moved)
     record = bundle.manifest.calibration
     assert record is not None
-    assert record["costs_sha256"] == hashlib.sha256((tmp_path / "costs.json").read_bytes()).hexdigest()
+    assert record.costs_sha256 == hashlib.sha256((tmp_path / "costs.json").read_bytes()).hexdigest()
     assert plain.manifest.calibration is not None
-    assert "costs_sha256" not in plain.manifest.calibration
+    assert plain.manifest.calibration.costs_sha256 is None
+
+
+def test_weights_that_fp16_cannot_hold_are_named(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    said: list[str] = []
+    bundle = quantize_bundle(
+        with_large_weight(tiny_bundle, tmp_path / "fp32"),
+        tmp_path / "fp16",
+        recipe="fp16",
+        target="onnxruntime",
+        progress=lambda what, _done, _total: said.append(what),
+    )
+    named = {name: one.float32_weights for name, one in bundle.manifest.components.items() if one.float32_weights}
+    assert named == {"vae_decoder": ("decoder.conv_in.weight",)}
+    assert [line for line in said if line.startswith("vae_decoder: 1 weight stays in FP32, ")] != []
+    weights = ir.load(bundle.graph_path("vae_decoder")).graph.initializers
+    assert weights["decoder.conv_in.weight"].dtype == ir.DataType.FLOAT
+    assert weights["decoder.conv_out.weight:half"].dtype == ir.DataType.FLOAT16
+    assert "float32_weights" not in tiny_bundle.manifest.to_json()
 
 
 def test_large_weights_lie_beside_the_graph(

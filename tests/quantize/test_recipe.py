@@ -2,10 +2,11 @@
 
 import pytest
 
+from mezzotint.bundle.precision import Storage
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
 from mezzotint.quantize.lower.target import TARGETS, find_target
-from mezzotint.quantize.recipe import COMPONENT_SCHEMES, RECIPES, find_recipe, with_overrides
+from mezzotint.quantize.recipe import RECIPES, STORAGE_NAMES, find_recipe, with_overrides
 
 COMPONENTS = {"text_encoder", "unet", "vae_decoder", "vae_encoder"}
 
@@ -13,13 +14,17 @@ COMPONENTS = {"text_encoder", "unet", "vae_decoder", "vae_encoder"}
 @pytest.mark.parametrize("name", ["fp16", "int8", "int8-weights"])
 def test_every_recipe_says_what_becomes_of_every_component(name: str) -> None:
     recipe = find_recipe(name)
-    assert set(recipe.schemes) == COMPONENTS
-    assert set(recipe.schemes.values()) <= set(COMPONENT_SCHEMES)
+    assert set(recipe.storages) == COMPONENTS
+    assert set(recipe.storages.values()) <= set(Storage)
 
 
 def test_int8_quantizes_the_unet_and_the_text_encoders_weights() -> None:
-    schemes = find_recipe("int8").schemes
-    assert (schemes["unet"], schemes["text_encoder"]) == ("int8", "int8-weights")
+    storages = find_recipe("int8").storages
+    assert (storages["unet"], storages["text_encoder"]) == (Storage.INT8, Storage.INT8_WEIGHTS)
+
+
+def test_every_storage_has_a_name_for_the_command_line() -> None:
+    assert sorted(STORAGE_NAMES.values()) == sorted(Storage)
 
 
 @pytest.mark.parametrize("name", ["int4", "INT8", "", "int8 "])
@@ -46,7 +51,7 @@ def test_every_target_has_an_engine_that_runs_it() -> None:
 def test_overrides_change_one_component() -> None:
     recipe = find_recipe("int8")
     changed = with_overrides(recipe, {"vae_decoder": "fp32"})
-    assert changed.schemes == {**recipe.schemes, "vae_decoder": "fp32"}
+    assert changed.storages == {**recipe.storages, "vae_decoder": Storage.FLOAT32}
     assert with_overrides(recipe, {}) == recipe
 
 

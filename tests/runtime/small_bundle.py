@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import file_entry, write_manifest
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, FileEntry, Manifest, Parity, Source, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 
 __all__ = ["FILES", "make_bundle", "with_component", "with_file"]
 
@@ -25,8 +26,8 @@ def make_bundle(folder: Path) -> Path:
         (folder / name).write_bytes(content)
     component = Component(
         files=tuple(file_entry(folder, f"unet/{name}") for name in ("model.onnx", "model.onnx_data")),
-        storage="float32",
-        compute="f32",
+        storage=Storage.FLOAT32,
+        compute=Compute.F32,
         inputs=(TensorSpec("x", "float32", ("n",)),),
         outputs=(),
         parity=Parity("PyTorch FP32", 40, identical=False),  # an integer where a float is meant

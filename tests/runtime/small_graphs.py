@@ -8,6 +8,7 @@ import onnx
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 
 __all__ = ["COMPONENT", "expected", "feeds", "save_graph"]
 
@@ -23,8 +24,8 @@ small (float[batch,3,width] x, float scale, int64[batch] ids) => (float[batch,3,
 """
 COMPONENT = Component(
     files=(),
-    storage="float32",
-    compute="f32",
+    storage=Storage.FLOAT32,
+    compute=Compute.F32,
     inputs=(
         TensorSpec("x", "float32", ("batch", 3, "width")),
         TensorSpec("scale", "float32", ()),

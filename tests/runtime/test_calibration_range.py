@@ -6,10 +6,20 @@ from typing import Any
 
 import pytest
 
+from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.runtime import Bundle, OutsideCalibrationWarning, Settings, TextToImage
 from mezzotint.runtime.calibration_range import outside_calibration
 
-RECORD = {"steps": 25, "guidance": 5.0, "scheduler": "ddim", "latent_shape": [4, 16, 16], "prompts": 64}
+RECORD = CalibrationRecord(
+    prompts_sha256="ab" * 32,
+    prompts=64,
+    scheduler="ddim",
+    steps=25,
+    guidance=5.0,
+    latent_shape=(4, 16, 16),
+    calls=128,
+    seed=0,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,10 +38,6 @@ RECORD = {"steps": 25, "guidance": 5.0, "scheduler": "ddim", "latent_shape": [4,
 def test_what_leaves_the_calibration(settings: dict[str, Any], shape: tuple[int, ...], expected: list[str]) -> None:
     assert outside_calibration(RECORD, Settings("a", **settings), shape) == expected
     assert outside_calibration(None, Settings("a", **settings), shape) == []
-
-
-def test_records_of_other_versions_may_lack_figures() -> None:
-    assert outside_calibration({"steps": None}, Settings("a", steps=1), (4, 8, 8)) == []
 
 
 def test_a_call_warns_once_and_draws(tiny_int8: Bundle) -> None:

@@ -40,7 +40,7 @@ def test_every_quantized_component_is_tried_alone(cases: list[Case], tmp_path: P
 def test_a_mixture_draws_as_its_parts_say(tiny_bundle: Bundle, tiny_int8: Bundle, tmp_path: Path) -> None:
     def latents(path: Path) -> list[float]:
         sample = load(Case("x", "bundle", str(path), "onnxruntime", "int8")).draw(
-            PROMPT, 1, Workload((PROMPT,), steps=2)
+            PROMPT, 1, Workload(prompts=(PROMPT,), steps=2)
         )
         assert sample.latents is not None
         return list(sample.latents.ravel())

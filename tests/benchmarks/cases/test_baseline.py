@@ -14,7 +14,7 @@ from mezzotint.errors import MezzotintError
 
 CHECKPOINT = Path(__file__).parents[3] / "demo" / "checkpoint"
 PROMPT = "a flat emoji of a red apple on a blue background"
-WORKLOAD = Workload((PROMPT,), steps=3)
+WORKLOAD = Workload(prompts=(PROMPT,), steps=3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,14 +71,14 @@ def test_answering_the_recorded_states_gives_the_recorded_answers(baseline: Any)
 
 
 def test_without_guidance_one_half_is_enough(baseline: Any) -> None:
-    _, trajectory = baseline.draw_recorded(PROMPT, 1000, Workload((PROMPT,), steps=2, guidance=1.0))
+    _, trajectory = baseline.draw_recorded(PROMPT, 1000, Workload(prompts=(PROMPT,), steps=2, guidance=1.0))
     assert trajectory.model_outputs.shape == (2, 1, 4, 16, 16)
     assert sqnr_db(trajectory.model_outputs, baseline.predict(PROMPT, trajectory)) > 100
 
 
 @pytest.mark.parametrize("scheduler", ["euler", "dpmpp-2m"])
 def test_other_schedulers_and_sizes(baseline: Any, scheduler: str) -> None:
-    workload = Workload((PROMPT,), steps=2, scheduler=scheduler, height=48, width=80)
+    workload = Workload(prompts=(PROMPT,), steps=2, scheduler=scheduler, height=48, width=80)
     assert baseline.draw(PROMPT, 1, workload).pixels.shape == (48, 80, 3)
 
 

@@ -10,6 +10,7 @@ def test_modules_lead_to_the_packages_that_brought_them() -> None:
     assert imported_packages(["numpy.linalg", "PIL", "sys", "json", "__main__"]) == ["numpy", "pillow"]
     assert imported_packages(["sys"]) == []
     assert imported_bytes(["sys"]) == 0
+    assert imported_bytes(["psutil"]) == 0  # it measures
 
 
 def test_bytes_are_those_of_the_folders() -> None:

@@ -15,7 +15,7 @@ from mezzotint.runtime import Bundle
 pytest.importorskip("optimum.onnxruntime", reason="Optimum does not allow these transformers yet", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("ignore")  # Optimum's own
 PROMPT = "a flat emoji of a red apple"
-WORKLOAD = Workload((PROMPT,), steps=3)
+WORKLOAD = Workload(prompts=(PROMPT,), steps=3)
 
 
 def test_it_draws_and_answers_what_ours_does(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:

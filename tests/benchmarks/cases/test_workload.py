@@ -11,11 +11,11 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS
 
 def test_the_hash_is_that_of_the_prompt_file() -> None:
     content = "a red apple\nein grüner Apfel\n".encode()
-    assert Workload(("a red apple", "ein grüner Apfel")).prompts_sha256 == hashlib.sha256(content).hexdigest()
+    assert Workload(prompts=("a red apple", "ein grüner Apfel")).prompts_sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_seeds_count_up() -> None:
-    assert [Workload(("a", "b"), seed=7).seed_of(index) for index in range(2)] == [7, 8]
+    assert [Workload(prompts=("a", "b"), seed=7).seed_of(index) for index in range(2)] == [7, 8]
 
 
 def _checkpoint(folder: Path, content: object) -> Path:

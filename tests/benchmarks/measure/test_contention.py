@@ -1,6 +1,8 @@
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,11 +18,18 @@ def test_what_is_busy_and_not_ours_is_foreign(busy_s: float, own_s: float, share
     assert foreign_cpu_share(before, CpuTimes(120.0, 50.0 + busy_s, 7.0 + own_s)) == pytest.approx(share)
 
 
-def test_without_readings_there_is_no_share() -> None:
+def test_where_no_time_went_by_there_is_no_share() -> None:
     times = CpuTimes(1.0, 1.0, 1.0)
-    assert foreign_cpu_share(None, times) is None
-    assert foreign_cpu_share(times, None) is None
     assert foreign_cpu_share(times, times) is None
+
+
+def test_the_times_are_the_kernels() -> None:
+    """The first eight columns of the line "cpu" in /proc/stat are all time there is; the fourth and fifth are idle."""
+    times = read_cpu_times()
+    columns = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    per_second = os.sysconf("SC_CLK_TCK")
+    assert times.total_s == pytest.approx(sum(columns) / per_second, rel=0.01)
+    assert times.busy_s == pytest.approx((sum(columns) - columns[3] - columns[4]) / per_second, rel=0.05)
 
 
 def test_another_process_that_spins_is_seen_and_our_own_work_is_not() -> None:
@@ -32,7 +41,6 @@ def test_another_process_that_spins_is_seen_and_our_own_work_is_not() -> None:
     finally:
         other.kill()
         other.wait()
-    assert before is not None
     assert share is not None
     assert share > 0.02  # half of one core of this many
     before = read_cpu_times()
@@ -40,6 +48,4 @@ def test_another_process_that_spins_is_seen_and_our_own_work_is_not() -> None:
     while time.process_time() < until:
         pass
     after = read_cpu_times()
-    assert before is not None
-    assert after is not None
     assert after.own_s - before.own_s == pytest.approx(0.3, abs=0.1)

@@ -12,7 +12,9 @@ from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.benchmarks.measure.isolate import run_isolated
 from mezzotint.benchmarks.measure.task import Task
 
-TASK = Task("timing", Case("int8-openvino", "bundle", "x", "openvino", "int8"), Workload(("a",)), "f00d", pictures=1)
+TASK = Task(
+    "timing", Case("int8-openvino", "bundle", "x", "openvino", "int8"), Workload(prompts=("a",)), "f00d", pictures=1
+)
 
 
 def run(folder: Path, body: str) -> tuple[str | None, list[tuple[int, int]]]:

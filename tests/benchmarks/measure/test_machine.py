@@ -12,6 +12,8 @@ def test_the_processor_is_the_kernels() -> None:
     assert set(machine["instruction_sets"]) <= flags
     assert ("avx512_vnni" in machine["instruction_sets"]) == ("avx512_vnni" in flags)
     assert machine["cores"] >= 1
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    assert machine["ram_bytes"] == next(int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemTotal:"))
     assert machine["gpu"] is not None or machine["reasons"]["gpu"]
 
 

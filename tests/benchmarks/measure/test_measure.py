@@ -17,7 +17,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.progress import silent
 
 CASE = Case("int8-openvino", "bundle", "b", "openvino", "int8")
-WORKLOAD = Workload(("a", "b", "c"), seed=1000, steps=2)
+WORKLOAD = Workload(prompts=("a", "b", "c"), seed=1000, steps=2)
 
 
 class FakeSubject:

@@ -12,7 +12,13 @@ CASES = (
     Case("int8-openvino", "bundle", "b", "openvino", "int8"),
     Case("other-seed", "baseline", "checkpoint", "diffusers", "fp32", "f32", seed_offset=9),
 )
-PLAN = Plan(CASES, Workload(("a", "b")), 2, 4, {case.name: "f00d" for case in CASES})
+PLAN = Plan(
+    cases=CASES,
+    workload=Workload(prompts=("a", "b")),
+    rounds=2,
+    pictures=4,
+    fingerprints={case.name: "f00d" for case in CASES},
+)
 
 
 class FakeRun:

@@ -11,7 +11,7 @@ from mezzotint.errors import MezzotintError
 TASK = Task(
     "timing",
     Case("int8-openvino", "bundle", "bundles/x", "openvino", "int8"),
-    Workload(("a", "ü"), height=64, width=64),
+    Workload(prompts=("a", "ü"), height=64, width=64),
     "f00d",
     round=1,
     pictures=4,

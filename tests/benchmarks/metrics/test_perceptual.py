@@ -227,6 +227,16 @@ def test_without_weights_figures_are_null_with_the_reason(tmp_path: Path) -> Non
             assert scores[metric.name]["reasons"]["median"] == "weights absent"
 
 
+def test_weights_that_are_pointers_are_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    pointer = b"version https://git-lfs.github.com/spec/v1\nsize 605\n"
+    for name in ("clip/model.safetensors", "inception.pt"):
+        (tmp_path / name).write_bytes(pointer)
+    scores = score_record(record(0.0), record(0.1), 5.0, prompts=PROMPTS, weights=tmp_path)
+    for name in ("kid", next(metric.name for metric in METRICS if metric.weights == "clip")):
+        assert "git-lfs pointer" in scores[name]["reasons"]["median"]
+
+
 def test_with_weights_there_are_figures(inception: Path, tmp_path: Path) -> None:
     (tmp_path / "inception.pt").symlink_to(inception)
     score = score_record(record(0.0), record(0.1), 5.0, prompts=PROMPTS, weights=tmp_path)["kid"]

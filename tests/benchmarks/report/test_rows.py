@@ -22,7 +22,13 @@ CASES = (
     Case("int8-openvino", "bundle", "b", "openvino", "int8"),
     Case("other-seed", "baseline", "c", "diffusers", "fp32", "f32", seed_offset=9),
 )
-PLAN = Plan(CASES, Workload(PROMPTS), 2, 2, {case.name: "f00d" for case in CASES})
+PLAN = Plan(
+    cases=CASES,
+    workload=Workload(prompts=PROMPTS),
+    rounds=2,
+    pictures=2,
+    fingerprints={case.name: "f00d" for case in CASES},
+)
 
 
 def _timing(picture_ms: float, peak: int | None) -> Timing:

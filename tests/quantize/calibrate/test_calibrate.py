@@ -10,11 +10,12 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.engines.session import Session
 from mezzotint.progress import silent
 from mezzotint.quantize.calibrate.calibrate import cached_statistics, probes_for
-from mezzotint.quantize.calibrate.statistics import Probe, TensorStatistics, collect, instrument, open_instrumented
+from mezzotint.quantize.calibrate.statistics import Probe, TensorStatistics, instrument, open_instrumented
 from mezzotint.quantize.calibrate.trajectories import Call
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, decide
 from mezzotint.runtime import Bundle
+from tests.quantize.small_graphs import statistics_of
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_statistics_are_those_of_the_graph_as_exported(
     calls = calls_of(3)
     path = tmp_path / "instrumented.onnx"
     ir.save(instrument(ir.load(tiny_bundle.graph_path("unet")), probes), path)
-    plain = collect(path, tiny_bundle.component("unet"), probes, calls)
+    plain = statistics_of(path, tiny_bundle.component("unet"), probes, calls)
     assert_close(cached_statistics(tiny_bundle, "unet", probes, calls, {"test": "plain"}, silent), plain)
 
 

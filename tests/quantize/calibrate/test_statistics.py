@@ -8,9 +8,10 @@ import pytest
 
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.manifest import Component, TensorSpec
-from mezzotint.quantize.calibrate.statistics import Probe, collect, instrument, sample_places
+from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.quantize.calibrate.statistics import Probe, instrument, sample_places
 from mezzotint.quantize.calibrate.trajectories import Call
-from tests.quantize.small_graphs import activations, run, small_graph
+from tests.quantize.small_graphs import activations, run, small_graph, statistics_of
 
 NETWORK = """
 small (float[n,8,h,w] x, float[16,8,3,3] "a.conv.weight", float[16,24] "b.fc.weight") => (float[n,t,24] y)
@@ -21,7 +22,7 @@ small (float[n,8,h,w] x, float[16,8,3,3] "a.conv.weight", float[16,24] "b.fc.wei
   ["b.fc/MatMul"] y = MatMul(tokens, "b.fc.weight") }
 """
 PROBES = (Probe("x", 1), Probe("mapped", 1), Probe("tokens", -1))
-COMPONENT = Component((), "float32", "f32", (TensorSpec("x", "float32", ("n", 8, "h", "w")),), ())
+COMPONENT = Component((), Storage.FLOAT32, Compute.F32, (TensorSpec("x", "float32", ("n", 8, "h", "w")),), ())
 CALLS = [
     Call(step, {"x": activations(*shape, seed=step)})
     for step, shape in ((3, (2, 8, 9, 7)), (5, (2, 8, 9, 7)), (0, (2, 8, 9, 7)))
@@ -43,7 +44,7 @@ def observed(tensor: str, folder: Path) -> list[FloatArray]:
 def test_figures_equal_numpys(probe: Probe, tmp_path: Path) -> None:
     path = tmp_path / "instrumented.onnx"
     ir.save(instrument(small_graph(NETWORK), PROBES), path)
-    found = collect(path, COMPONENT, PROBES, CALLS)[probe.tensor]
+    found = statistics_of(path, COMPONENT, PROBES, CALLS)[probe.tensor]
     real = observed(probe.tensor, tmp_path)
     channels = [np.moveaxis(one, probe.channel_axis, 0) for one in real]
     rows = [one.reshape(len(one), -1) for one in channels]  # (C, everything else) a call
@@ -68,7 +69,7 @@ def assert_close(got: Array, expected: Array) -> None:
 def test_every_call_looks_at_other_places_and_every_run_at_the_same(tmp_path: Path) -> None:
     def samples() -> FloatArray:
         ir.save(instrument(small_graph(NETWORK), PROBES), tmp_path / "instrumented.onnx")
-        return collect(tmp_path / "instrumented.onnx", COMPONENT, PROBES, [CALLS[0], CALLS[0]])["mapped"].samples
+        return statistics_of(tmp_path / "instrumented.onnx", COMPONENT, PROBES, [CALLS[0], CALLS[0]])["mapped"].samples
 
     first = samples()
     assert not np.array_equal(first[0], first[1])

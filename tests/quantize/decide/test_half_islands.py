@@ -1,15 +1,14 @@
 """A planted overflow: in FP16 alone the graph ends in infinity; with the islands that are found it is right."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decision
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, NodeScheme, Storage
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.quantize.calibrate.trajectories import Call
@@ -19,7 +18,7 @@ from mezzotint.quantize.decide.half_islands import (
     Island,
     find_islands,
     measure_ranges,
-    record_islands,
+    with_islands,
 )
 from mezzotint.quantize.passes.half_arithmetic import compute_in_half, node_key
 from mezzotint.quantize.passes.ort_attention import rewrite_attentions
@@ -38,7 +37,7 @@ small (float[n,24] x, float[24,24] "a.weight", float[24,24] "b.weight", float[24
   ["c/MatMul"] y = MatMul(n, "c.weight") }
 """
 COMPONENT = Component(
-    (), "float32", "f32", (TensorSpec("x", "float32", ("n", 24)),), (TensorSpec("y", "float32", ("n", 24)),)
+    (), Storage.FLOAT32, Compute.F32, (TensorSpec("x", "float32", ("n", 24)),), (TensorSpec("y", "float32", ("n", 24)),)
 )
 
 
@@ -135,7 +134,7 @@ def test_constants_that_fp16_cannot_hold_make_islands(value: float, size: int, i
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_even_in_fp32_is_an_island(value: float) -> None:
-    component = Component((), "float32", "f32", (TensorSpec("x", "float32", ("n", 1)),), ())
+    component = Component((), Storage.FLOAT32, Compute.F32, (TensorSpec("x", "float32", ("n", 1)),), ())
     feeds: dict[str, Array] = {"x": np.array([[value]], np.float32)}
     model = constants_graph(2.0)
     ranges = measure_ranges(model, component, ONNXRUNTIME, [Call(0, feeds)])
@@ -166,14 +165,13 @@ def test_the_logits_of_fused_attention_are_bounded(tiny_bundle: Bundle) -> None:
     assert [island.key for island in found] == [node_key(first)]
 
 
-def test_islands_are_noted_beside_the_decisions(tmp_path: Path) -> None:
-    path = tmp_path / "unet" / "quantization.json"
-    record_islands([], path)
-    assert not path.exists()
-    path.parent.mkdir()
-    path.write_text(json.dumps({"a/Conv": {"scheme": "w8a8", "rule": "r"}}), encoding="utf-8")
-    record_islands([Island("a/Conv", "a", "Conv", "too large"), Island("b/Mul", "b", "Mul", "too large")], path)
-    assert json.loads(path.read_text(encoding="utf-8")) == {
-        "a/Conv": {"scheme": "w8a8", "rule": "r", "island": "FP32 island: too large"},
-        "b/Mul": {"scheme": "float", "rule": "FP32 island: too large"},
+def test_islands_are_noted_beside_the_decisions() -> None:
+    decided = {"a/Conv": Decision("a/Conv", NodeScheme.W8A8, "r")}
+    assert with_islands(decided, []) == decided
+    noted = with_islands(
+        decided, [Island("a/Conv", "a", "Conv", "too large"), Island("b/Mul", "b", "Mul", "too large")]
+    )
+    assert noted == {
+        "a/Conv": Decision("a/Conv", NodeScheme.W8A8, "r", island="FP32 island: too large"),
+        "b/Mul": Decision("b/Mul", NodeScheme.FLOAT, "FP32 island: too large"),
     }

@@ -10,13 +10,13 @@ import pytest
 
 from demo.synthetic import SHAPES, write_checkpoint
 from mezzotint.bundle.bundle import file_entry
+from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.export import export_checkpoint
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings
 from mezzotint.quantize.decide.integer import Calibration, decide_integer
 from mezzotint.quantize.graphs.graph_file import temporary_graph
 from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, Rule
-from mezzotint.quantize.scheme import Scheme
 from mezzotint.quantize.verify.parity import sqnr_figures_db, typical_db
 from mezzotint.runtime import Bundle
 
@@ -27,9 +27,9 @@ pytestmark = [
 ]
 FLOOR_DB = 25.6
 PROMPTS = ("a red apple", "a dog", "a blue house", "cat")
-FIRST_TOKEN = Rule("*.attn2.to_[kv]", Scheme.W8A8, "test: reads the text, whose first token towers over the others")
-HOT_CHANNELS = Rule("*.ff.net.2", Scheme.W8A8, "test: reads the hot channels")
-SKIPS = Rule("*.conv_shortcut", Scheme.W8A8, "test: reads trunk and skip through one grid")
+FIRST_TOKEN = Rule("*.attn2.to_[kv]", NodeScheme.W8A8, "test: reads the text, whose first token towers over the others")
+HOT_CHANNELS = Rule("*.ff.net.2", NodeScheme.W8A8, "test: reads the hot channels")
+SKIPS = Rule("*.conv_shortcut", NodeScheme.W8A8, "test: reads trunk and skip through one grid")
 
 Measure = Callable[..., float]  # (rules, smooth, split=False)
 
@@ -57,7 +57,7 @@ def measure(bundle: Bundle) -> Measure:
             decisions, _ = decide_integer(model, "unet", calibration)
         with temporary_graph(target.lower(model, decisions)) as path:
             entry = file_entry(Path(path).parent, path.name)
-            component = replace(bundle.component("unet"), files=(entry,), compute="f32")
+            component = replace(bundle.component("unet"), files=(entry,), compute=Compute.F32)
             return typical_db(sqnr_figures_db(calibration, "unet", component, path, target))
 
     return figure_db

@@ -8,21 +8,22 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, NodeScheme, Storage
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
 from mezzotint.quantize.calibrate.calibrate import probes_for, with_quantizers
-from mezzotint.quantize.calibrate.statistics import TensorStatistics, collect, instrument
+from mezzotint.quantize.calibrate.statistics import TensorStatistics, instrument
 from mezzotint.quantize.calibrate.trajectories import Call
 from mezzotint.quantize.decide.smooth import smooth
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.lower.openvino import lower_openvino
 from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, Rule, decide
-from mezzotint.quantize.scheme import Decisions, Scheme
 from mezzotint.runtime import Bundle
-from tests.quantize.small_graphs import activations, run, small_graph, weight_of
+from tests.quantize.small_graphs import activations, run, small_graph, statistics_of, weight_of
 
 NORMED = """
 small (float[n,t,24] x, float[24] "norm.weight", float[24] "norm.bias", float[24,40] "a.weight",
@@ -33,7 +34,7 @@ small (float[n,t,24] x, float[24] "norm.weight", float[24] "norm.bias", float[24
   y = Concat<axis=-1>(left, right) }
 """
 CALLS = [Call(step, {"x": activations(2, 30, 24, seed=step)}) for step in range(4)]
-COMPONENT = Component((), "float32", "f32", (TensorSpec("x", "float32", ("n", "t", 24)),), ())
+COMPONENT = Component((), Storage.FLOAT32, Compute.F32, (TensorSpec("x", "float32", ("n", "t", 24)),), ())
 
 
 def uneven() -> ir.Model:
@@ -48,11 +49,11 @@ def observed(model: ir.Model, decisions: Decisions, folder: Path) -> dict[str, T
     path = folder / "instrumented.onnx"
     probes = probes_for(model.graph, decisions)
     ir.save(instrument(model, probes), path)
-    return collect(path, COMPONENT, probes, CALLS)
+    return statistics_of(path, COMPONENT, probes, CALLS)
 
 
 def everything(model: ir.Model) -> Decisions:
-    return decide((item.name for item in weighted_nodes(model.graph)), [Rule("*", Scheme.W8A8, "test")])
+    return decide((item.name for item in weighted_nodes(model.graph)), [Rule("*", NodeScheme.W8A8, "test")])
 
 
 def test_the_float_graph_says_the_same(tmp_path: Path) -> None:
@@ -103,10 +104,10 @@ def test_the_unet_says_the_same_after_smoothing(demo_bundle: Bundle, tmp_path: P
     decisions = decide((item.name for item in weighted_nodes(model.graph)), UNET_W8A8)
     probes, path = probes_for(model.graph, decisions), tmp_path / "instrumented.onnx"
     ir.save(instrument(ir.load(before), probes), path)
-    done, _ = smooth(model, decisions, collect(path, component, probes, [Call(0, feeds)]))
+    done, _ = smooth(model, decisions, statistics_of(path, component, probes, [Call(0, feeds)]))
     ir.save(model, tmp_path / "smoothed.onnx")
     expected, got = (
-        Session.open("unet", graph, component, ONNXRUNTIME, EngineOptions("f32")).run(feeds)["out_sample"]
+        Session.open("unet", graph, component, ONNXRUNTIME, EngineOptions(Compute.F32)).run(feeds)["out_sample"]
         for graph in (before, tmp_path / "smoothed.onnx")
     )
     folded = {one.tensor for one in done if one.alpha > 0.0}

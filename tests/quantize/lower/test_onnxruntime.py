@@ -8,9 +8,9 @@ import pytest
 
 from mezzotint.affine import dequantize, quantize
 from mezzotint.arrays import Array
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weight_quantizer, weighted_nodes
 from mezzotint.quantize.lower.onnxruntime import lower_onnxruntime
-from mezzotint.quantize.scheme import Scheme
 from tests.quantize.integer_oracle import integer_conv, integer_linear, through
 from tests.quantize.small_graphs import (
     CONV,
@@ -132,7 +132,7 @@ def test_w8_keeps_integer_weights_and_float_arithmetic(
     expected = run(
         small_graph(text, 0, **{str(item.weight.name).replace(".", "__"): rounded}), tmp_path, "onnxruntime", {"x": x}
     )
-    after = lower_onnxruntime(model, decided(node, scheme=Scheme.W8, entry=GRID))
+    after = lower_onnxruntime(model, decided(node, scheme=NodeScheme.W8, entry=GRID))
     assert operators(after) == {"Cast": 1, "Mul": 1, item.node.op_type: 1}
     np.testing.assert_allclose(run(after, tmp_path, "onnxruntime", {"x": x}), expected, rtol=1e-5, atol=1e-5)
 
@@ -142,7 +142,7 @@ def test_w8_weights_become_floats_when_the_graph_is_loaded(tmp_path: Path) -> No
     import onnxruntime
 
     ir.save(
-        lower_onnxruntime(small_graph(CONV), decided("block.conv/Conv", scheme=Scheme.W8, entry=GRID)),
+        lower_onnxruntime(small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.W8, entry=GRID)),
         tmp_path / "w8.onnx",
     )
     settings = onnxruntime.SessionOptions()
@@ -153,6 +153,6 @@ def test_w8_weights_become_floats_when_the_graph_is_loaded(tmp_path: Path) -> No
 
 def test_float_nodes_are_left_as_they_are() -> None:
     before = [node.op_type for node in small_graph(CONV).graph]
-    after = lower_onnxruntime(small_graph(CONV), decided("block.conv/Conv", scheme=Scheme.FLOAT, entry=GRID))
+    after = lower_onnxruntime(small_graph(CONV), decided("block.conv/Conv", scheme=NodeScheme.FLOAT, entry=GRID))
     assert [node.op_type for node in after.graph] == before
     assert after.graph.initializers["block.conv.weight"].dtype == ir.DataType.FLOAT

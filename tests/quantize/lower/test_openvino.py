@@ -8,9 +8,9 @@ import pytest
 
 from mezzotint.affine import dequantize, quantize
 from mezzotint.arrays import Array
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.lower.openvino import lower_openvino
-from mezzotint.quantize.scheme import Scheme
 from tests.quantize.integer_oracle import integer_conv, integer_linear, per_output_channel
 from tests.quantize.small_graphs import (
     CONV,
@@ -31,7 +31,7 @@ pytest.importorskip("openvino")
 GRID = grid(-3.0, 5.0)  # clips both tails of `activations`
 
 
-def lowered(text: str, *nodes: str, scheme: Scheme = Scheme.W8A8) -> ir.Model:
+def lowered(text: str, *nodes: str, scheme: NodeScheme = NodeScheme.W8A8) -> ir.Model:
     return lower_openvino(small_graph(text), decided(*nodes, scheme=scheme, entry=GRID))
 
 
@@ -82,7 +82,7 @@ def test_w8_keeps_float_activations_and_8_bit_weights(tmp_path: Path) -> None:
     model, x = small_graph(LINEAR), activations(2, 5, 24)
     weight, bias = weight_of(model, "block.fc.weight"), weight_of(model, "block.fc.bias")
     quantizer = per_output_channel(weight, 1)
-    after = lower_openvino(model, decided("block.fc/MatMul", scheme=Scheme.W8, entry=GRID))
+    after = lower_openvino(model, decided("block.fc/MatMul", scheme=NodeScheme.W8, entry=GRID))
     assert operators(after) == {"DequantizeLinear": 1, "MatMul": 1, "Add": 1}
     expected = x.astype(np.float64) @ dequantize(quantize(weight, quantizer), quantizer) + bias
     assert_close(run(after, tmp_path, "openvino", {"x": x}), expected)
@@ -90,7 +90,7 @@ def test_w8_keeps_float_activations_and_8_bit_weights(tmp_path: Path) -> None:
 
 def test_float_nodes_are_left_as_they_are() -> None:
     before = ir.to_proto(small_graph(CONV)).SerializeToString(deterministic=True)
-    after = lowered(CONV, "block.conv/Conv", scheme=Scheme.FLOAT)
+    after = lowered(CONV, "block.conv/Conv", scheme=NodeScheme.FLOAT)
     assert ir.to_proto(after).SerializeToString(deterministic=True) == before
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from mezzotint.affine import INT8_SYMMETRIC, Quantizer
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.lower.check_tensorrt import check_tensorrt
 from mezzotint.quantize.lower.tensorrt import MIN_CHANNELS, fit_tensorrt, lower_tensorrt
-from mezzotint.quantize.scheme import Decisions, Scheme
 from tests.quantize.integer_oracle import integer_conv, integer_linear
 from tests.quantize.small_graphs import (
     GEMM,
@@ -138,7 +139,7 @@ def test_fitting_twice_changes_nothing_more() -> None:
 def test_what_tensorrt_is_bad_at_stays_in_floats_and_says_why(text: str, node: str, why: str) -> None:
     model = small_graph(text)
     fitted = fit_tensorrt(model.graph, decided(node, entry=CHOSEN))
-    assert fitted[node].scheme is Scheme.FLOAT
+    assert fitted[node].scheme is NodeScheme.FLOAT
     assert why in fitted[node].rule
     assert "test -> rule" in fitted[node].rule
     after = lower_tensorrt(model, fitted)
@@ -146,8 +147,8 @@ def test_what_tensorrt_is_bad_at_stays_in_floats_and_says_why(text: str, node: s
     check_tensorrt(after)
 
 
-@pytest.mark.parametrize("scheme", [Scheme.W8, Scheme.FLOAT])
-def test_nodes_outside_int8_are_left_to_fp16(scheme: Scheme) -> None:
+@pytest.mark.parametrize("scheme", [NodeScheme.W8, NodeScheme.FLOAT])
+def test_nodes_outside_int8_are_left_to_fp16(scheme: NodeScheme) -> None:
     before = ir.to_proto(small_graph(CONV)).SerializeToString(deterministic=True)
     after = lower_tensorrt(small_graph(CONV), decided("block.conv/Conv", scheme=scheme, entry=CHOSEN))
     assert ir.to_proto(after).SerializeToString(deterministic=True) == before

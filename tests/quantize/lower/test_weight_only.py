@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -24,7 +25,9 @@ def test_the_embedded_text_encoder_keeps_its_embeddings(demo_bundle: Bundle, tmp
     ir.save(compress_with_nncf(ir.load(before)), after)
     assert after.stat().st_size < 0.3 * before.stat().st_size
     ids = ClipTokenizer.load(demo_bundle.path / "tokenizer").encode(PROMPTS)
-    sessions = [Session.open("text", path, component, ONNXRUNTIME, EngineOptions("f32")) for path in (before, after)]
+    sessions = [
+        Session.open("text", path, component, ONNXRUNTIME, EngineOptions(Compute.F32)) for path in (before, after)
+    ]
     expected, got = (session.run({"input_ids": ids}) for session in sessions)
     for name in ("last_hidden_state", "pooler_output"):
         assert sqnr_db(expected[name], got[name]) > 40.0
@@ -48,6 +51,8 @@ def test_our_own_rule_compresses_every_convolution(tiny_bundle: Bundle, tmp_path
     kept = [v.const_value for v in ir.load(after).graph.initializers.values() if v.const_value is not None]
     assert [tensor.name for tensor in kept if tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) > 1] == []
     feeds = {"latent_sample": np.random.default_rng(0).standard_normal((1, 4, 6, 5)).astype(np.float32)}
-    sessions = [Session.open("vae", path, component, ONNXRUNTIME, EngineOptions("f32")) for path in (before, after)]
+    sessions = [
+        Session.open("vae", path, component, ONNXRUNTIME, EngineOptions(Compute.F32)) for path in (before, after)
+    ]
     expected, got = (session.run(feeds)["sample"] for session in sessions)
     assert sqnr_db(expected, got) > 30.0

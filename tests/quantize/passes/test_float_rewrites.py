@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -43,7 +44,9 @@ def test_a_rewritten_graph_says_the_same(target: str, name: str, tiny_bundle: Bu
     before, after = tiny_bundle.graph_path(name), tmp_path / "model.onnx"
     ir.save(find_target(target).lower_floats(ir.load(before)), after)
     component = tiny_bundle.component(name)
-    sessions = [Session.open(name, path, component, ONNXRUNTIME, EngineOptions("f32")) for path in (before, after)]
+    sessions = [
+        Session.open(name, path, component, ONNXRUNTIME, EngineOptions(Compute.F32)) for path in (before, after)
+    ]
     for size in SIZES:
         feeds = feeds_of(name, *size)
         expected, got = (session.run(feeds) for session in sessions)

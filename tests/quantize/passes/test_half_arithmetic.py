@@ -9,6 +9,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -159,7 +160,7 @@ def test_every_component_loads_and_agrees(tiny_bundle: Bundle, tmp_path: Path, t
     path = tmp_path / "model.onnx"
     ir.save(model, path)
     answers = [
-        Session.open(component, graph, spec, ONNXRUNTIME, EngineOptions("f32")).run(inputs)
+        Session.open(component, graph, spec, ONNXRUNTIME, EngineOptions(Compute.F32)).run(inputs)
         for graph in (tiny_bundle.graph_path(component), path)
     ]
     for output in spec.outputs:

@@ -7,13 +7,14 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.arrays import FloatArray
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.decibel import sqnr_db
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.quantize.graphs.weighted import weighted_nodes
 from mezzotint.quantize.lower.onnxruntime import lower_onnxruntime
 from mezzotint.quantize.lower.openvino import lower_openvino
 from mezzotint.quantize.passes.split_shortcuts import split_shortcuts
-from mezzotint.quantize.scheme import Decisions, Scheme
 from mezzotint.runtime import Bundle
 from tests.quantize.small_graphs import activations, decided, grid, operators, run, small_graph
 
@@ -92,11 +93,11 @@ def test_shortcuts_run_in_integers_when_asked_to(tiny_bundle: Bundle, tmp_path: 
     decisions = bundle.config("unet/quantization.json")
     parts = [name for name in decisions if ".conv_shortcut." in name]
     assert len(parts) >= 4
-    assert {decisions[name]["scheme"] for name in parts} == {Scheme.W8A8}
+    assert {decisions[name]["scheme"] for name in parts} == {NodeScheme.W8A8}
     assert all(decisions[name]["rule"].startswith("*.conv_shortcut.[0-9] -> w8a8") for name in parts)
     record = bundle.manifest.calibration
     assert record is not None
-    assert record["split_shortcuts"] is True
+    assert record.split_shortcuts is True
     audit = audit_bundle(bundle, "onnxruntime")
     assert audit.kept_promise >= 0.99
     assert set(parts) <= set(audit.promised)

@@ -7,6 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.affine import dequantize, quantize
+from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.decibel import sqnr_db
 from mezzotint.progress import silent
 from mezzotint.quantize.calibrate.calibrate import cached_statistics, probes_for, with_quantizers
@@ -15,7 +17,6 @@ from mezzotint.quantize.calibrate.trajectories import Call
 from mezzotint.quantize.graphs.weighted import weight_error, weight_quantizer, weighted_nodes
 from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, decide
-from mezzotint.quantize.scheme import Decisions, Scheme
 from mezzotint.quantize.search.costs import Costs
 from mezzotint.quantize.search.evidence import gather_evidence
 from mezzotint.quantize.search.node_time import can_be_timed, in_floats, node_time_ms, one_node_model
@@ -98,7 +99,7 @@ def test_noise_of_weights_is_near_that_of_a_network_with_them_rounded(tiny_bundl
     table = gather_evidence(
         model.graph, decisions, noise, statistics, find_target("onnxruntime"), Costs(tmp_path / "costs.json")
     )
-    assert set(table) == {name for name, one in decisions.items() if one.scheme is Scheme.W8A8}
+    assert set(table) == {name for name, one in decisions.items() if one.scheme is NodeScheme.W8A8}
     assert all(one.macs > 0 and one.gain_ms is not None for one in table.values())
     differences = []
     for name in list(table)[:: len(table) // 8]:
@@ -111,7 +112,7 @@ def test_noise_of_weights_is_near_that_of_a_network_with_them_rounded(tiny_bundl
 
 def rounded_db(bundle: Bundle, decisions: Decisions, name: str, calls: list[Call], folder: Path) -> float:
     """SQNR at the output of the network with the weight of one node rounded, the rest in FP32."""
-    assert decisions[name].scheme is Scheme.W8A8
+    assert decisions[name].scheme is NodeScheme.W8A8
     model = ir.load(bundle.graph_path("unet"))
     item = next(item for item in weighted_nodes(model.graph) if item.name == name)
     quantizer = weight_quantizer(item.weight_array(), item.output_axis)

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
+from mezzotint.bundle.decisions import Decision, Decisions
+from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import CheckFailed
-from mezzotint.quantize.scheme import Decision, Decisions, Scheme
 from mezzotint.quantize.search.exclusion import best_bargains, exclude_until
 
 NOISE = {f"node{index}/Conv": 10.0 ** (-index) for index in range(1, 7)}  # of the output's energy, each alone
@@ -15,17 +16,17 @@ FLOAT_NOISE = 1e-7  # of weights and 16-bit arithmetic, with no node in INT8
 
 
 def all_integer() -> Decisions:
-    return {name: Decision(name, Scheme.W8A8, "rule") for name in NOISE}
+    return {name: Decision(name, NodeScheme.W8A8, "rule") for name in NOISE}
 
 
 def measured(decisions: Decisions) -> float:
     """A network whose nodes' noises add up to twice their sum."""
-    noise = sum(NOISE[name] for name, one in decisions.items() if one.scheme is Scheme.W8A8)
+    noise = sum(NOISE[name] for name, one in decisions.items() if one.scheme is NodeScheme.W8A8)
     return -10.0 * math.log10(2.0 * noise + FLOAT_NOISE)
 
 
 def excluded(decisions: Decisions) -> list[str]:
-    return [name for name, one in decisions.items() if one.scheme is not Scheme.W8A8]
+    return [name for name, one in decisions.items() if one.scheme is not NodeScheme.W8A8]
 
 
 @pytest.mark.parametrize(("floor_db", "needed"), [(5.0, 0), (10.0, 1), (20.0, 2), (40.0, 4)])
@@ -39,7 +40,7 @@ def test_the_floor_is_reached_with_the_fewest_nodes(floor_db: float, needed: int
 def test_what_was_taken_out_says_what_was_known() -> None:
     found, _ = exclude_until(all_integer(), NOISE, COSTS, "ms", measured, 20.0)
     decision = found["node2/Conv"]
-    assert (decision.scheme, decision.activation, decision.output) == (Scheme.W8, None, None)
+    assert (decision.scheme, decision.activation, decision.output) == (NodeScheme.W8, None, None)
     step = decision.step
     assert step is not None
     assert (step.node, step.number, step.noise, step.cost) == ("node2/Conv", 2, 1e-2, 0.1)

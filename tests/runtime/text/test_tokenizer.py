@@ -158,13 +158,14 @@ def test_no_texts_give_no_rows() -> None:
     assert ClipTokenizer.load(EMBEDDED).encode([]).shape == (0, WINDOW)
 
 
-def test_cut_tokens_are_counted() -> None:
+def test_a_row_that_was_cut_ends_in_eos() -> None:
     texts = fuzzed(100, seed=2, fast_only=True)
-    encoding = ClipTokenizer.load(EMBEDDED).encode_with_counts(texts)
+    tokenizer = ClipTokenizer.load(EMBEDDED)
     lengths = [len(ids) for ids in CLIPTokenizerFast.from_pretrained(EMBEDDED)(texts).input_ids]
-    assert list(encoding.cut_tokens) == [max(0, length - WINDOW) for length in lengths]
-    assert any(encoding.cut_tokens)
-    assert (encoding.ids[np.array(encoding.cut_tokens) > 0, -1] == EOS).all()
+    assert [len(tokenizer.tokens(text)) - tokenizer.room for text in texts] == [length - WINDOW for length in lengths]
+    is_cut = np.array(lengths) > WINDOW
+    assert is_cut.any()
+    assert (tokenizer.encode(texts)[is_cut, -1] == EOS).all()
 
 
 def test_the_window_is_the_configs(folder: Path) -> None:

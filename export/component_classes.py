@@ -1,0 +1,64 @@
+"""A component of a class that cannot be exported is refused by that class, which the index and its config say.
+
+Loaded as another class it would only lack all its weights, and the versions of libraries would be blamed for it.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mezzotint.errors import MezzotintError
+
+__all__ = ["check_classes"]
+
+_KNOWN = {
+    "text_encoder": ("transformers", ("CLIPTextModel",)),
+    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "vae": ("diffusers", ("AutoencoderKL",)),
+}
+
+
+def check_classes(folder: Path) -> None:
+    """Raise MezzotintError for a component of the diffusers folder that is of another class than SD's, or of none."""
+    index = _read(folder / "model_index.json")
+    for component, (library, known) in _KNOWN.items():
+        for where, found_library, name in _stated(folder, index, component):
+            if name is None:
+                raise MezzotintError(f"{where} names no {component}, expected a {known[0]}; take a whole checkpoint")
+            if name not in known or found_library not in (library, None):
+                full_name = name if found_library in (library, None) else f"{found_library}.{name}"
+                raise MezzotintError(
+                    f"{where} says that the {component} is a {full_name}, expected a {known[0]}; this class cannot be "
+                    f"exported{_hint(name)}"
+                )
+
+
+def _stated(folder: Path, index: dict[str, Any], component: str) -> Iterator[tuple[Path, str | None, str | None]]:
+    """Each file that says a class: its path, the library if it says one, the class."""
+    entry = index.get(component)
+    library, name = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+    yield folder / "model_index.json", library, name
+    path = folder / component / "config.json"
+    config = _read(path)
+    for stated in (config.get("_class_name"), *(config.get("architectures") or ())):
+        if isinstance(stated, str):
+            yield path, None, stated
+
+
+def _hint(name: str) -> str:
+    if name.startswith("Flax"):
+        return ", nor are weights of Flax read; look for the repository's PyTorch branch"
+    if name == "OnnxRuntimeModel":
+        return "; export the PyTorch checkpoint that it was made from"
+    return "; put a component of the expected class in its place"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is none: whoever needs the file says what is wrong with it."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,81 @@
+"""A hub repository as a local folder: texts first, then the weights that are read, one variant of each component."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mezzotint.bundle.weight_files import choose_weights, local_names, shard_names, weight_paths
+from mezzotint.disk_full import disk_full_error
+from mezzotint.errors import MezzotintError
+
+__all__ = ["download"]
+
+_TEXTS = ("model_index.json", "*/*.json", "*/*.txt")
+_GRAPH, _GRAPHS = "unet/model.onnx", (".onnx", ".onnx_data")  # of a repository that Optimum exported
+
+
+def download(model: str, variant: str | None = None) -> Path:
+    """The snapshot folder of `model` ("owner/name") in the hub's cache; what was not there is downloaded.
+
+    Without a network the folder holds what the cache does. Raises MezzotintError when that is nothing, when a download
+    breaks off, and as `choose_weights` does.
+    """
+    from huggingface_hub import HfApi
+
+    folder = _snapshot(model, None, _TEXTS)
+    try:
+        listed = HfApi().model_info(model, revision=folder.name).siblings or []
+    except Exception as error:  # noqa: BLE001 -- no network: the texts came from the cache, and so may the weights
+        _check_cached(folder, model, variant, error)
+        return folder
+    names = [file.rfilename for file in listed]
+    return _snapshot(model, folder.name, _needed(folder, model, names, variant))
+
+
+def _check_cached(folder: Path, model: str, variant: str | None, reason: Exception) -> None:
+    if (folder / _GRAPH).is_file():
+        return
+    try:
+        for weights in choose_weights(str(folder), local_names(folder), variant).values():
+            weight_paths(folder, weights)
+    except MezzotintError as error:
+        raise MezzotintError(
+            f"{error}: this is the hub's cache of {model}, and the hub gave nothing ({type(reason).__name__}); run it "
+            "again where there is a network"
+        ) from reason
+
+
+def _needed(folder: Path, model: str, names: Sequence[str], variant: str | None) -> list[str]:
+    """The weight files to download; `folder` has the indexes of sharded ones already."""
+    if _GRAPH in names and not any(name.endswith((".safetensors", ".bin")) for name in names):
+        return [name for name in names if name.endswith(_GRAPHS)]
+    needed: list[str] = []
+    for component, weights in choose_weights(model, names, variant).items():
+        index = folder / component / weights.name
+        files = shard_names(index) if weights.is_sharded else [weights.name]
+        needed += [f"{component}/{file}" for file in files]
+    return needed
+
+
+def _snapshot(model: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(patterns)))
+    except GatedRepoError as error:
+        raise MezzotintError(
+            f"{model} is no local folder, and on the hub it is gated; accept its terms there and run `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise MezzotintError(
+            f"{model} is no local folder, and the hub has no such repository, or a private one; check the name, or run "
+            "`hf auth login`"
+        ) from error
+    except Exception as error:
+        full = disk_full_error(error)
+        if full is not None:
+            raise full from error
+        raise MezzotintError(
+            f"{model} is no local folder, and the hub gave no copy of it ({type(error).__name__}); "
+            "download it where there is a network and pass the folder"
+        ) from error

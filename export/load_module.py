@@ -1,0 +1,128 @@
+"""A PyTorch module from a config and weight files: FP32, in eval mode, with every weight from the files and none left.
+
+Other loaders only warn of weights that are missing, and go on with random numbers. Here the names have to agree once
+prefixes and old names are exchanged, and the shapes have to be those that the config means.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.errors import MezzotintError
+
+from .weight_names import fit_names, foreign_prefix
+from .weight_reader import read_weights
+
+__all__ = ["load_module"]
+
+_WRITERS = (("diffusers", "_diffusers_version"), ("transformers", "transformers_version"))
+_OTHER_MODEL = "config.json describes another model than the weights; take both from one place"
+
+
+def load_module(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
+    """A `kind`, a model class of diffusers or transformers, of `folder`'s config.json with the weights of `files`.
+
+    Raises MezzotintError for a config or a file that cannot be read, and for weights that do not fit the config.
+    """
+    config = _read_config(folder, kind)
+    module = _empty_module(kind, folder, config)
+    weights = read_weights(files)
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    constants = {name for name, _ in module.named_buffers()} - expected.keys()  # old files hold them, for nothing
+    names = fit_names(weights, {*expected, *constants})
+    _check_names(folder, {name: new for name, new in names.items() if new not in constants}, expected, config)
+    fitted = {new: weights.pop(name) for name, new in names.items() if new in expected}
+    for name, shape in expected.items():
+        _check_tensor(folder, name, fitted[name], shape)
+    module.load_state_dict({name: fitted.pop(name).to(torch.float32) for name in expected}, assign=True)
+    return module.eval()
+
+
+def _read_config(folder: Path, kind: Any) -> Mapping[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MezzotintError(f"{path} does not exist, expected that of a {kind.__name__}; download it too") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MezzotintError(f"{path} cannot be read as JSON ({error}); download it again") from None
+    if not isinstance(config, dict):
+        raise MezzotintError(f"{path} holds {type(config).__name__}, expected an object; download it again")
+    if config.get("quantization_config"):
+        raise MezzotintError(f"{folder} holds quantized weights, expected floats; export the checkpoint they came from")
+    return config
+
+
+def _empty_module(kind: Any, folder: Path, config: Mapping[str, Any]) -> Any:
+    """The module with parameters that hold no numbers yet."""
+    from accelerate import init_empty_weights
+
+    try:
+        with init_empty_weights():
+            if hasattr(kind, "config_class"):  # transformers
+                return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+            return kind.from_config(kind.load_config(folder, local_files_only=True))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise MezzotintError(
+            f"{folder / 'config.json'} does not describe a {kind.__name__} ({reason:.300}); take the config.json that "
+            f"belongs to the weights{_version_advice(config)}"
+        ) from error
+
+
+def _check_names(
+    folder: Path, names: Mapping[str, str], expected: Mapping[str, object], config: Mapping[str, Any]
+) -> None:
+    """`names` are those in the files and what they are in the module."""
+    known = set(names.values())
+    missing = sorted(expected.keys() - known)
+    unexpected = sorted(known - expected.keys())
+    adapters = [name for name in unexpected if ".lora_" in name or ".base_layer." in name]
+    if adapters:
+        raise MezzotintError(
+            f"{folder} holds LoRA adapters beside its weights, the first is {adapters[0]}; merge them (fuse_lora and "
+            "unload_lora_weights of diffusers, merge_and_unload of PEFT) and save again"
+        )
+    prefix = foreign_prefix(unexpected, missing)
+    if prefix is not None:
+        raise MezzotintError(
+            f"{folder}: {len(missing)} missing weights, the first is {missing[0]}, and {len(unexpected)} unexpected "
+            f"ones with the prefix {prefix!r}; save the module itself, whose names have no such prefix"
+        )
+    for problem, found in (("missing", missing), ("unexpected", unexpected)):
+        if found:
+            raise MezzotintError(
+                f"{folder}: {len(found)} {problem} weights, the first is {found[0]}, beside {len(expected)} that "
+                f"config.json asks for; {_OTHER_MODEL}{_version_advice(config)}"
+            )
+
+
+def _check_tensor(folder: Path, name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise MezzotintError(
+            f"{folder}: the weight {name} has the shape {tuple(tensor.shape)}, expected {shape}; {_OTHER_MODEL}"
+        )
+    if not tensor.is_floating_point():
+        raise MezzotintError(
+            f"{folder}: the weight {name} is of {tensor.dtype}, expected floats; export the checkpoint from before it "
+            "was quantized"
+        )
+
+
+def _version_advice(config: Mapping[str, Any]) -> str:
+    """What to install, where a newer library than the installed one wrote the config; else nothing."""
+    for package, key in _WRITERS:
+        written = config.get(key)
+        if isinstance(written, str) and _numbers(written) > _numbers(version(package)):
+            return f", or install {package} {written}, which wrote it ({version(package)} is installed)"
+    return ""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """(0, 39) of "0.39.0.dev0": the parts of a version by which it can be newer."""
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])

@@ -1,0 +1,48 @@
+"""What a bundle was calibrated on and for: the record in its manifest."""
+
+from dataclasses import dataclass, field
+
+from mezzotint.errors import MezzotintError
+
+from .records import LEFT_OUT
+
+__all__ = ["CalibrationRecord"]
+
+_LARGEST = 1 << 31  # of a count
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRecord:
+    """The prompts, the schedule and size of the trajectories, and how much of them was looked at.
+
+    `latent_shape` is (C, h, w); `calls` counts the UNet calls that statistics were taken from, `trajectories` the
+    prompts that were run, each with `visits` steps at least (None: a bundle from before that was written down).
+    `costs_sha256` is of the times that a search for exclusions went by.
+    """
+
+    prompts_sha256: str
+    prompts: int
+    scheduler: str
+    steps: int
+    guidance: int | float
+    latent_shape: tuple[int, int, int]
+    calls: int
+    seed: int
+    trajectories: int | None = field(default=None, metadata=LEFT_OUT)
+    visits: int | None = field(default=None, metadata=LEFT_OUT)
+    split_shortcuts: bool = field(default=False, metadata=LEFT_OUT)
+    costs_sha256: str | None = field(default=None, metadata=LEFT_OUT)
+
+    def __post_init__(self) -> None:
+        """MezzotintError for figures that no calibration can have had."""
+        counts = {"prompts": self.prompts, "steps": self.steps, "calls": self.calls}
+        counts |= {f"latent_shape[{axis}]": size for axis, size in enumerate(self.latent_shape)}
+        for name, count in counts.items():
+            if not 1 <= count <= _LARGEST:
+                raise MezzotintError(
+                    f"calibration: {name} is {count!s:.40}, expected 1 to {_LARGEST}; make the bundle again"
+                )
+        if not 0.0 <= self.guidance <= _LARGEST:
+            raise MezzotintError(
+                f"calibration: guidance is {self.guidance!s:.40}, expected 0 to {_LARGEST}; make the bundle again"
+            )

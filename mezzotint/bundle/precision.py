@@ -1,0 +1,43 @@
+"""The three vocabularies of numbers: how weights are stored, what a graph computes in, what became of one node.
+
+Each is a `StrEnum`: its members are the words that manifests and quantization.json hold.
+"""
+
+from enum import StrEnum
+
+from mezzotint.errors import MezzotintError
+
+__all__ = ["Compute", "NodeScheme", "Storage", "find_compute"]
+
+
+class Storage(StrEnum):
+    """What a component's weights lie on disk as."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8_WEIGHTS = "int8-weights"  # 8-bit weights, float arithmetic
+    INT8 = "int8"  # 8-bit weights and activations, integer arithmetic where quantization.json says so
+
+
+class Compute(StrEnum):
+    """The float arithmetic that a graph runs with."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    F16 = "f16"
+
+
+class NodeScheme(StrEnum):
+    """What becomes of a convolution, linear or embedding."""
+
+    FLOAT = "float"  # untouched
+    W8 = "w8"  # small weights (8-bit or 16-bit, as the target prefers), float arithmetic
+    W8A8 = "w8a8"  # 8-bit weights per output channel and 8-bit activations per tensor, integer arithmetic
+
+
+def find_compute(name: str) -> Compute:
+    """The arithmetic called `name`; MezzotintError lists those that there are."""
+    found = next((one for one in Compute if one == name), None)
+    if found is None:
+        raise MezzotintError(f"unknown precision {name!r:.40}; expected {', '.join(Compute)}")
+    return found
