@@ -19,6 +19,7 @@ from mezzotint.bundle.bundle import (
     file_entry,
     write_manifest,
 )
+from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.bundle.weight_faults import check_no_pointers
@@ -54,13 +55,15 @@ def export_checkpoint(
                 raise MezzotintError(f"{folder} holds ONNX graphs, which have no variant {variant!r}; leave it away")
             check_no_pointers(folder.glob("*/*"))
             progress("copying Optimum's graphs", 0, 1)
-            write_manifest(staging, adopt_optimum(folder, staging))
+            manifest = adopt_optimum(folder, staging)
         else:
-            _export(model, folder, variant, staging, progress)
+            manifest = _export(model, folder, variant, staging, progress)
+        write_card(staging, manifest, read_licence(folder / CARD_NAME))
+        write_manifest(staging, manifest)
     return Bundle.open(output)
 
 
-def _export(model: str, folder: Path, variant: str | None, staging: Path, progress: Progress) -> None:
+def _export(model: str, folder: Path, variant: str | None, staging: Path, progress: Progress) -> Manifest:
     progress("loading the checkpoint", 0, 5)
     checkpoint = load_checkpoint(model, variant, folder)
     _copy_texts(checkpoint, staging)
@@ -69,7 +72,7 @@ def _export(model: str, folder: Path, variant: str | None, staging: Path, progre
     for index, source in enumerate(sources):
         progress(f"exporting {source.name}", index + 1, len(sources) + 1)
         components[source.name] = _export_component(source, staging, keep=sources[index + 1 :])
-    manifest = Manifest(
+    return Manifest(
         family=FAMILY,
         source=checkpoint.source,
         recipe="fp32",
@@ -77,7 +80,6 @@ def _export(model: str, folder: Path, variant: str | None, staging: Path, progre
         components=components,
         versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
     )
-    write_manifest(staging, manifest)
 
 
 def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSource]) -> Component:

@@ -9,7 +9,7 @@ from mezzotint.errors import MezzotintError
 
 __all__ = ["download"]
 
-_TEXTS = ("model_index.json", "*/*.json", "*/*.txt")
+_TEXTS = ("README.md", "model_index.json", "*/*.json", "*/*.txt")  # the first states the licence
 _GRAPH, _GRAPHS = "unet/model.onnx", (".onnx", ".onnx_data")  # of a repository that Optimum exported
 
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
 from mezzotint.bundle.precision import Compute, Storage
@@ -113,6 +114,7 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         calibration=_record(job) if integer or (in_half and job.calibration.prompts) else None,
         versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
     )
+    write_card(staging, manifest, read_licence(job.bundle.path / CARD_NAME))
     write_manifest(staging, manifest)
 
 
