@@ -5,5 +5,6 @@ The contract is `GraphSource` (component.py): a PyTorch module with the graph in
 
 from .export import export_checkpoint
 from .parity import ParityError
+from .scheduler import Chosen, SamplerWarning
 
-__all__ = ["ParityError", "export_checkpoint"]
+__all__ = ["Chosen", "ParityError", "SamplerWarning", "export_checkpoint"]

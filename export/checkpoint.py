@@ -3,7 +3,6 @@
 One variant of each component is read, as FP32 whatever it is stored as; missing or unexpected weights are an error.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,18 +14,22 @@ from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Source
 from mezzotint.bundle.source_hash import weights_sha256
 from mezzotint.bundle.weight_faults import check_no_pointers
-from mezzotint.bundle.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
+from mezzotint.bundle.weight_files import COMPONENTS, PLAIN, Weights, choose_weights, local_names, weight_paths
 from mezzotint.errors import MezzotintError
 
 from .component_classes import check_classes
+from .effective_config import effective_config
 from .hub import download
+from .json_file import read_object
+from .known_options import check_components
 from .load_module import load_module
+from .pipeline_index import PipelineIndex, read_index
 from .quiet import quiet
 
-__all__ = ["PIPELINE_CLASS", "Checkpoint", "load_checkpoint", "resolve_folder"]
+__all__ = ["Checkpoint", "load_checkpoint", "resolve_folder"]
 
-PIPELINE_CLASS = "StableDiffusionPipeline"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_TEXTS = ("*.json", *(f"{name}/*" for name in (*COMPONENTS, "tokenizer", "scheduler")))
 _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
 
 
@@ -35,20 +38,20 @@ class Checkpoint:
     """The modules in eval mode, FP32, on the CPU; `folder` holds the tokenizer and the scheduler's config."""
 
     folder: Path
+    index: PipelineIndex
     source: Source
     text_encoder: Any  # transformers.CLIPTextModel
     unet: Any  # diffusers.UNet2DConditionModel
     vae: Any  # diffusers.AutoencoderKL
 
     def config(self, name: str) -> dict[str, Any]:
-        """A component's config.json as the checkpoint has it, without the path that it was once loaded from."""
-        data: dict[str, Any] = json.loads((self.folder / name / "config.json").read_text(encoding="utf-8"))
-        return {key: value for key, value in data.items() if key != "_name_or_path"}
+        """A component's effective config: what its config.json says, and the defaults of what it does not say."""
+        return effective_config(name, read_object(self.folder / name / "config.json"))
 
     @property
     def geometry(self) -> Geometry:
         """Sizes from the configs."""
-        return Geometry.from_configs(dict(self.unet.config), dict(self.vae.config))
+        return Geometry.from_configs(self.config("unet"), self.config("vae"))
 
 
 def load_checkpoint(model: str, variant: str | None = None, folder: Path | None = None) -> Checkpoint:
@@ -58,9 +61,11 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     everything that is not a whole SD checkpoint.
     """
     folder = folder or resolve_folder(model, variant)
-    check_no_pointers(path for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
-    _check_family(folder)
+    texts = (path for pattern in _TEXTS for path in folder.glob(pattern))
+    check_no_pointers(path for path in texts if path.suffix in (".json", ".txt"))
+    index = read_index(folder)
     check_classes(folder)
+    check_components(folder)
     weights = choose_weights(str(folder), local_names(folder), variant)
     files = {name: weight_paths(folder, chosen) for name, chosen in weights.items()}
     with quiet(*_LOADERS):
@@ -72,7 +77,14 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
             load_module(kind, folder / name, files[name])
             for name, kind in (("text_encoder", CLIPTextModel), ("unet", UNet2DConditionModel), ("vae", AutoencoderKL))
         )
-    return Checkpoint(folder, _source(model, folder, variant, weights), text_encoder, unet, vae)
+    return Checkpoint(
+        folder=folder,
+        index=index,
+        source=_source(model, folder, variant, weights),
+        text_encoder=text_encoder,
+        unet=unet,
+        vae=vae,
+    )
 
 
 def _source(model: str, folder: Path, variant: str | None, weights: Mapping[str, Weights]) -> Source:
@@ -110,15 +122,3 @@ def resolve_folder(model: str, variant: str | None = None) -> Path:
     if not _HUB_ID.fullmatch(model):
         raise MezzotintError(f"{model} does not exist; expected a diffusers folder or a hub id such as owner/name")
     return download(model, variant)
-
-
-def _check_family(folder: Path) -> None:
-    index = folder / "model_index.json"
-    try:
-        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
-        raise MezzotintError(f"{index} cannot be read ({error}); expected a diffusers folder") from None
-    if name != PIPELINE_CLASS:
-        raise MezzotintError(
-            f"{folder} is a {name}, expected a {PIPELINE_CLASS}; only Stable Diffusion 1.x and 2.x export"
-        )

@@ -123,7 +123,7 @@ def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
 def _unet(checkpoint: Checkpoint) -> GraphSource:
     config, text_config = checkpoint.unet.config, checkpoint.text_encoder.config
     channels, width, window = config.in_channels, config.cross_attention_dim, text_config.max_position_embeddings
-    native = config.sample_size
+    native = _native_side(checkpoint)
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         generator = _generator(size)
@@ -144,7 +144,7 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
         trace_size=_unet_trace_size(len(config.block_out_channels)),
         parity_sizes=(
             ExampleSize(1, native, native, timestep=981.0),
-            ExampleSize(3, native // 2 + 2, native // 2 - 2, timestep=21.0),  # small: scores are (3, H, S, S)
+            ExampleSize(3, native // 2 + 2, max(native // 2 - 2, 1), timestep=21.0),  # small: scores are (3, H, S, S)
         ),
         config=checkpoint.config("unet"),
     )
@@ -199,8 +199,13 @@ def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
 
 
 def _vae_parity_sizes(checkpoint: Checkpoint) -> tuple[ExampleSize, ...]:
-    native = checkpoint.unet.config.sample_size
-    return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, native // 2)
+    native = _native_side(checkpoint)
+    return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, max(native // 2, 1))
+
+
+def _native_side(checkpoint: Checkpoint) -> int:
+    """Latents a side of the size that images have when nothing is asked for."""
+    return checkpoint.geometry.native_side_pixels // checkpoint.geometry.vae_factor
 
 
 def _unet_trace_size(levels: int) -> ExampleSize:

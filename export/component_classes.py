@@ -3,12 +3,13 @@
 Loaded as another class it would only lack all its weights, and the versions of libraries would be blamed for it.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import MezzotintError
+
+from .json_file import read_object
 
 __all__ = ["check_classes"]
 
@@ -26,11 +27,11 @@ def check_classes(folder: Path) -> None:
     for component, (library, known) in _KNOWN.items():
         for where, found_library, name in _stated(folder, index, component):
             if name is None:
-                raise MezzotintError(f"{where} names no {component}, expected a {known[0]}; take a whole checkpoint")
+                raise MezzotintError(f"{where} names no {component}, expected {known[0]}; take a whole checkpoint")
             if name not in known or found_library not in (library, None):
                 full_name = name if found_library in (library, None) else f"{found_library}.{name}"
                 raise MezzotintError(
-                    f"{where} says that the {component} is a {full_name}, expected a {known[0]}; this class cannot be "
+                    f"{where} says that the {component} is a {full_name}, expected {known[0]}; this class cannot be "
                     f"exported{_hint(name)}"
                 )
 
@@ -58,7 +59,6 @@ def _hint(name: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object, empty where there is none: whoever needs the file says what is wrong with it."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return dict(read_object(path))
+    except MezzotintError:
         return {}
-    return data if isinstance(data, dict) else {}

@@ -1,8 +1,6 @@
 """`mezzotint export`: a checkpoint folder or hub id in, a bundle out."""
 
 import importlib.metadata
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,24 +27,38 @@ from mezzotint.progress import Progress, silent
 
 from .checkpoint import Checkpoint, load_checkpoint, resolve_folder
 from .component import GraphSource, graph_sources
+from .effective_config import effective_scheduler_config
+from .json_file import copy_text, read_object, write_object
+from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum, is_optimum_folder
 from .parity import check_parity, reference_outputs
+from .scheduler import Chosen, defaults_of
 from .to_onnx import to_onnx
 
 __all__ = ["FAMILY", "export_checkpoint"]
 
 FAMILY = "stable-diffusion"
+_SCHEDULER = "scheduler/scheduler_config.json"
+_NOTHING_CHOSEN = Chosen()
 _TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
 def export_checkpoint(
-    model: str, output: Path, *, variant: str | None = None, overwrite: bool = False, progress: Progress = silent
+    model: str,
+    output: Path,
+    *,
+    variant: str | None = None,
+    chosen: Chosen = _NOTHING_CHOSEN,
+    overwrite: bool = False,
+    progress: Progress = silent,
 ) -> Bundle:
     """Export `model` (diffusers folder, hub id, or a folder that Optimum exported) to a bundle at `output`.
 
     `variant` names the weights to take where a component has several, such as "fp16"; the manifest says what was taken.
-    Every graph is checked against PyTorch before the bundle appears. Raises MezzotintError for unusable input and
-    ParityError when a graph disagrees; `output` is then as it was.
+    `chosen` is what the bundle is to run with where the checkpoint's files do not say it, such as the few steps of a
+    distilled one. Every graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of
+    samplers that the checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph
+    disagrees; `output` is then as it was.
     """
     folder = resolve_folder(model, variant)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
@@ -56,17 +68,25 @@ def export_checkpoint(
             check_no_pointers(folder.glob("*/*"))
             progress("copying Optimum's graphs", 0, 1)
             manifest = adopt_optimum(folder, staging)
+            manifest = replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen))
         else:
-            manifest = _export(model, folder, variant, staging, progress)
+            manifest = _export(model, folder, variant, staging, chosen, progress)
         write_card(staging, manifest, read_licence(folder / CARD_NAME))
         write_manifest(staging, manifest)
+        progress("opening the bundle", 0, 1)
+        check_opens(staging)
+        give_back_memory()
     return Bundle.open(output)
 
 
-def _export(model: str, folder: Path, variant: str | None, staging: Path, progress: Progress) -> Manifest:
+def _export(
+    model: str, folder: Path, variant: str | None, staging: Path, chosen: Chosen, progress: Progress
+) -> Manifest:
     progress("loading the checkpoint", 0, 5)
     checkpoint = load_checkpoint(model, variant, folder)
-    _copy_texts(checkpoint, staging)
+    checkpoint.index.warn_of_more()
+    _write_texts(checkpoint, staging)
+    defaults = defaults_of(staging / _SCHEDULER, chosen)
     components: dict[str, Component] = {}
     sources = graph_sources(checkpoint)
     for index, source in enumerate(sources):
@@ -78,6 +98,7 @@ def _export(model: str, folder: Path, variant: str | None, staging: Path, progre
         recipe="fp32",
         target="portable",
         components=components,
+        defaults=defaults,
         versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
     )
 
@@ -89,7 +110,7 @@ def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSo
     names = _save(model, folder)
     _drop_weights(model)
     del model
-    _write_json(folder / "config.json", dict(source.config))
+    write_object(folder / "config.json", source.config)
     component = Component(
         files=tuple(file_entry(staging, f"{source.name}/{name}") for name in names),
         storage=Storage.FLOAT32,
@@ -133,28 +154,21 @@ def _save(model: ir.Model, folder: Path) -> list[str]:
     return [GRAPH_FILE, EXTERNAL_DATA_FILE]
 
 
-def _copy_texts(checkpoint: Checkpoint, staging: Path) -> None:
-    """The pipeline index, the scheduler's config and the tokenizer, as the checkpoint has them."""
-    index = json.loads((checkpoint.folder / "model_index.json").read_text(encoding="utf-8"))
-    _write_json(
-        staging / "model_index.json", {**index, "safety_checker": [None, None], "feature_extractor": [None, None]}
-    )
+def _write_texts(checkpoint: Checkpoint, staging: Path) -> None:
+    """The pipeline index, the scheduler's config and the tokenizer, as a reader without diffusers needs them."""
+    geometry = checkpoint.geometry
+    class_name = checkpoint.index.bundle_class(geometry.unet_channels, geometry.latent_channels)
+    write_object(staging / "model_index.json", checkpoint.index.of_bundle(class_name))
     for name in ("scheduler", "tokenizer"):
         files = sorted(path for path in (checkpoint.folder / name).glob("*") if path.suffix in (".json", ".txt"))
         if not files:
             raise MezzotintError(f"{checkpoint.folder} has no {name} folder; expected a whole diffusers checkpoint")
         (staging / name).mkdir()
         for path in files:
-            shutil.copyfile(path, staging / name / path.name)
-    _effective_scheduler_config(staging / "scheduler" / "scheduler_config.json")
-
-
-def _effective_scheduler_config(path: Path) -> None:
-    """Write what diffusers' StableDiffusionPipeline makes of a scheduler's config: it forces two values."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    forced = {"steps_offset": 1, "clip_sample": False}
-    _write_json(path, {**config, **{key: value for key, value in forced.items() if key in config}})
-
-
-def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+            copy_text(path, staging / name / path.name)
+    stated = read_object(checkpoint.folder / "scheduler" / "scheduler_config.json")
+    write_object(
+        staging / "scheduler" / "scheduler_config.json",
+        effective_scheduler_config(stated, checkpoint.index.scheduler_class(), class_name),
+    )
+    check_texts(staging)

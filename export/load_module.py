@@ -4,7 +4,6 @@ Other loaders only warn of weights that are missing, and go on with random numbe
 prefixes and old names are exchanged, and the shapes have to be those that the config means.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -15,6 +14,7 @@ import torch
 
 from mezzotint.errors import MezzotintError
 
+from .json_file import read_object
 from .weight_names import fit_names, foreign_prefix
 from .weight_reader import read_weights
 
@@ -29,7 +29,7 @@ def load_module(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
 
     Raises MezzotintError for a config or a file that cannot be read, and for weights that do not fit the config.
     """
-    config = _read_config(folder, kind)
+    config = _read_config(folder)
     module = _empty_module(kind, folder, config)
     weights = read_weights(files)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
@@ -43,16 +43,8 @@ def load_module(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
     return module.eval()
 
 
-def _read_config(folder: Path, kind: Any) -> Mapping[str, Any]:
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MezzotintError(f"{path} does not exist, expected that of a {kind.__name__}; download it too") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise MezzotintError(f"{path} cannot be read as JSON ({error}); download it again") from None
-    if not isinstance(config, dict):
-        raise MezzotintError(f"{path} holds {type(config).__name__}, expected an object; download it again")
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    config = read_object(folder / "config.json")
     if config.get("quantization_config"):
         raise MezzotintError(f"{folder} holds quantized weights, expected floats; export the checkpoint they came from")
     return config

@@ -7,9 +7,8 @@ module's name back. Nothing is checked against PyTorch: there are no modules to 
 
 import hashlib
 import importlib.metadata
-import json
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import onnx_ir as ir
 
@@ -18,7 +17,11 @@ from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Source
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
-from .checkpoint import PIPELINE_CLASS
+from .effective_config import effective_config, effective_scheduler_config
+from .json_file import copy_text, read_object, write_object
+from .known_options import check_fit, check_options
+from .open_check import check_interface
+from .pipeline_index import PipelineIndex, read_index
 
 __all__ = ["adopt_optimum", "is_optimum_folder"]
 
@@ -37,12 +40,16 @@ def adopt_optimum(folder: Path, staging: Path) -> Manifest:
     missing = [name for name in _COMPONENTS if not (folder / name / GRAPH_FILE).is_file()]
     if missing:
         raise MezzotintError(f"{folder} has no {missing[0]}/{GRAPH_FILE}; export the checkpoint with Optimum again")
-    if _pipeline_class(folder) != PIPELINE_CLASS:
-        raise MezzotintError(f"{folder} is a {_pipeline_class(folder)}, expected a {PIPELINE_CLASS}")
+    index = read_index(folder)
     for relative in list_files(folder):
         (staging / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / relative, staging / relative)
+        if PurePath(relative).suffix == ".json":
+            copy_text(folder / relative, staging / relative)
+        else:
+            shutil.copyfile(folder / relative, staging / relative)
+    _write_texts(index, staging)
     components = {name: _adopt_component(staging, name) for name in _COMPONENTS}
+    check_interface(components)
     digest = hashlib.sha256("".join(sha256_of(folder / name / GRAPH_FILE) for name in _COMPONENTS).encode())
     return Manifest(
         family="stable-diffusion",
@@ -54,11 +61,21 @@ def adopt_optimum(folder: Path, staging: Path) -> Manifest:
     )
 
 
-def _pipeline_class(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise MezzotintError(f"{folder}/model_index.json cannot be read ({error}); expected Optimum's folder") from None
+def _write_texts(index: PipelineIndex, staging: Path) -> None:
+    """Configs that say all, as for a checkpoint; the graphs' own folders hold those of the modules behind them."""
+    stated = {name: read_object(staging / name / "config.json") for name in _COMPONENTS}
+    sources = {"text_encoder": "text_encoder", "unet": "unet", "vae_decoder": "vae", "vae_encoder": "vae"}
+    for name, source in sources.items():
+        check_options(source, stated[name])
+    whole = {name: effective_config(source, stated[name]) for name, source in sources.items()}
+    check_fit(whole["text_encoder"], whole["unet"], whole["vae_decoder"])
+    for name, config in whole.items():
+        write_object(staging / name / "config.json", config)
+    class_name = index.bundle_class(whole["unet"]["in_channels"], whole["vae_decoder"]["latent_channels"])
+    write_object(staging / "model_index.json", {**index.options, "_class_name": class_name})
+    path = staging / "scheduler" / "scheduler_config.json"
+    write_object(path, effective_scheduler_config(read_object(path), index.scheduler_class(), class_name))
+    index.warn_of_more()
 
 
 def _adopt_component(staging: Path, name: str) -> Component:
@@ -99,5 +116,9 @@ def _name_weight(graph: ir.Graph, node: ir.Node, name: str) -> None:
 def _spec(value: ir.Value) -> TensorSpec:
     if value.dtype is None or value.shape is None or value.name is None:
         raise MezzotintError(f"graph input or output {value.name} has no type or shape; export with Optimum again")
-    dims = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
+    # A dim without a name is a size of its own, no other's equal.
+    dims = tuple(
+        dim if isinstance(dim, int) else str(dim.value or f"{value.name}_{axis}")
+        for axis, dim in enumerate(value.shape)
+    )
     return TensorSpec(value.name, str(value.dtype.numpy()), dims)

@@ -1,8 +1,8 @@
 """Files that appear whole or not at all."""
 
-import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["atomic_path", "write_text"]
@@ -10,13 +10,18 @@ __all__ = ["atomic_path", "write_text"]
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; a clean exit renames it to `path`, an exception removes it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Yield a path beside `path` to write to; a clean exit renames it to `path`, an exception removes it.
+
+    No two calls have the same path, so that processes and threads may write one file at a time: the last one wins. It
+    does not end as `path` does: what a kill leaves of it is never taken for a file of its kind.
+    """
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # short, however long the name is
     try:
         yield partial
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where this fails, writing it had failed before
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

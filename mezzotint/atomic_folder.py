@@ -3,18 +3,19 @@
 `replace_folder` writes beside the destination and swaps by renames; a kill at any moment leaves the old folder or the
 new one, and `repair` finishes or rolls back an interrupted swap. For a destination `NAME` the siblings are
 
-    .NAME.lock     held (flock) by the process that writes; the kernel frees it when that process dies
+    .NAME.lock     locked by the process that writes; the kernel frees it when that process dies
     .NAME.staging  being written, or being removed; worth nothing until renamed
     .NAME.ready    complete and flushed: from here on the new folder wins
     .NAME.old      the previous folder, between two renames
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .disk_full import disk_full_error
 from .errors import MezzotintError
@@ -95,33 +96,25 @@ def _discard(old: Path, destination: Path) -> None:
 
 @contextmanager
 def _lock(destination: Path, *, blocking: bool) -> Iterator[None]:
+    """Hold the destination's lock file, and remove it at the end.
+
+    It goes before it is unlocked, so that no two files of one name are ever locked: who waits for one that is gone by
+    then finds that out and begins anew.
+    """
     path = _sibling(destination, "lock")
-    descriptor = _locked_descriptor(path, destination, blocking)
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=blocking)
+    except Timeout:
+        raise MezzotintError(f"{destination} is being written by another process; wait until it is done") from None
+    except OSError as error:
+        raise MezzotintError(f"cannot write beside {destination} ({error.strerror}); choose another place") from None
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def _locked_descriptor(path: Path, destination: Path, blocking: bool) -> int:
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise MezzotintError(
-                f"cannot write beside {destination} ({error.strerror}); choose another place"
-            ) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise MezzotintError(f"{destination} is being written by another process; wait until it is done") from None
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)  # the holder before us unlinked this file: the lock counts only on the one that is there
+        with suppress(PermissionError):  # of Windows, which removes no file that is open; the next writer reuses it
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _absolute(destination: Path) -> Path:
@@ -149,7 +142,10 @@ def _flush(folder: Path) -> None:
 
 
 def _flush_entry(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    is_windows = os.name == "nt"
+    if is_windows and path.is_dir():  # which opens no folder
+        return
+    descriptor = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

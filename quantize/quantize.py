@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mezzotint.atomic_folder import replace_folder
-from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
+from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, Bundle, file_entry, write_manifest
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
@@ -86,7 +86,8 @@ def quantize_bundle(
     if prompts is None:
         prompts = default_prompts() if needs_prompts(chosen, lowered_for) else ()
     check_prompts(chosen, lowered_for, prompts)
-    settings = settings or CalibrationSettings()
+    _refuse_links(bundle)
+    settings = settings or CalibrationSettings.of(bundle)
     bundle.geometry().latent_shape(settings.height, settings.width)  # refuses a size before any work
     calibration = Calibration(bundle, tuple(prompts), settings, progress, memory_limit_bytes, split_shortcuts)
     job = _Job(bundle, chosen, lowered_for, calibration, min_sqnr_db, Costs(costs))
@@ -94,6 +95,17 @@ def quantize_bundle(
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
+
+
+def _refuse_links(bundle: Bundle) -> None:
+    """What `Bundle.graph_path` could not put side by side, the onnx packages would not read."""
+    for name in bundle.manifest.components:
+        weights = bundle.graph_path(name).with_name(EXTERNAL_DATA_FILE)
+        if weights.is_symlink():
+            raise MezzotintError(
+                f"{weights} is a link, and its file system takes no hard link to what it means; download the bundle "
+                "with `hf download --local-dir` and quantize that"
+            )
 
 
 def _fill(job: _Job, staging: Path, progress: Progress) -> None:

@@ -29,7 +29,7 @@ def outside_calibration(record: CalibrationRecord | None, settings: Settings, la
         ("steps", settings.steps, record.steps),
         ("guidance", settings.guidance, record.guidance),
     ):
-        if not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
+        if asked is not None and not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
             found.append(f"{name} {asked:g} (calibrated with {calibrated:g})")
     if record.scheduler != settings.scheduler:
         found.append(f"scheduler {settings.scheduler} (calibrated with {record.scheduler})")

@@ -58,7 +58,7 @@ class ImageToImage(Pipeline):
             raise MezzotintError(f"{self.bundle.path} has a UNet that was made to inpaint; use Inpaint")
         source = as_image(image)
         height, width = fitting_size(source, self.geometry, first.height, first.width)
-        step = first_step(first.steps, first.strength)
+        step = first_step(self.sampling(first).steps, first.strength)
         pixels = image_pixels(source, height, width)  # (1, 3, H, W)
 
         def begin(schedule: Schedule, noise: Noise) -> Start:

@@ -78,7 +78,7 @@ class Inpaint(Pipeline):
             image_pixels(source, height, width),
             mask_pixels(white, height, width),
             first.strength,
-            first_step(first.steps, first.strength),
+            first_step(self.sampling(first).steps, first.strength),
         )
 
         def begin(schedule: Schedule, noise: Noise) -> Start:

@@ -5,7 +5,6 @@ each gets the pictures that it would get alone.
 """
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from mezzotint import __version__
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import find_compute
+from mezzotint.cache import cache_folder
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
@@ -33,8 +33,8 @@ from .images.preview import LatentColours, fit_colours
 from .images.vae import decode
 from .noise.batch import BatchNoise
 from .result import OnStep, Result, Step, Timings
-from .samplers.lineup import find_sampler
 from .samplers.sampler import Noise, Sampler
+from .samplers.sampling import Sampling
 from .samplers.schedule import Schedule
 from .samplers.scheduler_config import SchedulerConfig
 from .settings import Settings
@@ -67,6 +67,7 @@ class Pipeline:
         self.precision = precision or bundle.component("unet").compute  # the arithmetic that the UNet computes in
         self.low_memory = low_memory
         self.config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
+        self.defaults = bundle.defaults()
         self.geometry = bundle.geometry()
         self.tokenizer = ClipTokenizer.load(bundle.path / "tokenizer")
         self._colours: LatentColours | None = None
@@ -95,7 +96,7 @@ class Pipeline:
 
         def open_session(name: str) -> Session:
             component = bundle.component(name)
-            options = EngineOptions(computes_in or component.compute, threads, _cache_dir(choice.engine.name))
+            options = EngineOptions(computes_in or component.compute, threads, cache_folder(choice.engine.name))
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
         sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)
@@ -135,29 +136,34 @@ class Pipeline:
             self._colours = fit_colours(self.decode, self.geometry)  # two threads may both do it, with one outcome
         return self._colours.images(denoised)
 
+    def sampling(self, settings: Settings) -> Sampling:
+        """The sampler, steps and guidance of `settings`, or the checkpoint's own where they have none."""
+        return Sampling.settle(self.defaults, settings.scheduler, settings.steps, settings.guidance)
+
     def _draw(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
         """Draw a batch whose settings differ in prompts and consecutive seeds alone."""
         started = time.perf_counter()
+        sampling = self.sampling(settings[0])
+        settings = [_settled(one, sampling) for one in settings]
         first = settings[0]
         shape = self.geometry.latent_shape(first.height, first.width)  # (C, h, w)
-        sampler = find_sampler(first.scheduler)
-        schedule = sampler.schedule(self.config, first.steps)
+        schedule = sampling.sampler.schedule(self.config, sampling.steps)
         noise = BatchNoise.seeded(first.rng, first.seed, len(settings), shape)
         warn_outside_calibration(self.bundle.manifest.calibration, first, shape)
 
         encoding = time.perf_counter()
-        positive, negative = self._embeddings(settings)
+        positive, negative = self._embeddings(settings, is_guided=sampling.is_guided)
         text_encoder_ms = _ms_since(encoding)
         start = begin(schedule, noise)
         conditioning = Conditioning(
             positive,
             negative,
-            first.guidance,
+            sampling.guidance,
             first.guidance_rescale,
             _guided_sigmas(start.schedule, first.guidance_interval),
             start.extra_channels,
         )
-        latents, unet_ms = self._sample(sampler, start, conditioning, noise, on_step)
+        latents, unet_ms = self._sample(sampling.sampler, start, conditioning, noise, on_step)
 
         decoding = time.perf_counter()
         tiled = self.low_memory if first.vae_tiling is None else first.vae_tiling
@@ -170,11 +176,11 @@ class Pipeline:
         drawn = tuple(replace(one, height=height, width=width) for one in settings)
         return Result(to_images(pixels), pixels, latents, timings, drawn, self._origin())
 
-    def _embeddings(self, settings: Sequence[Settings]) -> tuple[FloatArray, FloatArray]:
+    def _embeddings(self, settings: Sequence[Settings], *, is_guided: bool) -> tuple[FloatArray, FloatArray]:
         """(B, tokens, width) of prompts and negative prompts; without guidance the latter are not even encoded."""
         count, syntax = len(settings), settings[0].prompt_syntax
         positive = self.encode([one.prompt for one in settings], syntax)
-        if not settings[0].is_guided:
+        if not is_guided:
             return positive, positive
         negative = self.encode([one.negative_prompt for one in settings], syntax)
         both = stack_embeddings([*positive, *negative])  # of one length
@@ -213,6 +219,10 @@ class Pipeline:
         )
 
 
+def _settled(settings: Settings, sampling: Sampling) -> Settings:
+    return replace(settings, scheduler=sampling.sampler.name, steps=sampling.steps, guidance=sampling.guidance)
+
+
 def _guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[float, float]:
     """The lowest and highest noise level of the steps i of N with start <= i / N < end, a little widened."""
     if interval == (0.0, 1.0):
@@ -226,13 +236,3 @@ def _guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[f
 
 def _ms_since(started: float) -> float:
     return (time.perf_counter() - started) * 1e3
-
-
-def _cache_dir(engine: str) -> Path | None:
-    """The folder for compiled graphs, as the XDG base directory specification has it; None for a user without home."""
-    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        home = stated if stated.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return home / "mezzotint" / engine

@@ -18,8 +18,10 @@ _LARGEST_GUIDANCE = 1000.0  # far beyond any use; much more overflows float32
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one picture; `height` and `width` in pixels, None where nobody chose.
+    """The settings of one picture; `height` and `width` in pixels.
 
+    `steps`, `guidance`, `scheduler` and the size are None where nobody chose, for the checkpoint's own; those of a
+    picture that was drawn never are.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
     `strength` in (0, 1] is how much of the run an input picture goes through; None where there is no input picture.
@@ -27,10 +29,10 @@ class Settings:
 
     prompt: str
     negative_prompt: str = ""
-    steps: int = 25
-    guidance: float = 5.0
+    steps: int | None = None
+    guidance: float | None = None
     seed: int = 0
-    scheduler: str = "ddim"
+    scheduler: str | None = None
     height: int | None = None
     width: int | None = None
     guidance_rescale: float = 0.0
@@ -40,20 +42,15 @@ class Settings:
     vae_tiling: bool | None = None
     strength: float | None = None
 
-    @property
-    def is_guided(self) -> bool:
-        """Whether the negative prompt plays a part; with a guidance of 1 or less it does not, as in diffusers."""
-        return self.guidance > 1.0
-
 
 class Options(TypedDict, total=False):
     """The keywords of a call: the settings besides the prompt. See `Settings` for what they mean and their defaults."""
 
     negative_prompt: str | Sequence[str]
-    steps: int
-    guidance: float
+    steps: int | None
+    guidance: float | None
     seed: int
-    scheduler: str
+    scheduler: str | None
     height: int | None
     width: int | None
     guidance_rescale: float
@@ -103,11 +100,13 @@ def _texts(what: str, given: object) -> list[str]:
 
 def check_settings(settings: Settings) -> None:
     """MezzotintError for a setting that no bundle could draw with; sizes and schedulers have their own checks."""
-    for name in ("steps", "seed"):
-        _check_integer(name, getattr(settings, name))
-    for name in ("guidance", "guidance_rescale"):
-        _check_finite(name, getattr(settings, name))
-    if abs(settings.guidance) > _LARGEST_GUIDANCE:
+    _check_integer("seed", settings.seed)
+    if settings.steps is not None:
+        _check_integer("steps", settings.steps)
+    if settings.guidance is not None:
+        _check_finite("guidance", settings.guidance)
+    _check_finite("guidance_rescale", settings.guidance_rescale)
+    if abs(settings.guidance or 0.0) > _LARGEST_GUIDANCE:
         raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {_LARGEST_GUIDANCE:g}")
     if not 0.0 <= settings.guidance_rescale <= 1.0:
         raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
@@ -116,9 +115,9 @@ def check_settings(settings: Settings) -> None:
         raise MezzotintError(
             f"there is no prompt syntax {settings.prompt_syntax!r:.40}; choose one of {', '.join(PROMPT_SYNTAXES)}"
         )
-    for name in ("scheduler", "rng"):
-        if not isinstance(getattr(settings, name), str):
-            raise MezzotintError(f"{name} is {getattr(settings, name)!r:.40}, expected a name")
+    for name, value in (("scheduler", settings.scheduler), ("rng", settings.rng)):
+        if (name, value) != ("scheduler", None) and not isinstance(value, str):
+            raise MezzotintError(f"{name} is {value!r:.40}, expected a name")
     if settings.vae_tiling not in (None, False, True):
         raise MezzotintError(f"vae_tiling is {settings.vae_tiling!r:.40}, expected true, false or none")
     if settings.strength is not None:

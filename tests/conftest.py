@@ -85,7 +85,7 @@ def tiny_int8(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: "Bundle") -
         recipe="int8",
         target="onnxruntime",
         prompts=("a flat emoji of a red apple", "noto style cat face"),
-        settings=CalibrationSettings(steps=4, calls=4),
+        settings=CalibrationSettings(scheduler="ddim", steps=4, calls=4),
     )
 
 
@@ -110,7 +110,7 @@ def demo_int8(
 
     @cache
     def quantized(target: str) -> "Bundle":
-        settings = CalibrationSettings(calls=25)  # each step once
+        settings = CalibrationSettings(scheduler="ddim", calls=25)  # each step once
         return quantize_bundle(
             demo_bundle.path, folder / target, recipe="int8", target=target, prompts=prompts, settings=settings
         )

@@ -226,3 +226,11 @@ def test_the_runtime_imports_no_framework_and_no_engine() -> None:
     code = f"import sys, mezzotint.runtime; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_runtime_imports_where_there_is_no_fcntl() -> None:
+    """As on Windows. There the lock is another one; here, without, it would be a softer one and filelock says so."""
+    code = "import sys; sys.modules['fcntl'] = None; import mezzotint.runtime, mezzotint.atomic_folder, mezzotint.cli"
+    command = [sys.executable, "-W", "ignore::UserWarning", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

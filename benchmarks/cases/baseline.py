@@ -127,7 +127,11 @@ class Baseline:
 
     def _set_scheduler(self, name: str) -> None:
         class_name = next(class_name for class_name, known in SCHEDULERS if known == name)
-        self.pipe.scheduler = getattr(diffusers, class_name).from_config(self.pipe.scheduler.config)
+        config = dict(self.pipe.scheduler.config)
+        algorithm = str(config.get("algorithm_type", ""))
+        if algorithm.startswith("sde-"):  # a solver without noise in its steps was asked for
+            config["algorithm_type"] = algorithm.removeprefix("sde-")
+        self.pipe.scheduler = getattr(diffusers, class_name).from_config(config)
 
 
 def load(case: Case) -> Baseline:

@@ -2,17 +2,25 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mezzotint.bundle.defaults import GUIDANCE, STEPS, Defaults
 from mezzotint.errors import MezzotintError
 
-__all__ = ["SCHEDULERS", "Workload", "find_scheduler", "scheduler_of"]
+__all__ = ["SCHEDULERS", "Workload", "defaults_of", "find_scheduler"]
 
-SCHEDULERS = (  # diffusers' class, the runtime's name
+# diffusers' class, the runtime's name. Those that add noise have no pair: each side draws its own.
+SCHEDULERS = (
     ("DDIMScheduler", "ddim"),
+    ("PNDMScheduler", "pndm"),
+    ("LMSDiscreteScheduler", "lms"),
     ("EulerDiscreteScheduler", "euler"),
+    ("HeunDiscreteScheduler", "heun"),
     ("DPMSolverMultistepScheduler", "dpmpp-2m"),
+    ("DPMSolverSinglestepScheduler", "dpmpp-2s"),
+    ("UniPCMultistepScheduler", "unipc"),
+    ("DEISMultistepScheduler", "deis"),
 )
 
 
@@ -22,8 +30,8 @@ class Workload:
 
     prompts: tuple[str, ...]
     seed: int = 1000
-    steps: int = 25
-    guidance: float = 5.0
+    steps: int = STEPS
+    guidance: float = GUIDANCE
     scheduler: str = "ddim"
     height: int | None = None
     width: int | None = None
@@ -46,17 +54,23 @@ def find_scheduler(name: str) -> str:
     return name
 
 
-def scheduler_of(checkpoint: Path) -> str:
-    """The runtime's name for the checkpoint's scheduler, from scheduler/scheduler_config.json."""
+def defaults_of(checkpoint: Path, scheduler: str | None) -> Defaults:
+    """What the checkpoint is meant to be drawn with, by its scheduler/scheduler_config.json; with `scheduler` if given.
+
+    MezzotintError where the baseline does not draw with it too.
+    """
     path = checkpoint / "scheduler" / "scheduler_config.json"
     try:
-        name = json.loads(path.read_text(encoding="utf-8"))["_class_name"]
+        options = json.loads(path.read_text(encoding="utf-8"))
+        name = options["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MezzotintError(f"{path} names no scheduler ({error!r}); expected a diffusers checkpoint folder") from None
-    for class_name, scheduler in SCHEDULERS:
-        if class_name == name:
-            return scheduler
-    known = ", ".join(scheduler for _, scheduler in SCHEDULERS)
-    raise MezzotintError(
-        f"{path} names {name}, which the benchmark does not draw with; pass --scheduler, one of {known}"
-    )
+    own = Defaults.of_scheduler(options)
+    if scheduler is not None:
+        return replace(own, sampler=find_scheduler(scheduler))
+    known = [runtime_name for _, runtime_name in SCHEDULERS]
+    if own.sampler not in known:
+        raise MezzotintError(
+            f"{path} names {name}, which the benchmark does not draw with; pass --scheduler, one of {', '.join(known)}"
+        )
+    return own

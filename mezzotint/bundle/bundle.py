@@ -1,7 +1,8 @@
 """A bundle on disk: a folder of graphs with a manifest, opened, checked and written.
 
 The folder is what Optimum's `ORTStableDiffusionPipeline.from_pretrained` loads, plus `mezzotint.json`; see
-docs/bundle-format.md. Every path in the manifest is checked to stay inside the folder before anything is opened.
+docs/bundle-format.md. Every path in the manifest is checked to stay inside the folder before anything is opened. In the
+hub's cache a folder consists of links, which may lead to the rest of the repository's own cache folder and no further.
 """
 
 import hashlib
@@ -14,7 +15,9 @@ from typing import Any
 from mezzotint.atomic_folder import repair
 from mezzotint.errors import CheckFailed, MezzotintError
 
+from .defaults import Defaults
 from .geometry import Geometry
+from .hub_cache import repository_folder, side_by_side
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
 from .weight_faults import pointer_fault
 
@@ -33,6 +36,8 @@ GRAPH_FILE = "model.onnx"
 EXTERNAL_DATA_FILE = "model.onnx_data"
 EXTERNAL_DATA_THRESHOLD_BYTES = 100_000_000  # weights beyond this lie beside the graph
 _CHUNK_BYTES = 1 << 20
+_ADDED_BY_THE_HUB = (".gitattributes", "README.md")  # to every repository; nothing here reads them
+_HUB_DOWNLOADS = ".cache/huggingface/"  # what `hf download --local-dir` notes
 _DTYPES = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
 
 
@@ -71,8 +76,9 @@ class Bundle:
         return self.manifest.components[name]
 
     def graph_path(self, name: str) -> Path:
-        """The ONNX file of a component."""
-        return self.path / self.component(name).files[0].path
+        """The ONNX file of a component, beside its external weights if it has some."""
+        graph = self.path / self.component(name).files[0].path
+        return side_by_side(graph, graph.with_name(EXTERNAL_DATA_FILE))
 
     def config(self, relative: str) -> dict[str, Any]:
         """A JSON config of the bundle, such as "unet/config.json"."""
@@ -88,6 +94,11 @@ class Bundle:
     def geometry(self) -> Geometry:
         """Sizes of the checkpoint, from the UNet's and the VAE's config."""
         return Geometry.from_configs(self.config("unet/config.json"), self.config("vae_decoder/config.json"))
+
+    def defaults(self) -> Defaults:
+        """What the checkpoint is meant to run with."""
+        stated = self.manifest.defaults
+        return stated or Defaults.of_scheduler(self.config("scheduler/scheduler_config.json"))
 
     def verify(self) -> int:
         """Hash every file and look for strays; the number of files checked. CheckFailed lists all offenders."""
@@ -113,9 +124,10 @@ class Bundle:
         return (self.path / MANIFEST_NAME).read_bytes() == text
 
     def _not_in(self, known: set[str]) -> list[str]:
-        """What else lies in the folder, links to folders and to nowhere included."""
+        """What else lies in the folder, links to folders and to nowhere included, but for the hub's own files."""
         found = (path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir())
-        return sorted({path.relative_to(self.path).as_posix() for path in found} - known)
+        strays = {path.relative_to(self.path).as_posix() for path in found} - known - set(_ADDED_BY_THE_HUB)
+        return sorted(path for path in strays if not path.startswith(_HUB_DOWNLOADS))
 
     def _check_component(self, name: str, component: Component) -> None:
         if not component.files:
@@ -131,7 +143,7 @@ class Bundle:
         parts = PurePosixPath(entry.path)
         path = self.path / parts
         try:
-            inside = path.resolve().is_relative_to(self.path.resolve())
+            inside = path.resolve().is_relative_to(repository_folder(self.path) or self.path.resolve())
             size = path.stat().st_size if path.is_file() else None
         except (OSError, ValueError, RuntimeError):  # no path at all: a zero byte in it, too long, a loop of links
             inside, size = False, None

@@ -11,6 +11,7 @@ from mezzotint.errors import MezzotintError
 __all__ = ["Geometry"]
 
 _MAX_SIDE_PIXELS = 4096
+_OLD_SCALING_FACTOR = 0.18215  # of every VAE before its config had a place for it, at the end of 2022
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,18 @@ class Geometry:
 
     @classmethod
     def from_configs(cls, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> "Geometry":
-        """Read the UNet's and the VAE's config.json; MezzotintError names a key that is missing or malformed."""
+        """Read the UNet's and the VAE's config.json; MezzotintError names a key that is missing or malformed.
+
+        Bundles of version 0.1 hold the configs as the checkpoint had them: an absent scaling factor is 0.18215, as in
+        diffusers' AutoencoderKL.
+        """
         try:
             factor = 1 << (len(vae["block_out_channels"]) - 1)
             geometry = cls(
                 latent_channels=int(vae["latent_channels"]),
                 vae_factor=factor,
                 native_side_pixels=int(unet["sample_size"]) * factor,
-                scaling_factor=float(vae["scaling_factor"]),
+                scaling_factor=float(vae.get("scaling_factor", _OLD_SCALING_FACTOR)),
                 shift_factor=float(vae.get("shift_factor") or 0.0),
                 unet_channels=int(unet.get("in_channels") or vae["latent_channels"]),
             )

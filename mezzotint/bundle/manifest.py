@@ -13,6 +13,7 @@ from typing import Any
 from mezzotint.errors import MezzotintError
 
 from .calibration_record import CalibrationRecord
+from .defaults import Defaults
 from .precision import Compute, Storage
 from .records import LEFT_OUT, parse_record, record_data
 
@@ -90,6 +91,8 @@ class Manifest:
     files: tuple[FileEntry, ...] = ()  # tokenizer, scheduler and config files
     cpu_features: tuple[str, ...] = ()  # all are needed; "a|b" is met by either
     calibration: CalibrationRecord | None = None
+    # Of older bundles, which have none, it is what scheduler_config.json stands for.
+    defaults: Defaults | None = field(default=None, metadata=LEFT_OUT)
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

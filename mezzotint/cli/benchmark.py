@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mezzotint.benchmarks.cases.workload import SCHEDULERS
 from mezzotint.errors import CheckFailed
 
-from .options import SIZE_HELP, AsJson, pick
+from .options import OWN, SIZE_HELP, AsJson, pick
 from .terminal import STDOUT, show_progress, write_json
 
 if TYPE_CHECKING:
     from mezzotint.benchmarks.benchmark import Benchmark
 
-_SAMPLERS = ("ddim", "euler", "dpmpp-2m")  # what the baseline has too; tests compare it with the benchmark's own
+_SAMPLERS = tuple(name for _, name in SCHEDULERS)
 _MEASURE = "What is measured"
 _BACKENDS = "Engines for portable bundles, joined by commas."
 _GATE = "A TOML file of --fail-if conditions."
@@ -30,9 +31,9 @@ def benchmark(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")],
     prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of each image.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale of each image.")] = 5.0,
-    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, "Sampler instead of the checkpoint's own")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps of each image; {OWN}")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale of each image; {OWN}")] = None,
+    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}")] = None,
     height: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
@@ -58,15 +59,17 @@ def benchmark(
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
 
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
-    from mezzotint.benchmarks.cases.workload import Workload, scheduler_of
+    from mezzotint.benchmarks.cases.workload import Workload, defaults_of
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
+    from mezzotint.runtime.samplers.sampling import Sampling
     from mezzotint.runtime.text.prompts import read_prompts
 
+    asked = Sampling.settle(defaults_of(checkpoint, scheduler), None, steps, guidance)
     workload = Workload(
         prompts=read_prompts(prompts)[:limit],
-        steps=steps,
-        guidance=guidance,
-        scheduler=scheduler_of(checkpoint) if scheduler is None else scheduler,
+        steps=asked.steps,
+        guidance=asked.guidance,
+        scheduler=asked.sampler.name,
         height=height,
         width=width,
     )

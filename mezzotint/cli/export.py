@@ -4,8 +4,12 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Output, Overwrite
-from .terminal import STDOUT, bundle_json, show_progress, write_json
+from mezzotint.runtime.samplers.lineup import SAMPLERS
+
+from .options import OWN, AsJson, Output, Overwrite, pick
+from .terminal import STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
+
+_SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
 
 
 def export(
@@ -14,14 +18,20 @@ def export(
     variant: Annotated[
         str | None, typer.Option(help="Weights to take where there are several, such as fp16 or non_ema.")
     ] = None,
+    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"The bundle's own sampler; {OWN}")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="The bundle's own; few for a distilled checkpoint.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="The bundle's own; 1 or less for a distilled one.")] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
-    from mezzotint.export import export_checkpoint
+    from mezzotint.export import Chosen, export_checkpoint
 
-    with show_progress() as progress:
-        bundle = export_checkpoint(checkpoint, output, variant=variant, overwrite=overwrite, progress=progress)
+    chosen = Chosen(scheduler=scheduler, steps=steps, guidance=guidance)
+    with show_progress() as progress, warnings_as_lines():
+        bundle = export_checkpoint(
+            checkpoint, output, variant=variant, chosen=chosen, overwrite=overwrite, progress=progress
+        )
     if as_json:
         write_json(bundle_json(bundle))
         return

@@ -13,7 +13,7 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
 from .images import Load, Request, generate_images
-from .options import SIZE_HELP, AsJson, BundlePath, Overwrite, parse_seed, pick
+from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_seed, pick
 from .terminal import STDOUT, write_json
 
 _BACKENDS = ("auto", *(engine.name for engine in ENGINES))
@@ -22,8 +22,8 @@ _SAMPLING, _IMAGE, _ENGINE = "Sampling", "From an image", "Engine"
 _OUTPUT = "The image file; several images get numbers. A PNG holds its settings."
 _LIKE = "A PNG that Mezzotint wrote, whose prompt and settings to take; other options override them."
 _SEED = f"A whole number, or random; the same seed gives the same image (default: {Settings.seed})."
-_STEPS = f"Denoising steps (default: {Settings.steps})."
-_GUIDANCE = f"Guidance scale; 1 or less is none (default: {Settings.guidance:g})."
+_STEPS = f"Denoising steps; {OWN}."
+_GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
 _RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
@@ -44,7 +44,7 @@ Steps = Annotated[int | None, typer.Option(min=1, help=_STEPS, rich_help_panel=_
 Guidance = Annotated[float | None, typer.Option(help=_GUIDANCE, rich_help_panel=_SAMPLING)]
 Rescale = Annotated[float | None, typer.Option(help=_RESCALE, rich_help_panel=_SAMPLING)]
 Interval = Annotated[tuple[float, float] | None, typer.Option(help=_INTERVAL, rich_help_panel=_SAMPLING)]
-SamplerName = Annotated[str | None, pick("--scheduler", _SAMPLERS, "Sampler", panel=_SAMPLING)]
+SamplerName = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_SAMPLING)]
 Rng = Annotated[str | None, pick("--rng", RNGS, "Noise generator for --seed", panel=_SAMPLING)]
 Syntax = Annotated[str | None, pick("--prompt-syntax", PROMPT_SYNTAXES, "How prompts are read", panel=_SAMPLING)]
 InitImage = Annotated[Path | None, typer.Option(help="An image to start from.", rich_help_panel=_IMAGE)]

@@ -1,8 +1,6 @@
 """What `mezzotint generate` does: settings from options and from another image, and a call for each prompt."""
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +25,7 @@ from mezzotint.runtime.pipeline import Pipeline
 from mezzotint.runtime.result import OnStep
 from mezzotint.runtime.text.prompts import read_prompts
 
-from .terminal import STDERR, show_progress
+from .terminal import STDERR, show_progress, warnings_as_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +155,7 @@ def generate_images(load: Load, request: Request, output: Path, *, overwrite: bo
     pipe = load.pipeline(request.kind())
     _tell_other_weights(request.like, pipe)
     results: list[Result] = []
-    with show_progress() as progress, _warnings_as_lines():
+    with show_progress() as progress, warnings_as_lines():
         for index, prompt in enumerate(request.prompts):
             place = f" ({index + 1} of {len(request.prompts)})" if len(request.prompts) > 1 else ""
 
@@ -189,12 +187,3 @@ def _tell_other_weights(like: Path | None, pipe: Pipeline) -> None:
     """The same settings give another image on other weights, which is no fault, and worth a line."""
     if like is not None and read_origin(like).model_sha256 != pipe.bundle.manifest.source.sha256:
         STDERR.print(f"note: {like} was made from other weights than {pipe.bundle.path}", markup=False)
-
-
-@contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """Each warning as a line on stderr, without the place in the code that Python adds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_args, **_options: STDERR.print(f"warning: {message}", markup=False)
-        yield

@@ -14,6 +14,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 BundlePath = Annotated[Path, typer.Argument(help="A bundle folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]
 
+OWN = "default: the model's own"
 SIZE_HELP = "In pixels; default: the model's native size."
 _SEEDS = 2**32  # of random ones: as many as other interfaces draw from
 
@@ -31,7 +32,7 @@ def pick(flag: str, names: Sequence[str], text: str, *, panel: str | None = None
 
     return typer.Option(
         flag,
-        help=f"{text}: {', '.join(names)}.",
+        help=f"{text} ({', '.join(names)}).",
         metavar=flag.strip("-").upper(),
         parser=parsed,
         autocompletion=completed,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.quantize.recipe import RECIPES
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 
-from .options import SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
+from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
 from .terminal import STDERR, STDOUT, bundle_json, show_progress, write_json
 
 if TYPE_CHECKING:
@@ -46,9 +46,13 @@ def quantize(
     ] = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="COMPONENT=SCHEME, such as vae_decoder=int8.")] = None,
     prompts: Annotated[Path | None, typer.Option(help=_PROMPTS, rich_help_panel=_CALIBRATION)] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the schedule.", rich_help_panel=_CALIBRATION)] = 25,
-    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale.", rich_help_panel=_CALIBRATION)] = 5.0,
-    scheduler: Annotated[str, pick("--scheduler", _SAMPLERS, "Sampler", panel=_CALIBRATION)] = "ddim",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help=f"Steps of the schedule; {OWN}.", rich_help_panel=_CALIBRATION)
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0.0, help=f"Guidance scale; {OWN}.", rich_help_panel=_CALIBRATION)
+    ] = None,
+    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_CALIBRATION)] = None,
     height: Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)] = None,
     width: Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)] = None,
     trajectories: Annotated[int, typer.Option(min=1, help=_TRAJECTORIES, rich_help_panel=_CALIBRATION)] = 32,
@@ -75,13 +79,12 @@ def quantize(
     from mezzotint.quantize.calibrate.memory_limit import parse_bytes
     from mezzotint.quantize.lower.auto_target import choose_target
     from mezzotint.quantize.recipe import find_recipe, with_overrides
+    from mezzotint.runtime import Bundle
     from mezzotint.runtime.text.prompts import read_prompts
 
     overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
-    settings = CalibrationSettings(
-        scheduler=scheduler,
-        steps=steps,
-        guidance=guidance,
+    settings = replace(
+        CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance),
         trajectories=trajectories,
         calls=samples,
         seed=seed,

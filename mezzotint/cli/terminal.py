@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from mezzotint.progress import Progress
 
 if TYPE_CHECKING:
     from mezzotint.bundle.bundle import Bundle
-
-__all__ = ["STDERR", "STDOUT", "bundle_json", "drawn_progress", "logged_progress", "show_progress", "write_json"]
 
 STDOUT = Console(highlight=False, soft_wrap=True)
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -74,3 +73,12 @@ def logged_progress(console: Console, clock: Callable[[], float] = time.monotoni
             console.print(f"{what} ({done}/{total})")
 
     return report
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Each warning as a line on stderr, without the place in the code that Python adds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_args, **_options: STDERR.print(f"warning: {message}", markup=False)
+        yield

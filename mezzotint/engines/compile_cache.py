@@ -3,23 +3,12 @@
 Deleting the folder costs compile time and nothing else.
 """
 
-import os
 from pathlib import Path
 
-__all__ = ["cache_size_bytes", "trim_cache", "usable_folder"]
+__all__ = ["cache_size_bytes", "trim_cache"]
 
 _SUFFIXES = (".blob", ".cl_cache", ".engine", ".profile", ".timing")  # what OpenVINO and TensorRT write
-
-
-def usable_folder(folder: Path | None) -> Path | None:
-    """`folder`, made if need be; None where that fails, as in a read-only home: each process then compiles anew."""
-    if folder is None:
-        return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+_LEFT_BY_A_KILL = ".partial"
 
 
 def trim_cache(folder: Path, limit_bytes: int) -> list[Path]:
@@ -52,7 +41,7 @@ def _entries(folder: Path) -> list[tuple[float, int, Path]]:
     entries = []
     for path in folder.rglob("*"):
         try:
-            if path.suffix in _SUFFIXES and path.is_file():
+            if path.suffix in (*_SUFFIXES, _LEFT_BY_A_KILL) and path.is_file():
                 status = path.stat()
                 entries.append((max(status.st_mtime, status.st_atime), status.st_size, path))
         except OSError:

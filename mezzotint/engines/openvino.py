@@ -91,7 +91,9 @@ def _read(core: Any, path: Path, component: Component) -> Any:
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise MezzotintError(f"OpenVINO cannot load {path} ({reason_of(error)}); make the bundle again") from error
+        is_linked = path.with_name(EXTERNAL_DATA_FILE).is_symlink()
+        advice = "download it with `hf download --local-dir`" if is_linked else "make the bundle again"
+        raise MezzotintError(f"OpenVINO cannot load {path} ({reason_of(error)}); {advice}") from error
     inputs, outputs = ([name for port in side for name in port.get_names()] for side in (model.inputs, model.outputs))
     check_names(path, component, inputs, outputs)
     return model

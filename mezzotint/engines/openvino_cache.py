@@ -12,10 +12,10 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-from .compile_cache import usable_folder
+from mezzotint.atomic_file import atomic_path
+from mezzotint.cache import usable_folder
 
 __all__ = ["compiled_path", "load_compiled", "store_compiled"]
 
@@ -61,17 +61,9 @@ def store_compiled(compiled: Any, path: Path) -> None:
     folder = usable_folder(path.parent)
     if folder is None:
         return
-    temporary = None
-    try:
-        with NamedTemporaryFile(dir=folder, suffix=".blob", delete=False) as stream:
-            temporary = Path(stream.name)
-            size = stream.write(compiled.export_model().getbuffer())
-            stream.write(size.to_bytes(_TRAILER_BYTES, "little"))
-        temporary.replace(path)
-    except OSError:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink()
+    with suppress(OSError), atomic_path(folder / path.name) as partial, partial.open("wb") as stream:
+        size = stream.write(compiled.export_model().getbuffer())
+        stream.write(size.to_bytes(_TRAILER_BYTES, "little"))
 
 
 def _complete_size(path: Path) -> int | None:

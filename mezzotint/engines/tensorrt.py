@@ -13,8 +13,9 @@ from pathlib import Path
 
 from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.precision import Compute
+from mezzotint.cache import usable_folder
 
-from .compile_cache import trim_cache, usable_folder
+from .compile_cache import trim_cache
 from .compiled import Shapes
 from .engine import Engine, EngineOptions, Graph
 from .gpu_graph import GpuGraph, ProviderOptions, check_types

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.bundle.defaults import GUIDANCE, STEPS
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.engines.session import Session
-from mezzotint.runtime import TextToImage
+from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.denoiser import Conditioning, Denoiser
 from mezzotint.runtime.noise.batch import BatchNoise
 from mezzotint.runtime.samplers.lineup import find_sampler
+from mezzotint.runtime.samplers.sampling import Sampling
 from mezzotint.runtime.samplers.schedule import Schedule
 
 __all__ = [
@@ -39,15 +41,23 @@ class CalibrationSettings:
     and `width` are in pixels; None is the checkpoint's own.
     """
 
-    scheduler: str = "ddim"
-    steps: int = 25
-    guidance: float = 5.0
+    scheduler: str
+    steps: int = STEPS
+    guidance: float = GUIDANCE
     trajectories: int = 32
     calls: int = 128
     seed: int = 0
     visits: int = 12
     height: int | None = None
     width: int | None = None
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, scheduler: str | None = None, steps: int | None = None, guidance: float | None = None
+    ) -> "CalibrationSettings":
+        """Those for a schedule, or for the checkpoint's own where it is None; `replace` sets the others."""
+        asked = Sampling.settle(bundle.defaults(), scheduler, steps, guidance)
+        return cls(scheduler=asked.sampler.name, steps=asked.steps, guidance=asked.guidance)
 
     def stride(self, prompts: int) -> int:
         """Which n-th step each trajectory makes, so that those of all `prompts` together make every one."""

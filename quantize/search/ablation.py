@@ -86,7 +86,7 @@ def table_lines(
 ) -> Iterator[str]:
     """The lines of a Markdown table, each as soon as it is measured; the search is left out without a figure."""
     lowered_for = [find_target(name) for name in targets]
-    calibration = Calibration(bundle, tuple(prompts), CalibrationSettings(), silent)
+    calibration = Calibration(bundle, tuple(prompts), CalibrationSettings.of(bundle), silent)
     yield f"| | {' | '.join(target.name for target in lowered_for)} |"
     yield f"|---|{'---|' * len(lowered_for)}"
     for step in STEPS:

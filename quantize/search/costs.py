@@ -11,13 +11,17 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
+from mezzotint.atomic_file import write_text
+from mezzotint.cache import usable_folder
+from mezzotint.disk_full import disk_full_error
 from mezzotint.engines.cpu import cpu_generation, cpu_model
 from mezzotint.engines.engine import Engine
 from mezzotint.errors import MezzotintError
 
-from ..calibrate.array_cache import cache_folder
+from ..calibrate.array_cache import calibration_folder
 
 __all__ = ["Costs", "Timed", "timed_here"]
 
@@ -40,31 +44,56 @@ def timed_here(operation: str, shape: str, precision: str, engine: Engine) -> Ti
     """On this machine, on all the cores that this process may use."""
     cpu = ", ".join(part for part in (cpu_model(), cpu_generation()) if part)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    version = importlib.metadata.version(engine.package)
-    return Timed(operation, shape, precision, cpu, f"{engine.name} {version}", threads)
+    return Timed(operation, shape, precision, cpu, f"{engine.name} {_version(engine.package)}", threads)
+
+
+@cache
+def _version(module: str) -> str:
+    """Of the package that brings `module`: onnxruntime comes with onnxruntime-gpu as well."""
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(importlib.metadata.packages_distributions()[module][0])
 
 
 class Costs:
-    """The times of a costs file, by default the one in the user's cache folder; `used` are those asked for."""
+    """The times of a costs file, by default the one in the user's cache folder; `used` are those asked for.
+
+    Where nobody named a file and the cache folder cannot be written, times are kept for this run alone.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path if path is not None else cache_folder() / "costs.json"
+        folder = usable_folder(calibration_folder()) if path is None else None
+        self.path = path if folder is None else folder / "costs.json"
         self.used: dict[Timed, float] = {}
 
     def time_ms(self, timed: Timed, measure: Callable[[], float]) -> float:
         """The time in the file, measured and added when there is none. MezzotintError for a file of another kind."""
         if timed not in self.used:
-            known = _read(self.path)
+            known = self._known()
             if timed not in known:
                 measured = round(measure(), 4)
-                known = {timed: measured, **_read(self.path)}
-                _write(self.path, known)
+                known = {timed: measured, **self._known()}
+                self._write(known)
             self.used[timed] = known[timed]
         return self.used[timed]
 
     def sha256(self) -> str | None:
         """Hash of the times that were asked for, whatever else the file holds; None when none was."""
         return hashlib.sha256(_text(self.used).encode()).hexdigest() if self.used else None
+
+    def _known(self) -> dict[Timed, float]:
+        return {} if self.path is None else _read(self.path)
+
+    def _write(self, times: Mapping[Timed, float]) -> None:
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self.path, _text(times))
+        except OSError as error:
+            unwritable = MezzotintError(f"cannot write {self.path} ({error.strerror}); name another file with --costs")
+            raise (disk_full_error(error) or unwritable) from None
 
 
 def _read(path: Path) -> dict[Timed, float]:
@@ -73,7 +102,7 @@ def _read(path: Path) -> dict[Timed, float]:
         if data["schema_version"] != _SCHEMA_VERSION:
             raise ValueError(f"schema_version {data['schema_version']}")
         return {_timed(entry): float(entry["time_ms"]) for entry in data["times"]}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MezzotintError(
@@ -83,16 +112,6 @@ def _read(path: Path) -> dict[Timed, float]:
 
 def _timed(entry: Mapping[str, str | int | float]) -> Timed:
     return Timed(**{key: value for key, value in entry.items() if key != "time_ms"})  # type: ignore[arg-type]
-
-
-def _write(path: Path, times: Mapping[Timed, float]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        partial.write_text(_text(times), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _text(times: Mapping[Timed, float]) -> str:

@@ -1,7 +1,7 @@
 """Pictures as arrays and as PNG files."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,10 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
 from mezzotint.arrays import Array, FloatArray
+from mezzotint.atomic_file import atomic_path
 from mezzotint.errors import MezzotintError
+
+from .init_image import as_image
 
 __all__ = ["check_output", "open_image", "read_image", "to_images", "to_pixels", "write_image"]
 
@@ -49,9 +52,9 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """A picture file in RGB, turned as its camera says. Raises MezzotintError as `open_image` does."""
+    """A picture file in RGB, turned as its camera says. Raises MezzotintError as `open_image` and `as_image` do."""
     with open_image(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        return as_image(ImageOps.exif_transpose(image), f"picture {path}").convert("RGB")
 
 
 def write_image(
@@ -62,15 +65,12 @@ def write_image(
     A PNG gets `text_chunks`; other formats have no place for them.
     """
     check_output(path, overwrite=overwrite)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    kind = Image.registered_extensions()[path.suffix.lower()]
     try:
-        image.save(partial, **_png_options(path, text_chunks or {}))
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            image.save(partial, format=kind, **_png_options(path, text_chunks or {}))
     except (OSError, ValueError) as error:  # ValueError: the format cannot hold RGB
         raise MezzotintError(f"cannot write {path} ({error}); choose another output") from None
-    finally:
-        with suppress(OSError):  # where this fails, writing it had failed before
-            partial.unlink(missing_ok=True)
 
 
 def _png_options(path: Path, text_chunks: Mapping[str, str]) -> dict[str, Any]:

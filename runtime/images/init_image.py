@@ -16,24 +16,31 @@ from mezzotint.errors import MezzotintError
 __all__ = ["Picture", "as_image", "fitting_size", "image_pixels", "mask_pixels"]
 
 Picture = Image.Image | Array
-"""A Pillow image of 8 bits a channel, or an array (H, W), (H, W, 3) or (H, W, 4): uint8, bool, or floats in [0, 1]."""
+"""A Pillow image, or an array (H, W), (H, W, 3) or (H, W, 4): uint8, bool, or floats in [0, 1].
+
+Of Pillow's grey modes beyond 8 bits, `I;16` and its kin count from 0 to 65535, `I` too, and `F` from 0 to 1.
+"""
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+_WHITE = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1.0}  # of the deep grey modes
 _LARGEST_SIDE_PIXELS = 16384
 
 
 def as_image(picture: Picture, what: str = "image") -> Image.Image:
-    """The picture as a Pillow image; MezzotintError, which calls it `what`, for what is no picture or has more bits."""
+    """The picture as a Pillow image of 8 bits a channel; grey of more bits is scaled, which Pillow itself would clip.
+
+    MezzotintError, which calls it `what`, for what is no picture, is of another mode, or has values beyond its white.
+    """
     image = picture if isinstance(picture, Image.Image) else _from_array(picture, what)
-    if image.mode not in _MODES:
+    if image.mode not in (*_MODES, *_WHITE):
         raise MezzotintError(
-            f"the {what} has the mode {image.mode}, expected 8 bits a channel; convert it to RGB first"
+            f"the {what} has the mode {image.mode}, expected grey, RGB, CMYK or a palette; convert it to RGB first"
         )
     if not 1 <= min(image.size) <= max(image.size) <= _LARGEST_SIDE_PIXELS:
         raise MezzotintError(
             f"the {what} has {image.width}x{image.height} pixels, expected 1 to {_LARGEST_SIDE_PIXELS}"
         )
-    return image
+    return _eight_bits(image, what) if image.mode in _WHITE else _without_transparency(image)
 
 
 def fitting_size(image: Image.Image, geometry: Geometry, height: int | None, width: int | None) -> tuple[int, int]:
@@ -66,6 +73,27 @@ def mask_pixels(mask: Image.Image, height: int, width: int) -> FloatArray:
 
 def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
     return image.resize((width, height), resample=Image.Resampling.LANCZOS)
+
+
+def _eight_bits(image: Image.Image, what: str) -> Image.Image:
+    """Grey of mode L, 255 where the deep mode's white is, rounded to the nearest."""
+    white = _WHITE[image.mode]
+    values = np.asarray(image, dtype=np.float64)
+    if not np.all((values >= 0.0) & (values <= white)):  # false for NaN too
+        raise MezzotintError(
+            f"the {what} has the mode {image.mode} and values from {values.min():g} to {values.max():g}, expected 0 to "
+            f"{white:g}; scale it to 8 bits first"
+        )
+    return Image.fromarray(np.rint(values * (255.0 / white)).astype(np.uint8))
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    """A palette's list of opacities plays no part, and Pillow warns of it at every conversion."""
+    if image.mode != "P" or not isinstance(image.info.get("transparency"), bytes):
+        return image
+    opaque = image.copy()
+    del opaque.info["transparency"]
+    return opaque
 
 
 def _from_array(picture: Array, what: str) -> Image.Image:

@@ -32,6 +32,7 @@ _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep thei
     "dpmpp-2m-sde": "DPM++ 2M SDE",
     "dpmpp-2s": "DPM++ 2S",
     "unipc": "UniPC",
+    "deis": "DEIS",
     "lcm": "LCM",
 }
 
@@ -75,7 +76,7 @@ def read_origin(path: Path | str) -> Origin:
 def _parameters(settings: Settings, origin: Origin) -> str:
     values: dict[str, object] = {
         "Steps": settings.steps,
-        "Sampler": _SAMPLER_NAMES.get(settings.scheduler, settings.scheduler),
+        "Sampler": _SAMPLER_NAMES.get(str(settings.scheduler), settings.scheduler),
         "CFG scale": f"{settings.guidance:g}",
         "Seed": settings.seed,
         "Size": f"{settings.width}x{settings.height}",
@@ -136,7 +137,7 @@ def _settings(record: Mapping[str, Any], path: Path) -> Settings:
     interval = values.get("guidance_interval", (0.0, 1.0))
     values["guidance_interval"] = tuple(interval) if isinstance(interval, list) else interval
     settings = Settings(**values)
-    texts = (settings.prompt, settings.negative_prompt, settings.scheduler, settings.prompt_syntax, settings.rng)
+    texts = (settings.prompt, settings.negative_prompt, settings.scheduler or "", settings.prompt_syntax, settings.rng)
     if not all(isinstance(text, str) for text in texts):
         raise MezzotintError(f"{path} has a prompt or a name that is no text; the file was changed")
     check_settings(settings)

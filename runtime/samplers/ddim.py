@@ -12,8 +12,8 @@ from mezzotint.arrays import FloatArray
 
 from .euler import sample_euler
 from .noise_levels import training_sigmas
-from .sampler import Denoise, Noise, OnStep, Sampler, rejoin, step_pairs
-from .schedule import Schedule, refuse_epsilon_at_zero_snr, refuse_options, spaced_timesteps
+from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
+from .schedule import Schedule, refuse_epsilon_at_zero_snr, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
 __all__ = ["ALPHA_BAR_AT_ZERO_SNR", "DDIM", "ddim_schedule", "leaping_schedule", "sample_ddim"]
@@ -22,22 +22,16 @@ __all__ = ["ALPHA_BAR_AT_ZERO_SNR", "DDIM", "ddim_schedule", "leaping_schedule",
 ALPHA_BAR_AT_ZERO_SNR = 1e-20
 
 
-def sample_ddim(
-    denoise: Denoise,
-    x: FloatArray,
-    schedule: Schedule,
-    on_step: OnStep | None = None,
-    noise: Noise | None = None,
-) -> FloatArray:
-    """Euler steps; with clip_sample, x0 is clipped, and the noise is still what the model said before clipping."""
-    if not schedule.config.clip_sample:
-        return sample_euler(denoise, x, schedule, on_step, noise)
+def sample_ddim(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
+    """Euler steps; with clip_sample or thresholding x0 is limited, and the noise is still what the model said."""
+    if not (schedule.config.clip_sample or schedule.config.thresholding):
+        return sample_euler(denoise, x, schedule, on_step)
     landed = None
     for index, (sigma, sigma_next) in enumerate(step_pairs(schedule)):
         if landed is not None:
             x = rejoin(x, landed, sigma)
         x0 = denoise(x, sigma)
-        clipped = schedule.clip(x0)
+        clipped = schedule.limit(x0)
         ratio = sigma_next / sigma
         x = ratio * x - ratio * x0 + clipped  # clipped + sigma_next (x - x0) / sigma
         landed = sigma_next
@@ -49,10 +43,8 @@ def sample_ddim(
 def ddim_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """`steps` levels of training, each step landing T // steps timesteps below its start.
 
-    Raises MezzotintError for Karras's levels, which DDIM does not have, and for a start at zero SNR with a model that
-    predicts noise, which then says nothing about x0.
+    Raises MezzotintError for a start at zero SNR with a model that predicts noise, which then says nothing about x0.
     """
-    refuse_options("ddim", config, "use_karras_sigmas")
     return leaping_schedule("ddim", config, steps, ends_at_zero=config.set_alpha_to_one is not False)
 
 
@@ -76,4 +68,4 @@ def leaping_schedule(name: str, config: SchedulerConfig, steps: int, *, ends_at_
     )
 
 
-DDIM = Sampler("ddim", ddim_schedule, sample_ddim)
+DDIM = Deterministic("ddim", ddim_schedule, sample_ddim)

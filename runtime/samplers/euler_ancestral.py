@@ -8,42 +8,36 @@ import math
 
 from mezzotint.arrays import FloatArray
 
-from .euler import euler_schedule
-from .sampler import Denoise, Noise, OnStep, Sampler, needed, step_pairs
-from .schedule import Schedule, refuse_options
+from .euler import evenly_spaced
+from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
+from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
 
 __all__ = ["EULER_ANCESTRAL", "ancestral_step", "euler_ancestral_schedule", "sample_euler_ancestral"]
 
 
 def sample_euler_ancestral(
-    denoise: Denoise,
-    x: FloatArray,
-    schedule: Schedule,
-    on_step: OnStep | None = None,
-    noise: Noise | None = None,
+    denoise: Denoise, x: FloatArray, schedule: Schedule, noise: Noise, on_step: OnStep | None = None
 ) -> FloatArray:
     """Ancestral steps along `schedule`, the last one without noise; one model call and one draw a step."""
-    draw = needed(noise)
     for index, (sigma, sigma_next) in enumerate(step_pairs(schedule)):
         x0 = denoise(x, sigma)
-        x = ancestral_step(x, x0, sigma, sigma_next, draw)
+        x = ancestral_step(x, x0, sigma, sigma_next, noise)
         if on_step is not None:
             on_step(index, x, x0)
     return x
 
 
-def ancestral_step(x: FloatArray, x0: FloatArray, sigma: float, sigma_next: float, draw: Noise) -> FloatArray:
+def ancestral_step(x: FloatArray, x0: FloatArray, sigma: float, sigma_next: float, noise: Noise) -> FloatArray:
     """A draw of the latents at `sigma_next`, given `x` at `sigma` and the clean `x0`; all (B, C, h, w)."""
     kept = (sigma_next / sigma) ** 2  # the share of x; the rest is x0's
     x = kept * x + (1.0 - kept) * x0
-    return x if sigma_next == 0.0 else x + (sigma_next * math.sqrt(1.0 - kept)) * draw()
+    return x if sigma_next == 0.0 else x + (sigma_next * math.sqrt(1.0 - kept)) * noise()
 
 
 def euler_ancestral_schedule(config: SchedulerConfig, steps: int) -> Schedule:
-    """Euler's levels. Raises MezzotintError for Karras's, which Euler ancestral does not have."""
-    refuse_options("euler-ancestral", config, "use_karras_sigmas")
-    return euler_schedule(config, steps)
+    """Euler's levels as the model was trained on them: Euler ancestral has no other spacing, and ends at sigma 0."""
+    return evenly_spaced(config, steps)
 
 
-EULER_ANCESTRAL = Sampler("euler-ancestral", euler_ancestral_schedule, sample_euler_ancestral)
+EULER_ANCESTRAL = Stochastic("euler-ancestral", euler_ancestral_schedule, sample_euler_ancestral)

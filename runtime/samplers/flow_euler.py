@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from mezzotint.errors import MezzotintError
 
 from .euler import sample_euler
-from .noise_levels import karras_sigmas
-from .sampler import Sampler
+from .respacing import respaced
+from .sampler import Deterministic
 from .schedule import Schedule, refuse_options
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
 __all__ = ["FLOW_EULER", "flow_euler_schedule"]
 
+_LACKING = ("use_dynamic_shifting", "shift_terminal", "invert_sigmas", "stochastic_sampling")
 _LEAST_SIGNAL = 1e-10  # stands in for 1 - s = 0, where sigma is infinite; what it adds to x0 is below float32
 _SHIFTS = (0.01, 100.0)  # models have 1 to 20
 
@@ -26,7 +27,7 @@ def flow_euler_schedule(config: SchedulerConfig, steps: int) -> Schedule:
 
     Raises MezzotintError for models that were not trained by flow matching.
     """
-    refuse_options("flow-euler", config, "rescale_betas_zero_snr")
+    refuse_options("flow-euler", config, "rescale_betas_zero_snr", *_LACKING)
     trained = config.num_train_timesteps
     if config.prediction_type != FLOW_PREDICTION:
         raise MezzotintError(
@@ -41,8 +42,8 @@ def flow_euler_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     trained_s = _shifted(np.arange(1, trained + 1) / trained, config.shift)  # (T,) ascending
     # diffusers shifts the range, and then shifts the levels within it once more.
     s = _shifted(np.linspace(trained_s[-1], trained_s[0], steps), config.shift)  # (N,)
-    if config.use_karras_sigmas:
-        s = karras_sigmas(float(s[0]), float(s[-1]), steps)
+    respaced_s = respaced("flow-euler", config, float(s[0]), float(s[-1]), steps)
+    s = s if respaced_s is None else respaced_s
     levels = _sigmas(s)  # (N,)
     initial_scale = 1.0 + float(levels[0])
     return Schedule(config, s * trained, np.append(levels, 0.0), initial_scale, _sigmas(trained_s))
@@ -57,4 +58,4 @@ def _sigmas(s: NDArray[np.float64]) -> NDArray[np.float64]:
     return s / np.maximum(1.0 - s, _LEAST_SIGNAL)
 
 
-FLOW_EULER = Sampler("flow-euler", flow_euler_schedule, sample_euler)
+FLOW_EULER = Deterministic("flow-euler", flow_euler_schedule, sample_euler)

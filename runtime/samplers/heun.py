@@ -5,21 +5,15 @@ Equal to diffusers' HeunDiscreteScheduler; what counts there as two steps is one
 
 from mezzotint.arrays import FloatArray
 
-from .euler import euler_schedule
-from .sampler import Denoise, Noise, OnStep, Sampler, step_pairs
+from .euler import respaced_schedule
+from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
 
 __all__ = ["HEUN", "heun_schedule", "sample_heun"]
 
 
-def sample_heun(
-    denoise: Denoise,
-    x: FloatArray,
-    schedule: Schedule,
-    on_step: OnStep | None = None,
-    noise: Noise | None = None,  # noqa: ARG001 - part of the contract
-) -> FloatArray:
+def sample_heun(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
     """Steps of second order along `schedule`, x0 clipped where clip_sample is on; the step to sigma 0 is Euler's."""
     for index, (sigma, sigma_next) in enumerate(step_pairs(schedule)):
         x0 = schedule.clip(denoise(x, sigma))
@@ -37,7 +31,7 @@ def sample_heun(
 def heun_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """Euler's levels. Raises MezzotintError for zero SNR, which Heun does not have."""
     refuse_options("heun", config, "rescale_betas_zero_snr")
-    return euler_schedule(config, steps)
+    return respaced_schedule("heun", config, steps)
 
 
-HEUN = Sampler("heun", heun_schedule, sample_heun)
+HEUN = Deterministic("heun", heun_schedule, sample_heun)

@@ -13,8 +13,8 @@ from mezzotint.errors import MezzotintError
 
 from .ddim import ALPHA_BAR_AT_ZERO_SNR
 from .noise_levels import training_sigmas
-from .sampler import Denoise, Noise, OnStep, Sampler, needed, step_pairs
-from .schedule import Schedule, refuse_epsilon_at_zero_snr, refuse_options
+from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
+from .schedule import Schedule, refuse_epsilon_at_zero_snr
 from .scheduler_config import SchedulerConfig
 
 __all__ = ["LCM", "lcm_schedule", "sample_lcm"]
@@ -24,22 +24,17 @@ _MOST_SCALING = 1e6  # the usual one is 10
 
 
 def sample_lcm(
-    denoise: Denoise,
-    x: FloatArray,
-    schedule: Schedule,
-    on_step: OnStep | None = None,
-    noise: Noise | None = None,
+    denoise: Denoise, x: FloatArray, schedule: Schedule, noise: Noise, on_step: OnStep | None = None
 ) -> FloatArray:
     """Each step replaces all noise by less and new noise, the last one by none; one model call and one draw a step."""
-    draw = needed(noise)
     timesteps = schedule.timesteps.tolist()
     for index, ((sigma, sigma_next), timestep) in enumerate(zip(step_pairs(schedule), timesteps, strict=True)):
         # The consistency function: at timestep 0 it must be the identity, so there x is kept, and elsewhere hardly.
         scaled = timestep * schedule.config.timestep_scaling
         variance = scaled * scaled + _DATA_VARIANCE
         skip, out = _DATA_VARIANCE / variance, scaled / math.sqrt(variance)
-        x0 = out * schedule.clip(denoise(x, sigma)) + (skip / schedule.model_scale(sigma)) * x
-        x = x0 if sigma_next == 0.0 else x0 + sigma_next * draw()
+        x0 = out * schedule.limit(denoise(x, sigma)) + (skip / schedule.model_scale(sigma)) * x
+        x = x0 if sigma_next == 0.0 else x0 + sigma_next * noise()
         if on_step is not None:
             on_step(index, x, x0)
     return x
@@ -48,10 +43,8 @@ def sample_lcm(
 def lcm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """`steps` of the original_inference_steps that the model was distilled on, then sigma 0.
 
-    Raises MezzotintError for more steps than those, for Karras's levels, which LCM does not have, and for a start at
-    zero SNR with a model that predicts noise.
+    Raises MezzotintError for more steps than those, and for a start at zero SNR with a model that predicts noise.
     """
-    refuse_options("lcm", config, "use_karras_sigmas")
     original, trained_steps = config.original_inference_steps, config.num_train_timesteps
     if config.timestep_scaling > _MOST_SCALING:
         raise MezzotintError(
@@ -75,4 +68,4 @@ def lcm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     return Schedule(config, chosen.astype(np.float64), np.append(levels, 0.0), initial_scale, trained)
 
 
-LCM = Sampler("lcm", lcm_schedule, sample_lcm)
+LCM = Stochastic("lcm", lcm_schedule, sample_lcm)

@@ -1,29 +1,33 @@
 """The samplers there are. To add one: write its file, add it to this tuple, and test it against an oracle.
 
-| name            | method                            | order | model calls | noise | Karras | zero SNR | clips |
-|-----------------|-----------------------------------|-------|-------------|-------|--------|----------|-------|
-| ddim            | DDIM, eta = 0                     | 1     | 1 a step    | no    | no     | yes      | yes   |
-| ddpm            | DDPM, small variance              | 1     | 1 a step    | yes   | no     | yes      | yes   |
-| pndm            | PLMS (PNDM, skip_prk_steps)       | 4     | 1, 2 first  | no    | no     | no       | no    |
-| lms             | linear multistep                  | 4     | 1 a step    | no    | yes    | no       | no    |
-| euler           | Euler                             | 1     | 1 a step    | no    | yes    | yes      | no    |
-| euler-ancestral | Euler a                           | 1     | 1 a step    | yes   | no     | yes      | no    |
-| heun            | Heun                              | 2     | 2, 1 last   | no    | yes    | no       | yes   |
-| dpmpp-2m        | DPM-Solver++(2M)                  | 2     | 1 a step    | no    | yes    | yes      | no    |
-| dpmpp-2m-sde    | SDE-DPM-Solver++(2M)              | 2     | 1 a step    | yes   | yes    | yes      | no    |
-| dpmpp-2s        | DPM-Solver++(2S), evenly spaced   | 2     | 1 a step    | no    | yes    | no       | no    |
-| unipc           | UniPC, bh2                        | 2     | 1 a step    | no    | yes    | yes      | no    |
-| lcm             | latent consistency, own timesteps | 1     | 1 a step    | yes   | no     | yes      | yes   |
-| flow-euler      | Euler, models of flow matching    | 1     | 1 a step    | no    | yes    | no       | no    |
+| name            | method                            | order | model calls | noise | respaced | zero SNR | limits x0  |
+|-----------------|-----------------------------------|-------|-------------|-------|----------|----------|------------|
+| ddim            | DDIM, eta = 0                     | 1     | 1 a step    | no    | no       | yes      | both       |
+| ddpm            | DDPM, fixed variances             | 1     | 1 a step    | yes   | no       | yes      | both       |
+| pndm            | PLMS (PNDM, skip_prk_steps)       | 4     | 1, 2 first  | no    | no       | no       | no         |
+| lms             | linear multistep                  | 4     | 1 a step    | no    | yes      | no       | no         |
+| euler           | Euler                             | 1     | 1 a step    | no    | yes      | yes      | no         |
+| euler-ancestral | Euler a                           | 1     | 1 a step    | yes   | no       | yes      | no         |
+| heun            | Heun                              | 2     | 2, 1 last   | no    | yes      | no       | clips      |
+| dpmpp-2m        | DPM-Solver++ and DPM-Solver       | 1-3   | 1 a step    | no    | and Lu's | yes      | thresholds |
+| dpmpp-2m-sde    | the same on the SDE               | 1-3   | 1 a step    | yes   | and Lu's | yes      | thresholds |
+| dpmpp-2s        | the same in single steps          | 1-3   | 1 a step    | no    | yes      | no       | thresholds |
+| unipc           | UniPC, bh1 and bh2                | any   | 1 a step    | no    | yes      | yes      | thresholds |
+| deis            | DEIS, log rho                     | 1-3   | 1 a step    | no    | yes      | no       | thresholds |
+| lcm             | latent consistency, own timesteps | 1     | 1 a step    | yes   | no       | yes      | both       |
+| flow-euler      | Euler, models of flow matching    | 1     | 1 a step    | no    | yes      | no       | no         |
 
-"noise" is new noise in every step. "Karras" (use_karras_sigmas) and "zero SNR" (rescale_betas_zero_snr) are refused by
-name where the table has a no; clip_sample has no effect there, as in diffusers.
+"noise" is new noise in every step. "respaced" has Karras's, exponential and beta levels, and "limits x0" clip_sample,
+thresholding or both: where the table has a no they have no effect, as in diffusers. Zero SNR (rescale_betas_zero_snr)
+is how the model was trained, and refused by name where the table has a no. The solvers' order is their solver_order,
+which is 2 where the file has none.
 """
 
 from mezzotint.errors import MezzotintError
 
 from .ddim import DDIM
 from .ddpm import DDPM
+from .deis import DEIS
 from .dpmpp_2m import DPMPP_2M
 from .dpmpp_2m_sde import DPMPP_2M_SDE
 from .dpmpp_2s import DPMPP_2S
@@ -51,6 +55,7 @@ SAMPLERS: tuple[Sampler, ...] = (
     DPMPP_2M_SDE,
     DPMPP_2S,
     UNIPC,
+    DEIS,
     LCM,
     FLOW_EULER,
 )

@@ -3,12 +3,14 @@
 k-diffusion brought it to Stable Diffusion. Equal to diffusers' LMSDiscreteScheduler at its order of 4.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from mezzotint.arrays import FloatArray
 
-from .euler import euler_schedule
-from .sampler import Denoise, Noise, OnStep, Sampler, step_pairs
+from .euler import respaced_schedule
+from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
 
@@ -17,13 +19,7 @@ __all__ = ["LMS", "lms_schedule", "sample_lms"]
 _ORDER = 4
 
 
-def sample_lms(
-    denoise: Denoise,
-    x: FloatArray,
-    schedule: Schedule,
-    on_step: OnStep | None = None,
-    noise: Noise | None = None,  # noqa: ARG001 - part of the contract
-) -> FloatArray:
+def sample_lms(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
     """Steps of order 1, 2, 3 and from then on 4 along `schedule`; one model call a step."""
     past: list[tuple[float, FloatArray]] = []  # levels and the slopes there, the newest first
     for index, (sigma, sigma_next) in enumerate(step_pairs(schedule)):
@@ -40,7 +36,9 @@ def sample_lms(
 def lms_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """Euler's levels. Raises MezzotintError for zero SNR, which LMS does not have."""
     refuse_options("lms", config, "rescale_betas_zero_snr")
-    return euler_schedule(config, steps)
+    if config.use_karras_sigmas:  # whose ends are always the run's own in diffusers' LMS
+        config = replace(config, sigma_min=None, sigma_max=None)
+    return respaced_schedule("lms", config, steps)
 
 
 def _weights(levels: list[float], start: float, end: float) -> list[float]:
@@ -58,4 +56,4 @@ def _weights(levels: list[float], start: float, end: float) -> list[float]:
     return weights
 
 
-LMS = Sampler("lms", lms_schedule, sample_lms)
+LMS = Deterministic("lms", lms_schedule, sample_lms)

@@ -16,10 +16,9 @@ from mezzotint.errors import MezzotintError
 
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["interpolate_timesteps", "karras_sigmas", "training_alphas_bar", "training_sigmas"]
+__all__ = ["interpolate_timesteps", "rounded_sigmas", "training_alphas_bar", "training_sigmas"]
 
 _MAX_BETA = 0.999
-_KARRAS_RHO = 7.0
 
 
 def training_alphas_bar(config: SchedulerConfig) -> NDArray[np.float64]:
@@ -62,15 +61,19 @@ def training_sigmas(config: SchedulerConfig, alpha_bar_at_zero_snr: float) -> ND
     return sigmas
 
 
-def karras_sigmas(sigma_max: float, sigma_min: float, steps: int) -> NDArray[np.float64]:
-    """`steps` noise levels from `sigma_max` down to `sigma_min` (Karras et al. 2022, equation 5, rho = 7)."""
-    ramp = np.linspace(0.0, 1.0, steps)
-    start, end = sigma_max ** (1 / _KARRAS_RHO), sigma_min ** (1 / _KARRAS_RHO)
-    sigmas: NDArray[np.float64] = (start + ramp * (end - start)) ** _KARRAS_RHO
-    return sigmas
+def rounded_sigmas(trained: NDArray[np.float64]) -> FloatArray:
+    """The `trained` sigmas (T,), computed in float32 all the way, as diffusers has them when it cuts timesteps.
+
+    A timestep of 999 or of 998.9999 is then cut to what it is there.
+    """
+    alphas_bar = (1.0 / (1.0 + trained**2)).astype(np.float32)  # as they were: float32 holds them exactly
+    rounded: FloatArray = np.sqrt((np.float32(1.0) - alphas_bar) / alphas_bar)
+    return rounded
 
 
-def interpolate_timesteps(sigmas: NDArray[np.float64], trained: NDArray[np.float64]) -> NDArray[np.float64]:
+def interpolate_timesteps(
+    sigmas: NDArray[np.float64], trained: FloatArray | NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The timesteps, in [0, T - 1], of any `sigmas` > 0: linear in log sigma between the `trained` ones, (T,)."""
     return np.interp(np.log(sigmas), np.log(trained), np.arange(len(trained), dtype=np.float64))
 

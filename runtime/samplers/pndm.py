@@ -10,7 +10,7 @@ from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
 
 from .ddim import leaping_schedule
-from .sampler import Denoise, Noise, OnStep, Sampler, rejoin, step_pairs
+from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
 
@@ -25,13 +25,7 @@ _WEIGHTS = {
 }
 
 
-def sample_pndm(
-    denoise: Denoise,
-    x: FloatArray,
-    schedule: Schedule,
-    on_step: OnStep | None = None,
-    noise: Noise | None = None,  # noqa: ARG001 - part of the contract
-) -> FloatArray:
+def sample_pndm(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
     """Steps of up to fourth order along `schedule`; one model call a step, and two in the first."""
     is_velocity = schedule.config.prediction_type == "v_prediction"
     pairs = step_pairs(schedule)
@@ -53,9 +47,9 @@ def sample_pndm(
 def pndm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """DDIM's levels, ending at the first training sigma unless set_alpha_to_one is on.
 
-    Raises MezzotintError for Karras's levels and zero SNR, which PNDM does not have, and for skip_prk_steps=False.
+    Raises MezzotintError for zero SNR, which PNDM does not have, and for skip_prk_steps=False.
     """
-    refuse_options("pndm", config, "use_karras_sigmas", "rescale_betas_zero_snr")
+    refuse_options("pndm", config, "rescale_betas_zero_snr")
     if not config.skip_prk_steps:
         raise MezzotintError(
             "the sampler pndm has no Runge-Kutta steps, which scheduler_config.json asks for (skip_prk_steps=False); "
@@ -103,4 +97,4 @@ def _transfer(x: FloatArray, output: FloatArray, sigma: float, sigma_next: float
     return x + (sigma_next - sigma) * output
 
 
-PNDM = Sampler("pndm", pndm_schedule, sample_pndm)
+PNDM = Deterministic("pndm", pndm_schedule, sample_pndm)

@@ -2,13 +2,15 @@
 
 * A *denoiser* is `denoise(x, sigma) -> x0`: the model's estimate of the clean latents in the noisy `x`. Whether the
   model predicts noise, velocity or the latents themselves, and guidance, are the denoiser's business.
-* A *sampling function* is `sample(denoise, x, schedule, on_step, noise) -> x`: it takes `x` through all steps of
-  `schedule`, from the noise level sigmas[0] down to the last one. A run that starts at a later step, from a noised
-  picture, gets `schedule.tail(step)`: nothing may depend on sigmas[0] being the highest level there is.
+* A *sampling function* takes `x` through all steps of `schedule`, from the noise level sigmas[0] down to the last one.
+  It is `sample(denoise, x, schedule, on_step) -> x` where it is deterministic, and
+  `sample(denoise, x, schedule, noise, on_step) -> x` where it is stochastic: `noise()` is the next unit noise, of the
+  shape of `x`. A run that starts at a later step, from a noised picture, gets `schedule.tail(step)`: nothing may depend
+  on sigmas[0] being the highest level there is.
   `on_step(index, x, x0)`, if given, is called after each step; it may raise, which ends the run, and it may write into
   `x`, which the model then sees.
-  `noise()` is the next unit noise, of the shape of `x`: samplers that are deterministic never call it.
-* A *sampler* is a name, the schedule that it runs on, and its sampling function.
+* A *sampler* is a name, the schedule that it runs on, and its sampling function: `Deterministic` or `Stochastic`. Both
+  are run by `sampler.sample(denoise, x, schedule, on_step, noise)`.
 
 x is (B, C, h, w), float32 or float64, in variance-exploding coordinates: x = x0 + sigma noise (Karras et al. 2022). All
 arithmetic on arrays is in the dtype of x; scalars are float64.
@@ -28,33 +30,88 @@ from mezzotint.errors import MezzotintError
 from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["Denoise", "Noise", "OnStep", "Sample", "Sampler", "needed", "rejoin", "step_pairs"]
+__all__ = [
+    "Denoise",
+    "Deterministic",
+    "Noise",
+    "NoisySteps",
+    "OnStep",
+    "Sampler",
+    "Steps",
+    "Stochastic",
+    "rejoin",
+    "step_pairs",
+]
 
 Denoise: TypeAlias = Callable[[FloatArray, float], FloatArray]
 Noise: TypeAlias = Callable[[], FloatArray]
 OnStep: TypeAlias = Callable[[int, FloatArray, FloatArray], None]
 
 
-class Sample(Protocol):
-    """A sampling function."""
+class Steps(Protocol):
+    """A deterministic sampling function."""
 
     def __call__(
+        self, denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None
+    ) -> FloatArray: ...
+
+
+class NoisySteps(Protocol):
+    """A stochastic sampling function."""
+
+    def __call__(
+        self, denoise: Denoise, x: FloatArray, schedule: Schedule, noise: Noise, on_step: OnStep | None = None
+    ) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """A sampler without noise in its steps.
+
+    `schedule(config, steps)` raises MezzotintError when the config asks for what the sampler cannot do.
+    """
+
+    name: str
+    schedule: Callable[[SchedulerConfig, int], Schedule]
+    steps: Steps
+
+    def sample(
+        self,
+        denoise: Denoise,
+        x: FloatArray,
+        schedule: Schedule,
+        on_step: OnStep | None = None,
+        noise: Noise | None = None,  # noqa: ARG002 - so that both kinds are called alike
+    ) -> FloatArray:
+        """`x` at the end of `schedule`; same shape and dtype."""
+        return self.steps(denoise, x, schedule, on_step)
+
+
+@dataclass(frozen=True)
+class Stochastic:
+    """A sampler that adds new noise in every step; `schedule` as in `Deterministic`."""
+
+    name: str
+    schedule: Callable[[SchedulerConfig, int], Schedule]
+    steps: NoisySteps
+
+    def sample(
         self,
         denoise: Denoise,
         x: FloatArray,
         schedule: Schedule,
         on_step: OnStep | None = None,
         noise: Noise | None = None,
-    ) -> FloatArray: ...
+    ) -> FloatArray:
+        """`x` at the end of `schedule`; same shape and dtype. Raises MezzotintError where there is no noise."""
+        if noise is None:
+            raise MezzotintError(
+                f"the sampler {self.name} adds noise at every step and got none; pass noise=BatchNoise.seeded(...)"
+            )
+        return self.steps(denoise, x, schedule, noise, on_step)
 
 
-@dataclass(frozen=True)
-class Sampler:
-    """A named sampler. `schedule(config, steps)` raises MezzotintError when the config asks for what it cannot do."""
-
-    name: str
-    schedule: Callable[[SchedulerConfig, int], Schedule]
-    sample: Sample
+Sampler: TypeAlias = Deterministic | Stochastic
 
 
 def step_pairs(schedule: Schedule) -> list[tuple[float, float]]:
@@ -67,10 +124,3 @@ def rejoin(x: FloatArray, landed: float, start: float) -> FloatArray:
     if landed == start:
         return x
     return x * math.sqrt((1.0 + start * start) / (1.0 + landed * landed))
-
-
-def needed(noise: Noise | None) -> Noise:
-    """`noise` of a sampler that cannot do without. Raises MezzotintError where there is none."""
-    if noise is None:
-        raise MezzotintError("this sampler adds noise at every step and got none; pass noise=BatchNoise.seeded(...)")
-    return noise

@@ -16,7 +16,7 @@ from mezzotint.errors import MezzotintError
 from .noise_levels import interpolate_timesteps
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["Schedule", "refuse_epsilon_at_zero_snr", "refuse_options", "spaced_timesteps"]
+__all__ = ["Schedule", "lacking", "refuse_epsilon_at_zero_snr", "refuse_options", "spaced_timesteps"]
 
 # Neighbouring sigmas of a schedule differ by far more than this, and a sigma's round trip through float32 by less.
 _SAME_SIGMA = 1e-6
@@ -37,6 +37,7 @@ class Schedule:
     trained_sigmas: NDArray[np.float64]  # (T,) ascending, one for each training timestep
     landings: NDArray[np.float64] | None = None  # (N,) the sigmas that steps land on, where they are not sigmas[1:]
     first_step: int = 0  # how many steps of the whole run were left out before this schedule
+    ends_unscaled: bool = False  # what diffusers' Euler leaves above sigma 0 is x itself, not what the model would see
 
     def __post_init__(self) -> None:
         """Refuse levels that repeat or rise, between which there is no step; only the end may repeat the last one."""
@@ -77,10 +78,35 @@ class Schedule:
         """The model sees x divided by this: x_VP, or (1 - s) x0 + s noise with s / (1 - s) = sigma in flow matching."""
         return 1.0 + sigma if self.config.prediction_type == FLOW_PREDICTION else math.sqrt(1.0 + sigma * sigma)
 
+    @property
+    def steps_of_run(self) -> int:
+        """The number of steps of the whole run that this schedule is, or is the tail of."""
+        return self.first_step + self.steps
+
     def clip(self, x0: FloatArray) -> FloatArray:
         """`x0` within the range that `clip_sample` asks for; for the samplers that know this option."""
         limit = self.config.clip_sample_range
         return np.clip(x0, -limit, limit) if self.config.clip_sample else x0
+
+    def threshold(self, x0: FloatArray) -> FloatArray:
+        """`x0` (B, ...) under dynamic thresholding (Saharia et al. 2022, section 2.3), for the samplers that know it.
+
+        Each is clipped to the quantile `dynamic_thresholding_ratio` of its magnitudes, at least 1 and at most
+        `sample_max_value`, and divided by it.
+        """
+        config = self.config
+        if not config.thresholding:
+            return x0
+        magnitudes = np.abs(x0).reshape(len(x0), -1)
+        quantiles = np.quantile(magnitudes, config.dynamic_thresholding_ratio, axis=1)  # (B,)
+        limits = np.minimum(np.maximum(quantiles, 1.0), config.sample_max_value).astype(x0.dtype)
+        limits = limits.reshape(-1, *(1,) * (x0.ndim - 1))
+        thresholded: FloatArray = np.clip(x0, -limits, limits) / limits
+        return thresholded
+
+    def limit(self, x0: FloatArray) -> FloatArray:
+        """`x0` after `threshold`, or else `clip`; for the samplers that know both."""
+        return self.threshold(x0) if self.config.thresholding else self.clip(x0)
 
     def timestep_at(self, sigma: float) -> float:
         """The timestep to tell the model at `sigma` > 0: the schedule's own where it has that sigma.
@@ -97,27 +123,30 @@ class Schedule:
 
     def final_latents(self, x: FloatArray) -> FloatArray:
         """The latents that the VAE decodes, as the model would see them, of a finished run's `x`; same shape, dtype."""
-        return x / self.model_scale(float(self.sigmas[-1]))
+        return x if self.ends_unscaled else x / self.model_scale(float(self.sigmas[-1]))
 
 
-def spaced_timesteps(config: SchedulerConfig, steps: int, *, points: int, default: str) -> NDArray[np.float64]:
+def spaced_timesteps(
+    config: SchedulerConfig, steps: int, *, points: int, default: str, top: int | None = None
+) -> NDArray[np.float64]:
     """`steps` timesteps, (steps,), descending within [0, T - 1], in the spacing of `config`, else in `default`.
 
     "linspace" and "leading" put `points` on the training range and keep the first `steps` of them; "linspace" ones are
-    not rounded. Raises MezzotintError when the training range has no room for them.
+    not rounded. With `top` they lie below it. Raises MezzotintError when the training range has no room for them.
     """
     trained = config.num_train_timesteps
+    top = trained if top is None else top
     if not 1 <= steps <= trained:
         raise MezzotintError(f"the number of steps must be between 1 and {trained}, got {steps}")
     spacing = config.timestep_spacing or default
     if spacing == "linspace":
-        timesteps = np.linspace(0.0, trained - 1.0, points)[::-1][:steps]
+        timesteps = np.linspace(0.0, top - 1.0, points)[::-1][:steps]
     elif spacing == "leading":
-        timesteps = np.arange(points, dtype=np.float64)[::-1][:steps] * (trained // points) + config.steps_offset
+        timesteps = np.arange(points, dtype=np.float64)[::-1][:steps] * (top // points) + config.steps_offset
     else:
         # arange may add a value of almost zero for some counts; diffusers then takes a step too many, at timestep -1.
-        timesteps = np.round(np.arange(trained, 0, -trained / steps)[:steps]) - 1.0
-    if timesteps[0] > trained - 1 or (np.diff(np.round(timesteps)) >= 0).any():
+        timesteps = np.round(np.arange(top, 0, -trained / steps)[:steps]) - 1.0
+    if len(timesteps) < steps or timesteps[0] > trained - 1 or (np.diff(np.round(timesteps)) >= 0).any():
         raise MezzotintError(
             f"{steps} steps do not fit {trained} training timesteps with timestep_spacing={spacing!r} and "
             f"steps_offset={config.steps_offset}; ask for fewer steps"
@@ -129,10 +158,15 @@ def refuse_options(name: str, config: SchedulerConfig, *options: str) -> None:
     """Raise MezzotintError that names all of these switches that are on and that the sampler `name` does not know."""
     asked = [option for option in options if getattr(config, option)]
     if asked:
-        raise MezzotintError(
-            f"the sampler {name} has no {' and no '.join(asked)}, which scheduler_config.json asks for; "
-            "choose another sampler, or switch it off"
-        )
+        raise lacking(name, " and no ".join(asked))
+
+
+def lacking(name: str, asked: str) -> MezzotintError:
+    """The error that the sampler `name` does not have what the config asks for, such as "solver_order=4"."""
+    return MezzotintError(
+        f"the sampler {name} has no {asked}, which scheduler_config.json asks for; choose another sampler, or change "
+        "the option there"
+    )
 
 
 def refuse_epsilon_at_zero_snr(name: str, config: SchedulerConfig, start: float) -> None:

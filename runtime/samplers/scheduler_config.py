@@ -1,209 +1,152 @@
-"""What a checkpoint's scheduler_config.json says: how the model was trained, and how to space the steps.
+"""What a checkpoint's scheduler_config.json says: how the model was trained, and how to space and take the steps.
 
-The file names one scheduler class of diffusers but serves all: as with diffusers' `from_config`, the class name is not
-read, and the sampler is chosen by the user. An option is either read into `SchedulerConfig`, or has no effect on any
-sampler here, or is known and supported at its default only. Everything else is an error, never ignored.
+The file names one scheduler class of diffusers but serves all, as with diffusers' `from_config`: an option concerns the
+samplers that have it, and means nothing to the others. A sampler refuses, at its schedule, what it has and cannot do.
+Options of classes that have no sampler here are ignored, as diffusers ignores them, but for those that say that the
+model was trained in another way: with them no sampler here would be right.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["BETA_SCHEDULES", "FLOW_PREDICTION", "PREDICTION_TYPES", "TIMESTEP_SPACINGS", "SchedulerConfig"]
+from .scheduler_values import READER, choice, flag, integer, numbers, option, optional, real, text, whole_numbers
+
+__all__ = [
+    "BETA_SCHEDULES",
+    "FLOW_PREDICTION",
+    "PREDICTION_TYPES",
+    "TIMESTEP_SPACINGS",
+    "SchedulerConfig",
+    "UnknownOptionWarning",
+]
 
 BETA_SCHEDULES: Final = ("linear", "scaled_linear", "squaredcos_cap_v2")
 FLOW_PREDICTION: Final = "flow_prediction"  # the velocity noise - x0 of flow matching
 PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample", FLOW_PREDICTION)
 TIMESTEP_SPACINGS: Final = ("leading", "linspace", "trailing")
 
-# Known options that have no effect here: the parameters of thresholding and of dynamic shifting, which must be off.
-_WITHOUT_EFFECT = (
-    "dynamic_thresholding_ratio",
-    "sample_max_value",
-    "base_shift",
-    "max_shift",
-    "base_image_seq_len",
-    "max_image_seq_len",
-    "time_shift_type",
-)
+# Options of diffusers' scheduler classes that change nothing in any sampler here.
+_OF_SHIFTING = ("base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len", "time_shift_type", "flow_shift")
+_OF_OTHERS = ("predictor_order", "corrector_order", "tau_func", "rho", "sigma_schedule", "s_noise", "s_churn", "eta")
+_WITHOUT_EFFECT = frozenset({*_OF_SHIFTING, *_OF_OTHERS, "s_min", "s_max", "clip_denoised", "noise_sampler_seed"})
 
-# Known options -> the values that are supported, the default first.
-_SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
-    "thresholding": (False,),
-    "final_sigmas_type": ("zero",),
-    "interpolation_type": ("linear",),
-    "timestep_type": ("discrete",),
-    "sigma_min": (None,),
-    "sigma_max": (None,),
-    "use_exponential_sigmas": (False, None),
-    "use_beta_sigmas": (False, None),
-    "use_lu_lambdas": (False, None),
-    "use_flow_sigmas": (False, None),
-    "flow_shift": (1.0,),
-    "use_dynamic_shifting": (False,),
-    "shift_terminal": (None,),
-    "invert_sigmas": (False,),
-    "stochastic_sampling": (False,),
-    "solver_order": (2,),
-    "solver_type": ("midpoint", "bh2"),  # DPM-Solver++'s default, and UniPC's
-    "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),  # as with the class name, the user chooses: 2m or 2m-sde
-    "predict_x0": (True,),
-    "disable_corrector": ([],),
-    "solver_p": (None,),
-    "euler_at_final": (False,),
-    "lambda_min_clipped": (float("-inf"),),
-    "variance_type": (None, "fixed_small", "fixed_small_log"),  # both are the same in diffusers' DDPM
+# Options of classes whose models were trained on other noise than this, or are told it otherwise.
+_OTHER_TRAINING = {
+    "sigma_data": "the preconditioning of EDM",
+    "snr_shift_scale": "the shifted betas of CogVideoX",
+    "scaler": "the noise of Wuerstchen",
+    "sampling_eps": "a variance-exploding SDE",
+    "num_vec_classes": "discrete latents",
 }
 
-_MOST_TIMESTEPS = 100_000
+_POSITIVE = real("a number above 0", lambda value: value > 0)
+_BETA = real("a number between 0 and 1", lambda value: 0 < value < 1)
+_ANY = real("a number")
+
+
+class UnknownOptionWarning(UserWarning):
+    """scheduler_config.json has options that no scheduler of diffusers is known to have; they are ignored."""
 
 
 @dataclass(frozen=True)
 class SchedulerConfig:
     """The options that the samplers read. The names are diffusers', and so are the defaults, with these exceptions.
 
-    `timestep_spacing` and `set_alpha_to_one` are None where the file has none, and each sampler has its own default.
-    `clip_sample` is off where the file has none: clipping latents is never meant. `skip_prk_steps` is on where the file
-    has none, as in every Stable Diffusion. `prediction_type` is "flow_prediction" where the file has a `shift`.
+    What is None where the file has none has a default of each sampler's own. `clip_sample` is off where the file has
+    none: clipping latents is never meant. `skip_prk_steps` is on where the file has none, as in every Stable Diffusion.
+    `prediction_type` is "flow_prediction" where the file has a `shift`.
     """
 
-    num_train_timesteps: int = 1000
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
-    beta_schedule: str = "linear"  # one of BETA_SCHEDULES; not read where there are trained_betas
-    trained_betas: tuple[float, ...] | None = None  # num_train_timesteps values in (0, 1)
-    prediction_type: str = "epsilon"  # one of PREDICTION_TYPES
-    timestep_spacing: str | None = None  # one of TIMESTEP_SPACINGS
-    steps_offset: int = 0  # timesteps added by the "leading" spacing
-    set_alpha_to_one: bool | None = None  # DDIM and PNDM end at sigma 0, else at the first training sigma
-    clip_sample: bool = False  # x0 is clipped to +-clip_sample_range by DDIM, DDPM, Heun and LCM, the others have none
-    clip_sample_range: float = 1.0
-    rescale_betas_zero_snr: bool = False
-    use_karras_sigmas: bool = False
-    lower_order_final: bool = True  # UniPC ends with a step of first order; DPM-Solver++ does in any case
-    skip_prk_steps: bool = True  # PNDM without Runge-Kutta steps
-    original_inference_steps: int = 50  # how many steps an LCM was distilled on
-    timestep_scaling: float = 10.0  # of LCM's consistency function
-    shift: float = 1.0  # of flow matching's levels
+    # how the model was trained
+    num_train_timesteps: int = option(1000, integer(2, 100_000))
+    beta_start: float = option(0.0001, _BETA)
+    beta_end: float = option(0.02, _BETA)
+    beta_schedule: str = option("linear", choice(*BETA_SCHEDULES))  # not read where there are trained_betas
+    trained_betas: tuple[float, ...] | None = option(None, optional(numbers))  # num_train_timesteps of them
+    prediction_type: str = option("epsilon", choice(*PREDICTION_TYPES))
+    rescale_betas_zero_snr: bool = option(False, flag)
+    shift: float = option(1.0, _POSITIVE)  # of flow matching's levels
+    timestep_type: str = option("discrete", choice("discrete", "continuous"))
+    variance_type: str | None = option(None, optional(text))  # of DDPM's noise; None is the small one
+    original_inference_steps: int = option(50, integer(1))  # how many steps an LCM was distilled on
+    timestep_scaling: float = option(10.0, _POSITIVE)  # of LCM's consistency function
+    # which levels the steps visit
+    timestep_spacing: str | None = option(None, choice(*TIMESTEP_SPACINGS))
+    steps_offset: int = option(0, integer(0))  # timesteps added by the "leading" spacing
+    set_alpha_to_one: bool | None = option(None, flag)  # DDIM and PNDM end at sigma 0, else at the first training sigma
+    final_sigmas_type: str = option("zero", choice("zero", "sigma_min"))  # the same for Euler and the solvers
+    use_karras_sigmas: bool = option(False, flag)
+    use_exponential_sigmas: bool = option(False, flag)
+    use_beta_sigmas: bool = option(False, flag)
+    use_lu_lambdas: bool = option(False, flag)
+    sigma_min: float | None = option(None, optional(_POSITIVE))  # ends of Karras's, exponential and beta levels
+    sigma_max: float | None = option(None, optional(_POSITIVE))
+    lambda_min_clipped: float = option(float("-inf"), _ANY)  # no levels of a lower log signal-to-noise ratio
+    interpolation_type: str = option("linear", choice("linear", "log_linear"))
+    # how a step is taken
+    clip_sample: bool = option(False, flag)  # x0 is clipped to +-clip_sample_range by DDIM, DDPM, Heun and LCM
+    clip_sample_range: float = option(1.0, _POSITIVE)
+    thresholding: bool = option(False, flag)  # dynamic, of x0; see Schedule.threshold
+    dynamic_thresholding_ratio: float = option(0.995, real("a number from 0 to 1", lambda value: 0 <= value <= 1))
+    sample_max_value: float = option(1.0, _POSITIVE)
+    algorithm_type: str = option("dpmsolver++", text)  # of the solvers: with "++" they work on x0, else on noise
+    solver_order: int = option(2, integer(1))
+    solver_type: str | None = option(None, text)
+    lower_order_final: bool | None = option(None, flag)
+    euler_at_final: bool = option(False, flag)
+    disable_corrector: tuple[int, ...] = option((), whole_numbers)  # UniPC's steps that are not corrected
+    skip_prk_steps: bool = option(True, flag)  # PNDM without Runge-Kutta steps
+    # what no sampler here does; those that have it in diffusers refuse it
+    predict_x0: bool = option(True, flag)
+    solver_p: object = option(None, lambda _, value: value)
+    use_flow_sigmas: bool = option(False, flag)
+    use_dynamic_shifting: bool = option(False, flag)
+    shift_terminal: float | None = option(None, optional(_ANY))
+    invert_sigmas: bool = option(False, flag)
+    stochastic_sampling: bool = option(False, flag)
 
     @classmethod
     def from_dict(cls, options: Mapping[str, object]) -> "SchedulerConfig":
-        """The parsed file. Raises MezzotintError that names every option which is unknown or not supported."""
+        """The parsed file. Raises MezzotintError for a value of the wrong kind and for a model trained otherwise.
+
+        Warns of options that are of no scheduler class of diffusers, which ignores them likewise.
+        """
         _check_names(options)
-        _check_supported(options)
-        config = cls(
-            num_train_timesteps=_integer(options, "num_train_timesteps", 1000, at_least=2),
-            beta_start=_number(options, "beta_start", 0.0001),
-            beta_end=_number(options, "beta_end", 0.02),
-            beta_schedule=_choice(options, "beta_schedule", "linear", BETA_SCHEDULES),
-            trained_betas=_betas(options),
-            prediction_type=_choice(
-                options, "prediction_type", FLOW_PREDICTION if "shift" in options else "epsilon", PREDICTION_TYPES
-            ),
-            timestep_spacing=_spacing(options),
-            steps_offset=_integer(options, "steps_offset", 0, at_least=0),
-            set_alpha_to_one=_optional_flag(options, "set_alpha_to_one"),
-            clip_sample=_flag(options, "clip_sample", False),
-            clip_sample_range=_number(options, "clip_sample_range", 1.0),
-            rescale_betas_zero_snr=_flag(options, "rescale_betas_zero_snr", False),
-            use_karras_sigmas=options.get("use_karras_sigmas") is not None
-            and _flag(options, "use_karras_sigmas", False),
-            lower_order_final=_flag(options, "lower_order_final", True),
-            skip_prk_steps=_flag(options, "skip_prk_steps", True),
-            original_inference_steps=_integer(options, "original_inference_steps", 50, at_least=1),
-            timestep_scaling=_number(options, "timestep_scaling", 10.0),
-            shift=_number(options, "shift", 1.0),
-        )
-        _check_ranges(config)
+        readers = {field.name: field.metadata[READER] for field in fields(cls)}
+        values: dict[str, Any] = {
+            name: readers[name](name, value) for name, value in options.items() if name in readers
+        }
+        if "shift" in options:
+            values.setdefault("prediction_type", FLOW_PREDICTION)
+        config = cls(**values)
+        _check_betas(config)
         return config
 
 
 def _check_names(options: Mapping[str, object]) -> None:
-    read = {field.name for field in fields(SchedulerConfig)}
-    known = sorted(read | set(_SUPPORTED_VALUES) | set(_WITHOUT_EFFECT))
-    unknown = [name for name in options if name not in known and not name.startswith("_")]
+    for name, training in _OTHER_TRAINING.items():
+        if name in options:
+            raise MezzotintError(
+                f"scheduler_config.json has {name}: the model was trained with {training}, which no sampler here has"
+            )
+    known = {field.name for field in fields(SchedulerConfig)} | _WITHOUT_EFFECT
+    unknown = sorted(name for name in options if name not in known and not name.startswith("_"))
     if unknown:
-        raise MezzotintError(
-            f"scheduler_config.json has options that Mezzotint does not know: {', '.join(sorted(unknown))}; "
-            f"it knows {', '.join(known)}"
+        warnings.warn(
+            f"scheduler_config.json has options that are not known, and ignored: {', '.join(unknown)}",
+            UnknownOptionWarning,
+            stacklevel=4,
         )
 
 
-def _check_supported(options: Mapping[str, object]) -> None:
-    offenders = [
-        f"{name}={options[name]!r} (supported: {values[0]!r})"
-        for name, values in _SUPPORTED_VALUES.items()
-        if name in options and options[name] not in values
-    ]
-    if offenders:
-        raise MezzotintError(f"scheduler_config.json has options that no sampler here supports: {', '.join(offenders)}")
-
-
-def _check_ranges(config: SchedulerConfig) -> None:
+def _check_betas(config: SchedulerConfig) -> None:
     betas = config.trained_betas
     if betas is not None and len(betas) != config.num_train_timesteps:
         raise MezzotintError(
             f"scheduler_config.json: trained_betas has {len(betas)} values and num_train_timesteps is "
             f"{config.num_train_timesteps}; they must agree"
         )
-    if config.num_train_timesteps > _MOST_TIMESTEPS:
-        raise _wrong("num_train_timesteps", config.num_train_timesteps, f"at most {_MOST_TIMESTEPS}")
-    for name, beta in (("beta_start", config.beta_start), ("beta_end", config.beta_end)):
-        if not 0 < beta < 1:
-            raise _wrong(name, beta, "a number between 0 and 1")
-    for name in ("clip_sample_range", "timestep_scaling", "shift"):
-        if not getattr(config, name) > 0:
-            raise _wrong(name, getattr(config, name), "a number above 0")
-
-
-def _number(options: Mapping[str, object], name: str, default: float) -> float:
-    value = options.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(name, value, "a number")
-    return float(value)
-
-
-def _integer(options: Mapping[str, object], name: str, default: int, *, at_least: int) -> int:
-    value = options.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise _wrong(name, value, f"an integer of at least {at_least}")
-    return value
-
-
-def _flag(options: Mapping[str, object], name: str, default: bool) -> bool:
-    value = options.get(name, default)
-    if not isinstance(value, bool):
-        raise _wrong(name, value, "true or false")
-    return value
-
-
-def _optional_flag(options: Mapping[str, object], name: str) -> bool | None:
-    return _flag(options, name, False) if name in options else None
-
-
-def _choice(options: Mapping[str, object], name: str, default: str, known: tuple[str, ...]) -> str:
-    value = options.get(name, default)
-    if not isinstance(value, str) or value not in known:
-        raise _wrong(name, value, f"one of {', '.join(known)}")
-    return value
-
-
-def _spacing(options: Mapping[str, object]) -> str | None:
-    if "timestep_spacing" not in options:
-        return None
-    return _choice(options, "timestep_spacing", "", TIMESTEP_SPACINGS)
-
-
-def _betas(options: Mapping[str, object]) -> tuple[float, ...] | None:
-    value = options.get("trained_betas")
-    if value is None:
-        return None
-    if not isinstance(value, list | tuple) or not all(isinstance(beta, float) and 0 < beta < 1 for beta in value):
-        raise _wrong("trained_betas", value, "null or a list of numbers between 0 and 1")
-    return tuple(value)
-
-
-def _wrong(name: str, got: object, expected: str) -> MezzotintError:
-    return MezzotintError(f"scheduler_config.json: {name} must be {expected}, got {got!r:.80}")

@@ -2,10 +2,13 @@
 
 A row of ids is BOS, the text's tokens, EOS, then padding up to the text encoder's window. The rules are those of
 transformers' CLIPTokenizerFast: lower case, one space for any white space, words, single digits, runs of punctuation.
+docs/prompts.md says why not those of its older CLIPTokenizer. A word that textual inversion gave several vectors stands
+for all of them, as in diffusers.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ class ClipTokenizer:
     bos_id: int
     eos_id: int
     pad_id: int
+    multi_vector: Mapping[str, str] = field(default_factory=dict)  # a word, and the words that stand for its vectors
 
     @classmethod
     def load(cls, folder: Path | str) -> "ClipTokenizer":
@@ -36,7 +40,8 @@ class ClipTokenizer:
         Raises MezzotintError for files that are missing, broken, or not a CLIP tokenizer's.
         """
         files = read_tokenizer(Path(folder))
-        return cls(files.backend, files.window, files.bos_id, files.eos_id, files.pad_id)
+        words = _multi_vector(files.backend)
+        return cls(files.backend, files.window, files.bos_id, files.eos_id, files.pad_id, words)
 
     def encode(self, texts: Sequence[str]) -> IntArray:
         """Token ids (B, window), int64; what does not fit the window is cut.
@@ -65,5 +70,31 @@ class ClipTokenizer:
             text.encode()
         except UnicodeEncodeError as error:
             raise MezzotintError(f"the prompt {text!r:.60} is not Unicode text: {error.reason}") from error
-        ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
+        encoded = self.backend.encode(text, add_special_tokens=False)
+        if self.multi_vector:
+            expanded = self._with_all_vectors(text, encoded.tokens)
+            if expanded != text:
+                encoded = self.backend.encode(expanded, add_special_tokens=False)
+        ids: list[int] = encoded.ids
         return ids
+
+    def _with_all_vectors(self, text: str, found: Sequence[str]) -> str:
+        """`<cat>` as `<cat> <cat>_1 <cat>_2`: what diffusers' `maybe_convert_prompt` does, in the order of the text."""
+        for token in dict.fromkeys(found):
+            if token in self.multi_vector:
+                text = text.replace(token, self.multi_vector[token])
+        return text
+
+
+def _multi_vector(backend: Tokenizer) -> dict[str, str]:
+    """The added tokens that others continue, named `token_1` and so on; the words that stand for all of each."""
+    added = {token.content for token in backend.get_added_tokens_decoder().values()}
+    return {token: " ".join([token, *_continued(token, added)]) for token in added if f"{token}_1" in added}
+
+
+def _continued(token: str, added: Set[str]) -> Iterator[str]:
+    for number in count(1):
+        part = f"{token}_{number}"
+        if part not in added:
+            return
+        yield part

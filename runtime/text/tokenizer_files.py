@@ -2,7 +2,9 @@
 
 tokenizer_config.json names the special tokens and the window. The vocabulary is in tokenizer.json, which the
 `tokenizers` library reads as it is, or in vocab.json + merges.txt, from which CLIP's pipeline is built here. Older
-checkpoints override the special tokens in special_tokens_map.json: Stable Diffusion 2 pads with "!" that way.
+checkpoints override the special tokens in special_tokens_map.json: Stable Diffusion 2 pads with "!" that way. Words
+that were added to the vocabulary, as textual inversion does, are listed in tokenizer.json, in the config or, by older
+versions of transformers and again by newer ones, in added_tokens.json.
 """
 
 import json
@@ -61,10 +63,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise MezzotintError(f"{folder} has a {kind}; only CLIPTokenizer is supported")
     if config.get("padding_side", "right") != "right" or config.get("truncation_side", "right") != "right":
         raise MezzotintError(f"{folder}/tokenizer_config.json pads or cuts at the left; CLIP does both at the right")
-    if (folder / "added_tokens.json").exists():
-        raise MezzotintError(
-            f"{folder}/added_tokens.json is not supported; save the tokenizer with transformers >= 4.34"
-        )
     overrides = folder / "special_tokens_map.json"
     if "added_tokens_decoder" not in config and overrides.exists():
         config |= _read_object(overrides)
@@ -106,9 +104,13 @@ def _add_tokens(
 ) -> None:
     """Make the config's tokens ones that are found whole within a text. What is added first stays as it is."""
     for index, entry in sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0])):
-        backend.add_tokens([AddedToken(**entry)])
-        if backend.token_to_id(entry["content"]) != int(index):
-            raise MezzotintError(f"{folder} gives {entry['content']!r} the id {index}, but the vocabulary does not")
+        _add_token(backend, AddedToken(**entry), int(index), folder)
+    special = {
+        token.content for token in (*specials.values(), *_extra_tokens(config, "additional_special_tokens", folder))
+    }
+    for content, index in _read_added_tokens(folder):
+        is_special = content in special
+        _add_token(backend, AddedToken(content, special=is_special, normalized=not is_special), index, folder)
     for role, token in specials.items():
         if backend.token_to_id(token.content) is None:
             raise MezzotintError(f"{folder} names {token.content!r} as {role}, but its vocabulary does not have it")
@@ -116,20 +118,45 @@ def _add_tokens(
     _refuse_unknown_extras(backend, config, folder)
 
 
+def _add_token(backend: Tokenizer, token: AddedToken, index: int, folder: Path) -> None:
+    """Add what is not there yet; an id that differs from the stated one would be another row of the embeddings."""
+    if token.content not in {known.content for known in backend.get_added_tokens_decoder().values()}:
+        backend.add_tokens([token])
+    got = backend.token_to_id(token.content)
+    if got != index:
+        raise MezzotintError(
+            f"{folder} gives {token.content!r} the id {index}, but the vocabulary does not (it gives {got}); copy the "
+            "tokenizer's files from one and the same checkpoint"
+        )
+
+
+def _read_added_tokens(folder: Path) -> list[tuple[str, int]]:
+    """added_tokens.json by id; nothing where there is none."""
+    file = folder / "added_tokens.json"
+    added = _read_object(file) if file.exists() else {}
+    for content, index in added.items():
+        if type(index) is not int:
+            raise MezzotintError(f"{file} gives {content!r} the id {index!r:.40}, expected a whole number")
+    return sorted(added.items(), key=lambda item: item[1])
+
+
 def _refuse_unknown_extras(backend: Tokenizer, config: Mapping[str, Any], folder: Path) -> None:
     """Further special tokens must be among the added ones already; others have no id that the files state."""
     added = {token.content for token in backend.get_added_tokens_decoder().values()}
     for option in ("additional_special_tokens", "extra_special_tokens"):
-        extras = config.get(option) or []
-        if not isinstance(extras, list | dict):
-            raise MezzotintError(f"{folder} has the {option} {extras!r:.60}, expected a list or an object")
-        values = extras.values() if isinstance(extras, dict) else extras
-        unknown = [token.content for token in map(_added_token, values) if token.content not in added]
+        unknown = [token.content for token in _extra_tokens(config, option, folder) if token.content not in added]
         if unknown:
             raise MezzotintError(
                 f"{folder} has the {option} {', '.join(unknown)} without saying their ids; save the tokenizer again "
                 "with transformers, which then lists them in tokenizer.json"
             )
+
+
+def _extra_tokens(config: Mapping[str, Any], option: str, folder: Path) -> list[AddedToken]:
+    extras = config.get(option) or []
+    if not isinstance(extras, list | dict):
+        raise MezzotintError(f"{folder} has the {option} {extras!r:.60}, expected a list or an object")
+    return [_added_token(value) for value in (extras.values() if isinstance(extras, dict) else extras)]
 
 
 def _added_token(value: object) -> AddedToken:

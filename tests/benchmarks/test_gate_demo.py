@@ -50,7 +50,7 @@ def test_one_doubled_weight_scale_breaks_the_gate(
         recipe="int8",
         target="openvino",
         prompts=read_prompts(repo_root / "demo" / "prompts" / "calibration.txt"),
-        settings=CalibrationSettings(trajectories=64, calls=256),
+        settings=CalibrationSettings(scheduler="ddim", trajectories=64, calls=256),
         min_sqnr_db=31.0,
     )
     broken = with_one_scale_doubled(whole, tmp_path / "broken")

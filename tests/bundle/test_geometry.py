@@ -12,6 +12,7 @@ from mezzotint.errors import MezzotintError
 
 UNET: dict[str, Any] = {"sample_size": 64}
 VAE: dict[str, Any] = {"block_out_channels": [128, 256, 512, 512], "latent_channels": 4, "scaling_factor": 0.18215}
+SMALL: dict[str, Any] = {"block_out_channels": (8,), "norm_num_groups": 8}
 SD15 = Geometry.from_configs(UNET, VAE)
 
 
@@ -78,6 +79,7 @@ def test_a_shift_factor_is_optional(shift: float | None) -> None:
         ({}, {"latent_channels": "many"}),
         ({}, {"latent_channels": -4}),
         ({}, {"scaling_factor": 0.0}),
+        ({}, {"scaling_factor": None}),
         ({}, {"scaling_factor": math.nan}),
         ({}, {"shift_factor": math.inf}),
     ],
@@ -87,7 +89,13 @@ def test_configs_that_no_model_has_are_errors(unet: dict[str, Any], vae: dict[st
         Geometry.from_configs({**UNET, **unet}, {**VAE, **vae})
 
 
-@pytest.mark.parametrize("key", ["block_out_channels", "latent_channels", "scaling_factor"])
+@pytest.mark.parametrize("key", ["block_out_channels", "latent_channels"])
 def test_a_missing_key_is_named(key: str) -> None:
     with pytest.raises(MezzotintError, match=f"KeyError.*{key}"):
         Geometry.from_configs(UNET, {name: value for name, value in VAE.items() if name != key})
+
+
+def test_a_vae_from_before_there_was_a_key_scales_as_all_did_then() -> None:
+    """Bundles of version 0.1 have the config as it was published."""
+    old = {name: value for name, value in VAE.items() if name != "scaling_factor"}
+    assert Geometry.from_configs(UNET, old).scaling_factor == AutoencoderKL(**SMALL).config.scaling_factor

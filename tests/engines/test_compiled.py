@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mezzotint.bundle.precision import Compute
-from mezzotint.engines.compile_cache import cache_size_bytes, trim_cache, usable_folder
+from mezzotint.cache import usable_folder
+from mezzotint.engines.compile_cache import cache_size_bytes, trim_cache
 from mezzotint.engines.compiled import MAX_COMPILED, CompiledGraphs, Shapes
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.openvino import OPENVINO

@@ -51,7 +51,7 @@ def test_a_class_in_the_index(component: str, library: str, name: str, copy: Pat
 @pytest.mark.parametrize("entry", [[None, None], None, "AutoencoderKL", []])
 def test_an_index_without_the_component(entry: object, copy: Path) -> None:
     change(copy / "model_index.json", vae=entry)
-    assert "names no vae, expected a AutoencoderKL" in refusal(copy)
+    assert "names no vae, expected AutoencoderKL" in refusal(copy)
 
 
 def test_a_config_that_says_another_class_than_the_index(copy: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_text_encoder_that_is_no_clip(copy: Path) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
     shutil.rmtree(copy / "text_encoder")
     transformers.BertModel(transformers.BertConfig(vocab_size=64, **sizes)).save_pretrained(copy / "text_encoder")
-    assert "BertModel, expected a CLIPTextModel" in refusal(copy)
+    assert "BertModel, expected CLIPTextModel" in refusal(copy)
 
 
 @pytest.mark.parametrize("is_newer", [False, True])
@@ -87,7 +87,7 @@ def test_versions_are_blamed_where_they_are_the_cause(is_newer: bool, copy: Path
 
 def test_quantized_components_are_told(copy: Path) -> None:
     change(copy / "unet" / "config.json", quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
-    assert "quantized weights" in refusal(copy)
+    assert "quantized" in refusal(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"<<<<<<< HEAD\n{}", b"\xff\xfe{\0}\0"])
@@ -97,4 +97,4 @@ def test_configs_that_cannot_be_read(component: str, content: bytes, copy: Path)
     path.write_bytes(content)
     assert refusal(copy).startswith(str(path))
     path.unlink()
-    assert refusal(copy).startswith(f"{path} does not exist")
+    assert refusal(copy).startswith(f"{path} is missing")

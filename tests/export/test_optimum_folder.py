@@ -130,7 +130,7 @@ def test_optimums_own_export_draws_and_quantizes(tiny_checkpoint: Path, tiny_bun
         for bundle in (tiny_bundle, adopted)
     )
     assert psnr_db(ours, theirs) > 60.0
-    settings = CalibrationSettings(steps=4, calls=8)
+    settings = CalibrationSettings(scheduler="ddim", steps=4, calls=8)
     quantized = quantize_bundle(
         adopted.path, tmp_path / "int8", recipe="int8", target="onnxruntime", prompts=(PROMPT,), settings=settings
     )

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import diffusers
 import pytest
@@ -139,9 +139,8 @@ class TestNames:
     @pytest.mark.parametrize("part", PARTS)
     def test_wrapped_modules(self, part: str, copy: Path, plain: Checkpoint) -> None:
         module = getattr(plain, part)
-        compiled = cast(torch.nn.Module, torch.compile(deepcopy(module), backend="eager"))
-        wrapped = torch.nn.DataParallel(compiled)
-        state = wrapped.state_dict()
+        compiled: Any = torch.compile(deepcopy(module), backend="eager")
+        state = torch.nn.DataParallel(compiled).state_dict()
         assert all(name.startswith("module._orig_mod.") for name in state)
         save_file(state, weights_of(copy, part), metadata={"format": "pt"})
         assert_same(getattr(load_checkpoint(str(copy)), part), module)

@@ -18,7 +18,7 @@ from tests.quantize.small_graphs import with_large_weight
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
 PROMPTS = ("a red apple", "a dog on a blue background")
-SETTINGS = CalibrationSettings(steps=4, guidance=3.0, calls=8, seed=3)
+SETTINGS = CalibrationSettings(scheduler="ddim", steps=4, guidance=3.0, calls=8, seed=3)
 TARGETS = ("openvino", "onnxruntime")
 
 Make = Callable[[str, str], Bundle]

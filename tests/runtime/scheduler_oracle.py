@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -36,7 +37,12 @@ class Oracle:
     predicts_sample: bool = True
 
     def from_config(self, options: Mapping[str, Any]) -> Any:
-        return self.scheduler.from_config({**options, **self.options})
+        forced = dict(self.options)
+        if "algorithm_type" in forced and not str(options.get("algorithm_type", "++")).endswith("++"):
+            forced["algorithm_type"] = str(forced["algorithm_type"]).removesuffix("++")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*algorithm_type.* deprecated", FutureWarning)
+            return self.scheduler.from_config({**options, **forced})
 
     def written(self, **options: Any) -> dict[str, Any]:
         """A scheduler_config.json as diffusers writes it for this scheduler."""
@@ -65,6 +71,7 @@ BETA_ORACLES = {
     "dpmpp-2m-sde": Oracle(diffusers.DPMSolverMultistepScheduler, "preserving", {"algorithm_type": "sde-dpmsolver++"}),
     "dpmpp-2s": Oracle(diffusers.DPMSolverSinglestepScheduler, "preserving"),
     "unipc": Oracle(diffusers.UniPCMultistepScheduler, "preserving"),
+    "deis": Oracle(diffusers.DEISMultistepScheduler, "preserving"),
     "lcm": Oracle(diffusers.LCMScheduler, "preserving"),
 }
 ORACLES = {**BETA_ORACLES, "flow-euler": Oracle(diffusers.FlowMatchEulerDiscreteScheduler, "flow")}
@@ -140,7 +147,9 @@ def walk(name: str, scheduler: Any, x: torch.Tensor, noise: Noise, first: int = 
             output = model(seen, float(timestep))
             if scheduler.is_told_epsilon_of_x0:
                 output = _to_epsilon(scheduler, call, timestep, seen, output)
-            x = scheduler.step(torch.from_numpy(output), timestep, x).prev_sample
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "__array_wrap__", DeprecationWarning)  # numpy on tensors in DEIS
+                x = scheduler.step(torch.from_numpy(output), timestep, x).prev_sample
             if call in complete:
                 yield x.double().numpy()
 

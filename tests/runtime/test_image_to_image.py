@@ -130,8 +130,7 @@ GREY = np.full((16, 16), 0.5)
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (Image.new("I;16", (16, 16)), "the image has the mode I;16, expected 8 bits a channel"),
-        (Image.new("F", (16, 16)), "the image has the mode F"),
+        (Image.new("LAB", (16, 16)), "the image has the mode LAB, expected grey, RGB"),
         (GREY * 3, r"the image has floats outside \[0, 1\]"),
         (GREY * np.nan, r"the image has floats outside \[0, 1\]"),
         (GREY.astype(np.int64), "the image has the dtype int64"),

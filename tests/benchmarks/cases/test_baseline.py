@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mezzotint.benchmarks.cases.case import Case
-from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.benchmarks.cases.workload import SCHEDULERS, Workload
 from mezzotint.decibel import sqnr_db
 from mezzotint.errors import MezzotintError
 
@@ -76,7 +76,7 @@ def test_without_guidance_one_half_is_enough(baseline: Any) -> None:
     assert sqnr_db(trajectory.model_outputs, baseline.predict(PROMPT, trajectory)) > 100
 
 
-@pytest.mark.parametrize("scheduler", ["euler", "dpmpp-2m"])
+@pytest.mark.parametrize("scheduler", [name for _, name in SCHEDULERS if name != "ddim"])
 def test_other_schedulers_and_sizes(baseline: Any, scheduler: str) -> None:
     workload = Workload(prompts=(PROMPT,), steps=2, scheduler=scheduler, height=48, width=80)
     assert baseline.draw(PROMPT, 1, workload).pixels.shape == (48, 80, 3)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.benchmarks.cases.workload import SCHEDULERS, Workload, scheduler_of
+from mezzotint.benchmarks.cases.workload import SCHEDULERS, Workload, defaults_of
+from mezzotint.bundle.defaults import Defaults
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 
@@ -25,7 +26,9 @@ def _checkpoint(folder: Path, content: object) -> Path:
 
 
 def test_the_scheduler_is_the_checkpoints(tmp_path: Path) -> None:
-    assert scheduler_of(_checkpoint(tmp_path, {"_class_name": "DDIMScheduler"})) == "ddim"
+    folder = _checkpoint(tmp_path, {"_class_name": "DDIMScheduler"})
+    assert defaults_of(folder, None) == Defaults(sampler="ddim", scheduler_class="DDIMScheduler")
+    assert defaults_of(folder, "euler").sampler == "euler"
 
 
 def test_every_scheduler_is_one_of_the_runtimes() -> None:
@@ -33,11 +36,11 @@ def test_every_scheduler_is_one_of_the_runtimes() -> None:
 
 
 def test_an_unknown_scheduler_names_those_to_choose_from(tmp_path: Path) -> None:
-    with pytest.raises(MezzotintError, match=r"PNDMScheduler.*ddim, euler"):
-        scheduler_of(_checkpoint(tmp_path, {"_class_name": "PNDMScheduler"}))
+    with pytest.raises(MezzotintError, match=r"LCMScheduler.*ddim, pndm"):
+        defaults_of(_checkpoint(tmp_path, {"_class_name": "LCMScheduler"}), None)
 
 
 @pytest.mark.parametrize("content", [{}, [], "text"])
 def test_a_config_without_a_scheduler_is_refused(tmp_path: Path, content: object) -> None:
     with pytest.raises(MezzotintError, match="names no scheduler"):
-        scheduler_of(_checkpoint(tmp_path, content))
+        defaults_of(_checkpoint(tmp_path, content), None)

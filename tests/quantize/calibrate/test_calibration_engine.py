@@ -20,7 +20,7 @@ from mezzotint.quantize.calibrate.calibrate import cached_trajectories
 from mezzotint.runtime import Bundle, MezzotintError
 
 PROMPTS = ("a red apple", "a dog on a blue background")
-SETTINGS = CalibrationSettings(steps=3, calls=3)
+SETTINGS = CalibrationSettings(scheduler="ddim", steps=3, calls=3)
 Opened = list[tuple[str, Compute]]
 Install = Callable[..., Opened]
 

@@ -47,7 +47,7 @@ def measure(bundle: Bundle) -> Measure:
 
     @cache
     def figure_db(rules: tuple[Rule, ...], smooth: bool, split: bool = False) -> float:
-        settings = CalibrationSettings(steps=8, calls=16)
+        settings = CalibrationSettings(scheduler="ddim", steps=8, calls=16)
         calibration = Calibration(bundle, PROMPTS, settings, lambda *_: None, split_shortcuts=split)
         model, target = ir.load(bundle.graph_path("unet")), find_target("openvino")
         with pytest.MonkeyPatch.context() as patch:

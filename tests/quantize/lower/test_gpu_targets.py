@@ -16,7 +16,7 @@ from mezzotint.quantize.recipe import find_recipe, with_overrides
 from mezzotint.runtime import Bundle, MezzotintError
 
 PROMPTS = ("a red apple", "a dog on a blue background")
-SETTINGS = CalibrationSettings(steps=3, calls=3)
+SETTINGS = CalibrationSettings(scheduler="ddim", steps=3, calls=3)
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 
 

@@ -87,7 +87,7 @@ def test_shortcuts_run_in_integers_when_asked_to(tiny_bundle: Bundle, tmp_path: 
         recipe="int8",
         target="onnxruntime",
         prompts=("a flat emoji of a red apple", "noto style cat face"),
-        settings=CalibrationSettings(steps=4, calls=4),
+        settings=CalibrationSettings(scheduler="ddim", steps=4, calls=4),
         split_shortcuts=True,
     )
     decisions = bundle.config("unet/quantization.json")

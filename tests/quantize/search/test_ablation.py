@@ -17,7 +17,7 @@ PROMPTS = ("a flat emoji of a red apple", "noto style cat face")
 
 def decided(bundle: Bundle, method: Method) -> tuple[set[str | None], set[float | None]]:
     """The range methods and the alphas of a quantization."""
-    calibration = Calibration(bundle, PROMPTS, CalibrationSettings(steps=4, calls=4), silent)
+    calibration = Calibration(bundle, PROMPTS, CalibrationSettings(scheduler="ddim", steps=4, calls=4), silent)
     decisions, _ = decide_integer(ir.load(bundle.graph_path("unet")), "unet", calibration, method)
     found = [decision for decision in decisions.values() if decision.activation is not None]
     return {decision.range_method for decision in found}, {decision.smoothing_alpha for decision in found}

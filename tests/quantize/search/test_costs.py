@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import PIL
 import pytest
 
 from mezzotint.engines.lineup import installed_engines
@@ -71,6 +73,12 @@ def test_a_file_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(MezzotintError, match=r"costs\.json is no costs file .* --costs"):
         Costs(tmp_path / "costs.json").time_ms(CONV, never)
     assert (tmp_path / "costs.json").read_text() == text
+
+
+def test_an_engine_may_come_with_a_package_of_another_name() -> None:
+    """As onnxruntime does with onnxruntime-gpu; here the imaging library plays the engine."""
+    timed = timed_here("Conv", "input 2x4x8x8", "int8", replace(installed_engines()[-1], name="x", package="PIL"))
+    assert timed.engine == f"x {PIL.__version__}"
 
 
 def test_a_time_belongs_to_a_machine_and_an_engine(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 def test_a_second_check_finds_the_reference_in_the_cache(tiny_bundle: Bundle, opened: list[str]) -> None:
     told: list[tuple[str, int, int]] = []
-    settings = CalibrationSettings(steps=4, trajectories=1, calls=4)
+    settings = CalibrationSettings(scheduler="ddim", steps=4, trajectories=1, calls=4)
     calibration = Calibration(tiny_bundle, ("a red apple",), settings, lambda *report: told.append(report))
     component = tiny_bundle.component("unet")
 

@@ -95,7 +95,8 @@ def test_a_failure_amid_writing_leaves_the_old_file(tmp_path: Path, monkeypatch:
     path = tmp_path / "out.png"
     path.write_text("precious")
 
-    def fail(_image: Image.Image, file: Path) -> None:
+    def fail(_image: Image.Image, file: Path, format: str) -> None:
+        assert format == "PNG"
         file.write_text("half")
         raise OSError("the disk is full")
 

@@ -25,7 +25,7 @@ from tests.runtime.scheduler_oracle import (
     walk,
 )
 
-WITHOUT_ZERO_SNR = {"pndm", "lms", "heun", "dpmpp-2s", "flow-euler"}
+WITHOUT_ZERO_SNR = {"pndm", "lms", "heun", "dpmpp-2s", "deis", "flow-euler"}
 NOISY = {"ddpm", "euler-ancestral", "dpmpp-2m-sde", "lcm"}
 each_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
 
@@ -153,7 +153,9 @@ def test_a_run_may_start_at_a_later_step(sampler: Sampler, step: int) -> None:
 
 
 @pytest.mark.parametrize("step", [3, 4, 11])
-@pytest.mark.parametrize("name", ["euler", "euler-ancestral", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc"])
+@pytest.mark.parametrize(
+    "name", ["euler", "euler-ancestral", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc", "deis"]
+)
 def test_a_later_start_equals_diffusers(name: str, step: int) -> None:
     """Those of diffusers' schedulers that can be told where to begin; LMS and PNDM go astray there."""
     sampler = next(sampler for sampler in SAMPLERS if sampler.name == name)

@@ -18,7 +18,7 @@ from tests.runtime.scheduler_oracle import (
     our_trajectory,
 )
 
-KARRAS = ("lms", "euler", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc")
+KARRAS = ("lms", "euler", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc", "deis")
 ZERO_SNR = ("ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "lcm")
 CLIPPING = ("ddim", "ddpm", "heun", "lcm")
 WHOLE_LEVELS = (
@@ -26,6 +26,7 @@ WHOLE_LEVELS = (
     "dpmpp-2m-sde",
     "dpmpp-2s",
     "unipc",
+    "deis",
 )  # diffusers trips over their Karras timesteps on cosine betas: they repeat
 STEPS = pytest.mark.parametrize("steps", [20, pytest.param(50, marks=pytest.mark.slow)])
 
@@ -167,7 +168,6 @@ def test_the_options_of_flow_matching(shift: float, steps: int) -> None:
 @pytest.mark.parametrize(
     ("options", "refusing"),
     [
-        ({"use_karras_sigmas": True}, set(BETA_ORACLES) - set(KARRAS)),
         ({"rescale_betas_zero_snr": True, "timestep_spacing": "leading"}, {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm"}),
         (
             {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
@@ -212,9 +212,9 @@ def test_values_out_of_range_are_refused_where_they_matter() -> None:
 
 
 def test_several_refused_options_are_all_named() -> None:
-    config = SchedulerConfig(use_karras_sigmas=True, rescale_betas_zero_snr=True)
-    with pytest.raises(MezzotintError, match="pndm has no use_karras_sigmas and no rescale_betas_zero_snr, which"):
-        find_sampler("pndm").schedule(config, 20)
+    config = SchedulerConfig(use_flow_sigmas=True, rescale_betas_zero_snr=True)
+    with pytest.raises(MezzotintError, match="deis has no rescale_betas_zero_snr and no use_flow_sigmas, which"):
+        find_sampler("deis").schedule(config, 20)
 
 
 def test_unknown_sampler_lists_the_known_ones() -> None:

@@ -1,17 +1,25 @@
-"""scheduler_config.json: what diffusers writes is read, and what is not understood is refused."""
+"""scheduler_config.json: what diffusers writes and people publish is read, and what cannot be right is refused."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import pytest
+from diffusers.schedulers import KarrasDiffusionSchedulers
 
+from mezzotint.bundle.defaults import OF_CLASSES, Defaults
 from mezzotint.errors import MezzotintError
-from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
-from tests.runtime.scheduler_oracle import BETA_ORACLES
+from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
+from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig, UnknownOptionWarning
+from tests.runtime.scheduler_oracle import BETA_ORACLES, ORACLES
 
+SD_SCHEDULERS = tuple(
+    scheduler.name
+    for scheduler in KarrasDiffusionSchedulers
+    if scheduler.name
+    not in ("DPMSolverSDEScheduler", "EDMEulerScheduler")  # one needs torchsde, the other has no betas
+)
 CHECKPOINT = Path(__file__).parents[3] / "demo" / "checkpoint"
 
 
@@ -42,50 +50,111 @@ def test_the_demo_checkpoint_is_read() -> None:
     )
 
 
-def test_unknown_options_are_named_with_the_known_ones() -> None:
-    with pytest.raises(MezzotintError, match=r"does not know: rho, sigma_data; it knows .*beta_end.*solver_order"):
-        SchedulerConfig.from_dict({"sigma_data": 0.5, "rho": 7.0, "beta_start": 0.1, "_class_name": "X"})
+def test_options_of_no_scheduler_are_named_and_ignored() -> None:
+    with pytest.warns(UnknownOptionWarning, match="not known, and ignored: sampling_mood, zeal"):
+        config = SchedulerConfig.from_dict({"zeal": 1, "sampling_mood": "calm", "beta_start": 0.1, "_class_name": "X"})
+    assert config == SchedulerConfig(beta_start=0.1)
 
 
-def test_unsupported_options_are_all_named() -> None:
-    with pytest.raises(
-        MezzotintError, match=r"thresholding=True \(supported: False\), solver_order=3 \(supported: 2\)"
-    ):
-        SchedulerConfig.from_dict({"solver_order": 3, "thresholding": True})
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # numpy on tensors in diffusers
+@pytest.mark.parametrize("scheduler", SD_SCHEDULERS)
+def test_what_any_scheduler_for_stable_diffusion_writes_is_read(scheduler: str, tmp_path: Path) -> None:
+    """Those without a sampler here too, and nothing in them is unknown."""
+    betas = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    getattr(diffusers, scheduler)(**betas).save_pretrained(tmp_path)
+    config = SchedulerConfig.from_dict(json.loads((tmp_path / "scheduler_config.json").read_text()))
+    assert (config.beta_start, config.beta_end, config.beta_schedule) == (0.00085, 0.012, "scaled_linear")
+
+
+# The keys that checkpoints were published with, by scheduler class and version of diffusers.
+BETAS = {"beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "num_train_timesteps": 1000}
+SD1 = {**BETAS, "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None}
+SD2 = {**SD1, "clip_sample": False, "prediction_type": "v_prediction"}
+XL = {**SD2, "prediction_type": "epsilon", "interpolation_type": "linear", "sample_max_value": 1.0}
+LEADING = {"timestep_spacing": "leading", "use_karras_sigmas": False}
+PUBLISHED: dict[str, tuple[str | None, dict[str, Any]]] = {
+    "SD 1.4 of 2022": ("pndm", {"_class_name": "PNDMScheduler", **SD1}),
+    "SD 1.5, Flax": ("pndm", {"_class_name": "FlaxPNDMScheduler", **SD1}),
+    "SD 1.5 inpainting": ("ddim", {"_class_name": "DDIMScheduler", **SD1, "clip_sample": False}),
+    "SD 2.1": ("ddim", {"_class_name": "DDIMScheduler", **SD2}),
+    "SDXL": ("euler", {"_class_name": "EulerDiscreteScheduler", **XL, **LEADING}),
+    "a fine-tune of SDXL": (
+        "euler",
+        {
+            **{"_class_name": "EulerDiscreteScheduler", **XL, **LEADING, "num_train_timesteps": 1100},
+            **{"clip_sample_range": 1.0, "dynamic_thresholding_ratio": 0.995, "thresholding": False},
+            **{"rescale_betas_zero_snr": False, "timestep_type": "discrete", "sigma_max": None, "sigma_min": None},
+        },
+    ),
+    "Euler a": ("euler-ancestral", {"_class_name": "EulerAncestralDiscreteScheduler", **XL, **LEADING}),
+    "DEIS": (
+        "deis",
+        {
+            **{"_class_name": "DEISMultistepScheduler", **SD2, **LEADING, "algorithm_type": "deis"},
+            **{"dynamic_thresholding_ratio": 0.995, "lower_order_final": True, "sample_max_value": 1.0},
+            **{"solver_order": 2, "solver_type": "logrho", "thresholding": False},
+        },
+    ),
+    "LCM": (
+        "lcm",
+        {
+            **{"_class_name": "LCMScheduler", **SD2, "original_inference_steps": 50, "set_alpha_to_one": True},
+            **{"clip_sample_range": 1.0, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0},
+            **{"rescale_betas_zero_snr": False, "thresholding": False, "timestep_spacing": "leading"},
+        },
+    ),
+    "DPM++ 2M SDE Karras": (
+        "dpmpp-2m-sde",
+        {
+            **{"_class_name": "DPMSolverMultistepScheduler", **SD2, **LEADING, "use_karras_sigmas": True},
+            **{"algorithm_type": "sde-dpmsolver++", "solver_order": 2, "solver_type": "midpoint"},
+            **{"lambda_min_clipped": float("-inf"), "variance_type": None, "use_lu_lambdas": None},
+        },
+    ),
+    "KDPM2": (None, {"_class_name": "KDPM2DiscreteScheduler", **XL, **LEADING}),
+    "SD 3": ("flow-euler", {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_files_are_read_and_their_sampler_runs(name: str) -> None:
+    sampler, options = PUBLISHED[name]
+    config, defaults = SchedulerConfig.from_dict(options), Defaults.of_scheduler(options)
+    assert defaults == Defaults(
+        sampler=sampler, scheduler_class=options["_class_name"], steps=4 if sampler == "lcm" else 25
+    )
+    assert find_sampler(sampler or "ddim").schedule(config, 4).steps == 4
+
+
+def test_every_class_that_a_sampler_stands_for_is_one_of_diffusers() -> None:
+    assert {name for name in OF_CLASSES if not hasattr(diffusers, name)} == set()
+    names = {sampler.name for sampler in SAMPLERS}
+    assert {*OF_CLASSES.values()} == names - {"dpmpp-2m-sde"}
+    for name, oracle in ORACLES.items():
+        if name != "dpmpp-2m-sde":
+            assert OF_CLASSES[oracle.scheduler.__name__] == name
 
 
 @pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("final_sigmas_type", "sigma_min"),
-        ("interpolation_type", "log_linear"),
-        ("timestep_type", "continuous"),
-        ("sigma_min", 0.1),
-        ("sigma_max", 80.0),
-        ("use_exponential_sigmas", True),
-        ("use_beta_sigmas", True),
-        ("use_lu_lambdas", True),
-        ("use_flow_sigmas", True),
-        ("flow_shift", 3.0),
-        ("use_dynamic_shifting", True),
-        ("shift_terminal", 0.1),
-        ("invert_sigmas", True),
-        ("stochastic_sampling", True),
-        ("solver_order", 3),
-        ("solver_type", "heun"),
-        ("solver_type", "bh1"),
-        ("algorithm_type", "dpmsolver"),
-        ("predict_x0", False),
-        ("disable_corrector", [0]),
-        ("euler_at_final", True),
-        ("lambda_min_clipped", -5.1),
-        ("variance_type", "fixed_large"),
-        ("variance_type", "learned_range"),
-    ],
+    ("option", "training"),
+    [("sigma_data", "EDM"), ("snr_shift_scale", "CogVideoX"), ("scaler", "Wuerstchen"), ("sampling_eps", "SDE")],
 )
-def test_each_unsupported_value_is_refused_by_name(option: str, value: object) -> None:
-    with pytest.raises(MezzotintError, match=rf"no sampler here supports: {option}={re.escape(repr(value))} "):
-        SchedulerConfig.from_dict({option: value})
+def test_models_that_were_trained_otherwise_are_refused(option: str, training: str) -> None:
+    with pytest.raises(MezzotintError, match=f"{option}: the model was trained with .*{training}"):
+        SchedulerConfig.from_dict({option: 0.5})
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["use_karras_sigmas", "use_beta_sigmas", "thresholding", "set_alpha_to_one", "lower_order_final", "euler_at_final"],
+)
+def test_a_switch_of_null_is_off(option: str) -> None:
+    assert getattr(SchedulerConfig.from_dict({option: None}), option) is False
+
+
+@pytest.mark.parametrize("option", ["trained_betas", "sigma_min", "sigma_max", "variance_type", "shift_terminal"])
+def test_what_null_leaves_open(option: str) -> None:
+    assert SchedulerConfig.from_dict({option: None}) == SchedulerConfig()
 
 
 @pytest.mark.parametrize(
@@ -100,13 +169,18 @@ def test_each_unsupported_value_is_refused_by_name(option: str, value: object) -
         ({"num_train_timesteps": 1}, "num_train_timesteps must be an integer of at least 2, got 1"),
         ({"num_train_timesteps": 1000.0}, "num_train_timesteps must be an integer"),
         ({"steps_offset": -1}, "steps_offset must be an integer of at least 0, got -1"),
-        ({"beta_start": "small"}, "beta_start must be a number, got 'small'"),
+        ({"beta_start": "small"}, "beta_start must be a number between 0 and 1, got 'small'"),
         ({"beta_end": 1.5}, "beta_end must be a number between 0 and 1, got 1.5"),
         ({"set_alpha_to_one": 1}, "set_alpha_to_one must be true or false, got 1"),
         ({"use_karras_sigmas": "yes"}, "use_karras_sigmas must be true or false, got 'yes'"),
         ({"trained_betas": [0.1, 2.0]}, "trained_betas must be null or a list of numbers between 0 and 1"),
         ({"trained_betas": [0.1, 0.2]}, "trained_betas has 2 values and num_train_timesteps is 1000"),
-        ({"lower_order_final": None}, "lower_order_final must be true or false, got None"),
+        ({"final_sigmas_type": "none"}, "final_sigmas_type must be one of zero, sigma_min, got 'none'"),
+        ({"disable_corrector": [0.5]}, "disable_corrector must be a list of integers"),
+        ({"solver_order": 0}, "solver_order must be an integer of at least 1, got 0"),
+        ({"solver_type": 2}, "solver_type must be a text, got 2"),
+        ({"sigma_min": 0.0}, "sigma_min must be a number above 0, got 0.0"),
+        ({"num_train_timesteps": 1000000}, "num_train_timesteps must be at most 100000, got 1000000"),
         ({"skip_prk_steps": 0}, "skip_prk_steps must be true or false, got 0"),
         ({"original_inference_steps": 0}, "original_inference_steps must be an integer of at least 1, got 0"),
         ({"timestep_scaling": -1.0}, "timestep_scaling must be a number above 0, got -1.0"),

@@ -1,0 +1,216 @@
+"""The keys of component configs that are understood, and what each may say.
+
+A key either shapes the module alone, which is traced as it is and checked against PyTorch, or it asks something of the
+pipeline that runs the graph: an input of its own, another order of work. A value of the second kind that no pipeline
+here serves would give an image that is wrong in silence, so it is an error at export, and so is a key that nobody
+knows. A key that is null counts as off.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from mezzotint.errors import MezzotintError
+
+from .effective_config import effective_config
+from .json_file import needs_recoding, read_object
+
+__all__ = ["TEXT_OPTIONS", "UNET_OPTIONS", "VAE_OPTIONS", "check_components", "check_fit", "check_options"]
+
+Values: TypeAlias = tuple[object, ...]
+
+ANY: Final[Values | None] = None  # the module alone knows of it
+_NONE: Final[Values] = (None,)
+_OFF: Final[Values] = (None, False)
+
+UNET_OPTIONS: Mapping[str, Values | None] = {
+    # what the module is built of
+    "act_fn": ANY,
+    "attention_head_dim": ANY,
+    "block_out_channels": ANY,
+    "center_input_sample": ANY,
+    "conv_in_kernel": ANY,
+    "conv_out_kernel": ANY,
+    "cross_attention_dim": ANY,  # one number for all levels: see _check_fit
+    "cross_attention_norm": ANY,
+    "down_block_types": ANY,
+    "downsample_padding": ANY,
+    "dropout": ANY,
+    "flip_sin_to_cos": ANY,
+    "freq_shift": ANY,
+    "in_channels": ANY,  # see _check_fit, and so for the next
+    "layers_per_block": ANY,
+    "mid_block_only_cross_attention": ANY,
+    "mid_block_scale_factor": ANY,
+    "mid_block_type": ANY,
+    "norm_eps": ANY,
+    "norm_num_groups": ANY,
+    "only_cross_attention": ANY,
+    "out_channels": ANY,
+    "resnet_out_scale_factor": ANY,
+    "resnet_skip_time_act": ANY,
+    "resnet_time_scale_shift": ANY,
+    "reverse_transformer_layers_per_block": ANY,
+    "sample_size": ANY,
+    "time_embedding_act_fn": ANY,
+    "time_embedding_dim": ANY,
+    "time_embedding_type": ANY,
+    "timestep_post_act": ANY,
+    "transformer_layers_per_block": ANY,
+    "up_block_types": ANY,
+    "upcast_attention": ANY,
+    "use_linear_projection": ANY,
+    # inputs beside latents, timestep and text, and other uses of the text
+    "addition_embed_type": _NONE,
+    "attention_type": (None, "default"),
+    "class_embed_type": _NONE,
+    "dual_cross_attention": _OFF,
+    "encoder_hid_dim": _NONE,
+    "encoder_hid_dim_type": _NONE,
+    "num_attention_heads": _NONE,  # diffusers refuses it as well
+    "num_class_embeds": _NONE,
+    "time_cond_proj_dim": _NONE,
+    # read by those that are off above alone
+    "addition_embed_type_num_heads": ANY,
+    "addition_time_embed_dim": ANY,
+    "class_embeddings_concat": ANY,
+    "projection_class_embeddings_input_dim": ANY,
+    # what the averaging of a training run notes of itself
+    "decay": ANY,
+    "inv_gamma": ANY,
+    "min_decay": ANY,
+    "optimization_step": ANY,
+    "power": ANY,
+    "update_after_step": ANY,
+    "use_ema_warmup": ANY,
+}
+
+VAE_OPTIONS: Mapping[str, Values | None] = {
+    "act_fn": ANY,
+    "block_out_channels": ANY,
+    "down_block_types": ANY,
+    "force_upcast": ANY,  # of half precision alone
+    "in_channels": (3,),
+    "latent_channels": ANY,
+    "latents_mean": _NONE,  # diffusers' pipelines of Stable Diffusion read neither these nor the shift
+    "latents_std": _NONE,
+    "layers_per_block": ANY,
+    "mid_block_add_attention": ANY,
+    "norm_num_groups": ANY,
+    "out_channels": (3,),
+    "sample_size": ANY,
+    "scaling_factor": ANY,
+    "shift_factor": (None, 0),
+    "up_block_types": ANY,
+    "use_post_quant_conv": ANY,
+    "use_quant_conv": ANY,
+}
+
+# transformers writes keys of every task into every config; these are the ones that change what CLIP's encoder says.
+TEXT_OPTIONS: Mapping[str, Values | None] = {
+    "pruned_heads": (None, {}),
+    "quantization_config": _NONE,
+    "use_attention_mask": _OFF,  # diffusers' pipelines then mask the padding
+}
+
+_MEANINGS: Mapping[str, str] = {
+    "addition_embed_type": "the UNet takes embeddings of sizes or images as well, as Stable Diffusion XL does",
+    "attention_type": "the UNet takes boxes with phrases as well, as GLIGEN does",
+    "class_embed_type": "the UNet takes a class or a noise level as well",
+    "dual_cross_attention": "the UNet attends to a text and to an image",
+    "encoder_hid_dim": "the UNet projects embeddings of another encoder first",
+    "encoder_hid_dim_type": "the UNet projects embeddings of another encoder first",
+    "latents_mean": "latents are normalized by channel",
+    "latents_std": "latents are normalized by channel",
+    "num_class_embeds": "the UNet takes a class or a noise level as well",
+    "quantization_config": "the weights are quantized already",
+    "time_cond_proj_dim": "the UNet takes the guidance scale as an input, as latent consistency models do",
+    "use_attention_mask": "padding is masked in the text encoder",
+}
+
+_CLASSES: Mapping[str, tuple[str, Values]] = {  # the key that a class is known by, and what it may say
+    "text_encoder": ("model_type", ("clip_text_model", "clip")),
+    "unet": ("_class_name", ("UNet2DConditionModel",)),
+    "vae": ("_class_name", ("AutoencoderKL",)),
+}
+_CHANNELS: Mapping[int, str] = {
+    5: ", as one that takes a depth map has",
+    7: ", as an upscaler has",
+    8: ", as one that edits by instructions has",
+}
+
+
+def check_components(folder: Path) -> None:
+    """Check the configs of a diffusers folder before any weight is read.
+
+    Raises MezzotintError for the first key that this family does not understand. What is not of the usual class is left
+    to the loader, which refuses it by that class.
+    """
+    stated = {name: _read(folder / name / "config.json") for name in ("text_encoder", "unet", "vae")}
+    if all(stated[name].get(key, usual[0]) in usual for name, (key, usual) in _CLASSES.items()):
+        for name, config in stated.items():
+            check_options(name, config)
+        check_fit(*(effective_config(name, config) for name, config in stated.items()))
+
+
+def check_options(name: str, stated: Mapping[str, Any]) -> None:
+    """Raises MezzotintError that names the key of `stated`, a config of "unet", "vae" or "text_encoder"."""
+    known = {"unet": UNET_OPTIONS, "vae": VAE_OPTIONS, "text_encoder": TEXT_OPTIONS}[name]
+    for key, value in stated.items():
+        values = known.get(key, _NONE if key == "quantization_config" else ANY)
+        if values is not None and value not in values:
+            raise _unsupported(name, key, value, values)
+        is_unknown = key not in known and not key.startswith("_") and name != "text_encoder"
+        if is_unknown and value is not None:
+            raise MezzotintError(
+                f"{name}/config.json has the key {key} = {value!r:.80}, which Mezzotint does not know, so that it "
+                "cannot tell what it changes; remove the key if it changes nothing"
+            )
+
+
+def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    """Whether effective configs belong to one model; MezzotintError names the two numbers that disagree."""
+    latent, channels = vae["latent_channels"], unet["in_channels"]
+    if channels not in (latent, 2 * latent + 1):
+        raise MezzotintError(
+            f"unet/config.json has in_channels = {channels!r:.40}{_CHANNELS.get(channels, '')}; expected {latent}, the "
+            f"VAE's latent_channels, or {2 * latent + 1} to inpaint"
+        )
+    if unet["out_channels"] != latent:
+        raise MezzotintError(
+            f"unet/config.json has out_channels = {unet['out_channels']!r:.40}, expected {latent}, the VAE's "
+            "latent_channels"
+        )
+    if unet["cross_attention_dim"] != text["hidden_size"]:
+        raise MezzotintError(
+            f"unet/config.json has cross_attention_dim = {unet['cross_attention_dim']!r:.40}, expected "
+            f"{text['hidden_size']}, the text encoder's hidden_size"
+        )
+    _check_number("unet", "sample_size", unet["sample_size"], "a whole number of latents a side, or two equal ones")
+    _check_number("vae", "scaling_factor", vae["scaling_factor"], "a number above 0, such as 0.18215")
+
+
+def _check_number(name: str, key: str, value: object, expected: str) -> None:
+    kinds = (int,) if key == "sample_size" else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+        raise MezzotintError(f"{name}/config.json has {key} = {value!r:.40}, expected {expected}")
+
+
+def _unsupported(name: str, key: str, value: object, values: Values) -> MezzotintError:
+    allowed = " or ".join("null" if one is None else f"{one!r}" for one in values)
+    meaning = f": {_MEANINGS[key]}" if key in _MEANINGS else ""
+    return MezzotintError(
+        f"{name}/config.json has {key} = {value!r:.80}{meaning}; that family of models is not supported yet (expected "
+        f"{allowed})"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    stated = read_object(path)
+    if needs_recoding(path):
+        raise MezzotintError(
+            f"{path} begins with a byte order mark, which diffusers and transformers do not read; save it as plain "
+            "UTF-8"
+        )
+    return stated

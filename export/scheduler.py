@@ -1,0 +1,112 @@
+"""What a checkpoint's scheduler_config.json means for a bundle: which samplers can run it, and what it runs with."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mezzotint.bundle.defaults import Defaults
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
+from mezzotint.runtime.samplers.sampler import Sampler
+from mezzotint.runtime.samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
+
+__all__ = ["Chosen", "SamplerWarning", "defaults_of", "runnable_samplers"]
+
+_STEP_COUNTS = (10, 4, 1)  # a sampler that takes none of them is of no use
+
+
+class SamplerWarning(UserWarning):
+    """Some samplers, or the checkpoint's own, cannot run a bundle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the bundle is to run with, where it is not what the checkpoint's files say."""
+
+    scheduler: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+
+
+def defaults_of(path: Path, chosen: Chosen) -> Defaults:
+    """What a bundle with this scheduler_config.json runs with, after every sampler was tried on it.
+
+    Raises MezzotintError for a file that no sampler can be right with, and for an unknown sampler. Warns where the
+    checkpoint's own is not here or cannot run, and which others the file rules out.
+    """
+    options = _read(path)
+    given = {
+        "sampler": None if chosen.scheduler is None else find_sampler(chosen.scheduler).name,
+        "steps": chosen.steps,
+        "guidance": chosen.guidance,
+    }
+    kept: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    defaults = replace(Defaults.of_scheduler(options), **kept)
+    config = SchedulerConfig.from_dict(options)
+    runnable_samplers(config)
+    _warn_of_refusals(defaults, _refusals(config))
+    return defaults
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise MezzotintError(f"{path.name} cannot be read as JSON ({error}); get the checkpoint's file again") from None
+    if not isinstance(options, dict):
+        raise MezzotintError(f"{path.name} holds {type(options).__name__}, expected an object; get the file again")
+    return options
+
+
+def _warn_of_refusals(defaults: Defaults, refusals: Mapping[str, str]) -> None:
+    if defaults.sampler is None:
+        _warn(
+            f"the checkpoint's own sampler is diffusers' {defaults.scheduler_class}, which is not here; generate with "
+            "--scheduler, or export with one"
+        )
+    elif defaults.sampler in refusals:
+        _warn(f"the sampler that the bundle is to run with cannot run: {refusals[defaults.sampler]}")
+    others = sorted(set(refusals) - {defaults.sampler})
+    if others:
+        _warn(f"samplers that cannot run this checkpoint: {', '.join(others)} ({refusals[others[0]]})")
+
+
+def runnable_samplers(config: SchedulerConfig) -> list[str]:
+    """The samplers that can run a model with this config; MezzotintError says why where there is none."""
+    refusals = _refusals(config)
+    names = [sampler.name for sampler in _of_its_training(config) if sampler.name not in refusals]
+    if not names:
+        raise MezzotintError(f"no sampler runs with scheduler_config.json; {next(iter(refusals.values()), '')}")
+    return names
+
+
+def _refusals(config: SchedulerConfig) -> dict[str, str]:
+    """Why samplers for this kind of training refuse the file, by name."""
+    refusals = {sampler.name: _refusal(sampler, config) for sampler in _of_its_training(config)}
+    return {name: reason for name, reason in refusals.items() if reason is not None}
+
+
+def _of_its_training(config: SchedulerConfig) -> list[Sampler]:
+    """Those for flow matching, or those for models trained on betas."""
+    is_flow = config.prediction_type == FLOW_PREDICTION
+    return [sampler for sampler in SAMPLERS if (sampler.name == "flow-euler") == is_flow]
+
+
+def _refusal(sampler: Sampler, config: SchedulerConfig) -> str | None:
+    """Why the sampler can run no number of steps; the reason of the first that was tried."""
+    reason = None
+    for steps in _STEP_COUNTS:
+        try:
+            sampler.schedule(config, steps)
+        except MezzotintError as error:
+            reason = reason or str(error)
+        else:
+            return None
+    return reason
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, SamplerWarning, stacklevel=4)

@@ -1,0 +1,54 @@
+"""What a checkpoint is meant to run with, for those who do not say: sampler, steps and guidance.
+
+The one place where the product's own 25 steps and guidance of 5 stand. The sampler is that of the scheduler class which
+scheduler_config.json names, as in diffusers' `pipe(prompt)`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["GUIDANCE", "OF_CLASSES", "STEPS", "Defaults"]
+
+STEPS: Final = 25
+GUIDANCE: Final = 5.0
+
+_FEW_STEPS: Final[Mapping[str, int]] = {"lcm": 4}  # samplers whose models were distilled to few steps
+
+OF_CLASSES: Final[Mapping[str, str]] = {  # diffusers' scheduler class -> the sampler here
+    "DDIMScheduler": "ddim",
+    "DDIMParallelScheduler": "ddim",
+    "DDPMScheduler": "ddpm",
+    "DDPMParallelScheduler": "ddpm",
+    "PNDMScheduler": "pndm",
+    "LMSDiscreteScheduler": "lms",
+    "EulerDiscreteScheduler": "euler",
+    "EulerAncestralDiscreteScheduler": "euler-ancestral",
+    "HeunDiscreteScheduler": "heun",
+    "DPMSolverMultistepScheduler": "dpmpp-2m",
+    "DPMSolverSinglestepScheduler": "dpmpp-2s",
+    "UniPCMultistepScheduler": "unipc",
+    "DEISMultistepScheduler": "deis",
+    "LCMScheduler": "lcm",
+    "FlowMatchEulerDiscreteScheduler": "flow-euler",
+}
+_STOCHASTIC: Final = {"dpmpp-2m": "dpmpp-2m-sde"}  # what a sampler is where the file says algorithm_type "sde-..."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """The settings of a run that nobody chose. `sampler` is None where none here is what the checkpoint names."""
+
+    sampler: str | None
+    scheduler_class: str  # diffusers' name, as the checkpoint has it
+    steps: int = STEPS
+    guidance: float = GUIDANCE
+
+    @classmethod
+    def of_scheduler(cls, options: Mapping[str, object]) -> "Defaults":
+        """Those that a scheduler_config.json stands for."""
+        name = str(options.get("_class_name"))
+        sampler = OF_CLASSES.get(name.removeprefix("Flax"))
+        if str(options.get("algorithm_type")).startswith("sde-"):
+            sampler = _STOCHASTIC.get(str(sampler))
+        return cls(sampler=sampler, scheduler_class=name, steps=_FEW_STEPS.get(str(sampler), STEPS))

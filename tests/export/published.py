@@ -1,0 +1,219 @@
+"""Checkpoints with the keys that published ones have: nets of the smallest size, every other key as it was published.
+
+What counts is which keys a file has and which it lacks, since each is from another year. Weights are random.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PUBLISHED", "Published", "save_published"]
+
+Config = dict[str, Any]
+
+_TOKENS: Config = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+_WINDOW = 77
+
+_TEXT: Config = {
+    "architectures": ["CLIPTextModel"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 0,
+    "dropout": 0.0,
+    "eos_token_id": 2,  # not the tokenizer's; transformers then pools at the highest id
+    "hidden_act": "quick_gelu",
+    "hidden_size": 32,
+    "initializer_factor": 1.0,
+    "initializer_range": 0.02,
+    "intermediate_size": 64,
+    "layer_norm_eps": 1e-05,
+    "max_position_embeddings": _WINDOW,
+    "model_type": "clip_text_model",
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "pad_token_id": 1,
+    "torch_dtype": "float32",
+    "vocab_size": 4096,
+}
+_TEXT_2: Config = {**_TEXT, "hidden_act": "gelu", "projection_dim": 512, "transformers_version": "4.25.0.dev0"}
+
+_UNET: Config = {
+    "_class_name": "UNet2DConditionModel",
+    "act_fn": "silu",
+    "attention_head_dim": 8,
+    "block_out_channels": [32, 64],
+    "center_input_sample": False,
+    "cross_attention_dim": 32,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "downsample_padding": 1,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "in_channels": 4,
+    "layers_per_block": 1,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-05,
+    "norm_num_groups": 8,
+    "out_channels": 4,
+    "sample_size": 64,
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+}
+_UNET_2: Config = {
+    **_UNET,
+    "_diffusers_version": "0.10.0.dev0",
+    "attention_head_dim": [2, 4],
+    "dual_cross_attention": False,
+    "num_class_embeds": None,
+    "only_cross_attention": False,
+    "use_linear_projection": True,
+}
+
+_VAE: Config = {
+    "_class_name": "AutoencoderKL",
+    "act_fn": "silu",
+    "block_out_channels": [32, 32],
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "in_channels": 3,
+    "latent_channels": 4,
+    "layers_per_block": 1,
+    "norm_num_groups": 32,
+    "out_channels": 3,
+    "sample_size": 512,
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+}
+
+_BETAS: Config = {
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+}
+_SCHEDULER: Config = {
+    **_BETAS,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,  # in every file, also in those of DDIM, which has none
+    "steps_offset": 1,
+    "trained_betas": None,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published checkpoint: its configs, the class in its index, and the sampler that its scheduler stands for."""
+
+    version: str  # of diffusers, where a file does not say another
+    sampler: str
+    scheduler: Config
+    pipeline: str = "StableDiffusionPipeline"
+    text: Config = field(default_factory=lambda: _TEXT)
+    unet: Config = field(default_factory=lambda: _UNET)
+    vae: Config = field(default_factory=lambda: _VAE)
+    pad_token: str = "<|endoftext|>"  # of special_tokens_map.json; tokenizer_config.json names the end in every case
+
+
+def _without(config: Config, *keys: str) -> Config:
+    return {key: value for key, value in config.items() if key not in keys}
+
+
+PUBLISHED: Mapping[str, Published] = {
+    "sd-1.4-2022-08": Published(
+        version="0.2.2",
+        sampler="pndm",
+        scheduler={"_class_name": "PNDMScheduler", **_BETAS, "skip_prk_steps": True},
+        vae=_without(_VAE, "norm_num_groups"),
+    ),
+    "sd-1.5": Published(
+        version="0.6.0",
+        sampler="pndm",
+        scheduler={"_class_name": "PNDMScheduler", **_SCHEDULER},
+        text={**_TEXT, "projection_dim": 768, "transformers_version": "4.22.0.dev0"},
+    ),
+    "sd-1.5-inpainting": Published(
+        version="0.6.0.dev0",
+        sampler="ddim",
+        scheduler={"_class_name": "DDIMScheduler", **_SCHEDULER},
+        pipeline="StableDiffusionInpaintPipeline",
+        unet={**_UNET, "in_channels": 9},
+        vae={**_VAE, "sample_size": 256},
+    ),
+    "sd-2.1": Published(
+        version="0.8.0",
+        sampler="ddim",
+        scheduler={"_class_name": "DDIMScheduler", **_SCHEDULER, "prediction_type": "v_prediction"},
+        text=_TEXT_2,
+        unet={**_UNET_2, "sample_size": 96, "upcast_attention": True},
+        vae={**_VAE, "_name_or_path": "hf-models/stable-diffusion-v2-768x768/vae", "sample_size": 768},
+        pad_token="!",
+    ),
+    "sd-2.1-base": Published(
+        version="0.10.0.dev0",
+        sampler="pndm",
+        scheduler={"_class_name": "PNDMScheduler", **_SCHEDULER, "prediction_type": "epsilon"},
+        text=_TEXT_2,
+        unet=_UNET_2,
+        vae={**_VAE, "sample_size": 768},
+        pad_token="!",
+    ),
+    "converted-before-0.9": Published(  # fine-tunes whose converter wrote 32 latents a side by mistake
+        version="0.8.1",
+        sampler="pndm",
+        scheduler={"_class_name": "PNDMScheduler", **_SCHEDULER},
+        unet={**_UNET, "sample_size": 32},
+        vae={**_VAE, "sample_size": 256},
+    ),
+}
+
+
+def save_published(folder: Path, published: Published, demo_checkpoint: Path) -> Path:
+    """Write a checkpoint folder by hand, so that nothing fills in what is left out."""
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from safetensors.torch import save_model
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        modules: dict[str, Any] = {
+            "text_encoder": CLIPTextModel(CLIPTextConfig.from_dict(_without(published.text, "torch_dtype"))),
+            "unet": UNet2DConditionModel.from_config(published.unet),
+            "vae": AutoencoderKL.from_config(published.vae),
+        }
+    configs = {"text_encoder": published.text, "unet": published.unet, "vae": published.vae}
+    for name, module in modules.items():
+        weights = "model.safetensors" if name == "text_encoder" else "diffusion_pytorch_model.safetensors"
+        stated = {} if name == "text_encoder" else {"_diffusers_version": published.version}
+        _write(folder / name / "config.json", {**stated, **configs[name]})
+        save_model(module, str(folder / name / weights), metadata={"format": "pt"})
+    _write(folder / "scheduler" / "scheduler_config.json", published.scheduler)
+    _write_tokenizer(folder / "tokenizer", published, demo_checkpoint / "tokenizer")
+    _write(folder / "model_index.json", _index(published))
+    return folder
+
+
+def _write_tokenizer(folder: Path, published: Published, vocabulary: Path) -> None:
+    config = {**_TOKENS, "pad_token": "<|endoftext|>", "model_max_length": _WINDOW, "tokenizer_class": "CLIPTokenizer"}
+    _write(folder / "tokenizer_config.json", {**config, "do_lower_case": True, "errors": "replace"})
+    _write(folder / "special_tokens_map.json", {**_TOKENS, "pad_token": published.pad_token})
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copyfile(vocabulary / name, folder / name)
+
+
+def _index(published: Published) -> Config:
+    return {
+        "_class_name": published.pipeline,
+        "_diffusers_version": published.version,
+        "feature_extractor": ["transformers", "CLIPFeatureExtractor"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "scheduler": ["diffusers", published.scheduler["_class_name"]],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
+
+def _write(path: Path, data: Config) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
