@@ -117,7 +117,14 @@ def measure_steps(bundle: Bundle, settings: CalibrationSettings, progress: Progr
         progress(f"timing two steps in {precision}", index, 2)
         pipe = TextToImage.load(bundle.path, backend=engine.name, precision=precision)
         guidance = max(settings.guidance, 1.5)  # both halves run
-        result = pipe(_PROMPT, steps=2, guidance=guidance, height=settings.height, width=settings.width)
+        result = pipe(
+            _PROMPT,
+            scheduler=settings.scheduler,
+            steps=2,
+            guidance=guidance,
+            height=settings.height,
+            width=settings.width,
+        )
         started = time.perf_counter()
         pipe.decode(result.latents)  # once more: the first one compiled
         found[precision] = result.timings.unet_step_ms[-1] / 1e3, time.perf_counter() - started
