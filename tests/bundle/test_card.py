@@ -16,7 +16,7 @@ def hub_reads(text: str, folder: Path) -> dict[str, Any]:
     """The front matter of a card as huggingface_hub reads it."""
     path = folder / "README.md"
     path.write_text(text, encoding="utf-8")
-    head: dict[str, Any] = ModelCard.load(path).data.to_dict()  # type: ignore[no-untyped-call]
+    head: dict[str, Any] = ModelCard.load(path).data.to_dict()
     return head
 
 
