@@ -18,7 +18,7 @@ from mezzotint.bundle.weight_files import COMPONENTS, PLAIN, Weights, choose_wei
 from mezzotint.errors import MezzotintError
 
 from .component_classes import check_classes
-from .effective_config import effective_config
+from .effective_config import effective_config, effective_scheduler_config
 from .hub import download
 from .json_file import read_object
 from .known_options import check_components
@@ -47,6 +47,17 @@ class Checkpoint:
     def config(self, name: str) -> dict[str, Any]:
         """A component's effective config: what its config.json says, and the defaults of what it does not say."""
         return effective_config(name, read_object(self.folder / name / "config.json"))
+
+    @property
+    def pipeline_class(self) -> str:
+        """The pipeline of diffusers, and of Optimum, that the bundle is for."""
+        return self.index.bundle_class(self.geometry.unet_channels, self.geometry.latent_channels)
+
+    @property
+    def scheduler_config(self) -> dict[str, Any]:
+        """The scheduler's effective config, as the pipeline's constructor leaves it."""
+        stated = read_object(self.folder / "scheduler" / "scheduler_config.json")
+        return effective_scheduler_config(stated, self.index.scheduler_class(), self.pipeline_class)
 
     @property
     def geometry(self) -> Geometry:

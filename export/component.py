@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.runtime.clip_skip import clip_skip_output
 
 from .checkpoint import Checkpoint
 
@@ -51,13 +52,18 @@ def graph_sources(checkpoint: Checkpoint) -> tuple[GraphSource, ...]:
 
 
 class _TextEncoder(torch.nn.Module):
-    def __init__(self, text_encoder: torch.nn.Module) -> None:
+    """Optimum's two outputs, and then what diffusers makes of the layers before: one for each that can be skipped."""
+
+    def __init__(self, text_encoder: Any) -> None:
         super().__init__()
         self.root = text_encoder
 
-    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        output = self.root(input_ids=input_ids)
-        return output.last_hidden_state, output.pooler_output
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.root(input_ids=input_ids, output_hidden_states=True)
+        inner: Any = getattr(self.root, "text_model", self.root)  # transformers 5.6 has it no more
+        final_layer_norm = inner.final_layer_norm
+        before = reversed(output.hidden_states[:-1])
+        return output.last_hidden_state, output.pooler_output, *(final_layer_norm(state) for state in before)
 
 
 class _UNet(torch.nn.Module):
@@ -112,6 +118,10 @@ def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
         outputs=(
             TensorSpec("last_hidden_state", "float32", ("batch_size", "sequence_length", width)),
             TensorSpec("pooler_output", "float32", ("batch_size", width)),
+            *(
+                TensorSpec(clip_skip_output(layers), "float32", ("batch_size", "sequence_length", width))
+                for layers in range(1, config.num_hidden_layers + 1)
+            ),
         ),
         example_inputs=inputs,
         trace_size=size(2, window - 1),

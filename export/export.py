@@ -27,8 +27,7 @@ from mezzotint.progress import Progress, silent
 
 from .checkpoint import Checkpoint, load_checkpoint, resolve_folder
 from .component import GraphSource, graph_sources
-from .effective_config import effective_scheduler_config
-from .json_file import copy_text, read_object, write_object
+from .json_file import copy_text, write_object
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum, is_optimum_folder
 from .parity import check_parity, reference_outputs
@@ -156,9 +155,7 @@ def _save(model: ir.Model, folder: Path) -> list[str]:
 
 def _write_texts(checkpoint: Checkpoint, staging: Path) -> None:
     """The pipeline index, the scheduler's config and the tokenizer, as a reader without diffusers needs them."""
-    geometry = checkpoint.geometry
-    class_name = checkpoint.index.bundle_class(geometry.unet_channels, geometry.latent_channels)
-    write_object(staging / "model_index.json", checkpoint.index.of_bundle(class_name))
+    write_object(staging / "model_index.json", checkpoint.index.of_bundle(checkpoint.pipeline_class))
     for name in ("scheduler", "tokenizer"):
         files = sorted(path for path in (checkpoint.folder / name).glob("*") if path.suffix in (".json", ".txt"))
         if not files:
@@ -166,9 +163,5 @@ def _write_texts(checkpoint: Checkpoint, staging: Path) -> None:
         (staging / name).mkdir()
         for path in files:
             copy_text(path, staging / name / path.name)
-    stated = read_object(checkpoint.folder / "scheduler" / "scheduler_config.json")
-    write_object(
-        staging / "scheduler" / "scheduler_config.json",
-        effective_scheduler_config(stated, checkpoint.index.scheduler_class(), class_name),
-    )
+    write_object(staging / "scheduler" / "scheduler_config.json", checkpoint.scheduler_config)
     check_texts(staging)

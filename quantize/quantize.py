@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mezzotint.atomic_folder import replace_folder
-from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, Bundle, file_entry, write_manifest
+from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
@@ -23,7 +23,7 @@ from .calibrate.default_prompts import default_prompts
 from .calibrate.trajectories import CalibrationSettings
 from .decide.half_islands import with_islands
 from .decide.integer import Calibration, decide_integer
-from .graphs.graph_file import save_graph
+from .graphs.graph_file import load_graph, save_graph
 from .lower.half_target import settle_in_half
 from .lower.target import Target, check_prompts, find_target, fit_recipe, needs_prompts
 from .lower.weight_only import compress_all_weights, compress_with_nncf
@@ -86,7 +86,6 @@ def quantize_bundle(
     if prompts is None:
         prompts = default_prompts() if needs_prompts(chosen, lowered_for) else ()
     check_prompts(chosen, lowered_for, prompts)
-    _refuse_links(bundle)
     settings = settings or CalibrationSettings.of(bundle)
     bundle.geometry().latent_shape(settings.height, settings.width)  # refuses a size before any work
     calibration = Calibration(bundle, tuple(prompts), settings, progress, memory_limit_bytes, split_shortcuts)
@@ -95,17 +94,6 @@ def quantize_bundle(
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
-
-
-def _refuse_links(bundle: Bundle) -> None:
-    """What `Bundle.graph_path` could not put side by side, the onnx packages would not read."""
-    for name in bundle.manifest.components:
-        weights = bundle.graph_path(name).with_name(EXTERNAL_DATA_FILE)
-        if weights.is_symlink():
-            raise MezzotintError(
-                f"{weights} is a link, and its file system takes no hard link to what it means; download the bundle "
-                "with `hf download --local-dir` and quantize that"
-            )
 
 
 def _fill(job: _Job, staging: Path, progress: Progress) -> None:
@@ -149,7 +137,7 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     storage = job.recipe.storages[name]
     before = job.bundle.component(name)
-    lowered = _lower(job, name, ir.load(job.bundle.graph_path(name)))
+    lowered = _lower(job, name, load_graph(job.bundle.graph_path(name)))
     if lowered.decisions:
         write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
     files = save_graph(lowered.model, staging / name)

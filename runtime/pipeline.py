@@ -118,9 +118,9 @@ class Pipeline:
         """The engine's name."""
         return self.choice.engine.name
 
-    def encode(self, prompts: Sequence[str], syntax: str = "plain") -> FloatArray:
+    def encode(self, prompts: Sequence[str], syntax: str = "plain", *, clip_skip: int = 0) -> FloatArray:
         """Text embeddings (B, tokens, width); warns when a plain prompt is longer than the token window."""
-        return encode_prompts(self.sessions["text_encoder"], self.tokenizer, prompts, syntax)
+        return encode_prompts(self.sessions["text_encoder"], self.tokenizer, prompts, syntax, clip_skip)
 
     def decode(self, latents: FloatArray, *, tiled: bool = False) -> FloatArray:
         """Pixels in [0, 1], (B, H, W, 3), of final latents (B, 4, h, w), in tiles of the native size if asked."""
@@ -179,7 +179,7 @@ class Pipeline:
     def _embeddings(self, settings: Sequence[Settings], *, is_guided: bool) -> tuple[FloatArray, FloatArray]:
         """(B, tokens, width) of prompts and negative prompts; without guidance the latter are not even encoded."""
         count, syntax = len(settings), settings[0].prompt_syntax
-        positive = self.encode([one.prompt for one in settings], syntax)
+        positive = self.encode([one.prompt for one in settings], syntax, clip_skip=settings[0].clip_skip)
         if not is_guided:
             return positive, positive
         negative = self.encode([one.negative_prompt for one in settings], syntax)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
+from mezzotint.bundle.defaults import MOST_GUIDANCE
 from mezzotint.errors import MezzotintError
 
 from .text.encoding import PROMPT_SYNTAXES
@@ -13,7 +14,6 @@ from .text.encoding import PROMPT_SYNTAXES
 __all__ = ["Options", "Settings", "check_settings", "settings_of_batch"]
 
 _MOST_PICTURES = 1024  # in one batch
-_LARGEST_GUIDANCE = 1000.0  # far beyond any use; much more overflows float32
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Settings:
     picture that was drawn never are.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
+    `clip_skip` leaves out the text encoder's last layers for the prompt and, as in diffusers, not for the negative one.
     `strength` in (0, 1] is how much of the run an input picture goes through; None where there is no input picture.
     """
 
@@ -40,6 +41,7 @@ class Settings:
     prompt_syntax: str = "plain"
     rng: str = "torch"
     vae_tiling: bool | None = None
+    clip_skip: int = 0
     strength: float | None = None
 
 
@@ -58,6 +60,7 @@ class Options(TypedDict, total=False):
     prompt_syntax: str
     rng: str
     vae_tiling: bool | None
+    clip_skip: int
 
 
 def settings_of_batch(
@@ -100,14 +103,17 @@ def _texts(what: str, given: object) -> list[str]:
 
 def check_settings(settings: Settings) -> None:
     """MezzotintError for a setting that no bundle could draw with; sizes and schedulers have their own checks."""
-    _check_integer("seed", settings.seed)
+    for name in ("seed", "clip_skip"):
+        _check_integer(name, getattr(settings, name))
+    if settings.clip_skip < 0:
+        raise MezzotintError(f"clip_skip is {settings.clip_skip}, expected 0 or more; 0 leaves out no layer")
     if settings.steps is not None:
         _check_integer("steps", settings.steps)
     if settings.guidance is not None:
         _check_finite("guidance", settings.guidance)
     _check_finite("guidance_rescale", settings.guidance_rescale)
-    if abs(settings.guidance or 0.0) > _LARGEST_GUIDANCE:
-        raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {_LARGEST_GUIDANCE:g}")
+    if abs(settings.guidance or 0.0) > MOST_GUIDANCE:
+        raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {MOST_GUIDANCE:g}")
     if not 0.0 <= settings.guidance_rescale <= 1.0:
         raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
     _check_interval(settings.guidance_interval)

@@ -5,7 +5,7 @@ They are diffusers pipelines with other networks inside, so the baseline's way o
 
 from typing import Any
 
-from .baseline import Baseline, timed
+from .baseline import Baseline, load_tokenizer, timed
 from .case import Case
 
 __all__ = ["load"]
@@ -17,6 +17,7 @@ def load(case: Case) -> Baseline:
     """Load what Optimum exported, on the case's backend."""
     pipe = _load_openvino(case) if case.backend == "openvino" else _load_onnxruntime(case)
     pipe.set_progress_bar_config(disable=True)
+    pipe.tokenizer = load_tokenizer(case.source)
     return timed(pipe, case.precision or "f32", tensors="f32")  # inputs and outputs are FP32 whatever it computes in
 
 

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["GUIDANCE", "OF_CLASSES", "STEPS", "Defaults"]
+from mezzotint.errors import MezzotintError
+
+__all__ = ["GUIDANCE", "MOST_GUIDANCE", "OF_CLASSES", "STEPS", "Defaults"]
 
 STEPS: Final = 25
 GUIDANCE: Final = 5.0
+MOST_GUIDANCE: Final = 1000.0  # far beyond any use; much more overflows float32
 
 _FEW_STEPS: Final[Mapping[str, int]] = {"lcm": 4}  # samplers whose models were distilled to few steps
 
@@ -43,6 +46,14 @@ class Defaults:
     scheduler_class: str  # diffusers' name, as the checkpoint has it
     steps: int = STEPS
     guidance: float = GUIDANCE
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could have; a sampler's name is looked at when it is asked for."""
+        if self.steps < 1 or not abs(self.guidance) <= MOST_GUIDANCE:  # which is false for what is no number
+            raise MezzotintError(
+                f"the bundle's defaults are {self.steps} steps and a guidance of {self.guidance}, expected at least 1 "
+                f"step and a guidance of at most {MOST_GUIDANCE:g}"
+            )
 
     @classmethod
     def of_scheduler(cls, options: Mapping[str, object]) -> "Defaults":

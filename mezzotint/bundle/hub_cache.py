@@ -3,8 +3,8 @@
     HUB/models--OWNER--NAME/blobs/SHA256
     HUB/models--OWNER--NAME/snapshots/REVISION/unet/model.onnx -> ../../../blobs/SHA256
 
-OpenVINO and the onnx packages read no weights through a link that leaves the graph's folder. For them a graph and its
-weights get hard links side by side, in the repository's own folder, so that they take no room and go when it goes:
+OpenVINO reads no weights through a link that leaves the graph's folder. For it a graph and its weights get hard links
+side by side, in the repository's own folder, so that they take no room and go when it goes:
 
     HUB/models--OWNER--NAME/mezzotint/REVISION/unet/model.onnx
 """

@@ -4,6 +4,7 @@ A field with the metadata `LEFT_OUT` is not written while it has its default: fi
 that have no use for it, keep their text.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
@@ -86,7 +87,7 @@ def _convert(hint: Any, value: Any, where: str, readers: Readers) -> Any:
         return _convert_union(arguments, value, where, readers)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return _convert_word(hint, value, where)
-    if hint is float and type(value) in (int, float):
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         return value

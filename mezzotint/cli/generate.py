@@ -26,6 +26,7 @@ _STEPS = f"Denoising steps; {OWN}."
 _GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
 _RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
+_CLIP_SKIP = "Last layers of the text encoder to leave out: 1 where web interfaces say 2 (default: 0)."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
 _PRECISION = "Arithmetic instead of what the bundle states"
 
@@ -47,6 +48,7 @@ Interval = Annotated[tuple[float, float] | None, typer.Option(help=_INTERVAL, ri
 SamplerName = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_SAMPLING)]
 Rng = Annotated[str | None, pick("--rng", RNGS, "Noise generator for --seed", panel=_SAMPLING)]
 Syntax = Annotated[str | None, pick("--prompt-syntax", PROMPT_SYNTAXES, "How prompts are read", panel=_SAMPLING)]
+ClipSkip = Annotated[int | None, typer.Option(min=0, help=_CLIP_SKIP, rich_help_panel=_SAMPLING)]
 InitImage = Annotated[Path | None, typer.Option(help="An image to start from.", rich_help_panel=_IMAGE)]
 Mask = Annotated[Path | None, typer.Option(help="Inpainting mask: white is regenerated.", rich_help_panel=_IMAGE)]
 Strength = Annotated[float | None, typer.Option(help=_STRENGTH, rich_help_panel=_IMAGE)]
@@ -81,6 +83,7 @@ def generate(
     scheduler: SamplerName = None,
     rng: Rng = None,
     prompt_syntax: Syntax = None,
+    clip_skip: ClipSkip = None,
     init_image: InitImage = None,
     mask: Mask = None,
     strength: Strength = None,
@@ -106,6 +109,7 @@ def generate(
         "prompt_syntax": prompt_syntax,
         "rng": rng,
         "vae_tiling": vae_tiling,
+        "clip_skip": clip_skip,
     }
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch

@@ -22,7 +22,7 @@ from mezzotint.engines.session import Session
 from mezzotint.progress import Progress
 from mezzotint.runtime import Bundle, TextToImage
 
-from ..graphs.graph_file import temporary_graph
+from ..graphs.graph_file import load_graph, temporary_graph
 from ..graphs.weighted import WeightedNode, weight_energy, weighted_nodes
 from ..passes.ort_floats import rewrite_ort_floats
 from .array_cache import cached_arrays, content_key
@@ -112,7 +112,7 @@ class _Observed:
         return self.bundle.component(self.component)
 
     def load(self) -> ir.Model:
-        model = ir.load(self.bundle.graph_path(self.component))
+        model = load_graph(self.bundle.graph_path(self.component))
         if self.rewrite is not None:
             self.rewrite(model)
         return model

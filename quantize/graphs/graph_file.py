@@ -1,4 +1,4 @@
-"""Writing a graph, with its weights in a file beside it where they are large."""
+"""Reading and writing a graph, with its weights in a file beside it where they are large."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +9,28 @@ import onnx_ir as ir
 
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, EXTERNAL_DATA_THRESHOLD_BYTES, GRAPH_FILE
 
-__all__ = ["save_graph", "temporary_graph", "unmap_weights"]
+__all__ = ["load_graph", "save_graph", "temporary_graph", "unmap_weights"]
+
+
+def load_graph(path: Path) -> ir.Model:
+    """Read a graph of a bundle; its external weights are read when they are asked for.
+
+    onnx_ir refuses weights with a second link, which might lead anywhere. In the hub's cache all files are links, and
+    `Bundle.open` has checked where they lead, so the weights are named by their path there.
+    """
+    model = ir.load(path)
+    weights = path.with_name(EXTERNAL_DATA_FILE)
+    if weights.is_file() and (weights.is_symlink() or weights.stat().st_nlink > 1):
+        for value in model.graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = _named_by_path(value.const_value, weights.resolve())
+    return model
+
+
+def _named_by_path(tensor: ir.ExternalTensor, weights: Path) -> ir.ExternalTensor:
+    return ir.ExternalTensor(
+        weights, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=str(tensor.name)
+    )
 
 
 def save_graph(model: ir.Model, folder: Path) -> list[str]:

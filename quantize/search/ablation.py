@@ -9,8 +9,6 @@ of the search. Statistics come from the cache that `mezzotint quantize` fills.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import onnx_ir as ir
-
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.progress import silent
@@ -20,7 +18,7 @@ from ..calibrate.ranges import RANGE_METHODS
 from ..calibrate.trajectories import CalibrationSettings
 from ..decide.integer import Calibration, decide_integer
 from ..decide.method import RECIPE_METHOD, Method
-from ..graphs.graph_file import temporary_graph
+from ..graphs.graph_file import load_graph, temporary_graph
 from ..lower.target import Target, find_target
 from ..rules.stable_diffusion import Rule
 from ..verify.parity import sqnr_figures_db, typical_db
@@ -60,7 +58,7 @@ STEPS: tuple[AblationStep, ...] = (
 
 def measure(step: AblationStep, calibration: Calibration, target: Target, floor_db: float) -> tuple[float, int]:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
-    model = ir.load(calibration.bundle.graph_path(_UNET))
+    model = load_graph(calibration.bundle.graph_path(_UNET))
     decisions, statistics = decide_integer(model, _UNET, calibration, step.method)
     decisions = target.fit(model.graph, decisions)
     if step.is_searched:

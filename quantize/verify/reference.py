@@ -18,7 +18,7 @@ from mezzotint.engines.session import Session
 from ..calibrate.array_cache import cached_arrays, content_key
 from ..calibrate.trajectories import Call
 from ..decide.integer import Calibration
-from ..graphs.graph_file import temporary_graph
+from ..graphs.graph_file import load_graph, temporary_graph
 from ..passes.ort_floats import rewrite_ort_floats
 
 __all__ = ["reference_outputs"]
@@ -51,7 +51,7 @@ def reference_outputs(calibration: Calibration, name: str, calls: Sequence[Call]
 
 def _suited(path: Path, engine: Engine) -> ir.Model:
     """As exported, attention takes ONNX Runtime a score matrix of (B, heads, S, S): gigabytes for SD 1.5."""
-    model = ir.load(path)
+    model = load_graph(path)
     return rewrite_ort_floats(model) if engine is ONNXRUNTIME else model
 
 

@@ -87,6 +87,8 @@ def _parameters(settings: Settings, origin: Origin) -> str:
         values["Denoising strength"] = f"{settings.strength:g}"
     if settings.guidance_rescale:
         values["CFG Rescale"] = f"{settings.guidance_rescale:g}"
+    if settings.clip_skip:
+        values["Clip skip"] = settings.clip_skip + 1  # that interface counts the last layer: 1 is all of them
     values["RNG"] = {"torch": "CPU", "cuda": "GPU"}.get(settings.rng, settings.rng)
     values["Version"] = f"Mezzotint {origin.version}"
     lines = [settings.prompt]

@@ -16,6 +16,7 @@ from mezzotint.arrays import FloatArray
 from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
 
+from ..clip_skip import embeddings_output
 from .prompt_weights import Fragment, parse_weights
 from .tokenizer import ClipTokenizer
 
@@ -38,20 +39,22 @@ class _Chunk:
 
 
 def encode_prompts(
-    session: Session, tokenizer: ClipTokenizer, prompts: Sequence[str], syntax: str = "plain"
+    session: Session, tokenizer: ClipTokenizer, prompts: Sequence[str], syntax: str = "plain", clip_skip: int = 0
 ) -> FloatArray:
-    """Embeddings (B, tokens, width) of the prompts; `tokens` is a multiple of the window.
+    """Embeddings (B, tokens, width) of the prompts without the last `clip_skip` layers; `tokens` is a multiple of the
+    window.
 
     Each distinct chunk is encoded once and alone, so that neither the batch nor its order changes a figure. Warns when
     a plain prompt is longer than the window. Raises MezzotintError for text that is not Unicode, for syntax that is not
-    supported, and for prompts of more than 32 chunks.
+    supported, for prompts of more than 32 chunks, and for a `clip_skip` that the graph has no output for.
     """
+    output = embeddings_output(session.component, clip_skip)
     chunked = [_chunks(tokenizer, prompt, syntax) for prompt in prompts]
     known: dict[tuple[int, ...], FloatArray] = {}
 
     def encode(tokens: tuple[int, ...]) -> FloatArray:
         if tokens not in known:
-            known[tokens] = _run(session, tokenizer, tokens)
+            known[tokens] = _run(session, tokenizer, tokens, output)
         return known[tokens]
 
     def weigh(chunk: _Chunk) -> FloatArray:
@@ -81,9 +84,9 @@ def stack_embeddings(embeddings: Sequence[FloatArray]) -> FloatArray:
     return np.stack([np.tile(embedding, (common // len(embedding), 1)) for embedding in embeddings])
 
 
-def _run(session: Session, tokenizer: ClipTokenizer, tokens: Sequence[int]) -> FloatArray:
+def _run(session: Session, tokenizer: ClipTokenizer, tokens: Sequence[int], output: str) -> FloatArray:
     ids = tokenizer.row(tokens)[np.newaxis].astype(session.component.inputs[0].dtype)  # (1, window) int32 from Optimum
-    embedding: FloatArray = session.run({"input_ids": ids})["last_hidden_state"][0]
+    embedding: FloatArray = session.run({"input_ids": ids})[output][0]
     return embedding
 
 

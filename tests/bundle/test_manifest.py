@@ -12,6 +12,7 @@ import pytest
 
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.decisions import Decision
+from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.manifest import Component, FileEntry, Manifest, Parity, Source, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
@@ -49,6 +50,7 @@ MANIFEST = Manifest(
         trajectories=32,
         visits=12,
     ),
+    defaults=Defaults(sampler="lcm", scheduler_class="LCMScheduler", steps=4, guidance=1.0),
     versions={"onnx": "1.2.3"},
 )
 DATA: dict[str, Any] = json.loads(MANIFEST.to_json())
@@ -85,6 +87,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_defaults_are_read_back() -> None:
     least = Manifest("f", Source("n", "s"), "fp32", "portable", {})
     assert Manifest.parse(least.to_json()) == least
+
+
+def test_a_manifest_of_before_keeps_its_text() -> None:
+    """A null that an earlier version did not write would be a change to `verify`."""
+    before = replace(MANIFEST, defaults=None).to_json()
+    assert "defaults" not in json.loads(before)
+    assert Manifest.parse(before).to_json() == before
+    assert Manifest.parse(before).defaults is None
 
 
 def test_the_text_is_the_same_every_time_and_after_reading() -> None:

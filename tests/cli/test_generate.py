@@ -81,12 +81,13 @@ def test_every_option_reaches_the_picture(generate: Generate, tiny_bundle: Bundl
     code, _, err = generate(
         *("-o", "out.png", "--steps", 4, "--prompt-syntax", "weighted", "--negative-prompt", "(blue:1.2)"),
         *("--guidance-rescale", 0.4, "--guidance-interval", 0.0, 0.6, "--rng", "torch", "--vae-tiling"),
-        *("--height", 24, "--width", 20, "--scheduler", "euler-ancestral", "--threads", 1),
+        *("--height", 24, "--width", 20, "--scheduler", "euler-ancestral", "--threads", 1, "--clip-skip", 1),
     )
     assert code == 0, err
     settings = read_settings("out.png")
     assert (settings.guidance_rescale, settings.guidance_interval) == (0.4, (0.0, 0.6))
     assert (settings.prompt_syntax, settings.vae_tiling, settings.rng) == ("weighted", True, "torch")
+    assert settings.clip_skip == 1
     expected = TextToImage.load(tiny_bundle.path, backend="onnxruntime").draw(settings).images[0]
     np.testing.assert_array_equal(pixels("out.png"), np.asarray(expected))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, TextToImage
@@ -67,6 +67,19 @@ def test_the_picture_is_that_of_diffusers(
     expected = tiny_oracle.inpaint(PROMPT, picture(16, 24), mask(16, 24), **options)
     found = tiny(PROMPT, picture(16, 24), mask(16, 24), **options)
     assert psnr_db(expected, found.pixels) > 80
+
+
+@pytest.mark.parametrize("kind", ["blurred", "of another size", "RGBA"])
+def test_masks_as_people_draw_them(tiny: Inpaint, tiny_oracle: DiffusersPictures, kind: str) -> None:
+    hole = mask(13, 9) if kind == "of another size" else mask(16, 24)
+    if kind == "blurred":
+        hole = hole.filter(ImageFilter.GaussianBlur(2.5))
+    elif kind == "RGBA":
+        hole = hole.convert("RGBA")
+        hole.putalpha(200)
+    options: dict[str, Any] = {"steps": 5, "guidance": 4.0, "seed": 2, "scheduler": "ddim", "strength": 0.7}
+    expected = tiny_oracle.inpaint(PROMPT, picture(16, 24), hole, **options)
+    assert psnr_db(expected, tiny(PROMPT, picture(16, 24), hole, **options).pixels) > 80
 
 
 @pytest.mark.slow

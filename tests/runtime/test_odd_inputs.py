@@ -130,6 +130,7 @@ def odd_options(rng: random.Random) -> dict[str, Any]:
         "prompt_syntax": "weighted",
         "rng": "torch",
         "vae_tiling": True,
+        "clip_skip": 1,
     }
     chosen = {name: good[name] for name in rng.sample(sorted(good), rng.randint(0, len(good)))} | {
         "steps": good["steps"]

@@ -1,5 +1,7 @@
 """The baseline against diffusers used directly, on the embedded checkpoint with few steps."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.workload import SCHEDULERS, Workload
 from mezzotint.decibel import sqnr_db
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
 CHECKPOINT = Path(__file__).parents[3] / "demo" / "checkpoint"
 PROMPT = "a flat emoji of a red apple on a blue background"
@@ -50,6 +53,23 @@ def test_it_draws_what_diffusers_draws(baseline: Any) -> None:
     sample = baseline.draw(PROMPT, 1000, WORKLOAD)
     np.testing.assert_array_equal(sample.pixels, expected)
     assert sample.pixels.dtype == np.float32
+
+
+def test_prompts_are_read_as_the_runtime_reads_them(baseline: Any) -> None:
+    """Also those that the older CLIPTokenizer reads otherwise."""
+    tokenizer = ClipTokenizer.load(CHECKPOINT / "tokenizer")
+    prompts = [
+        PROMPT,
+        "一只戴帽子的猫",
+        "👩\u200d👩\u200d👧",
+        "red\u200bapple",
+        "ΟΔΥΣΣΕΥΣ",
+        "<|EndOfText|> a",
+        "word " * 99,
+    ]
+    options = {"padding": "max_length", "truncation": True, "max_length": tokenizer.window}
+    ids = baseline.pipe.tokenizer(prompts, **options).input_ids
+    np.testing.assert_array_equal(tokenizer.encode(prompts), ids)
 
 
 def test_the_parts_of_the_time_add_up(baseline: Any) -> None:
@@ -92,3 +112,18 @@ def test_bf16_is_near_and_not_equal(baseline: Any) -> None:
 def test_another_precision_is_refused() -> None:
     with pytest.raises(MezzotintError, match="f32 or bf16"):
         _load("f16")
+
+
+def test_another_scheduler_keeps_what_the_pipeline_forces(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """diffusers' `from_config` takes its own defaults again for keys that the file does not have."""
+    from mezzotint.benchmarks.cases.baseline import load
+
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    path = copy / "scheduler" / "scheduler_config.json"
+    given = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({k: v for k, v in given.items() if k not in ("steps_offset", "clip_sample")}))
+    one = load(Case("x", "baseline", str(copy), "diffusers", "fp32", "f32"))
+    one.draw(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="euler"))
+    assert one.pipe.scheduler.config.steps_offset == 1
+    one.draw(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="ddim"))
+    assert (one.pipe.scheduler.config.steps_offset, one.pipe.scheduler.config.clip_sample) == (1, False)

@@ -40,6 +40,7 @@ SETTINGS = Settings(
     prompt_syntax="weighted",
     rng="torch",
     vae_tiling=True,
+    clip_skip=1,
     strength=0.6,
 )
 
@@ -108,11 +109,13 @@ def test_parameters_are_what_galleries_read() -> None:
         "a red apple\non grass\n"
         "Negative prompt: blurry\n"
         "Steps: 30, Sampler: DPM++ 2M, CFG scale: 7.5, Seed: 9007199254740993, Size: 768x512, Model hash: ababababab, "
-        'Model: "runwayml/sd, v1-5", Denoising strength: 0.6, CFG Rescale: 0.7, RNG: CPU, Version: Mezzotint 1.2.3'
+        'Model: "runwayml/sd, v1-5", Denoising strength: 0.6, CFG Rescale: 0.7, Clip skip: 2, RNG: CPU, '
+        "Version: Mezzotint 1.2.3"
     )
-    plain = text_chunks(replace(SETTINGS, negative_prompt="", strength=None, guidance_rescale=0.0), ORIGIN)
+    plain = text_chunks(replace(SETTINGS, negative_prompt="", strength=None, guidance_rescale=0.0, clip_skip=0), ORIGIN)
     assert "Negative" not in plain["parameters"]
     assert "Denoising" not in plain["parameters"]
+    assert "Clip" not in plain["parameters"]
 
 
 def written(path: Path, text: Any, name: str = "mezzotint") -> Path:

@@ -1,6 +1,13 @@
-"""Token ids against transformers' CLIP tokenizers, on fuzzed text and in every form of the files."""
+"""Token ids against transformers' CLIP tokenizers, on fuzzed text and in every form of the files.
 
+CLIP's own vocabulary is not in the repository. A slow test reads it from the package open_clip, or from the file that
+MEZZOTINT_CLIP_VOCABULARY names: bpe_simple_vocab_16e6.txt.gz, as the wheel of open-clip-torch carries it.
+"""
+
+import gzip
+import importlib.util
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -57,6 +64,34 @@ def fuzzed(count: int, seed: int, *, fast_only: bool = False) -> list[str]:
     return ["", " ", "\n", "word " * 3000, "x" * 5000, *(text() for _ in range(count))]
 
 
+def clip_vocabulary() -> Path | None:
+    """The file of CLIP's merges; None where there is none."""
+    stated = os.environ.get("MEZZOTINT_CLIP_VOCABULARY")
+    if stated:
+        return Path(stated)
+    package = importlib.util.find_spec("open_clip")
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).with_name("bpe_simple_vocab_16e6.txt.gz")
+
+
+def write_clip_tokenizer(vocabulary: Path, folder: Path) -> None:
+    """CLIP's tokenizer files from its merges: a token for each byte, for each byte at a word's end, for each merge."""
+    lines = gzip.decompress(vocabulary.read_bytes()).decode().split("\n")
+    merges = lines[1 : 1 + 49152 - 256 - 2]
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]  # written as the characters from 256 on
+    characters = [chr(byte) for byte in visible] + [chr(256 + index) for index in range(len(hidden))]
+    tokens = [*characters, *(f"{character}</w>" for character in characters)]
+    tokens += [merge.replace(" ", "") for merge in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    as_stable_diffusion_1(folder)
+
+
 def expected_ids(oracle: Any, texts: list[str], window: int = WINDOW) -> Any:
     return np.array(oracle(texts, padding="max_length", truncation=True, max_length=window).input_ids)
 
@@ -67,7 +102,7 @@ def special(content: str) -> dict[str, Any]:
 
 
 def without_tokenizer_json(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").unlink(missing_ok=True)
 
 
 def as_stable_diffusion_1(folder: Path) -> None:
@@ -139,6 +174,23 @@ def test_every_form_of_the_files(form: Callable[[Path], None], folder: Path) -> 
     ids = tokenizer.encode(texts)
     np.testing.assert_array_equal(ids, expected_ids(CLIPTokenizerFast.from_pretrained(folder), texts))
     np.testing.assert_array_equal(ids, expected_ids(CLIPTokenizer.from_pretrained(folder), texts))
+
+
+@pytest.mark.slow
+def test_clips_own_vocabulary(tmp_path: Path) -> None:
+    vocabulary = clip_vocabulary()
+    if vocabulary is None:
+        pytest.skip("CLIP's vocabulary is not here; install open-clip-torch or set MEZZOTINT_CLIP_VOCABULARY")
+    write_clip_tokenizer(vocabulary, tmp_path / "clip")
+    tokenizer = ClipTokenizer.load(tmp_path / "clip")
+    known = tokenizer.encode(["a photo of a cat"])[0].tolist()  # the ids that OpenAI's own tokenizer gives
+    assert known == [49406, 320, 1125, 539, 320, 2368] + [49407] * 71
+    texts = fuzzed(10_000, seed=8, fast_only=True)
+    fast = CLIPTokenizerFast.from_pretrained(tmp_path / "clip")
+    np.testing.assert_array_equal(tokenizer.encode(texts), expected_ids(fast, texts, window=77))
+    plain = fuzzed(2_000, seed=9)
+    older = CLIPTokenizer.from_pretrained(tmp_path / "clip")
+    np.testing.assert_array_equal(tokenizer.encode(plain), expected_ids(older, plain, window=77))
 
 
 def test_stable_diffusion_2_pads_with_an_exclamation_mark(folder: Path) -> None:
