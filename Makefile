@@ -1,4 +1,5 @@
 # Every target is a thin wrapper around the command line: `make quantize RECIPE=int8` is `mezzotint quantize --recipe int8`.
+# MODEL, BUNDLE, OUT, RECIPE, TARGET, PROMPT and PROMPTS are its arguments and options; ARGS has all others.
 
 PYTHON := python3
 VENV   := .venv
@@ -10,9 +11,9 @@ MODEL   = demo/checkpoint
 BUNDLE  = bundles/demo-fp32
 BUNDLES = $(sort $(wildcard bundles/demo-*))
 RECIPE  = int8
-TARGET  = openvino
+TARGET  = auto
 PROMPT  = a flat emoji of a red apple on a blue background
-PROMPTS = demo/prompts/evaluation.txt
+PROMPTS = # a file; without it quantize takes the package's own, and benchmark the demo's
 RESULTS = reports/demo/results.json
 SD15    = bundles/sd15/checkpoint
 PEER_ENVS = $(VENV)/peers
@@ -24,7 +25,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate benchmark report gate gate-fidelity peers bench-demo bench-sd15 tables test test-slow test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate benchmark doctor report gate gate-fidelity peers bench-demo bench-sd15 tables test test-slow test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,18 +43,23 @@ export: OUT = bundles/$(MODEL_NAME)-fp32
 export: $(READY) ## Export a checkpoint: MODEL=folder-or-hub-id OUT=bundle
 	$(BIN)/python -m mezzotint export "$(MODEL)" -o "$(OUT)" $(ARGS)
 
-quantize: OUT = $(patsubst %-fp32,%,$(BUNDLE:/=))-$(RECIPE)-$(TARGET)
-quantize: $(READY) ## Quantize a bundle: BUNDLE=bundle OUT=bundle RECIPE=int8 TARGET=openvino
-	$(BIN)/python -m mezzotint quantize "$(BUNDLE)" -o "$(OUT)" --recipe "$(RECIPE)" --target "$(TARGET)" $(ARGS)
+quantize: OUT = $(patsubst %-fp32,%,$(BUNDLE:/=))-$(RECIPE)$(patsubst %,-%,$(filter-out auto,$(TARGET)))
+quantize: $(READY) ## Quantize a bundle: BUNDLE=bundle OUT=bundle RECIPE=int8 TARGET=auto PROMPTS=file
+	$(BIN)/python -m mezzotint quantize "$(BUNDLE)" -o "$(OUT)" --recipe "$(RECIPE)" --target "$(TARGET)" \
+	  $(if $(PROMPTS),--prompts "$(PROMPTS)") $(ARGS)
 
 generate: OUT = reports/generated.png
-generate: $(READY) ## Draw a picture: BUNDLE=bundle PROMPT="a prompt" OUT=picture.png
+generate: $(READY) ## Generate an image: BUNDLE=bundle PROMPT="a prompt" OUT=image.png
 	@mkdir -p "$(dir $(OUT))"
 	$(BIN)/python -m mezzotint generate "$(BUNDLE)" "$$PROMPT" -o "$(OUT)" $(ARGS)
 
 benchmark: OUT = reports/$(MODEL_NAME)
-benchmark: $(READY) ## Compare bundles with PyTorch: MODEL=checkpoint BUNDLES="bundle bundle" OUT=folder
+benchmark: PROMPTS = demo/prompts/evaluation.txt
+benchmark: $(READY) ## Compare bundles with PyTorch: MODEL=checkpoint BUNDLES="bundle bundle" OUT=folder PROMPTS=file
 	$(BIN)/python -m mezzotint benchmark "$(MODEL)" $(BUNDLES) -o "$(OUT)" --prompts "$(PROMPTS)" $(ARGS)
+
+doctor: $(READY) ## Show which engines, CPU features and packages this machine has
+	$(BIN)/python -m mezzotint doctor $(ARGS)
 
 report: $(READY) ## Write report.md and report.html again from raw results: RESULTS=results.json
 	$(BIN)/python -m mezzotint report "$(RESULTS)" $(ARGS)
@@ -74,9 +80,11 @@ gate: $(READY) ## Fail where the bundles of `make demo` break benchmarks/assets/
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/gate --limit 8 --rounds 2 --no-bf16 \
 	  --gate benchmarks/assets/gate.toml $(ARGS)
 
+peers: OUT = bundles/peers/$(MODEL_NAME)
+peers: PROMPTS = demo/prompts/calibration.txt
 peers: $(READY) ## Install and export what other people have, for MODEL and BUNDLE; gigabytes
-	$(BIN)/python -m mezzotint.benchmarks.prepare_peers "$(MODEL)" "$(BUNDLE)" demo/prompts/calibration.txt \
-	  "bundles/peers/$(MODEL_NAME)" "$(PEER_ENVS)"
+	$(BIN)/python -m mezzotint dev peers "$(MODEL)" "$(BUNDLE)" -o "$(OUT)" --environments "$(PEER_ENVS)" \
+	  --prompts "$(PROMPTS)" $(ARGS)
 
 bench-demo: $(READY) ## The README's second table: all cases on the embedded checkpoint, after `make demo` and `make peers`
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
@@ -84,11 +92,11 @@ bench-demo: $(READY) ## The README's second table: all cases on the embedded che
 
 bench-sd15: $(READY) ## The README's third table: speed at full size, of the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
-	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --pictures 3 --no-fidelity \
+	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --images 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
 tables: $(READY) ## Put the results of demo, bench-demo and bench-sd15 into docs/results and README.md
-	$(BIN)/python -m mezzotint.benchmarks.report.publish README.md docs/results $(wildcard reports/demo/results.json reports/bench-*/results.json)
+	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/demo/results.json reports/bench-*/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu"
@@ -102,7 +110,7 @@ test-latest: $(READY) ## Run the tests with the newest transformers and diffuser
 	$(PYTHON) -m venv $(VENV)/latest
 	grep -vE '^($(NEWEST))==' constraints.txt > $(VENV)/latest/constraints.txt
 	$(VENV)/latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -c $(VENV)/latest/constraints.txt \
-	  -e '.[cpu,openvino,export,quantize,benchmark]' build jsonschema pytest
+	  -e '.[onnxruntime,openvino,export,quantize,benchmark]' build jsonschema pytest
 	$(VENV)/latest/bin/python -m pytest -m "not slow and not gpu"
 
 lint: $(READY) ## Check style and formatting

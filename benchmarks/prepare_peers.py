@@ -1,6 +1,6 @@
 """`make peers`: environments and artefacts of the peers, so that `benchmark --peers FOLDER` can put them in its table.
 
-    python -m mezzotint.benchmarks.prepare_peers CHECKPOINT FP32_BUNDLE PROMPTS FOLDER ENVIRONMENTS
+    mezzotint dev peers CHECKPOINT FP32_BUNDLE -o FOLDER --environments FOLDER [--prompts FILE]
 
 What is there already, from the same weights, is kept. A peer that cannot be had leaves its reason in FOLDER, and
 the others go on. Nothing is installed where the disk has too little room.
@@ -21,7 +21,7 @@ from .cases.peer_artefacts import Inputs
 from .cases.peers import ENVIRONMENTS, PEERS, Environment, PeerState, read_state
 from .measure.isolate import worker_environment
 
-__all__ = ["main", "prepare_peers"]
+__all__ = ["prepare_peers"]
 
 _INSTALLED = ".installed"
 _VERSIONS = (
@@ -93,20 +93,3 @@ def _run(*command: str) -> str:
         said = lines[-1] if lines else f"it ended with code {done.returncode}"
         raise MezzotintError(f"it could not be prepared: {said:.300}")
     return done.stdout
-
-
-def main(arguments: list[str]) -> int:
-    """0 when all are there; 1 when one is missing, which is no reason not to benchmark the others."""
-    checkpoint, bundle, prompts, folder, environments = (Path(argument) for argument in arguments)
-    states = prepare_peers(Inputs(checkpoint, bundle, prompts, folder), environments)
-    for name, state in states.items():
-        sys.stdout.write(f"{name}: {state.reason or 'ready'}\n")
-    return int(any(state.reason is not None for state in states.values()))
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except MezzotintError as error:
-        sys.stderr.write(f"mezzotint: {error}\n")
-        sys.exit(error.exit_code)

@@ -1,17 +1,15 @@
 """What a program that embeds a bundle waits for its first picture, and what memory that takes.
 
-    python -m mezzotint.benchmarks.startup BUNDLE [--height 512 --width 512] [--low-memory] [--json]
+    mezzotint dev startup BUNDLE [--height 512 --width 512] [--low-memory] [--json]
 
 Every row is a fresh process: the first compiles for an empty cache, the others find that cache warm. The user's own
 cache is neither read nor written. The page cache is as the machine left it, so the bundle's files may be in memory.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +23,7 @@ from .formats import format_bytes
 from .measure.isolate import worker_environment
 from .measure.startup_worker import StartTimes
 
-__all__ = ["Startup", "main", "measure_startup", "report_lines"]
+__all__ = ["Startup", "measure_startup", "report_lines"]
 
 _WORKER = ("-m", "mezzotint.benchmarks.measure.startup_worker")
 _PROMPT = "a flat emoji of a red apple on a blue background"
@@ -77,7 +75,7 @@ def _start(request: dict[str, Any], cache: str) -> StartTimes:
 
 
 def report_lines(startup: Startup) -> list[str]:
-    """What `main` prints for a reader."""
+    """The figures for a reader."""
     cold, engines = startup.cold, sorted({name for one in startup.warm for name in one["imported_engines"]})
     rows = [("", "cold compile cache", f"warm, median of {len(startup.warm)}")]
     rows += [
@@ -92,41 +90,3 @@ def report_lines(startup: Startup) -> list[str]:
         f"outside the graphs: {startup.outside_graphs_share:.1%} of a later picture",
         f"engines that `import mezzotint.runtime` imports: {', '.join(engines) or 'none'}",
     ]
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m mezzotint.benchmarks.startup", description=__doc__)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--low-memory", action="store_true")
-    parser.add_argument("--vae-tiling", action="store_true", default=None)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--height", type=int)
-    parser.add_argument("--width", type=int)
-    parser.add_argument("--runs", type=int, default=5, help="starts with a warm cache")
-    parser.add_argument("--json", action="store_true", help="every start, as JSON")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 0."""
-    asked = _parse(arguments)
-    if asked.runs < 1:
-        raise MezzotintError(f"--runs is {asked.runs}, expected at least 1")
-    load = {"backend": asked.backend, "low_memory": asked.low_memory}
-    call = {name: getattr(asked, name) for name in ("steps", "height", "width", "vae_tiling")}
-    startup = measure_startup(asked.bundle, load, call, asked.runs)
-    if asked.json:
-        record = {"cold": startup.cold, "warm": startup.warm, "outside_graphs_share": startup.outside_graphs_share}
-        sys.stdout.write(json.dumps(record, indent=1) + "\n")
-    else:
-        sys.stdout.write("\n".join(report_lines(startup)) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except MezzotintError as error:
-        sys.stderr.write(f"mezzotint: {error}\n")
-        sys.exit(error.exit_code)

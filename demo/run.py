@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint.bundle.bundle import list_files, sha256_of
-from mezzotint.cli.terminal import STDERR, STDOUT
+from mezzotint.cli.epilogue import exit_with_a_sentence
+from mezzotint.cli.terminal import STDOUT
 from mezzotint.runtime import Bundle, MezzotintError
 
 __all__ = ["STEPS", "Step", "main", "steps_for"]
@@ -22,7 +23,8 @@ CHECKPOINT = "demo/checkpoint"
 FP32 = "bundles/demo-fp32"
 REPORT = "reports/demo"
 _FLOORS_DB = {"openvino": "31", "onnxruntime": "30"}  # 65 and 72 % of all multiplications in INT8
-_CALIBRATION = ("--trajectories", "64", "--calls", "256")  # twice the default: about 0.5 dB on unseen prompts
+_CALIBRATION = ("--trajectories", "64", "--samples", "256")  # twice the default: about 0.5 dB on unseen prompts
+_CODE = ("runtime", "mezzotint/bundle", "mezzotint/engines")  # what every step goes through
 _QUANTIZED = (("fp16", "openvino"), ("fp16", "onnxruntime"), ("int8", "openvino"), ("int8", "onnxruntime"))
 
 
@@ -40,11 +42,11 @@ def _quantize_step(recipe: str, target: str) -> Step:
     arguments = ("quantize", FP32, "-o", bundle, "--recipe", recipe, "--target", target)
     prompts = "demo/prompts/calibration.txt"
     options = (*_CALIBRATION, "--min-sqnr-db", _FLOORS_DB[target]) if recipe == "int8" else ()
-    return Step(bundle, (*arguments, "--prompts", prompts, *options), (FP32, prompts, "quantize", "runtime"))
+    return Step(bundle, (*arguments, "--prompts", prompts, *options), (FP32, prompts, *_CODE, "quantize"))
 
 
 STEPS: tuple[Step, ...] = (
-    Step(FP32, ("export", CHECKPOINT, "-o", FP32), (CHECKPOINT, "export", "runtime")),
+    Step(FP32, ("export", CHECKPOINT, "-o", FP32), (CHECKPOINT, *_CODE, "export")),
     *(_quantize_step(recipe, target) for recipe, target in _QUANTIZED),
 )
 
@@ -107,8 +109,5 @@ def _run(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_with_a_sentence():
         main(sys.argv[1:])
-    except MezzotintError as error:
-        STDERR.print(f"mezzotint: {error}", markup=False)
-        sys.exit(error.exit_code)

@@ -8,7 +8,6 @@ that make Stable Diffusion hard are planted (see `demo/outliers.py`).
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from mezzotint.atomic_folder import replace_folder
-from mezzotint.cli.terminal import STDERR, STDOUT
-from mezzotint.errors import MezzotintError
+from mezzotint.cli.epilogue import exit_with_a_sentence
+from mezzotint.cli.terminal import STDOUT
 
 from .outliers import plant_in_text_encoder, plant_in_unet
 
@@ -186,7 +185,7 @@ def main() -> None:
     parser.add_argument("--no-outliers", action="store_true", help="plain random weights")
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
-    try:
+    with exit_with_a_sentence():
         write_checkpoint(
             SHAPES[options.shape],
             options.output,
@@ -194,9 +193,6 @@ def main() -> None:
             plant=not options.no_outliers,
             overwrite=options.overwrite,
         )
-    except MezzotintError as error:
-        STDERR.print(f"error: {error}", markup=False)
-        sys.exit(2)
     STDOUT.print(f"{options.output}: random weights in the shape {options.shape}", markup=False)
 
 

@@ -17,6 +17,7 @@ from mezzotint.bundle.bundle import (
     file_entry,
     write_manifest,
 )
+from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.bundle.weight_faults import check_no_pointers
@@ -65,16 +66,20 @@ def export_checkpoint(
             check_no_pointers(folder.glob("*/*"))
             progress("copying Optimum's graphs", 0, 1)
             manifest = adopt_optimum(folder, staging)
-            write_manifest(staging, replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen)))
+            manifest = replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen))
         else:
-            _export(model, folder, variant, staging, chosen, progress)
+            manifest = _export(model, folder, variant, staging, chosen, progress)
+        write_card(staging, manifest, read_licence(folder / CARD_NAME))
+        write_manifest(staging, manifest)
         progress("opening the bundle", 0, 1)
         check_opens(staging)
         give_back_memory()
     return Bundle.open(output)
 
 
-def _export(model: str, folder: Path, variant: str | None, staging: Path, chosen: Chosen, progress: Progress) -> None:
+def _export(
+    model: str, folder: Path, variant: str | None, staging: Path, chosen: Chosen, progress: Progress
+) -> Manifest:
     progress("loading the checkpoint", 0, 5)
     checkpoint = load_checkpoint(model, variant, folder)
     checkpoint.index.warn_of_more()
@@ -85,7 +90,7 @@ def _export(model: str, folder: Path, variant: str | None, staging: Path, chosen
     for index, source in enumerate(sources):
         progress(f"exporting {source.name}", index + 1, len(sources) + 1)
         components[source.name] = _export_component(source, staging, keep=sources[index + 1 :])
-    manifest = Manifest(
+    return Manifest(
         family=checkpoint.family.name,
         source=checkpoint.source,
         recipe="fp32",
@@ -94,7 +99,6 @@ def _export(model: str, folder: Path, variant: str | None, staging: Path, chosen
         defaults=defaults,
         versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
     )
-    write_manifest(staging, manifest)
 
 
 def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSource]) -> Component:

@@ -11,7 +11,7 @@ from mezzotint.families.weight_files import choose_weights, local_names, shard_n
 
 from .optimum_folder import is_optimum_folder
 
-_TEXTS = ("model_index.json", "*/*.json", "*/*.txt")
+_TEXTS = ("README.md", "model_index.json", "*/*.json", "*/*.txt")  # the first states the licence
 _GRAPHS = (".onnx", ".onnx_data")  # of a repository that Optimum exported
 
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
@@ -23,6 +24,7 @@ from mezzotint.progress import Progress, silent
 
 from .calibrate.calibrate import calibrate
 from .calibrate.data import CalibrationData
+from .calibrate.default_prompts import default_prompts
 from .calibrate.run import CalibrationRun
 from .calibrate.trajectories import CalibrationSettings
 from .decide.half_islands import with_islands
@@ -30,11 +32,12 @@ from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import RECIPE_METHOD, Method
 from .graphs.graph_file import load_graph, save_graph
 from .lower.half_target import settle_in_half
-from .lower.target import Target, check_prompts, find_target, fit_storages
+from .lower.storages import storages_of
+from .lower.target import Target, check_prompts, find_target, needs_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.contract import Rewritten, run_passes
 from .passes.half import STORE_HALF
-from .recipe import Recipe, component_storages, find_recipe
+from .recipe import Recipe, find_recipe
 from .search.costs import Costs
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_promise
@@ -64,7 +67,7 @@ def quantize_bundle(
     *,
     recipe: str,
     target: str,
-    prompts: Sequence[str] = (),
+    prompts: Sequence[str] | None = None,
     overrides: Mapping[str, str] | None = None,
     settings: CalibrationSettings | None = None,
     min_sqnr_db: float | None = None,
@@ -76,9 +79,10 @@ def quantize_bundle(
 ) -> Bundle:
     """Quantize the FP32 bundle at `source` into a new one at `output`.
 
-    `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; `overrides` maps
-    components to schemes; `min_sqnr_db` takes nodes out of INT8 until the component's output reaches it on the target,
-    by the times in the file `costs` (None: the one in the user's cache folder), which gets those that it lacks.
+    `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; None is the list that comes
+    with the package. `overrides` maps components to schemes; `min_sqnr_db` takes nodes out of INT8 until the
+    component's output reaches it on the target, by the times in the file `costs` (None: the one in the user's cache
+    folder), which gets those that it lacks.
     `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
     `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
@@ -87,10 +91,11 @@ def quantize_bundle(
     bundle = Bundle.open(source)
     lowered_for = find_target(target)
     family, chosen, overrides = family_of(bundle), find_recipe(recipe), overrides or {}
-    components = {name: family.role(name) for name in bundle.manifest.components}
-    storages = fit_storages(lowered_for, chosen, component_storages(chosen, components, overrides), overrides)
+    storages = storages_of(bundle, chosen, lowered_for, overrides)
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
+    if prompts is None:
+        prompts = default_prompts() if family.texts and needs_prompts(storages, lowered_for) else ()
     if family.texts:
         check_prompts(storages, lowered_for, prompts)
     settings = settings or CalibrationSettings.of(bundle)
@@ -123,6 +128,7 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         calibration=_record(job) if integer or (in_half and job.data.trajectories) else None,
         versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
     )
+    write_card(staging, manifest, read_licence(job.bundle.path / CARD_NAME))
     write_manifest(staging, manifest)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from mezzotint.cli.app import app
+from mezzotint.cli.commands import COMMANDS as ENTRIES
+from mezzotint.cli.commands import load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,22 +28,14 @@ MODULE = re.compile(r"\bmezzotint(?!\.json)(?:\.[a-z_0-9]+)+\b")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def commands() -> dict[str, set[str]]:
-    """Every command of the command line with its options."""
-    found: dict[str, set[str]] = {}
-
-    def visit(group: Any) -> None:
-        for name, command in getattr(group, "commands", {}).items():
-            found[name] = {
-                option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
-            }
-            visit(command)
-
-    visit(get_command(app))
-    return found
+def options_of(command: Any) -> set[str]:
+    """Of a command, or of all that a group has."""
+    parts = getattr(command, "commands", {}).values()
+    own = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+    return own.union(*(options_of(part) for part in parts))
 
 
-COMMANDS = commands()
+COMMANDS = {entry.name: options_of(load(entry.name)) for entry in ENTRIES}
 OPTIONS = {"--help", "--version"}.union(*COMMANDS.values())
 
 

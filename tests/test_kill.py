@@ -58,5 +58,16 @@ def test_export_survives_kills(old: Path, tiny_checkpoint: Path) -> None:
 
 def test_quantize_survives_kills(old: Path, tiny_bundle: Bundle, repo_root: Path) -> None:
     prompts = repo_root / "demo" / "prompts" / "calibration.txt"
-    options = ["--recipe", "int8", "--target", "onnxruntime", "--prompts", str(prompts), "--steps", "4", "--calls", "8"]
+    options = [
+        "--recipe",
+        "int8",
+        "--target",
+        "onnxruntime",
+        "--prompts",
+        str(prompts),
+        "--steps",
+        "4",
+        "--samples",
+        "8",
+    ]
     kill_at_random_moments(["quantize", str(tiny_bundle.path), *options], old, seed=1)

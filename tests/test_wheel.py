@@ -33,8 +33,8 @@ print(f"{took_ms:.0f}", *(name for name in ("onnxruntime", "openvino") if name i
 ABSENT = ("torch", "diffusers", "transformers", "onnx", "nncf")
 ENGINES = ("onnxruntime", "openvino")
 BROUGHT_BY_VENV = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence")
-LIMITS_MB = {"base": 150, "cpu": 225, "openvino": 335}  # without bytecode, which is a cache
-ENGINE_OF = {"base": None, "cpu": "onnxruntime", "openvino": "openvino"}
+LIMITS_MB = {"base": 150, "onnxruntime": 225, "openvino": 335}  # without bytecode, which is a cache
+ENGINE_OF = {"base": None, "onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 
 def run(*command: object, cwd: Path) -> str:
@@ -79,8 +79,8 @@ def environments(wheel: Path, repo_root: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def python(environments: Callable[[str], Path]) -> Path:
-    """The interpreter of the environment with `[cpu]`."""
-    return environments("cpu")
+    """The interpreter of the environment with `[onnxruntime]`."""
+    return environments("onnxruntime")
 
 
 def test_five_lines_draw_a_picture(python: Path, tiny_int8: Bundle, tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_five_lines_draw_a_picture(python: Path, tiny_int8: Bundle, tmp_path: Pa
         np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
 
 
-def test_the_command_line_is_there(python: Path, tiny_int8: Bundle, tmp_path: Path) -> None:
-    program = python.with_name("mezzotint")
+def test_the_command_line_is_there(environments: Callable[[str], Path], tiny_int8: Bundle, tmp_path: Path) -> None:
+    program = environments("cli,onnxruntime").with_name("mezzotint")
     assert "unet" in run(program, "inspect", tiny_int8.path, cwd=tmp_path)
     run(program, "generate", tiny_int8.path, "a red apple", "-o", "apple.png", "--steps", "2", cwd=tmp_path)
 
@@ -107,13 +107,20 @@ def test_openvino_alone_draws_too(environments: Callable[[str], Path], tiny_bund
 def test_without_an_engine_bundles_are_inspected_and_the_extras_named(
     environments: Callable[[str], Path], tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
-    program = environments("base").with_name("mezzotint")
+    program = environments("cli").with_name("mezzotint")
     assert "unet" in run(program, "inspect", tiny_bundle.path, cwd=tmp_path)
     command = [str(program), "generate", str(tiny_bundle.path), "a red apple", "-o", "apple.png"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    for extra in ("cpu", "openvino"):
+    for extra in ("onnxruntime", "openvino"):
         assert f"pip install 'mezzotint[{extra}]'" in done.stderr
+
+
+def test_without_its_extra_the_command_line_names_it(environments: Callable[[str], Path], tmp_path: Path) -> None:
+    program = environments("base").with_name("mezzotint")
+    done = subprocess.run([str(program), "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'mezzotint[cli]'" in done.stderr
 
 
 @pytest.mark.parametrize("extra", LIMITS_MB)

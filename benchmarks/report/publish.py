@@ -1,12 +1,13 @@
 """Results that are committed, and the pages whose tables are made from them and never typed.
 
+    mezzotint dev publish README.md docs/results reports/bench-demo/results.json ...
+
 Writes docs/results/bench-demo.json without pictures, docs/results.md with every table and all that one must know to
 read it, and README's table again. That one stands between `<!-- results: SPEED.json FIDELITY.json -->`, which names two
 of those files, and `<!-- end of results -->`.
 """
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .readme_table import readme_table
 from .strip_image import strip_image
 from .summary import Table, published_table
 
-__all__ = ["main", "publish", "refresh_tables", "results_page", "without_pictures"]
+__all__ = ["publish", "refresh_tables", "results_page", "without_pictures"]
 
 _INTRODUCTION = (
     "Made by `make tables` from the files in `docs/results/`, which have every sample. [measuring.md](measuring.md) "
@@ -145,18 +146,3 @@ def _protocol(results: Results) -> str:
 
 
 _CONDITIONS: tuple[Callable[[Results], str], ...] = (_machine, _workload, _protocol)
-
-
-def main(arguments: list[str]) -> None:
-    """README FOLDER RESULTS..."""
-    readme, folder, *sources = (Path(argument) for argument in arguments)
-    for copy in publish(sources, folder, readme):
-        sys.stdout.write(f"wrote {copy}\n")
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except MezzotintError as error:
-        sys.stderr.write(f"mezzotint: {error}\n")
-        sys.exit(error.exit_code)

@@ -1,11 +1,10 @@
 """`python -m demo.train`: from nothing to a checkpoint such as demo/checkpoint. See README.md beside this file."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from mezzotint.cli.terminal import STDERR, STDOUT
-from mezzotint.errors import MezzotintError
+from mezzotint.cli.epilogue import exit_with_a_sentence
+from mezzotint.cli.terminal import STDOUT
 
 from .concepts import read_concepts
 from .config import RECIPE
@@ -22,14 +21,8 @@ def main() -> None:
     parser.add_argument("--until", choices=tuple(stage.name for stage in STAGES), default=STAGES[-1].name)
     options = parser.parse_args()
     workspace = Workspace(options.output)
-    try:
+    with exit_with_a_sentence(if_interrupted="interrupted; the same command goes on from here"):
         run_stages(workspace, RECIPE, read_concepts(), options.until)
-    except MezzotintError as error:
-        STDERR.print(f"error: {error}", markup=False)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        STDERR.print("interrupted; the same command goes on from here")
-        sys.exit(130)
     if workspace.checkpoint.exists():
         STDOUT.print(f"the checkpoint is {workspace.checkpoint}", markup=False)
 

@@ -6,7 +6,6 @@ this measures what was learned, and what quantization spoils, and not how well t
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from mezzotint.arrays import FloatArray
 from mezzotint.atomic_file import atomic_path, write_text
 from mezzotint.benchmarks.metrics.gallery import Gallery, compose
 from mezzotint.benchmarks.metrics.metric import NotComputedError
-from mezzotint.cli.terminal import STDERR, STDOUT, show_progress
+from mezzotint.cli.epilogue import exit_with_a_sentence
+from mezzotint.cli.terminal import STDOUT, show_progress
 from mezzotint.decibel import psnr_db
-from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 
 from .config import BACKGROUNDS
@@ -190,13 +189,10 @@ def main() -> None:
     folder = options.output or Path("reports/evaluation") / options.subject.resolve().name
     drawn = Drawn(options.steps, options.guidance, options.seed, options.batch)
     evaluation = Evaluation(options.concepts, options.prompts_count, drawn=drawn)
-    try:
+    with exit_with_a_sentence():
         pictures = load_pictures(Workspace(options.training).pictures)
         with show_progress() as progress:
             result = evaluate(open_subject(options.subject, options.backend), pictures, evaluation, folder, progress)
-    except MezzotintError as error:
-        STDERR.print(f"error: {error}", markup=False)
-        sys.exit(2)
     STDOUT.print(_table(f"{options.subject}, {len(result['pictures'])} prompts", result["summary"]))
     STDOUT.print(f"wrote {folder}/evaluation.json and {folder}/contact-sheet.png", markup=False)
 

@@ -4,14 +4,14 @@ With `--weights FOLDER` a benchmark of the embedded model then says how many pic
 """
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from mezzotint.benchmarks.metrics.gallery import Gallery, write_gallery
-from mezzotint.cli.terminal import STDERR, STDOUT
+from mezzotint.cli.epilogue import exit_with_a_sentence
+from mezzotint.cli.terminal import STDOUT
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.text.prompts import read_prompts
 
@@ -55,12 +55,9 @@ def main() -> None:
     parser.add_argument("--training", type=Path, default=Path("training"), help="folder that demo.train worked in")
     parser.add_argument("--prompts", type=Path, nargs="+", default=sorted(_PROMPTS.glob("*.txt")), help="prompt files")
     options = parser.parse_args()
-    try:
+    with exit_with_a_sentence():
         prompts = [prompt for path in options.prompts for prompt in read_prompts(path)]
         gallery = gallery_of(load_pictures(Workspace(options.training).pictures), prompts)
-    except MezzotintError as error:
-        STDERR.print(f"error: {error}", markup=False)
-        sys.exit(2)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / _FILE
     write_gallery(gallery, path)

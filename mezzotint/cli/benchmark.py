@@ -1,21 +1,28 @@
-"""The commands `benchmark` and `report`."""
+"""`mezzotint benchmark`."""
 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mezzotint.errors import CheckFailed, MezzotintError
+from mezzotint.benchmarks.cases.workload import SCHEDULERS
+from mezzotint.errors import CheckFailed
 
-from .generate import OWN
-from .terminal import STDOUT, show_progress
+from .options import OWN, SIZE_HELP, AsJson, pick
+from .terminal import STDOUT, show_progress, write_json
 
-__all__ = ["benchmark", "report"]
+if TYPE_CHECKING:
+    from mezzotint.benchmarks.benchmark import Benchmark
 
-_SCHEDULERS = "ddim, pndm, euler, dpmpp-2m or another without noise in its steps"
-_SIZE_HELP = "In pixels; the checkpoint's own without."
+_SAMPLERS = tuple(name for _, name in SCHEDULERS)
+_MEASURE = "What is measured"
+_BACKENDS = "Engines for portable bundles, joined by commas."
+_GATE = "A TOML file of --fail-if conditions."
+_WEIGHTS = "Networks for LPIPS, CLIP, KID and FID; a gallery."
+_IMAGES = "Images, or with --parts UNet steps, timed in each process."
+_PARTS = "Time each part alone, for models that take minutes an image."
 
 
 def benchmark(
@@ -24,29 +31,33 @@ def benchmark(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")],
     prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps of each picture. {OWN}")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale of each picture. {OWN}")] = None,
-    scheduler: Annotated[str | None, typer.Option(help=f"{_SCHEDULERS}. {OWN}")] = None,
-    height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
-    width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps of each image; {OWN}")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale of each image; {OWN}")] = None,
+    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}")] = None,
+    height: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
+    width: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Fresh processes for each case.")] = 3,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures, or with --parts UNet steps, timed in each.")] = 4,
-    backends: Annotated[str, typer.Option(help="Engines for portable bundles, joined by commas.")] = "onnxruntime",
-    bf16: Annotated[bool, typer.Option(help="Measure diffusers in BF16 too.")] = True,
-    other_seed: Annotated[bool, typer.Option(help="Draw with another seed too: the ceiling of all errors.")] = True,
-    attribution: Annotated[bool, typer.Option("--attribution", help="Draw with each component alone INT8.")] = False,
-    fidelity: Annotated[bool, typer.Option(help="Compare the pictures.")] = True,
-    speed: Annotated[bool, typer.Option(help="Measure time and memory.")] = True,
-    parts: Annotated[
-        bool, typer.Option("--parts", help="Time each part alone, for models of minutes a picture.")
+    images: Annotated[int, typer.Option(min=1, help=_IMAGES)] = 4,
+    backends: Annotated[str, typer.Option(help=_BACKENDS)] = "onnxruntime",
+    bf16: Annotated[bool, typer.Option(help="diffusers in BF16 too.", rich_help_panel=_MEASURE)] = True,
+    other_seed: Annotated[
+        bool, typer.Option(help="Another seed too, as an upper bound on error.", rich_help_panel=_MEASURE)
+    ] = True,
+    attribution: Annotated[
+        bool, typer.Option("--attribution", help="Each component alone in INT8.", rich_help_panel=_MEASURE)
     ] = False,
+    fidelity: Annotated[bool, typer.Option(help="Compare the images.", rich_help_panel=_MEASURE)] = True,
+    speed: Annotated[bool, typer.Option(help="Time and memory.", rich_help_panel=_MEASURE)] = True,
+    parts: Annotated[bool, typer.Option("--parts", help=_PARTS, rich_help_panel=_MEASURE)] = False,
     peers: Annotated[Path | None, typer.Option(help="The folder that `make peers` filled.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Networks for LPIPS, CLIP, KID and FID; a gallery.")] = None,
-    gate: Annotated[Path | None, typer.Option(help="A TOML file with --fail-if conditions.")] = None,
+    weights: Annotated[Path | None, typer.Option(help=_WEIGHTS)] = None,
+    gate: Annotated[Path | None, typer.Option(help=_GATE)] = None,
     fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier run left.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore cached measurements.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in one report."""
+    """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
+
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
     from mezzotint.benchmarks.cases.workload import Workload, defaults_of
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
@@ -64,7 +75,7 @@ def benchmark(
     )
     extent = Extent(
         rounds=rounds,
-        pictures=pictures,
+        pictures=images,
         backends=tuple(backends.split(",")),
         bf16_baseline=bf16,
         other_seed=other_seed,
@@ -89,21 +100,18 @@ def benchmark(
             command=shlex.join(["mezzotint", *sys.argv[1:]]),
             progress=progress,
         )
-    STDOUT.print(f"wrote {outcome.report_html}, {outcome.report_md} and {outcome.results}")
-    if outcome.not_asked:
-        STDOUT.print(f"not measured, so the gate did not ask of: {', '.join(outcome.not_asked)}")
+    _show(outcome, as_json=as_json)
     if outcome.failures:
         raise CheckFailed("; ".join(outcome.failures))
 
 
-def report(
-    results: Annotated[Path, typer.Argument(help="A results.json of an earlier benchmark.")],
-    compare: Annotated[Path | None, typer.Option(help="An older results.json: what changed since.")] = None,
-) -> None:
-    """Write report.md and report.html again from measured results."""
-    from mezzotint.benchmarks.report.report import make_report
-
-    if compare is not None and compare.resolve() == results.resolve():
-        raise MezzotintError(f"{results} is compared with itself; pass an older results.json to --compare")
-    for path in make_report(results, compare):
-        STDOUT.print(f"wrote {path}")
+def _show(outcome: "Benchmark", *, as_json: bool) -> None:
+    pages = {"report_html": outcome.report_html, "report_md": outcome.report_md, "results": outcome.results}
+    if as_json:
+        paths = {name: str(path) for name, path in pages.items()}
+        write_json({**paths, "failures": list(outcome.failures), "skipped": list(outcome.not_asked)})
+        return
+    STDOUT.print(f"wrote {', '.join(map(str, pages.values()))}", markup=False)
+    if outcome.not_asked:
+        skipped = ", ".join(outcome.not_asked)
+        STDOUT.print(f"gate conditions skipped (case not benchmarked): {skipped}", markup=False)

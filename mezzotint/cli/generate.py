@@ -1,138 +1,122 @@
-"""The command that draws: from text alone, from a picture, or into a picture under a mask."""
+"""`mezzotint generate`: from text alone, from an image, or into an image under a mask."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from PIL import Image
 
-from mezzotint.errors import MezzotintError
-from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
+from mezzotint.bundle.precision import Compute
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.runtime import Settings
+from mezzotint.runtime.noise.batch import RNGS
+from mezzotint.runtime.samplers.lineup import SAMPLERS
+from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
-from .terminal import STDERR, STDOUT, show_progress, warnings_as_lines
+from .images import Load, Request, generate_images
+from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_seed, pick
+from .terminal import STDOUT, write_json
 
-if TYPE_CHECKING:
-    from mezzotint.runtime import Options, Result, Step
-    from mezzotint.runtime.pipeline import Pipeline
-    from mezzotint.runtime.result import OnStep
+_BACKENDS = ("auto", *(engine.name for engine in ENGINES))
+_SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
+_SAMPLING, _IMAGE, _ENGINE = "Sampling", "From an image", "Engine"
+_OUTPUT = "The image file; several images get numbers. A PNG holds its settings."
+_LIKE = "A PNG that Mezzotint wrote, whose prompt and settings to take; other options override them."
+_SEED = f"A whole number, or random; the same seed gives the same image (default: {Settings.seed})."
+_STEPS = f"Denoising steps; {OWN}."
+_GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
+_INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
+_RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
+_CLIP_SKIP = "Last layers of the text encoder to leave out: 1 where web interfaces say 2 (default: 0)."
+_STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
+_PRECISION = "Arithmetic instead of what the bundle states"
 
-__all__ = ["OWN", "SAMPLERS_HELP", "generate"]
-
-OWN = "The checkpoint's own without."
-SAMPLERS_HELP = f"One of {', '.join(sampler.name for sampler in SAMPLERS)}. {OWN}"
-_SIZE_HELP = "In pixels; the checkpoint's own without, or that of --init-image."
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What a run starts from besides the prompt; all read before any graph is loaded."""
-
-    image: Image.Image | None
-    mask: Image.Image | None
-    strength: float | None
-
-    def kind(self) -> "type[Pipeline]":
-        from mezzotint.runtime import ImageToImage, Inpaint, TextToImage
-
-        return TextToImage if self.image is None else ImageToImage if self.mask is None else Inpaint
+# None is "not given": then --like decides, or the library.
+Prompts = Annotated[
+    list[str] | None, typer.Argument(help="What to generate; each prompt makes one image.", show_default=False)
+]
+OutputImage = Annotated[Path, typer.Option("-o", "--output", help=_OUTPUT)]
+PromptFile = Annotated[Path | None, typer.Option(help="A file of prompts, one a line.")]
+NegativePrompt = Annotated[str | None, typer.Option(help="What the image should not show.")]
+Like = Annotated[Path | None, typer.Option(help=_LIKE)]
+Batch = Annotated[int, typer.Option(min=1, help="Images of each prompt, with seeds from --seed on.")]
+Seed = Annotated[int | None, typer.Option(parser=parse_seed, metavar="SEED", help=_SEED)]
+Size = Annotated[int | None, typer.Option(help=SIZE_HELP)]
+Steps = Annotated[int | None, typer.Option(min=1, help=_STEPS, rich_help_panel=_SAMPLING)]
+Guidance = Annotated[float | None, typer.Option(help=_GUIDANCE, rich_help_panel=_SAMPLING)]
+Rescale = Annotated[float | None, typer.Option(help=_RESCALE, rich_help_panel=_SAMPLING)]
+Interval = Annotated[tuple[float, float] | None, typer.Option(help=_INTERVAL, rich_help_panel=_SAMPLING)]
+SamplerName = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_SAMPLING)]
+Rng = Annotated[str | None, pick("--rng", RNGS, "Noise generator for --seed", panel=_SAMPLING)]
+Syntax = Annotated[str | None, pick("--prompt-syntax", PROMPT_SYNTAXES, "How prompts are read", panel=_SAMPLING)]
+ClipSkip = Annotated[int | None, typer.Option(min=0, help=_CLIP_SKIP, rich_help_panel=_SAMPLING)]
+InitImage = Annotated[Path | None, typer.Option(help="An image to start from.", rich_help_panel=_IMAGE)]
+Mask = Annotated[Path | None, typer.Option(help="Inpainting mask: white is regenerated.", rich_help_panel=_IMAGE)]
+Strength = Annotated[float | None, typer.Option(help=_STRENGTH, rich_help_panel=_IMAGE)]
+Backend = Annotated[str, pick("--backend", _BACKENDS, "Engine", panel=_ENGINE)]
+Precision = Annotated[str | None, pick("--precision", tuple(Compute), _PRECISION, panel=_ENGINE)]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).", rich_help_panel=_ENGINE)]
+VaeTiling = Annotated[
+    bool | None,
+    typer.Option("--vae-tiling/--no-vae-tiling", help="Decode large images in tiles.", rich_help_panel=_ENGINE),
+]
+LowMemory = Annotated[
+    bool, typer.Option("--low-memory", help="Load each graph when it is needed.", rich_help_panel=_ENGINE)
+]
 
 
 def generate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture; a PNG says how it was drawn.")],
-    negative_prompt: Annotated[str | None, typer.Option(help="What not to draw.")] = None,
-    prompt_syntax: Annotated[str, typer.Option(help="plain, or weighted: (word:1.3), any length.")] = "plain",
-    clip_skip: Annotated[
-        int, typer.Option(min=0, help="Last layers of the text encoder to leave out: 1 where web interfaces say 2.")
-    ] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps. {OWN}")] = None,
-    guidance: Annotated[float | None, typer.Option(help=f"Guidance scale; 1 or less runs without. {OWN}")] = None,
-    guidance_rescale: Annotated[float, typer.Option(help="0 to 1: takes back contrast that guidance adds.")] = 0.0,
-    guidance_interval: Annotated[
-        tuple[float, float], typer.Option(help="The parts of the run, 0 to 1, between which guidance is on.")
-    ] = (0.0, 1.0),
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 0,
-    rng: Annotated[str, typer.Option(help="Whose noise a seed stands for: torch (its CPU), cuda or numpy.")] = "torch",
-    scheduler: Annotated[str | None, typer.Option(help=SAMPLERS_HELP)] = None,
-    height: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
-    width: Annotated[int | None, typer.Option(help=_SIZE_HELP)] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures to draw at once, with seeds from --seed on.")] = 1,
-    init_image: Annotated[Path | None, typer.Option(help="A picture to start from.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="White where --init-image is drawn anew.")] = None,
-    strength: Annotated[float | None, typer.Option(help="0 to 1: how much is drawn anew; else 0.8, or 1.")] = None,
-    vae_tiling: Annotated[
-        bool | None, typer.Option("--vae-tiling/--no-vae-tiling", help="Decode large pictures in tiles.")
-    ] = None,
-    low_memory: Annotated[bool, typer.Option("--low-memory", help="Load each graph when it is needed.")] = False,
-    backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")] = "auto",
-    precision: Annotated[str | None, typer.Option(help="f32, bf16 or f16 instead of what the bundle states.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="All cores without.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    bundle: BundlePath,
+    prompt: Prompts = None,
+    *,
+    output: OutputImage,
+    prompts: PromptFile = None,
+    negative_prompt: NegativePrompt = None,
+    like: Like = None,
+    batch: Batch = 1,
+    seed: Seed = None,
+    height: Size = None,
+    width: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    guidance_rescale: Rescale = None,
+    guidance_interval: Interval = None,
+    scheduler: SamplerName = None,
+    rng: Rng = None,
+    prompt_syntax: Syntax = None,
+    clip_skip: ClipSkip = None,
+    init_image: InitImage = None,
+    mask: Mask = None,
+    strength: Strength = None,
+    backend: Backend = "auto",
+    precision: Precision = None,
+    threads: Threads = None,
+    vae_tiling: VaeTiling = None,
+    low_memory: LowMemory = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Draw pictures from a bundle, without PyTorch."""
-    from mezzotint.runtime import Options
-    from mezzotint.runtime.images.files import check_output
-
-    if scheduler is not None:
-        find_sampler(scheduler)  # a wrong name is refused before any graph is loaded
-    inputs = _read_inputs(init_image, mask, strength)
-    outputs = [output] if batch == 1 else [output.with_stem(f"{output.stem}-{index}") for index in range(batch)]
-    for path in outputs:
-        check_output(path, overwrite=overwrite)
-    pipe = inputs.kind().load(bundle, backend=backend, precision=precision, threads=threads, low_memory=low_memory)
-    if backend == "auto":
-        STDERR.print(f"backend {pipe.backend}: {pipe.choice.reason}")
-    options = Options(
-        negative_prompt=negative_prompt,
-        steps=steps,
-        guidance=guidance,
-        seed=seed,
-        scheduler=scheduler,
-        height=height,
-        width=width,
-        guidance_rescale=guidance_rescale,
-        guidance_interval=guidance_interval,
-        prompt_syntax=prompt_syntax,
-        clip_skip=clip_skip,
-        rng=rng,
-        vae_tiling=vae_tiling,
+    """Generate images from a bundle, without PyTorch."""
+    given: dict[str, object] = {
+        "negative_prompt": negative_prompt,
+        "steps": steps,
+        "guidance": guidance,
+        "seed": seed,
+        "scheduler": scheduler,
+        "height": height,
+        "width": width,
+        "guidance_rescale": guidance_rescale,
+        "guidance_interval": guidance_interval,
+        "prompt_syntax": prompt_syntax,
+        "rng": rng,
+        "vae_tiling": vae_tiling,
+        "clip_skip": clip_skip,
+    }
+    request = Request.read(
+        tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )
-    result = _draw_with_progress(pipe, inputs, prompt, batch, options)
-    for index, path in enumerate(outputs):
-        result.write(path, index, overwrite=overwrite)
-    STDOUT.print(f"wrote {', '.join(map(str, outputs))} in {result.timings.total_ms / 1e3:.2f} s")
-
-
-def _read_inputs(image: Path | None, mask: Path | None, strength: float | None) -> _Inputs:
-    from mezzotint.runtime.images.files import read_image
-
-    if image is None and (mask is not None or strength is not None):
-        raise MezzotintError("--mask and --strength need a picture to start from; pass --init-image FILE")
-    images = [None if path is None else read_image(path) for path in (image, mask)]
-    return _Inputs(images[0], images[1], strength)
-
-
-def _draw_with_progress(pipe: "Pipeline", inputs: _Inputs, prompt: str, batch: int, options: "Options") -> "Result":
-    with show_progress() as progress, warnings_as_lines():
-
-        def on_step(step: "Step") -> None:
-            progress("drawing", step.index + 1, step.steps)
-
-        return _draw(pipe, inputs, prompt, batch, on_step, options)
-
-
-def _draw(
-    pipe: "Pipeline", inputs: _Inputs, prompt: str, batch: int, on_step: "OnStep", options: "Options"
-) -> "Result":
-    from mezzotint.runtime import ImageToImage, Inpaint, TextToImage
-
-    image, mask, strength = inputs.image, inputs.mask, inputs.strength
-    if isinstance(pipe, ImageToImage) and image is not None:
-        strength = 0.8 if strength is None else strength
-        return pipe(prompt, image, strength=strength, count=batch, on_step=on_step, **options)
-    if isinstance(pipe, Inpaint) and image is not None and mask is not None:
-        strength = 1.0 if strength is None else strength
-        return pipe(prompt, image, mask, strength=strength, count=batch, on_step=on_step, **options)
-    return TextToImage.sharing(pipe)(prompt, count=batch, on_step=on_step, **options)
+    load = Load(bundle=bundle, backend=backend, precision=precision, threads=threads, low_memory=low_memory)
+    generated = generate_images(load, request, output, overwrite=overwrite)
+    if as_json:
+        write_json(generated.record())
+    else:
+        STDOUT.print("\n".join(generated.lines()), markup=False)

@@ -1,26 +1,44 @@
-"""What `mezzotint inspect` and `mezzotint audit` show of a bundle."""
+"""`mezzotint inspect`."""
 
 import json
 from collections import Counter
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.decisions import DECISIONS_FILE, decision_data, read_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, read_declines
 from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.records import record_data
 from mezzotint.errors import MezzotintError
-from mezzotint.runtime import Bundle
 
-if TYPE_CHECKING:  # `inspect` works where nothing but the runtime is installed
-    from mezzotint.quantize import Audit
+from .options import AsJson, BundlePath
+from .terminal import STDOUT, write_json
 
-__all__ = ["audit_json", "audit_table", "component_table", "declined_lines", "declined_table", "explain_node"]
+_WHY = "Explain the quantization decision of each node whose name contains this text, as JSON."
+
+
+def inspect(
+    bundle: BundlePath,
+    explain: Annotated[str | None, typer.Option(help=_WHY)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in a bundle and how it was made."""
+    opened = Bundle.open(bundle)
+    if explain is not None:
+        write_json(explain_node(opened, explain))
+    elif as_json:
+        write_json(json.loads(opened.manifest.to_json()))
+    else:
+        STDOUT.print(component_table(opened))
+        declined = declined_table(opened)
+        if declined is not None:
+            STDOUT.print(declined)
 
 
 def component_table(bundle: Bundle) -> Group:
@@ -81,31 +99,6 @@ def declined_lines(bundle: Bundle) -> list[str]:
 
 def _declines(bundle: Bundle) -> dict[str, Declines]:
     return {name: read_declines(bundle.path / name / DECLINED_FILE) for name in bundle.manifest.components}
-
-
-def audit_table(audit: "Audit") -> Group:
-    """Time and multiplications by operation and precision, the slowest first, and the two figures."""
-    times: Counter[tuple[str, str]] = Counter()
-    counts: Counter[tuple[str, str]] = Counter()
-    macs: Counter[tuple[str, str]] = Counter()
-    for kernel in audit.kernels:
-        key = (kernel.operation, kernel.precision)
-        times[key] += kernel.time_ms  # type: ignore[assignment]  # Counter's stub knows whole numbers only
-        counts[key] += 1
-        macs[key] += kernel.macs
-    table = Table("operation", "precision", "kernels", "ms", "GMAC")
-    for key, time_ms in times.most_common():
-        table.add_row(*key, str(counts[key]), f"{time_ms:.2f}", f"{macs[key] / 1e9:.3f}")
-    head = (
-        f"{audit.component} on {audit.backend}: kept promise {audit.kept_promise:.1%} of {len(audit.promised)} nodes, "
-    )
-    return Group(Text(f"{head}integer share {audit.integer_share:.1%}"), table)
-
-
-def audit_json(audit: "Audit") -> str:
-    """Every kernel, and the two figures."""
-    data = asdict(audit) | {"kept_promise": audit.kept_promise, "integer_share": audit.integer_share}
-    return json.dumps(data)
 
 
 def _parity(component: Component) -> tuple[str, str]:

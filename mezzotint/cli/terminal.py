@@ -1,9 +1,12 @@
-"""What the command line shows: progress on stderr while work runs, and one sentence when it cannot."""
+"""What the command line shows: progress on stderr while work runs, results on stdout, as text or as JSON alone."""
 
+import json
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -11,12 +14,23 @@ from rich.progress import Progress as ProgressBar
 
 from mezzotint.progress import Progress
 
-__all__ = ["STDERR", "STDOUT", "drawn_progress", "logged_progress", "show_progress", "warnings_as_lines"]
+if TYPE_CHECKING:
+    from mezzotint.bundle.bundle import Bundle
 
 STDOUT = Console(highlight=False, soft_wrap=True)
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _LOG_INTERVAL_S = 60.0
+
+
+def write_json(data: object) -> None:
+    """Print `data` on stdout, as JSON that a program can read: neither wrapped nor coloured."""
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+
+def bundle_json(bundle: "Bundle") -> dict[str, Any]:
+    """The folder of a bundle and its manifest, as JSON has them."""
+    return {"bundle": str(bundle.path), "manifest": json.loads(bundle.manifest.to_json())}
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def fastest_engine(component: Component) -> tuple[Engine, Compute]:
         if offered:
             return engine, offered[0]
     raise MezzotintError(
-        f"no installed engine computes in {component.compute}; install one with `pip install 'mezzotint[cpu]'`"
+        f"no installed engine computes in {component.compute}; install one with `pip install 'mezzotint[onnxruntime]'`"
     )
 
 

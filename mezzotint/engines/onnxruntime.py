@@ -58,7 +58,7 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
 ONNXRUNTIME = Engine(
     name="onnxruntime",
     package="onnxruntime",
-    extra="cpu",
+    extra="onnxruntime",
     runs=("onnxruntime",),
     precisions=lambda: (Compute.F32,),
     open=_open,

@@ -128,6 +128,12 @@ def fit_storages(
     return fitted
 
 
+def needs_prompts(storages: Mapping[str, Storage], target: Target) -> bool:
+    """Whether something must be calibrated: INT8 activations, and what FP16 would overflow on a GPU."""
+    kinds = set(storages.values())
+    return Storage.INT8 in kinds or (target.is_in_half and kinds != {Storage.FLOAT32})
+
+
 def check_prompts(storages: Mapping[str, Storage], target: Target, prompts: Sequence[str]) -> None:
     """MezzotintError when something must be calibrated and there is nothing to calibrate it on."""
     if prompts:

@@ -1,23 +1,19 @@
 """What each step of INT8 buys, measured at the denoiser's guided output on calls that calibration did not see.
 
-    python -m mezzotint.quantize.search.ablation BUNDLE --prompts FILE [--target openvino] [--min-sqnr-db 30]
+    mezzotint dev ablation BUNDLE [--prompts FILE] [--target openvino] [--min-sqnr-db 30]
 
 prints a row for each step: the typical SQNR against FP32, and how many nodes are integer. `--min-sqnr-db` adds the row
 of the search. Statistics come from the cache that `mezzotint quantize` fills.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import silent
-from mezzotint.runtime import Bundle, MezzotintError
-from mezzotint.runtime.text.prompts import read_prompts
+from mezzotint.runtime import Bundle
 
 from ..calibrate.calibrate import calibrate
 from ..calibrate.data import CalibrationData
@@ -85,29 +81,17 @@ def measure(step: AblationStep, data: CalibrationData, target: Target, floor_db:
     return typical_db(figures), sum(one.scheme is NodeScheme.W8A8 for one in decisions.values())
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print the rows as Markdown."""
-    parser = argparse.ArgumentParser(prog="python -m mezzotint.quantize.search.ablation", description=__doc__)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--prompts", type=Path, required=True)
-    parser.add_argument("--target", default="openvino,onnxruntime")
-    parser.add_argument("--min-sqnr-db", type=float, help="also search for exclusions that reach this figure")
-    asked = parser.parse_args(arguments)
-    bundle, targets = Bundle.open(asked.bundle), [find_target(name) for name in asked.target.split(",")]
-    data = calibrate(bundle, read_prompts(asked.prompts), CalibrationSettings.of(bundle), silent)
-    sys.stdout.write(f"| | {' | '.join(target.name for target in targets)} |\n|---|{'---|' * len(targets)}\n")
+def table_lines(
+    bundle: Bundle, prompts: Sequence[str], targets: Sequence[str], min_sqnr_db: float | None
+) -> Iterator[str]:
+    """The lines of a Markdown table, each as soon as it is measured; the search is left out without a figure."""
+    lowered_for = [find_target(name) for name in targets]
+    data = calibrate(bundle, prompts, CalibrationSettings.of(bundle), silent)
+    yield f"| | {' | '.join(target.name for target in lowered_for)} |"
+    yield f"|---|{'---|' * len(lowered_for)}"
     for step in STEPS:
-        if step.is_searched and asked.min_sqnr_db is None:
+        if step.is_searched and min_sqnr_db is None:
             continue
-        cells = [measure(step, data, target, asked.min_sqnr_db or 0.0) for target in targets]
+        cells = [measure(step, data, target, min_sqnr_db or 0.0) for target in lowered_for]
         row = " | ".join(f"{figure:.1f} dB, {nodes} nodes" for figure, nodes in cells)
-        sys.stdout.write(f"| {step.name} | {row} |\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except MezzotintError as error:
-        sys.stderr.write(f"mezzotint: {error}\n")
-        sys.exit(error.exit_code)
+        yield f"| {step.name} | {row} |"

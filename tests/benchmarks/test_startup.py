@@ -1,12 +1,11 @@
 """Starts in fresh processes: every figure is there and fits the others, and the cache is a cache."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from mezzotint.benchmarks.measure.startup_worker import StartTimes
-from mezzotint.benchmarks.startup import Startup, main, measure_startup, report_lines
+from mezzotint.benchmarks.startup import Startup, measure_startup, report_lines
 from mezzotint.runtime import Bundle, MezzotintError
 
 CALL = {"steps": 2}
@@ -56,19 +55,8 @@ def test_medians_shares_and_what_is_missing() -> None:
     assert lines.endswith("imports: torch")
 
 
-def test_the_command_prints_every_start(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--backend", "onnxruntime", "--steps", "1", "--height", "24", "--low-memory", "--runs", "1", "--json"]
-    assert main([str(tiny_bundle.path), *options]) == 0
-    record = json.loads(capsys.readouterr().out)
-    assert set(record) == {"cold", "warm", "outside_graphs_share"}
-    assert len(record["warm"]) == 1
-    assert record["cold"]["backend"] == "onnxruntime"
-
-
 def test_what_stops_a_start_is_one_sentence(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(MezzotintError, match=r"^height is 17, expected a multiple of 2"):
         measure_startup(tiny_bundle.path, {"backend": "onnxruntime"}, {"steps": 1, "height": 17}, runs=1)
     with pytest.raises(MezzotintError, match="is not a folder"):
         measure_startup(tmp_path / "nowhere", {}, CALL, runs=1)
-    with pytest.raises(MezzotintError, match="--runs is 0, expected at least 1"):
-        main([str(tiny_bundle.path), "--runs", "0"])

@@ -1,7 +1,8 @@
-"""`mezzotint generate` beyond a plain prompt: pictures as input, masks, batches, metadata and warnings."""
+"""`mezzotint generate` beyond a plain prompt: images as input, masks, batches, metadata and warnings."""
 
-import sys
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,28 +10,21 @@ import pytest
 from PIL import Image
 
 from mezzotint.arrays import Array
-from mezzotint.cli.app import main
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, TextToImage, read_settings
 
+from .conftest import Cli
+
 PROMPT = "a flat emoji of a red apple"
-Generate = Callable[..., tuple[int, str, str]]
+Ended = tuple[int, str, str]
+Generate = Callable[..., Ended]
 
 
 @pytest.fixture
-def generate(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Generate:
+def generate(tiny_bundle: Bundle, cli: Cli) -> Generate:
     """Run the command on the tiny bundle in an empty folder: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object, bundle: Path = tiny_bundle.path) -> tuple[int, str, str]:
-        command = ["mezzotint", "generate", bundle, PROMPT, "--backend", "onnxruntime", *arguments]
-        monkeypatch.setattr(sys, "argv", [str(part) for part in command])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capfd.readouterr()
-        assert isinstance(ended.value.code, int | None)
-        return ended.value.code or 0, captured.out, captured.err
+    def run(*arguments: object, bundle: Path = tiny_bundle.path, prompts: tuple[str, ...] = (PROMPT,)) -> Ended:
+        return cli("generate", bundle, *prompts, "--backend", "onnxruntime", *arguments)
 
     return run
 
@@ -74,7 +68,8 @@ def test_under_a_mask(generate: Generate, tiny_bundle: Bundle, inputs: tuple[Ima
 def test_a_batch_is_written_to_numbered_files(generate: Generate, tmp_path: Path) -> None:
     code, out, _ = generate("-o", "out.png", "--steps", 2, "--seed", 8, "--batch", 3)
     assert code == 0
-    assert out.startswith("wrote out-0.png, out-1.png, out-2.png in ")
+    assert "wrote out-0.png, out-1.png, out-2.png in " in out
+    assert "out-1.png: seed 9\n" in out
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["out-0.png", "out-1.png", "out-2.png"]
     assert [read_settings(f"out-{index}.png").seed for index in range(3)] == [8, 9, 10]
     again, _, err = generate("-o", "out.png", "--steps", 2, "--batch", 2)
@@ -104,27 +99,55 @@ def test_warnings_are_lines_without_code(generate: Generate, tiny_int8: Bundle) 
     assert ".py" not in err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("--mask", "mask.png"), "--mask and --strength need a picture to start from; pass --init-image FILE"),
-        (("--strength", 0.5), "--mask and --strength need a picture to start from; pass --init-image FILE"),
-        (("--init-image", "nowhere.png"), "nowhere.png cannot be read as a picture"),
-        (("--init-image", "picture.png", "--mask", "text.png"), "text.png cannot be read as a picture"),
-        (("--init-image", "picture.png", "--strength", 1.5), "strength is 1.5, expected above 0 and at most 1"),
-        (("--guidance-interval", 0.5, 0.2), "guidance_interval is 0.5 to 0.2"),
-        (("--clip-skip", 2), "clip_skip is 2, expected 0 to 1"),
-        (("--rng", "dice"), "there is no random number generator 'dice'"),
-        (("--prompt-syntax", "odd"), "there is no prompt syntax 'odd'"),
-    ],
-)
+def test_each_prompt_makes_the_image_of_the_library(generate: Generate, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("a blue dog\n", encoding="utf-8")
+    options = ("-o", "out.png", "--steps", 2, "--seed", 3, "--prompts", "more.txt")
+    code, out, _ = generate(*options, "--json", prompts=("a cat", "a red apple"))
+    assert code == 0
+    images = json.loads(out)["images"]
+    assert [one["settings"]["prompt"] for one in images] == ["a cat", "a red apple", "a blue dog"]
+    assert [(one["path"], one["seed"]) for one in images] == [(f"out-{index}.png", 3 + index) for index in range(3)]
+    pipe = TextToImage.load(tiny_bundle.path, backend="onnxruntime")
+    expected = pipe(["a cat", "a red apple", "a blue dog"], steps=2, seed=3).images
+    for index, image in enumerate(expected):
+        np.testing.assert_array_equal(pixels(f"out-{index}.png"), np.asarray(image))
+
+
+def test_like_takes_the_settings_of_an_image_and_options_override_them(generate: Generate) -> None:
+    options = ("--steps", 3, "--seed", 11, "--scheduler", "euler", "--guidance", 3, "--height", 24)
+    assert generate("-o", "a.png", *options, "--negative-prompt", "a dog")[0] == 0
+    assert generate("-o", "b.png", "--like", "a.png", prompts=())[0] == 0
+    np.testing.assert_array_equal(pixels("a.png"), pixels("b.png"))
+    assert generate("-o", "c.png", "--like", "a.png", "--seed", 12, prompts=("a cat",))[0] == 0
+    assert read_settings("c.png") == replace(read_settings("a.png"), seed=12, prompt="a cat")
+
+
 @pytest.mark.usefixtures("inputs")
-def test_bad_input_gets_one_sentence(
-    generate: Generate, tmp_path: Path, arguments: tuple[object, ...], sentence: str
-) -> None:
-    (tmp_path / "text.png").write_text("no picture")
-    code, _, err = generate("-o", "out.png", "--steps", 4, *arguments)
+def test_like_takes_the_strength_too_and_needs_the_image(generate: Generate) -> None:
+    image = ("--init-image", "picture.png")
+    assert generate("-o", "a.png", "--steps", 4, *image, "--strength", 0.6)[0] == 0
+    assert generate("-o", "b.png", "--like", "a.png", *image, prompts=())[0] == 0
+    np.testing.assert_array_equal(pixels("a.png"), pixels("b.png"))
+    code, _, err = generate("-o", "c.png", "--like", "a.png", prompts=())
     assert code == 2
-    assert err.splitlines()[-1].startswith("mezzotint: ")
-    assert sentence in err
-    assert not (tmp_path / "out.png").exists()
+    assert "--init-image" in err
+
+
+def test_a_random_seed_is_another_each_time_and_printed(generate: Generate) -> None:
+    seeds = []
+    for name in ("a.png", "b.png"):
+        code, out, _ = generate("-o", name, "--steps", 1, "--seed", "random")
+        assert code == 0
+        seeds.append(read_settings(name).seed)
+        assert out.endswith(f"seed {seeds[-1]}\n")
+    assert seeds[0] != seeds[1]
+
+
+def test_json_is_alone_on_stdout_and_holds_settings_and_times(generate: Generate) -> None:
+    code, out, _ = generate("-o", "out.png", "--steps", 2, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["backend"] == "onnxruntime"
+    (image,), (timings,) = found["images"], found["timings"]
+    assert image["settings"]["steps"] == len(timings["unet_step_ms"]) == 2
+    assert timings["total_ms"] > 0.0

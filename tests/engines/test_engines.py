@@ -53,7 +53,7 @@ def test_auto_takes_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         choose_engine(manifest("openvino"))
     pretend_installed(monkeypatch)
-    with pytest.raises(MezzotintError, match=r"openvino is not .*mezzotint\[openvino\].*; .*mezzotint\[cpu\]"):
+    with pytest.raises(MezzotintError, match=r"openvino is not .*mezzotint\[openvino\].*; .*mezzotint\[onnxruntime\]"):
         choose_engine(manifest())
 
 

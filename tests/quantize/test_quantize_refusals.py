@@ -33,7 +33,7 @@ def test_a_component_without_integer_rules_is_refused(tiny_bundle: Bundle, tmp_p
 
 def test_int8_without_prompts_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(MezzotintError, match="INT8 needs calibration prompts"):
-        quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="int8", target="openvino")
+        quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="int8", target="openvino", prompts=())
     assert list(tmp_path.iterdir()) == []
 
 

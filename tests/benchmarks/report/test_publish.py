@@ -8,7 +8,7 @@ import pytest
 
 from mezzotint.benchmarks.report.marks import legend, marked_ms
 from mezzotint.benchmarks.report.notes import notes
-from mezzotint.benchmarks.report.publish import main, publish, refresh_tables, results_page
+from mezzotint.benchmarks.report.publish import publish, refresh_tables, results_page
 from mezzotint.benchmarks.report.report import make_report
 from mezzotint.benchmarks.results import MeasurementRow, read_results, write_results
 from mezzotint.errors import MezzotintError
@@ -30,7 +30,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     write_results(results(source), source / "results.json")
     (tmp_path / "README.md").write_text(MARKS, encoding="utf-8")
-    main([str(tmp_path / "README.md"), str(tmp_path / "results"), str(source / "results.json")])
+    publish([source / "results.json"], tmp_path / "results", tmp_path / "README.md")
     return tmp_path
 
 

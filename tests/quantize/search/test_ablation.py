@@ -1,7 +1,5 @@
 """The ablation's rows: each step does what its name says, and the table is measured and not made up."""
 
-from pathlib import Path
-
 import onnx_ir as ir
 import pytest
 
@@ -12,7 +10,7 @@ from mezzotint.quantize.calibrate.run import CalibrationRun
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings
 from mezzotint.quantize.decide.integer import decide_and_rewrite
 from mezzotint.quantize.decide.method import Method
-from mezzotint.quantize.search.ablation import STEPS, main
+from mezzotint.quantize.search.ablation import STEPS, table_lines
 from mezzotint.runtime import Bundle
 
 pytest.importorskip("onnxruntime")
@@ -35,13 +33,8 @@ def test_a_method_names_the_ranges_and_whether_to_smooth(tiny_bundle: Bundle) ->
     assert alphas > {None}
 
 
-def test_a_row_for_every_step_and_target(
-    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("\n".join(PROMPTS), encoding="utf-8")
-    main([str(tiny_bundle.path), "--prompts", str(prompts), "--target", "onnxruntime"])
-    rows = capsys.readouterr().out.splitlines()[2:]
+def test_a_row_for_every_step_and_target(tiny_bundle: Bundle) -> None:
+    rows = list(table_lines(tiny_bundle, PROMPTS, ["onnxruntime"], None))[2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == [step.name for step in STEPS if not step.is_searched]
     figures = [float(row.split(" | ")[1].split(" dB")[0]) for row in rows]
     assert min(figures) > 10.0

@@ -1,0 +1,98 @@
+"""`mezzotint dev`: tools for working on Mezzotint itself; not listed in `mezzotint --help`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.errors import CheckFailed
+
+from .options import SIZE_HELP, AsJson, BundlePath, pick
+from .terminal import STDOUT, write_json
+
+_BACKENDS = ("auto", *(engine.name for engine in ENGINES))
+_PROMPTS = "Calibration prompts, one a line; default: those that come with the package."
+_FLOOR = "Also search for exclusions that reach this figure."
+
+dev = typer.Typer(help="Tools for working on Mezzotint itself.", add_completion=False, no_args_is_help=True)
+
+
+@dev.command()
+def startup(
+    bundle: BundlePath,
+    backend: Annotated[str, pick("--backend", _BACKENDS, "Engine")] = "auto",
+    low_memory: Annotated[bool, typer.Option("--low-memory", help="Load each graph when it is needed.")] = False,
+    vae_tiling: Annotated[bool, typer.Option("--vae-tiling", help="Decode in tiles.")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
+    height: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
+    width: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Starts with a warm cache.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a program that embeds a bundle waits for its first image, and what memory that takes."""
+    from mezzotint.benchmarks.startup import measure_startup, report_lines
+
+    load = {"backend": backend, "low_memory": low_memory}
+    call = {"steps": steps, "height": height, "width": width, "vae_tiling": vae_tiling or None}
+    measured = measure_startup(bundle, load, call, runs)
+    if as_json:
+        write_json(
+            {"cold": measured.cold, "warm": measured.warm, "outside_graphs_share": measured.outside_graphs_share}
+        )
+    else:
+        STDOUT.print("\n".join(report_lines(measured)), markup=False)
+
+
+@dev.command()
+def publish(
+    readme: Annotated[Path, typer.Argument(help="The page whose tables are made again.")],
+    folder: Annotated[Path, typer.Argument(help="Where results are kept, without images.")],
+    results: Annotated[list[Path], typer.Argument(help="results.json of benchmarks.")],
+) -> None:
+    """Keep results of benchmarks, and make the tables of a page from them."""
+    from mezzotint.benchmarks.report import publish as publishing
+
+    for copy in publishing.publish(results, folder, readme):
+        STDOUT.print(f"wrote {copy}", markup=False)
+
+
+@dev.command()
+def peers(
+    checkpoint: Annotated[Path, typer.Argument(help="A diffusers folder.")],
+    bundle: Annotated[Path, typer.Argument(help="The FP32 bundle made from it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the peers' artefacts go.")],
+    environments: Annotated[Path, typer.Option(help="Where the peers' environments are installed.")],
+    prompts: Annotated[Path | None, typer.Option(help=_PROMPTS)] = None,
+) -> None:
+    """Install and export what other people have, for `benchmark --peers`; exit code 1 when one cannot be had."""
+    from mezzotint.benchmarks.cases.peer_artefacts import Inputs
+    from mezzotint.benchmarks.prepare_peers import prepare_peers
+    from mezzotint.quantize.calibrate.default_prompts import DEFAULT_PROMPTS
+
+    states = prepare_peers(Inputs(checkpoint, bundle, prompts or DEFAULT_PROMPTS, output), environments)
+    for name, state in states.items():
+        STDOUT.print(f"{name}: {state.reason or 'ready'}", markup=False)
+    lacking = [name for name, state in states.items() if state.reason is not None]
+    if lacking:
+        raise CheckFailed(f"{', '.join(lacking)} could not be prepared; the others can be benchmarked all the same")
+
+
+@dev.command()
+def ablation(
+    bundle: BundlePath,
+    prompts: Annotated[Path | None, typer.Option(help=_PROMPTS)] = None,
+    target: Annotated[str, typer.Option(help="Targets, joined by commas.")] = "openvino,onnxruntime",
+    min_sqnr_db: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
+) -> None:
+    """Print what each part of INT8 quantization is worth, as a Markdown table."""
+    from mezzotint.quantize.calibrate.default_prompts import default_prompts
+    from mezzotint.quantize.search.ablation import table_lines
+    from mezzotint.runtime import Bundle
+    from mezzotint.runtime.text.prompts import read_prompts
+
+    texts = default_prompts() if prompts is None else read_prompts(prompts)
+    for line in table_lines(Bundle.open(bundle), texts, target.split(","), min_sqnr_db):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()  # a row takes minutes

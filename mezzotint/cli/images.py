@@ -1,0 +1,189 @@
+"""What `mezzotint generate` does: settings from options and from another image, and a call for each prompt."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image
+
+from mezzotint.errors import MezzotintError
+from mezzotint.runtime import (
+    ImageToImage,
+    Inpaint,
+    Options,
+    Result,
+    Settings,
+    Step,
+    TextToImage,
+    Timings,
+    read_origin,
+    read_settings,
+)
+from mezzotint.runtime.images.files import check_output, read_image
+from mezzotint.runtime.pipeline import Pipeline
+from mezzotint.runtime.result import OnStep
+from mezzotint.runtime.text.prompts import read_prompts
+
+from .terminal import STDERR, show_progress, warnings_as_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to generate, read from every file that it names before any graph is loaded. `count` images a prompt."""
+
+    prompts: tuple[str, ...]
+    options: Options
+    like: Path | None = None
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+    strength: float | None = None
+    count: int = 1
+
+    @classmethod
+    def read(
+        cls,
+        prompts: tuple[str, ...],
+        prompt_file: Path | None,
+        like: Path | None,
+        given: Mapping[str, object],
+        *,
+        image: Path | None,
+        mask: Path | None,
+        strength: float | None,
+        count: int,
+    ) -> "Request":
+        """From options; of those `given` as None, the settings of the image `like` decide, or the library.
+
+        MezzotintError where a file cannot be read, and where options lack one another.
+        """
+        settings: dict[str, Any] = {} if like is None else asdict(read_settings(like))
+        texts = (*prompts, *(() if prompt_file is None else read_prompts(prompt_file)))
+        liked = (str(settings.pop("prompt")),) if settings else ()
+        if not texts and not liked:
+            raise MezzotintError(what="got no prompt", advice="pass one, or --prompts FILE, or --like IMAGE")
+        liked_strength = settings.pop("strength", None)
+        is_liked = strength is None and liked_strength is not None
+        strength = liked_strength if strength is None else strength
+        _check_inputs(image, mask, strength, like if is_liked else None)
+        options = settings | {name: value for name, value in given.items() if value is not None}
+        return cls(
+            prompts=texts or liked,
+            options=cast(Options, options),
+            like=like,
+            image=None if image is None else read_image(image),
+            mask=None if mask is None else read_image(mask),
+            strength=strength,
+            count=count,
+        )
+
+    @property
+    def seed(self) -> int:
+        """Of the first image; those after it have the numbers after it."""
+        return self.options.get("seed", Settings.seed)
+
+    def kind(self) -> type[Pipeline]:
+        """The kind of pipeline that it needs."""
+        return TextToImage if self.image is None else ImageToImage if self.mask is None else Inpaint
+
+
+def _check_inputs(image: Path | None, mask: Path | None, strength: float | None, like: Path | None) -> None:
+    if image is None and like is not None:
+        raise MezzotintError(where=like, what="was made from an image", advice="pass that one with --init-image FILE")
+    if image is None and (mask is not None or strength is not None):
+        raise MezzotintError(what="--mask and --strength need an image to start from", advice="pass --init-image FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """The bundle, and how to open it; see `Pipeline.load`."""
+
+    bundle: Path
+    backend: str
+    precision: str | None
+    threads: int | None
+    low_memory: bool
+
+    def pipeline(self, kind: type[Pipeline]) -> Pipeline:
+        """Opened; where nobody chose the engine, stderr says which and why."""
+        pipe = kind.load(
+            self.bundle,
+            backend=self.backend,
+            precision=self.precision,
+            threads=self.threads,
+            low_memory=self.low_memory,
+        )
+        if self.backend == "auto":
+            STDERR.print(f"backend {pipe.backend}: {pipe.choice.reason}", markup=False)
+        return pipe
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The files that were written, with the settings of each, and the timings of each call."""
+
+    backend: str
+    precision: str
+    paths: tuple[Path, ...]
+    settings: tuple[Settings, ...]
+    timings: tuple[Timings, ...]
+
+    def lines(self) -> list[str]:
+        """For a reader: one line, or for several images one each."""
+        seconds = sum(timings.total_ms for timings in self.timings) / 1e3
+        if len(self.paths) == 1:
+            return [f"wrote {self.paths[0]} in {seconds:.2f} s, seed {self.settings[0].seed}"]
+        images = [f"{path}: seed {one.seed}" for path, one in zip(self.paths, self.settings, strict=True)]
+        return [*images, f"wrote {', '.join(map(str, self.paths))} in {seconds:.2f} s"]
+
+    def record(self) -> dict[str, Any]:
+        """For a program."""
+        images = [
+            {"path": str(path), "seed": one.seed, "settings": asdict(one)}
+            for path, one in zip(self.paths, self.settings, strict=True)
+        ]
+        timings = [asdict(timings) for timings in self.timings]
+        return {"backend": self.backend, "precision": self.precision, "images": images, "timings": timings}
+
+
+def generate_images(load: Load, request: Request, output: Path, *, overwrite: bool) -> Generated:
+    """Generate and write every image of `request`, one call a prompt; image i has the seed `seed + i`."""
+    count = len(request.prompts) * request.count
+    paths = [output] if count == 1 else [output.with_stem(f"{output.stem}-{index}") for index in range(count)]
+    for path in paths:
+        check_output(path, overwrite=overwrite)
+    pipe = load.pipeline(request.kind())
+    _tell_other_weights(request.like, pipe)
+    results: list[Result] = []
+    with show_progress() as progress, warnings_as_lines():
+        for index, prompt in enumerate(request.prompts):
+            place = f" ({index + 1} of {len(request.prompts)})" if len(request.prompts) > 1 else ""
+
+            def on_step(step: Step, what: str = f"generating{place}") -> None:
+                progress(what, step.index + 1, step.steps)
+
+            seed = request.seed + index * request.count
+            result = _generate(pipe, request, prompt, {**request.options, "seed": seed}, on_step)
+            for place_in_call in range(request.count):
+                path = paths[index * request.count + place_in_call]
+                result.write(path, place_in_call, overwrite=overwrite)
+            results.append(result)
+    settings = tuple(one for result in results for one in result.settings)
+    return Generated(pipe.backend, pipe.precision, tuple(paths), settings, tuple(result.timings for result in results))
+
+
+def _generate(pipe: Pipeline, request: Request, prompt: str, options: Options, on_step: OnStep) -> Result:
+    image, mask, strength = request.image, request.mask, request.strength
+    if isinstance(pipe, ImageToImage) and image is not None:
+        strength = 0.8 if strength is None else strength
+        return pipe(prompt, image, strength=strength, count=request.count, on_step=on_step, **options)
+    if isinstance(pipe, Inpaint) and image is not None and mask is not None:
+        strength = 1.0 if strength is None else strength
+        return pipe(prompt, image, mask, strength=strength, count=request.count, on_step=on_step, **options)
+    return TextToImage.sharing(pipe)(prompt, count=request.count, on_step=on_step, **options)
+
+
+def _tell_other_weights(like: Path | None, pipe: Pipeline) -> None:
+    """The same settings give another image on other weights, which is no fault, and worth a line."""
+    if like is not None and read_origin(like).model_sha256 != pipe.bundle.manifest.source.sha256:
+        STDERR.print(f"note: {like} was made from other weights than {pipe.bundle.path}", markup=False)

@@ -1,0 +1,60 @@
+"""What several commands share: arguments, and options whose values are picked from a list."""
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mezzotint.errors import MezzotintError
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+BundlePath = Annotated[Path, typer.Argument(help="A bundle folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]
+
+OWN = "default: the model's own"
+SIZE_HELP = "In pixels; default: the model's native size."
+_SEEDS = 2**32  # of random ones: as many as other interfaces draw from
+
+
+def pick(flag: str, names: Sequence[str], text: str, *, panel: str | None = None) -> Any:
+    """An option that takes one of `names`: `--help` and the shell's completion list them, and others are refused."""
+
+    def parsed(value: str) -> str:
+        if value not in names:
+            raise MezzotintError(what=flag, got=value, expected=names)
+        return value
+
+    def completed() -> list[str]:
+        return list(names)
+
+    return typer.Option(
+        flag,
+        help=f"{text} ({', '.join(names)}).",
+        metavar=flag.strip("-").upper(),
+        parser=parsed,
+        autocompletion=completed,
+        rich_help_panel=panel,
+    )
+
+
+def parse_seed(text: str) -> int:
+    """A whole number from 0, or "random": then one is drawn."""
+    if text == "random":
+        return secrets.randbelow(_SEEDS)
+    if not text.isascii() or not text.isdigit():
+        raise MezzotintError(what="--seed", got=text, expected=("a whole number from 0", "random"))
+    return int(text)
+
+
+def parse_pairs(flag: str, pairs: Sequence[str], example: str) -> dict[str, str]:
+    """NAME=VALUE pairs as a dict; `example` shows one."""
+    parsed: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise MezzotintError(what=flag, got=pair, expected=f"NAME=VALUE such as {example}")
+        parsed[name] = value
+    return parsed

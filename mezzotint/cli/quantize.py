@@ -1,0 +1,219 @@
+"""`mezzotint quantize`."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.errors import MezzotintError
+from mezzotint.quantize.recipe import RECIPES
+from mezzotint.runtime.samplers.lineup import SAMPLERS
+
+from .inspect import declined_lines
+from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
+from .terminal import STDERR, STDOUT, bundle_json, show_progress, write_json
+
+if TYPE_CHECKING:
+    from mezzotint.quantize import CalibrationSettings
+    from mezzotint.quantize.estimate import Plan
+    from mezzotint.runtime import Bundle
+
+_RECIPES = tuple(recipe.name for recipe in RECIPES)
+_TARGETS = ("auto", *(engine.name for engine in ENGINES))
+_SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
+_CALIBRATION = "Calibration"
+_PROMPTS = "Calibration prompts, one a line; default: 256 general ones that come with the package."
+_TRAJECTORIES = "Number of calibration prompts, sampled evenly from --prompts."
+_STEPS = "Minimum denoising steps recorded per prompt; all prompts together cover every step."
+_FLOOR = "Leave nodes out of INT8 until the output reaches this many dB."
+_COSTS = "File of measured times for --min-sqnr-db; what it lacks is added."
+_SPLIT = "INT8 for shortcut convolutions too, split by channel range."
+_MEMORY = "Most memory that collecting statistics may take, such as 6GB; slower."
+
+
+def quantize(
+    bundle: BundlePath,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where the result goes; not needed for --dry-run.")
+    ] = None,
+    recipe: Annotated[str, pick("--recipe", _RECIPES, "What the weights and activations become")] = "int8",
+    target: Annotated[
+        str, pick("--target", _TARGETS, "The engine that is to run the bundle; auto takes the fastest here")
+    ] = "auto",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="COMPONENT=SCHEME, such as vae_decoder=int8.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help=_PROMPTS, rich_help_panel=_CALIBRATION)] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help=f"Steps of the schedule; {OWN}.", rich_help_panel=_CALIBRATION)
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0.0, help=f"Guidance scale; {OWN}.", rich_help_panel=_CALIBRATION)
+    ] = None,
+    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_CALIBRATION)] = None,
+    height: Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)] = None,
+    width: Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)] = None,
+    trajectories: Annotated[int, typer.Option(min=1, help=_TRAJECTORIES, rich_help_panel=_CALIBRATION)] = 32,
+    steps_per_prompt: Annotated[int, typer.Option(min=1, help=_STEPS, rich_help_panel=_CALIBRATION)] = 12,
+    samples: Annotated[
+        int, typer.Option(min=1, help="UNet calls used for activation statistics.", rich_help_panel=_CALIBRATION)
+    ] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.", rich_help_panel=_CALIBRATION)] = 0,
+    memory_limit: Annotated[str | None, typer.Option(help=_MEMORY, rich_help_panel=_CALIBRATION)] = None,
+    min_sqnr_db: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
+    costs: Annotated[Path | None, typer.Option(help=_COSTS)] = None,
+    split_shortcuts: Annotated[bool, typer.Option("--split-shortcuts", help=_SPLIT)] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and estimate time and memory.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say on stderr what became of the nodes, what rewrites declined, and why.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Quantize an FP32 bundle for an engine."""
+    from mezzotint.quantize import CalibrationSettings, quantize_bundle
+    from mezzotint.quantize.calibrate.memory_limit import parse_bytes
+    from mezzotint.quantize.lower.auto_target import choose_target
+    from mezzotint.quantize.recipe import find_recipe
+    from mezzotint.runtime import Bundle
+    from mezzotint.runtime.text.prompts import read_prompts
+
+    overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
+    settings = replace(
+        CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance),
+        trajectories=trajectories,
+        calls=samples,
+        seed=seed,
+        visits=steps_per_prompt,
+        height=height,
+        width=width,
+    )
+    texts = None if prompts is None else read_prompts(prompts)
+    if target == "auto":
+        choice = choose_target(Bundle.open(bundle), find_recipe(recipe), overrides)
+        target = choice.target.name
+        STDERR.print(f"target {target}: {choice.reason}", markup=False)
+    if dry_run:
+        job = _DryRun(bundle, recipe, target, overrides, settings, texts, is_searched=min_sqnr_db is not None)
+        _show_plan(job, as_json=as_json)
+        return
+    if output is None:
+        raise MezzotintError(
+            what="no output was named", advice="pass -o FOLDER, or --dry-run to see what would be done"
+        )
+    with show_progress() as progress:
+        result = quantize_bundle(
+            bundle,
+            output,
+            recipe=recipe,
+            target=target,
+            prompts=texts,
+            overrides=overrides,
+            settings=settings,
+            min_sqnr_db=min_sqnr_db,
+            costs=costs,
+            split_shortcuts=split_shortcuts,
+            memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
+            overwrite=overwrite,
+            progress=progress,
+        )
+    declined = declined_lines(result)
+    if verbose:
+        _tell_decisions(result)
+        STDERR.print("\n".join(declined) or "no graph rewrite declined anything", markup=False)
+    elif declined:
+        STDERR.print(f"graph rewrites left {len(declined)} places as they were; --verbose and `inspect` say why")
+    _show_result(result, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _DryRun:
+    """What a plan is made for."""
+
+    bundle: Path
+    recipe: str
+    target: str
+    overrides: Mapping[str, str]
+    settings: "CalibrationSettings"
+    prompts: Sequence[str] | None
+    is_searched: bool
+
+    def plan(self) -> "Plan":
+        """Two short runs and some counting."""
+        from mezzotint.quantize.calibrate.default_prompts import default_prompts
+        from mezzotint.quantize.estimate import plan_quantization
+        from mezzotint.quantize.lower.storages import storages_of
+        from mezzotint.quantize.lower.target import find_target
+        from mezzotint.quantize.recipe import find_recipe
+        from mezzotint.runtime import Bundle
+
+        bundle, target = Bundle.open(self.bundle), find_target(self.target)
+        count = len(default_prompts() if self.prompts is None else self.prompts)
+        with show_progress() as progress:
+            return plan_quantization(
+                bundle,
+                self.recipe,
+                storages_of(bundle, find_recipe(self.recipe), target, self.overrides),
+                target,
+                self.settings,
+                prompts=count,
+                is_searched=self.is_searched,
+                progress=progress,
+            )
+
+
+def _show_plan(job: _DryRun, *, as_json: bool) -> None:
+    plan = job.plan()
+    if as_json:
+        write_json({**asdict(plan), "seconds": plan.seconds, "is_estimate": True})
+        return
+    STDOUT.print(f"recipe {plan.recipe}, target {plan.target}; nothing was written")
+    STDOUT.print(f"calibration: {plan.calibration}, about {_duration(plan.calibration_seconds)}")
+    for one in plan.components:
+        size = f"{one.bytes_before / 1e6:.1f} -> about {one.bytes_after / 1e6:.1f} MB"
+        STDOUT.print(f"{one.name}: {one.storage}, {size}, {one.work}, about {_duration(one.seconds)}")
+    STDOUT.print(
+        f"estimate: {_duration(plan.seconds)} and {plan.peak_bytes / 1e9:.1f} GB of memory, from a UNet step of "
+        f"{plan.step_seconds:.3g} s measured here; less where the cache has parts of it"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _tell_decisions(bundle: "Bundle") -> None:
+    """For each component that has decisions: how many nodes each rule sent where."""
+    for name in bundle.manifest.components:
+        path = bundle.path / name / DECISIONS_FILE
+        if path.is_file():
+            counts = Counter((one.scheme, one.rule) for one in read_decisions(path).values())
+            for (scheme, rule), count in counts.most_common():
+                STDERR.print(f"{name}: {count} nodes {scheme}: {rule}", markup=False)
+
+
+def _show_result(bundle: "Bundle", *, as_json: bool) -> None:
+    if as_json:
+        write_json(bundle_json(bundle))
+        return
+    for name, component in bundle.manifest.components.items():
+        parity = component.parity
+        figure = "not checked" if parity is None else "identical" if parity.identical else f"{parity.sqnr_db} dB"
+        size = sum(entry.bytes for entry in component.files) / 1e6
+        STDOUT.print(
+            f"{name}: {component.storage}, computes in {component.compute}, {size:.1f} MB, {figure} against FP32"
+        )
+        if component.float32_weights:
+            STDOUT.print(f"  in float32, beyond what FP16 can hold: {', '.join(component.float32_weights)}")
+    STDOUT.print(f"wrote {bundle.path}")

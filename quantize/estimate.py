@@ -1,0 +1,187 @@
+"""What a quantization would do, and about how long and how much memory it would take: two short runs, and counting.
+
+The seconds of one UNet step and of one VAE decoding are measured on this machine; how many of them each part of the
+work stands for was measured once, on SD 1.5's shape (docs/quantization.md, "Time and memory"). It is an estimate: what
+earlier runs left in the cache is not subtracted, and other work on the machine is not foreseen.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.engines.lineup import fastest_engine
+from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
+from mezzotint.families.lineup import family_of
+from mezzotint.progress import Progress, silent
+from mezzotint.runtime import TextToImage
+
+from .calibrate.trajectories import CalibrationSettings
+from .lower.target import Target, needs_prompts
+
+_PROMPT = "a bowl of fruit on a table"
+_OBSERVED = 1.2  # an instrumented FP32 call, in plain ones
+_COMPARED = 1.2 + 0.5  # a call in FP32 on the reference engine, and one of the quantized graph
+_UNET_PARITY_CALLS = 25
+_DECODER_PARITY_CALLS = 8
+_SEARCH_CALLS = 10 * 120  # ten of each node alone, of about so many
+_FIXED_SECONDS = 4.0  # a component: reading it, opening engines, hashing
+_SECONDS_A_GIGABYTE = 9.0  # of FP32 weights: smoothing, ranges, lowering, writing
+_PROCESS_BYTES = 500_000_000
+_PEAK = 1.85  # of the largest component's FP32 weights
+_BITS = {Storage.FLOAT32: 32, Storage.FLOAT16: 16, Storage.INT8_WEIGHTS: 8, Storage.INT8: 8}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentPlan:
+    """What would become of one component: its storage, its size on disk, and the work in words and seconds."""
+
+    name: str
+    storage: Storage
+    bytes_before: int
+    bytes_after: int
+    work: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A dry run: estimates, never measurements. `calibration_seconds` are the trajectories that components share."""
+
+    recipe: str
+    target: str
+    step_seconds: float  # a guided UNet step in FP32, measured
+    calibration: str
+    calibration_seconds: float
+    components: tuple[ComponentPlan, ...]
+    peak_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run."""
+        return self.calibration_seconds + sum(component.seconds for component in self.components)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimes:
+    """Seconds, measured here: a guided UNet step in the fastest arithmetic and in FP32, and a decoding in FP32."""
+
+    fast: float
+    float32: float
+    decoder: float
+
+
+def plan_quantization(
+    bundle: Bundle,
+    recipe: str,
+    storages: Mapping[str, Storage],
+    target: Target,
+    settings: CalibrationSettings,
+    *,
+    prompts: int,
+    is_searched: bool = False,
+    progress: Progress = silent,
+) -> Plan:
+    """The plan for an FP32 bundle, whose components become `storages`; `prompts` is how many calibrate it.
+
+    Raises MezzotintError for a bundle that is quantized already, and as loading it does.
+    """
+    if bundle.manifest.recipe != "fp32":
+        raise MezzotintError(
+            f"{bundle.path} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from"
+        )
+    times = measure_steps(bundle, settings, progress)
+    calls = _trajectory_calls(settings, prompts) if needs_prompts(storages, target) else 0
+    weights = {name: sum(entry.bytes for entry in one.files) for name, one in bundle.manifest.components.items()}
+    return Plan(
+        recipe=recipe,
+        target=target.name,
+        step_seconds=times.float32,
+        calibration=f"{calls} UNet steps of {min(prompts, settings.trajectories)} prompts" if calls else "none",
+        calibration_seconds=calls * times.fast,
+        components=tuple(
+            _component_plan(
+                name,
+                family_of(bundle).role(name),
+                storages[name],
+                size,
+                settings,
+                times,
+                is_calibrated=calls > 0,
+                is_searched=is_searched,
+            )
+            for name, size in weights.items()
+        ),
+        peak_bytes=_PROCESS_BYTES + int(_PEAK * max(weights.values())),
+    )
+
+
+def measure_steps(bundle: Bundle, settings: CalibrationSettings, progress: Progress = silent) -> StepTimes:
+    """Generate an image of two steps in each arithmetic; the second step counts, for the first one compiles."""
+    engine, fastest = fastest_engine(bundle.component(family_of(bundle).denoiser))
+    found: dict[str, tuple[float, float]] = {}
+    for index, precision in enumerate(dict.fromkeys((fastest, Compute.F32))):
+        progress(f"timing two steps in {precision}", index, 2)
+        pipe = TextToImage.load(bundle.path, backend=engine.name, precision=precision)
+        guidance = max(settings.guidance, 1.5)  # both halves run
+        result = pipe(
+            _PROMPT,
+            scheduler=settings.scheduler,
+            steps=2,
+            guidance=guidance,
+            height=settings.height,
+            width=settings.width,
+        )
+        started = time.perf_counter()
+        pipe.decode(result.latents)  # once more: the first one compiled
+        found[precision] = result.timings.unet_step_ms[-1] / 1e3, time.perf_counter() - started
+        del pipe
+    return StepTimes(fast=found[fastest][0], float32=found[Compute.F32][0], decoder=found[Compute.F32][1])
+
+
+def _trajectory_calls(settings: CalibrationSettings, prompts: int) -> int:
+    """UNet steps of all trajectories: every n-th of the schedule, and the first."""
+    count = min(prompts, settings.trajectories)
+    stride = settings.stride(count)
+    made = [len({0, *range(index % stride, settings.steps, stride)}) for index in range(count)]
+    return sum(made)
+
+
+def _component_plan(
+    name: str,
+    role: Role,
+    storage: Storage,
+    size: int,
+    settings: CalibrationSettings,
+    times: StepTimes,
+    *,
+    is_calibrated: bool,
+    is_searched: bool,
+) -> ComponentPlan:
+    parts: dict[str, float] = {}
+    call, parity_calls = _CALLS.get(role, ("", 0))
+    seconds = {"step": times.float32, "decoding": times.decoder}.get(call, 0.0)
+    if storage is Storage.INT8:
+        parts[f"statistics of {settings.calls} calls"] = settings.calls * _OBSERVED * seconds
+        if is_searched:
+            parts["a search for nodes to leave out"] = _SEARCH_CALLS * seconds
+    if storage is not Storage.FLOAT32:
+        parts["lowering"] = _SECONDS_A_GIGABYTE * size / 1e9
+    if is_calibrated and parity_calls:
+        parts[f"parity over {parity_calls} calls"] = parity_calls * _COMPARED * seconds
+    return ComponentPlan(
+        name=name,
+        storage=storage,
+        bytes_before=size,
+        bytes_after=size * _BITS[storage] // 32,
+        work=", ".join(parts) or "copied",
+        seconds=_FIXED_SECONDS + sum(parts.values()),
+    )
+
+
+_CALLS: Mapping[Role, tuple[str, int]] = {
+    Role.DENOISER: ("step", _UNET_PARITY_CALLS),
+    Role.IMAGE_DECODER: ("decoding", _DECODER_PARITY_CALLS),
+}

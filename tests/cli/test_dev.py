@@ -1,0 +1,56 @@
+"""`mezzotint dev`: what the library's own tools print and write; the tools are tested where they lie."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mezzotint.benchmarks import prepare_peers as peers_module
+from mezzotint.benchmarks.cases.peer_artefacts import Inputs
+from mezzotint.benchmarks.cases.peers import PeerState
+from mezzotint.benchmarks.report import publish as publish_module
+from mezzotint.quantize.calibrate.default_prompts import DEFAULT_PROMPTS
+from mezzotint.runtime import Bundle
+
+from .conftest import Cli
+
+
+def test_startup_prints_every_start(cli: Cli, tiny_bundle: Bundle) -> None:
+    options = ("--backend", "onnxruntime", "--steps", 1, "--height", 24, "--low-memory", "--runs", 1, "--json")
+    code, out, err = cli("dev", "startup", tiny_bundle.path, *options)
+    assert code == 0, err
+    record = json.loads(out)
+    assert set(record) == {"cold", "warm", "outside_graphs_share"}
+    assert len(record["warm"]) == 1
+    assert record["cold"]["backend"] == "onnxruntime"
+
+
+def test_publish_says_what_it_wrote(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def publish(sources: list[Path], folder: Path, readme: Path) -> list[Path]:
+        asked.extend((sources, folder, readme))
+        return [folder / "demo.json"]
+
+    monkeypatch.setattr(publish_module, "publish", publish)
+    code, out, _ = cli("dev", "publish", "README.md", "docs/results", "a.json", "b.json")
+    assert (code, out) == (0, "wrote docs/results/demo.json\n")
+    assert asked == [[Path("a.json"), Path("b.json")], Path("docs/results"), Path("README.md")]
+
+
+@pytest.mark.parametrize(("reason", "expected"), [(None, 0), ("no room", 1)])
+def test_peers_takes_the_prompts_of_the_package_and_tells_what_could_not_be_had(
+    reason: str | None, expected: int, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def prepare(inputs: Inputs, environments: Path) -> dict[str, PeerState]:
+        asked.extend((inputs, environments))
+        return {"good": PeerState("0" * 64), "other": PeerState("0" * 64, reason=reason)}
+
+    monkeypatch.setattr(peers_module, "prepare_peers", prepare)
+    code, out, err = cli("dev", "peers", "checkpoint", "bundle", "-o", "out", "--environments", "envs")
+    assert code == expected
+    assert out.splitlines() == ["good: ready", f"other: {reason or 'ready'}"]
+    assert ("other" in err) is (expected == 1)
+    assert asked == [Inputs(Path("checkpoint"), Path("bundle"), DEFAULT_PROMPTS, Path("out")), Path("envs")]

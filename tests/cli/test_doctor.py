@@ -1,0 +1,66 @@
+"""`mezzotint doctor` says what is there, and misses nothing when nothing is."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mezzotint.cli import doctor as module
+from mezzotint.cli.doctor import examine
+from mezzotint.engines.cpu import cpu_features
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.engines.onnxruntime import ONNXRUNTIME
+from mezzotint.errors import MezzotintError
+
+from .conftest import Cli
+
+NAMES = [engine.name for engine in ENGINES]
+
+
+def test_json_has_every_engine_and_its_self_test(cli: Cli, user_cache: Path) -> None:
+    (user_cache / "mezzotint" / "doctor-test").mkdir(parents=True)
+    (user_cache / "mezzotint" / "doctor-test" / "file").write_bytes(bytes(1000))
+    code, out, err = cli("doctor", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert [engine["name"] for engine in found["engines"]] == NAMES
+    for engine in found["engines"]:
+        if engine["name"] in ("onnxruntime", "openvino"):
+            assert (engine["missing"], engine["int8_self_test"]) == (None, "passed")
+            assert "f32" in engine["precisions"]
+        assert (engine["missing"] is None) or engine["precisions"] == []
+    assert set(found["cpu"]["features"]) <= cpu_features()
+    assert found["packages"]["numpy"] is not None
+    assert {"path": str(user_cache / "mezzotint" / "doctor-test"), "bytes": 1000} in found["caches"]
+
+
+def test_the_table_names_every_engine(cli: Cli) -> None:
+    code, out, _ = cli("doctor")
+    assert code == 0
+    assert [name for name in NAMES if name not in out] == []
+    assert out.startswith("mezzotint ")
+
+
+def test_without_engines_it_says_what_each_lacks(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    absent = tuple(replace(engine, package="no_such_package") for engine in ENGINES)
+    monkeypatch.setattr(module, "ENGINES", absent)
+    found = examine()["engines"]
+    assert all("pip install" in engine["missing"] for engine in found)
+    assert [engine["int8_self_test"] for engine in found] == [None] * len(NAMES)
+    assert cli("doctor")[0] == 0
+
+
+@pytest.mark.parametrize("error", [MezzotintError("off by 3"), RuntimeError("no such kernel"), ImportError("libx.so")])
+def test_an_engine_that_computes_wrongly_is_a_failed_check(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    def fail(engine: object) -> None:
+        if engine is ONNXRUNTIME:
+            raise error
+
+    monkeypatch.setattr(module, "check_integers", fail)
+    code, out, err = cli("doctor", "--json")
+    assert code == 1
+    assert str(error) in {one["name"]: one["int8_self_test"] for one in json.loads(out)["engines"]}["onnxruntime"]
+    assert "onnxruntime" in err

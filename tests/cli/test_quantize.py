@@ -1,0 +1,122 @@
+"""`mezzotint quantize`: defaults that fit the machine, a plan before the work, and the result as JSON."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mezzotint.engines.cpu import cpu_features
+from mezzotint.engines.lineup import ENGINES, installed_engines
+from mezzotint.errors import MezzotintError
+from mezzotint.quantize.calibrate.default_prompts import default_prompts
+from mezzotint.quantize.lower import auto_target
+from mezzotint.quantize.lower.auto_target import choose_target
+from mezzotint.quantize.lower.target import TARGETS
+from mezzotint.quantize.recipe import find_recipe
+from mezzotint.runtime import Bundle
+
+from .conftest import Cli
+
+QUICK = ("--steps", "2", "--trajectories", "2", "--samples", "2", "--steps-per-prompt", "1")
+
+
+def test_nothing_but_the_bundle_is_needed(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    code, out, err = cli("quantize", tiny_bundle.path, "-o", "small", "--json", *QUICK)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["bundle"] == "small"
+    bundle = Bundle.open(tmp_path / "small")
+    assert found["manifest"] == json.loads(bundle.manifest.to_json())
+    assert (bundle.manifest.recipe, bundle.manifest.target) == ("int8", installed_engines()[0].name)
+    assert f"target {bundle.manifest.target}: the fastest engine" in err
+    assert bundle.manifest.calibration is not None
+    assert json.loads(bundle.manifest.to_json())["calibration"]["prompts"] == 256
+
+
+def test_verbose_says_what_became_of_the_nodes(cli: Cli, tiny_bundle: Bundle) -> None:
+    target = ("--target", "onnxruntime", "--verbose")
+    code, out, err = cli("quantize", tiny_bundle.path, "-o", "small", *target, *QUICK)
+    assert code == 0, err
+    assert "nodes w8a8: conv[12]" in err.replace("*.resnets.*.", "")
+    assert "nodes" not in out
+
+
+def test_a_dry_run_plans_and_writes_nothing(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    code, out, err = cli("quantize", tiny_bundle.path, "--dry-run", "--json", "--target", "onnxruntime")
+    assert code == 0, err
+    plan = json.loads(out)
+    assert plan["is_estimate"] is True
+    assert {one["name"]: one["storage"] for one in plan["components"]} == dict(find_recipe("int8").storages)
+    assert plan["seconds"] == pytest.approx(
+        plan["calibration_seconds"] + sum(one["seconds"] for one in plan["components"])
+    )
+    # 32 prompts, every second step of 25: 13 odd or 12 even ones and the first
+    assert plan["calibration"] == "416 UNet steps of 32 prompts"
+    assert plan["peak_bytes"] > 500_000_000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_for_a_reader_says_that_it_is_an_estimate(cli: Cli, tiny_bundle: Bundle) -> None:
+    code, out, _ = cli("quantize", tiny_bundle.path, "--dry-run", "--recipe", "fp16", "--target", "onnxruntime")
+    assert code == 0
+    assert "nothing was written" in out
+    assert "estimate: " in out
+    assert "calibration: none" in out
+
+
+def test_prompts_of_the_package_are_many_plain_and_different() -> None:
+    prompts = default_prompts()
+    assert len(prompts) == len(set(prompts)) == 256
+    assert all(prompt.isascii() and prompt.isprintable() for prompt in prompts)
+    lengths = sorted(len(prompt.split()) for prompt in prompts)
+    assert lengths[0] <= 4 and lengths[-1] >= 16
+
+
+def test_targets_are_engines() -> None:
+    assert {target.name for target in TARGETS} == {engine.name for engine in ENGINES}
+
+
+def with_engines(monkeypatch: pytest.MonkeyPatch, *installed: str) -> None:
+    engines = tuple(
+        replace(one, package="json" if one.name in installed else "no_such_package", lacks=lambda: None)
+        for one in ENGINES
+    )
+    monkeypatch.setattr(auto_target, "ENGINES", engines)
+
+
+@pytest.mark.parametrize(
+    ("installed", "recipe", "expected"),
+    [
+        (("openvino", "onnxruntime"), "int8", "openvino"),
+        (("onnxruntime",), "int8", "onnxruntime"),
+        (("cuda", "tensorrt", "openvino"), "fp16", "cuda"),
+        (("cuda", "tensorrt", "openvino"), "int8", "tensorrt"),  # CUDA has no INT8 convolution
+        (("cuda", "openvino"), "int8-weights", "openvino"),
+    ],
+)
+def test_auto_takes_the_fastest_engine_that_can(
+    installed: tuple[str, ...], recipe: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_engines(monkeypatch, *installed)
+    monkeypatch.setattr(auto_target, "cpu_features", lambda: frozenset({"avx512_vnni"}))
+    choice = choose_target(find_recipe(recipe), {})
+    assert choice.target.name == expected
+    assert "fastest" in choice.reason
+
+
+def test_auto_takes_no_int8_target_on_a_cpu_that_would_saturate(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_engines(monkeypatch, "openvino", "onnxruntime")
+    monkeypatch.setattr(auto_target, "cpu_features", lambda: cpu_features() - {"avx512_vnni", "avx_vnni"})
+    assert choose_target(find_recipe("fp16"), {}).target.name == "openvino"
+    with pytest.raises(MezzotintError) as error:
+        choose_target(find_recipe("int8"), {})
+    assert error.value.what is not None and error.value.advice is not None
+    assert "avx512_vnni or avx_vnni" in error.value.what
+
+
+def test_auto_without_an_engine_says_what_each_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_engines(monkeypatch)
+    with pytest.raises(MezzotintError) as error:
+        choose_target(find_recipe("fp16"), {})
+    assert all(engine.name in str(error.value) for engine in ENGINES)
