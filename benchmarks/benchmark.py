@@ -25,8 +25,6 @@ from .report.report import make_report
 from .report.rows import case_rows
 from .results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Results, write_results
 
-__all__ = ["Benchmark", "Extent", "run_benchmark"]
-
 WORK_FOLDER = "work"
 
 
@@ -47,13 +45,13 @@ class Benchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much is measured. `parts` and `pictures` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
+    """How much is measured. `parts` and `images` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
 
     `backends` run the portable bundles; `weights` is the folder with the networks that some metrics need.
     """
 
     rounds: int = 3
-    pictures: int = 4
+    images: int = 4
     backends: Sequence[str] = ("onnxruntime",)
     bf16_baseline: bool = True
     other_seed: bool = True
@@ -106,7 +104,7 @@ def run_benchmark(
         cases=cases,
         workload=workload,
         rounds=extent.rounds,
-        pictures=extent.pictures,
+        images=extent.images,
         fingerprints=fingerprints,
         is_timed=extent.speed,
         is_scored=extent.fidelity,
@@ -123,8 +121,8 @@ def run_benchmark(
 
 
 def _check_extent(extent: Extent) -> None:
-    if extent.rounds < 1 or extent.pictures < 1:
-        what = f"{extent.rounds} rounds of {extent.pictures} pictures"
+    if extent.rounds < 1 or extent.images < 1:
+        what = f"{extent.rounds} rounds of {extent.images} images"
         raise MezzotintError(f"{what} measure nothing; both must be 1 or more")
     if not extent.speed and not extent.fidelity:
         raise MezzotintError("with neither speed nor fidelity there is nothing to measure; leave one of them in")
@@ -179,8 +177,8 @@ def _results(
             "rounds": [
                 [case.name for case in plan.order(index)] for index in range(plan.rounds if plan.is_timed else 0)
             ],
-            "pictures_per_round": plan.pictures,
-            "warm_up_pictures": WARM_UP_PICTURES,
+            "images_per_round": plan.images,
+            "warm_up_images": WARM_UP_PICTURES,
             "parts": plan.parts,
         },
         "cases": rows,
@@ -189,10 +187,10 @@ def _results(
 
 
 def _size(rows: Sequence[CaseRow], out_dir: Path) -> list[int] | None:
-    """[width, height] of the pictures that were drawn."""
+    """[width, height] of the images that were generated."""
     for row in rows:
-        if row["pictures"]:
-            with Image.open(out_dir / row["pictures"][0]) as image:
+        if row["images"]:
+            with Image.open(out_dir / row["images"][0]) as image:
                 return list(image.size)
     return None
 

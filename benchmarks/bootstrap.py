@@ -1,6 +1,6 @@
 """Order statistics, and bootstrap intervals by prompt (Efron 1979, percentile method).
 
-All of it holds for infinite values, which identical pictures give in decibels, where numpy's interpolation gives NaN.
+All of it holds for infinite values, which identical images give in decibels, where numpy's interpolation gives NaN.
 """
 
 import math
@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ["RESAMPLES", "median_interval", "quantile"]
 
 RESAMPLES = 10_000
 _SEED = 20_251_121  # any fixed number: the same figures give the same interval

@@ -2,8 +2,6 @@
 
 from .results import IDENTICAL, MeasurementRow, Score
 
-__all__ = ["MISSING", "format_bytes", "format_factor", "format_ms", "format_number", "format_score", "format_value"]
-
 MISSING = "n/a"
 
 

@@ -22,16 +22,6 @@ from .formats import format_number
 from .metrics.fidelity import METRICS
 from .results import IDENTICAL, CaseRow, GateRow, Latency
 
-__all__ = [
-    "PATHS",
-    "Condition",
-    "check_conditions",
-    "describe_failure",
-    "evaluate",
-    "parse_conditions",
-    "put_to_measured",
-]
-
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,

@@ -11,8 +11,6 @@ from pathlib import Path
 from mezzotint.engines.cpu import cpu_features
 from mezzotint.errors import MezzotintError
 
-__all__ = ["SECTIONS", "read_gate", "sections_for"]
-
 SECTIONS = ("fidelity", "speed", "speed_amx")
 
 

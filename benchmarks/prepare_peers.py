@@ -21,8 +21,6 @@ from .cases.peer_artefacts import Inputs
 from .cases.peers import ENVIRONMENTS, PEERS, Environment, PeerState, read_state
 from .measure.isolate import worker_environment
 
-__all__ = ["prepare_peers"]
-
 _INSTALLED = ".installed"
 _VERSIONS = (
     "import json; from mezzotint.benchmarks.cases.peer_artefacts import package_versions as v; print(json.dumps(v()))"

@@ -13,29 +13,8 @@ from mezzotint.errors import MezzotintError
 
 from .measure.machine import Machine
 
-__all__ = [
-    "IDENTICAL",
-    "RESULTS_NAME",
-    "SCHEMA_VERSION",
-    "CaseRow",
-    "EvidenceRow",
-    "GateRow",
-    "Latency",
-    "MeasurementRow",
-    "MemoryRow",
-    "NodeRow",
-    "Protocol",
-    "Results",
-    "Score",
-    "Speedup",
-    "WorkloadRow",
-    "find_score",
-    "read_results",
-    "write_results",
-]
-
 RESULTS_NAME = "results.json"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 IDENTICAL = "identical"
 
 
@@ -50,7 +29,7 @@ class MeasurementRow(TypedDict):
 
 
 class Latency(TypedDict):
-    """Milliseconds. `unet_step` pools all steps of all pictures; `outside_graphs` is end to end less the graphs.
+    """Milliseconds. `unet_step` pools all steps of all images; `outside_graphs` is end to end less the graphs.
 
     The last two are null where only the parts were timed.
     """
@@ -64,7 +43,7 @@ class Latency(TypedDict):
 
 
 class MemoryRow(TypedDict):
-    """Of the timing processes: the largest peak, the median resting set after the last picture; all peaks by round."""
+    """Of the timing processes: the largest peak, the median resting set after the last image; all peaks by round."""
 
     peak_rss_bytes: int | None
     peak_rss_samples: list[int]
@@ -74,7 +53,7 @@ class MemoryRow(TypedDict):
 
 
 class Score(TypedDict):
-    """One metric. A null in `per_prompt`, `ci95` or `per_step` is infinite: that picture, or step, is identical.
+    """One metric. A null in `per_prompt`, `ci95` or `per_step` is infinite: that image, or step, is identical.
 
     `p5` is the 5th percentile from the bad end: of a metric that is better when lower, the 95th.
     """
@@ -89,7 +68,7 @@ class Score(TypedDict):
 
 
 class Speedup(TypedDict):
-    """The FP32 and the BF16 baseline's median time over this case's: of a picture end to end, and of a UNet step."""
+    """The FP32 and the BF16 baseline's median time over this case's: of an image end to end, and of a UNet step."""
 
     fp32: float | None
     bf16: float | None
@@ -125,9 +104,9 @@ class NodeRow(TypedDict):
 class CaseRow(TypedDict):
     """One case. `status` is "ok" or "failed"; what was measured before a failure stays.
 
-    `identical_pictures` counts those that equal the reference's after rounding to 8 bits; `draws_as` names the first
-    case before this one, if any, whose pictures are all the same to the last bit before rounding. `foreign_cpu_share`
-    is the largest share of the processors, 0 to 1, that others took during a round's timed pictures. `quantized` names
+    `identical_images` counts those that equal the reference's after rounding to 8 bits; `generates_as` names the first
+    case before this one, if any, whose images are all the same to the last bit before rounding. `foreign_cpu_share`
+    is the largest share of the processors, 0 to 1, that others took during a round's timed images. `quantized` names
     the components that an attribution row took from a quantized bundle; `nodes` are those of its quantized components,
     and `environment_bytes` those of the installed packages that the case's process imported.
     """
@@ -148,16 +127,16 @@ class CaseRow(TypedDict):
     foreign_cpu_share: float | None
     memory: MemoryRow | None
     fidelity: dict[str, Score] | None
-    identical_pictures: int | None
-    draws_as: str | None
+    identical_images: int | None
+    generates_as: str | None
     speedup: Speedup
-    pictures: list[str] | None
+    images: list[str] | None
     nodes: list[NodeRow] | None
     reasons: dict[str, str]
 
 
 class WorkloadRow(TypedDict):
-    """What was drawn. `size` is [width, height] of the pictures; null where none was drawn."""
+    """What was generated. `size` is [width, height] of the images; null where none was generated."""
 
     prompts: list[str]
     prompts_sha256: str
@@ -171,12 +150,12 @@ class WorkloadRow(TypedDict):
 class Protocol(TypedDict):
     """How it was measured: the cases of each round in the order they ran.
 
-    With `parts`, each part of a picture was timed alone, and `pictures_per_round` are UNet steps.
+    With `parts`, each part of an image was timed alone, and `images_per_round` are UNet steps.
     """
 
     rounds: list[list[str]]
-    pictures_per_round: int
-    warm_up_pictures: int
+    images_per_round: int
+    warm_up_images: int
     parts: bool
 
 

@@ -1,4 +1,4 @@
-"""What a program that embeds a bundle waits for its first picture, and what memory that takes.
+"""What a program that embeds a bundle waits for its first image, and what memory that takes.
 
     mezzotint dev startup BUNDLE [--height 512 --width 512] [--low-memory] [--json]
 
@@ -23,11 +23,9 @@ from .formats import format_bytes
 from .measure.isolate import worker_environment
 from .measure.startup_worker import StartTimes
 
-__all__ = ["Startup", "measure_startup", "report_lines"]
-
 _WORKER = ("-m", "mezzotint.benchmarks.measure.startup_worker")
 _PROMPT = "a flat emoji of a red apple on a blue background"
-_TIMES = ("import_ms", "load_ms", "picture_ms", "first_ms", "later_ms", "outside_graphs_ms")
+_TIMES = ("import_ms", "load_ms", "image_ms", "first_ms", "later_ms", "outside_graphs_ms")
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,13 @@ class Startup:
 
     @property
     def warm_peak_rss_bytes(self) -> int | None:
-        """The largest VmHWM of a warm start's first picture."""
+        """The largest VmHWM of a warm start's first image."""
         peaks = [start["peak_rss_bytes"] for start in self.warm]
         return None if None in peaks else max(cast(list[int], peaks))
 
     @property
     def outside_graphs_share(self) -> float:
-        """The part of a later picture's time, 0 to 1, in which no graph ran; the median over the warm starts."""
+        """The part of a later image's time, 0 to 1, in which no graph ran; the median over the warm starts."""
         return quantile([start["outside_graphs_ms"] / start["later_ms"] for start in self.warm], 0.5)
 
 
@@ -87,6 +85,6 @@ def report_lines(startup: Startup) -> list[str]:
     return [
         f"{cold['backend']}: {cold['why']}",
         *(f"{name:<16}{before:>20}{after:>20}" for name, before, after in rows),
-        f"outside the graphs: {startup.outside_graphs_share:.1%} of a later picture",
+        f"outside the graphs: {startup.outside_graphs_share:.1%} of a later image",
         f"engines that `import mezzotint.runtime` imports: {', '.join(engines) or 'none'}",
     ]

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["installed_versions"]
-
 
 def installed_versions(packages: Sequence[str]) -> dict[str, str]:
     """Versions by name; what is not installed is left out."""

@@ -12,8 +12,6 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
-__all__ = ["FIRST_TOKEN_PEAK", "HOT_CHANNEL_GAINS", "SKIP_GAINS", "plant_in_text_encoder", "plant_in_unet"]
-
 FIRST_TOKEN_PEAK = 60.0  # the largest value in the first token's embedding; the others' values are near 1
 HOT_CHANNEL_GAINS = (20.0, 30.0, 40.0, 50.0)  # of four channels in front of each ff.net.2
 SKIP_GAINS = (4.0, 1.5)  # of what down blocks write, the first and the last but one: skips of 3 to 10 times the trunk

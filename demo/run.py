@@ -17,8 +17,6 @@ from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT
 from mezzotint.runtime import Bundle, MezzotintError
 
-__all__ = ["STEPS", "Step", "main", "steps_for"]
-
 CHECKPOINT = "demo/checkpoint"
 FP32 = "bundles/demo-fp32"
 REPORT = "reports/demo"

@@ -1,6 +1,6 @@
 """`python -m demo.synthetic sd15 -o DIR`: a checkpoint of Stable Diffusion 1.5's shape, with seeded random weights.
 
-It is for speed, memory and tests of the code. It draws nothing, and its fidelity figures say nothing of a trained
+It is for speed, memory and tests of the code. It generates nothing, and its fidelity figures say nothing of a trained
 model, except that a quantizer which fails on it is not ready for one: random weights alone have no outliers, so those
 that make Stable Diffusion hard are planted (see `demo/outliers.py`).
 """
@@ -22,8 +22,6 @@ from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT
 
 from .outliers import plant_in_text_encoder, plant_in_unet
-
-__all__ = ["SHAPES", "Shape", "main", "write_checkpoint"]
 
 _MARKER = "model_index.json"
 _TOKENIZER = Path(__file__).parent / "checkpoint" / "tokenizer"
@@ -171,8 +169,8 @@ _MODEL_INDEX = {
 
 _MODEL_CARD = """# A synthetic checkpoint
 
-Random weights in the shape of Stable Diffusion, with planted outliers. It draws nothing. Use it to measure speed and
-memory; figures of fidelity on it test the code and say nothing of a trained model.
+Random weights in the shape of Stable Diffusion, with planted outliers. Its images are noise. Use it to measure
+speed and memory; figures of fidelity on it test the code and say nothing of a trained model.
 """
 
 

@@ -76,7 +76,7 @@ def _source(model: str, folder: Path, variant: str | None, weights: Mapping[str,
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """transformers 5 draws one for every module that it loads; ours says what is being done already."""
+    """transformers 5 shows one for every module that it loads; ours says what is being done already."""
     from transformers.utils import logging
 
     was_enabled = logging.is_progress_bar_enabled()

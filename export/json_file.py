@@ -14,8 +14,6 @@ from typing import Any
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["copy_text", "needs_recoding", "read_object", "write_object"]
-
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -18,8 +18,6 @@ from .json_file import read_object
 from .weight_names import fit_names, foreign_prefix
 from .weight_reader import read_weights
 
-__all__ = ["load_module"]
-
 _WRITERS = (("diffusers", "_diffusers_version"), ("transformers", "transformers_version"))
 _OTHER_MODEL = "config.json describes another model than the weights; take both from one place"
 

@@ -16,8 +16,6 @@ from mezzotint.errors import CheckFailed
 
 from .graph_source import ExampleSize, GraphSource
 
-__all__ = ["PARITY_FLOOR_DB", "ParityError", "check_parity", "reference_outputs"]
-
 PARITY_FLOOR_DB = 80.0
 
 

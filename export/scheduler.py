@@ -13,8 +13,6 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
 from mezzotint.runtime.samplers.sampler import Sampler
 from mezzotint.runtime.samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["Chosen", "SamplerWarning", "defaults_of", "runnable_samplers"]
-
 _STEP_COUNTS = (10, 4, 1)  # a sampler that takes none of them is of no use
 
 

@@ -13,8 +13,6 @@ import onnx_ir as ir
 
 from .graph_source import GraphSource
 
-__all__ = ["tidy"]
-
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _ROOT = "root"  # the attribute under which the wrappers hold the module
 _NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"  # torch's scope for nodes outside any module

@@ -13,8 +13,6 @@ from .graph_source import GraphSource
 from .quiet import quiet
 from .tidy import tidy
 
-__all__ = ["OPSET", "to_onnx"]
-
 OPSET = 23
 # They warn of their own deprecations, and that torchvision, which nothing here needs, is absent.
 _EXPORTERS = ("torch.onnx", "torch.utils._sympy", "onnxscript", "onnx_ir")

@@ -7,8 +7,6 @@ before a module's names, DataParallel `module.`; attention in VAEs had other nam
 import re
 from collections.abc import Collection, Iterator
 
-__all__ = ["fit_names", "foreign_prefix"]
-
 _WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _OLD_NAME = re.compile(r"(.*attentions\.\d+\.)(query|key|value|proj_attn)(\.(?:weight|bias))")

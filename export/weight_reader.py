@@ -12,8 +12,6 @@ from safetensors.torch import load_file
 from mezzotint.bundle.weight_faults import check_weight_file
 from mezzotint.errors import MezzotintError
 
-__all__ = ["read_weights"]
-
 
 def read_weights(paths: Iterable[Path]) -> dict[str, torch.Tensor]:
     """Every tensor of the files by its name, as stored, mapped into memory where the format allows it.

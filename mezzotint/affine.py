@@ -9,8 +9,6 @@ import numpy as np
 
 from .arrays import Array, FloatArray
 
-__all__ = ["INT8_SYMMETRIC", "UINT8", "IntegerType", "Quantizer", "dequantize", "quantize", "range_to_quantizer"]
-
 
 @dataclass(frozen=True)
 class IntegerType:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["atomic_path", "write_text"]
-
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

@@ -20,8 +20,6 @@ from filelock import FileLock, Timeout
 from .disk_full import disk_full_error
 from .errors import MezzotintError
 
-__all__ = ["repair", "replace_folder"]
-
 
 @contextmanager
 def replace_folder(destination: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:

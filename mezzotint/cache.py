@@ -7,8 +7,6 @@ to ignore a relative path in the variable.
 import os
 from pathlib import Path
 
-__all__ = ["cache_folder", "usable_folder"]
-
 
 def cache_folder(purpose: str) -> Path | None:
     """`$XDG_CACHE_HOME/mezzotint/purpose`, else below ~/.cache; None for a user without home. Nothing is created."""

@@ -11,8 +11,6 @@ import numpy as np
 from .arrays import Array
 from .errors import MezzotintError
 
-__all__ = ["psnr_db", "sqnr_db"]
-
 
 def sqnr_db(reference: Array, test: Array) -> float:
     """Signal to quantization noise ratio, `10 log10(sum(ref^2) / sum((ref - test)^2))`, over arrays of one shape.
@@ -28,7 +26,7 @@ def sqnr_db(reference: Array, test: Array) -> float:
 
 
 def psnr_db(reference: Array, test: Array, data_range: float = 1.0) -> float:
-    """Peak signal to noise ratio, `10 log10(data_range^2 / mse)`, over arrays of one shape; pictures have range 1."""
+    """Peak signal to noise ratio, `10 log10(data_range^2 / mse)`, over arrays of one shape; images have range 1."""
     _, noise = _energies(reference, test)
     if not math.isfinite(noise):
         return -math.inf

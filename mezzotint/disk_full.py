@@ -5,8 +5,6 @@ import os
 
 from .errors import MezzotintError
 
-__all__ = ["disk_full_error"]
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: beyond what the user, or the file system, allows a file
 
 

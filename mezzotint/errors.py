@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-__all__ = ["Cancelled", "CheckFailed", "MezzotintError"]
-
 _LONGEST_VALUE = 60  # characters of what was given that the sentence repeats
 
 

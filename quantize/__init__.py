@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .calibrate.trajectories import CalibrationSettings
     from .quantize import quantize_bundle
-    from .verify.audit import Audit, audit_bundle, check_promise
+    from .verify.audit import Audit, audit_bundle, check_coverage
 
-__all__ = ["Audit", "CalibrationSettings", "audit_bundle", "check_promise", "quantize_bundle"]
+__all__ = ["Audit", "CalibrationSettings", "audit_bundle", "check_coverage", "quantize_bundle"]
 
 _HOMES = {
     "Audit": ".verify.audit",
     "CalibrationSettings": ".calibrate.trajectories",
     "audit_bundle": ".verify.audit",
-    "check_promise": ".verify.audit",
+    "check_coverage": ".verify.audit",
     "quantize_bundle": ".quantize",
 }
 

@@ -27,11 +27,11 @@ from .calibrate.data import CalibrationData
 from .calibrate.default_prompts import default_prompts
 from .calibrate.run import CalibrationRun
 from .calibrate.trajectories import CalibrationSettings
-from .decide.half_islands import with_islands
+from .decide.half_fallback import with_fallbacks
 from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import RECIPE_METHOD, Method
 from .graphs.graph_file import load_graph, save_graph
-from .lower.half_target import settle_in_half
+from .lower.half_target import convert_to_half
 from .lower.storages import storages_of
 from .lower.target import Target, check_prompts, find_target, needs_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
@@ -40,7 +40,7 @@ from .passes.half import STORE_HALF
 from .recipe import Recipe, find_recipe
 from .search.costs import Costs
 from .search.search import search_exclusions
-from .verify.audit import audit_bundle, check_promise
+from .verify.audit import audit_bundle, check_coverage
 from .verify.parity import measure_parity
 
 _TOOLS = ("mezzotint", "onnx", "onnx-ir", "nncf")
@@ -146,7 +146,7 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
     for name, storage in job.storages.items():
         if storage == Storage.INT8:
             progress(f"auditing {name}", 0, 1)
-            check_promise(audit_bundle(bundle, job.target.name, name))
+            check_coverage(audit_bundle(bundle, job.target.name, name))
 
 
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
@@ -189,9 +189,9 @@ def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
     """The FP32 graph `model` of component `name` in its storage, for the job's target."""
     lowered = _store(job, name, model)
     if job.target.is_in_half and job.storages[name] != Storage.FLOAT32:
-        rewritten, islands = settle_in_half(lowered.model, name, job.data, job.target.halves, job.run.progress)
+        rewritten, fallbacks = convert_to_half(lowered.model, name, job.data, job.target.halves, job.run.progress)
         job.target.check(rewritten.model)
-        lowered = replace(lowered.then(rewritten), decisions=with_islands(lowered.decisions, islands))
+        lowered = replace(lowered.then(rewritten), decisions=with_fallbacks(lowered.decisions, fallbacks))
     return lowered
 
 

@@ -1,4 +1,4 @@
-"""Draws pictures from a bundle with numpy, Pillow, tokenizers and one inference engine; never PyTorch.
+"""Generates images from a bundle with numpy, Pillow, tokenizers and one inference engine; never PyTorch.
 
 Contracts: a *denoiser* is `denoise(x, sigma) -> x0` (sampler.py); a *sampler* is a function of (denoise, x, schedule)
 (sampler.py); a *session* runs one graph on one engine with checked inputs (session.py, engine.py).

@@ -1,7 +1,7 @@
 """Whether a call is within what a quantized bundle was calibrated for.
 
 Activation ranges hold for the latents that calibration saw. Another scheduler or size, or a number of steps or a
-guidance far from the calibrated one, may leave them: the picture is drawn all the same, and a warning says so.
+guidance far from the calibrated one, may leave them: the image is generated all the same, and a warning says so.
 """
 
 import warnings
@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from mezzotint.bundle.calibration_record import CalibrationRecord
 
 from .settings import Settings
-
-__all__ = ["OutsideCalibrationWarning", "outside_calibration", "warn_outside_calibration"]
 
 _FACTOR = 2.0  # steps and guidance within half and double of the calibrated ones pass
 
@@ -43,7 +41,7 @@ def warn_outside_calibration(record: CalibrationRecord | None, settings: Setting
     found = outside_calibration(record, settings, latent_shape)
     if found:
         warnings.warn(
-            f"the bundle was not calibrated for {', '.join(found)}; the picture may be further from the float model's",
+            f"the bundle was not calibrated for {', '.join(found)}; the image may be further from the float model's",
             OutsideCalibrationWarning,
             stacklevel=5,
         )

@@ -21,8 +21,6 @@ from .denoiser_calls import DenoiserCall, OnCall
 from .samplers.schedule import Schedule
 from .samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["Conditioning", "Conditions", "Denoiser", "guide", "rescale_guided"]
-
 
 @dataclass(frozen=True)
 class Conditions:

@@ -1,11 +1,11 @@
-"""Inpainting: part of a picture is drawn anew, the rest is kept.
+"""Inpainting: part of an image is regenerated, the rest is kept.
 
     pipe = Inpaint.load("bundle")
-    image = pipe("a red apple", picture, mask).images[0]
+    image = pipe("a red apple", image, mask).images[0]
 
-Any checkpoint can do it: after each step, what the mask keeps is set back to the picture at that step's noise level
+Any checkpoint can do it: after each step, what the mask keeps is set back to the image at that step's noise level
 (Lugmayr et al. 2022, without their resampling). A UNet of 9 channels was trained for it, and sees the mask and the
-masked picture instead (Rombach et al. 2022). Both are what diffusers' StableDiffusionInpaintPipeline does.
+masked image instead (Rombach et al. 2022). Both are what diffusers' StableDiffusionInpaintPipeline does.
 """
 
 import time
@@ -19,7 +19,7 @@ from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 
-from .images.init_image import Picture, as_image, fitting_size, image_pixels, mask_pixels
+from .images.init_image import ImageLike, as_image, fitting_size, image_pixels, mask_pixels
 from .images.vae import sample_latents
 from .pipeline import Pipeline
 from .result import OnStep, Result
@@ -28,12 +28,10 @@ from .samplers.schedule import Schedule
 from .settings import Options, Settings, settings_of_batch
 from .start import Start, begin_from_noise, first_step, noised
 
-__all__ = ["Inpaint"]
-
 
 @dataclass(frozen=True)
 class _Masked:
-    """A picture (1, 3, H, W) in [-1, 1], and its mask (1, 1, H, W), 1 where it is painted anew."""
+    """An image (1, 3, H, W) in [-1, 1], and its mask (1, 1, H, W), 1 where it is painted anew."""
 
     pixels: FloatArray
     mask: FloatArray
@@ -42,36 +40,40 @@ class _Masked:
 
 
 class Inpaint(Pipeline):
-    """A loaded bundle. Make one with `load` or, from a TextToImage, `sharing`; call it with a picture and a mask."""
+    """A loaded bundle. Make one with `load` or, from a TextToImage, `sharing`; call it with an image and a mask."""
 
     roles: ClassVar[tuple[Role, ...]] = tuple(Role)
 
     def __call__(
         self,
         prompt: str | Sequence[str],
-        image: Picture,
-        mask: Picture,
+        image: ImageLike,
+        mask: ImageLike,
         *,
         strength: float = 1.0,
         count: int = 1,
         on_step: OnStep | None = None,
         **options: Unpack[Options],
     ) -> Result:
-        """Draw `count` pictures of each prompt into `image` where `mask` is white; picture i has the seed `seed + i`.
+        """Generate `count` images of each prompt into `image` where `mask` is white; image i has the seed `seed + i`.
 
         `strength` in (0, 1] is the part of the steps that is run; at 1 nothing under the mask is left. Without `height`
-        and `width` the picture keeps its size; the mask is resized to it.
+        and `width` the image keeps its size; the mask is resized to it.
         """
-        return self._draw_all(settings_of_batch(prompt, count, options, strength), image, mask, on_step)
+        return self._generate_all(settings_of_batch(prompt, count, options, strength), image, mask, on_step)
 
-    def draw(self, settings: Settings, image: Picture, mask: Picture, *, on_step: OnStep | None = None) -> Result:
-        """Draw one picture by its settings, such as those that `read_settings` finds in a PNG, from the same inputs."""
-        return self._draw_all((settings,), image, mask, on_step)
+    def generate(
+        self, settings: Settings, image: ImageLike, mask: ImageLike, *, on_step: OnStep | None = None
+    ) -> Result:
+        """Generate one image by its settings, such as `read_settings` finds in a PNG, from the same inputs."""
+        return self._generate_all((settings,), image, mask, on_step)
 
-    def _draw_all(self, settings: Sequence[Settings], image: Picture, mask: Picture, on_step: OnStep | None) -> Result:
+    def _generate_all(
+        self, settings: Sequence[Settings], image: ImageLike, mask: ImageLike, on_step: OnStep | None
+    ) -> Result:
         first = settings[0]
         if first.strength is None:
-            raise MezzotintError("these settings have no strength, so they start from no picture; use TextToImage")
+            raise MezzotintError("these settings have no strength, so they start from no image; use TextToImage")
         self._check_channels()
         source, white = as_image(image), as_image(mask, "mask")
         height, width = fitting_size(source, self.geometry, first.height, first.width)
@@ -86,7 +88,7 @@ class Inpaint(Pipeline):
             return self._begin(schedule, noise, masked)
 
         sized = [replace(one, height=height, width=width) for one in settings]
-        return self._draw(sized, begin, on_step)
+        return self._generate(sized, begin, on_step)
 
     def _check_channels(self) -> None:
         latent, unet = self.geometry.latent_channels, self.geometry.unet_channels
@@ -97,7 +99,7 @@ class Inpaint(Pipeline):
             )
 
     def _begin(self, schedule: Schedule, noise: Noise, masked: _Masked) -> Start:
-        """The order of the draws is diffusers': the picture's latents, the noise, the masked picture's latents."""
+        """Noise is drawn in diffusers' order: the image's latents, the noise, the masked image's latents."""
         is_trained = self.geometry.unet_channels != self.geometry.latent_channels
         is_whole = masked.strength == 1.0
         started = time.perf_counter()
@@ -126,7 +128,7 @@ class Inpaint(Pipeline):
 def _keeping(
     schedule: Schedule, latents: FloatArray, unit: FloatArray, mask: FloatArray
 ) -> Callable[[int, FloatArray], None]:
-    """Sets x (B, C, h, w), in place after each step, to the noised picture where the mask (B, 1, h, w) is 0.
+    """Sets x (B, C, h, w), in place after each step, to the noised image where the mask (B, 1, h, w) is 0.
 
     The two are mixed as the model sees them: a step may land a little off the level where the next one starts.
     """

@@ -1,7 +1,7 @@
-"""What every kind of drawing shares: a loaded bundle, and the run from prompts through the sampler to pictures.
+"""What every kind of generating shares: a loaded bundle, and the run from prompts through the sampler to images.
 
 A pipeline keeps nothing between calls but its sessions, so that any number of threads may call one at the same time;
-each gets the pictures that it would get alone.
+each gets the images that it would get alone.
 """
 
 import time
@@ -43,8 +43,6 @@ from .settings import Settings
 from .start import Begin, begin_from_noise
 from .text.encoding import Prompt
 from .text.tokenizer import ClipTokenizer
-
-__all__ = ["Pipeline"]
 
 
 class Pipeline:
@@ -89,7 +87,7 @@ class Pipeline:
         It may be one for each role: `{Role.DENOISER: "bf16"}` leaves the other components as they are.
 
         With `low_memory` each graph is loaded when a call needs it and freed as soon as that call is done with it, and
-        pictures above the native size are decoded in tiles: peak memory is about that of the largest component, and
+        images above the native size are decoded in tiles: peak memory is about that of the largest component, and
         every call pays for loading.
         """
         bundle = Bundle.open(path)
@@ -144,7 +142,7 @@ class Pipeline:
         return encode(self.sessions[self.family.names(Role.IMAGE_ENCODER)[0]], pixels)
 
     def preview(self, denoised: FloatArray) -> tuple[Image.Image, ...]:
-        """Small pictures, one pixel a latent, of a step's `denoised` (B, 4, h, w): next to no work, rough colours.
+        """Small images, one pixel a latent, of a step's `denoised` (B, 4, h, w): next to no work, rough colours.
 
         The first call runs the VAE decoder once, to learn which colours its latents stand for. For an exact preview,
         decode what a step left: `pipe.decode(step.denoised)`.
@@ -205,7 +203,7 @@ class Pipeline:
         session = self.sessions[self.family.denoiser]
         return denoise(plan, conditions, begin, session=session, family=self.family, on_step=on_step, on_call=on_call)
 
-    def _draw(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
+    def _generate(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
         """Generate a batch whose settings differ in prompts and consecutive seeds alone."""
         started = time.perf_counter()
         plan = self._plan(settings)
@@ -229,11 +227,11 @@ class Pipeline:
             vae_encoder_ms=denoised.image_encoder_ms,
         )
         height, width = pixels.shape[1:3]
-        drawn = tuple(replace(one, height=height, width=width) for one in plan.settings)
-        return Result(to_images(pixels), pixels, denoised.latents, timings, drawn, self._origin())
+        generated = tuple(replace(one, height=height, width=width) for one in plan.settings)
+        return Result(to_images(pixels), pixels, denoised.latents, timings, generated, self._origin())
 
     def _check_finite(self, latents: FloatArray, pixels: FloatArray) -> None:
-        """A picture of NaN would be saved as a black one."""
+        """An image of NaN would be saved as a black one."""
         decoder = self.family.name_of(Role.IMAGE_DECODER)
         for name, array in ((self.family.denoiser, latents), (decoder, pixels)):
             if not np.isfinite(array).all():

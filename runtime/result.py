@@ -12,8 +12,6 @@ from .images.files import write_image
 from .images.metadata import Origin, text_chunks
 from .settings import Settings
 
-__all__ = ["OnStep", "Result", "Step", "Timings"]
-
 
 @dataclass(frozen=True)
 class Step:
@@ -29,7 +27,7 @@ class Step:
 
 
 OnStep = Callable[[Step], bool | None]
-"""Called after each step, in the thread that draws. True cancels: `Cancelled` is raised and nothing is decoded.
+"""Called after each step, in the thread that generates. True cancels: `Cancelled` is raised and nothing is decoded.
 An exception that it raises ends the call in the same way."""
 
 
@@ -46,9 +44,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class Result:
-    """Pictures in the prompts' order; `pixels` (B, H, W, 3) in [0, 1] before rounding; final `latents` (B, 4, h, w).
+    """Images in the prompts' order; `pixels` (B, H, W, 3) in [0, 1] before rounding; final `latents` (B, 4, h, w).
 
-    `settings[i]` draws picture i alone again; `origin` says which weights and which arithmetic drew it.
+    `settings[i]` generates image i alone again; `origin` says which weights and which arithmetic generated it.
     """
 
     images: tuple[Image.Image, ...]
@@ -59,6 +57,6 @@ class Result:
     origin: Origin
 
     def write(self, path: Path | str, index: int = 0, *, overwrite: bool = False) -> None:
-        """Write picture `index`, whole or not at all; a PNG also says how it was drawn (see metadata.py)."""
+        """Write image `index`, whole or not at all; a PNG also says how it was generated (see metadata.py)."""
         chunks = text_chunks(self.settings[index], self.origin)
         write_image(self.images[index], Path(path), overwrite=overwrite, text_chunks=chunks)

@@ -1,4 +1,4 @@
-"""What a picture is drawn with: all that has to be equal for the picture to be the same."""
+"""What an image is generated with: all that has to be equal for the image to be the same."""
 
 import math
 import operator
@@ -11,22 +11,20 @@ from mezzotint.errors import MezzotintError
 
 from .text.encoding import PROMPT_SYNTAXES
 
-__all__ = ["Options", "Settings", "check_settings", "settings_of_batch"]
-
 _MOST_PICTURES = 1024  # in one batch
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one picture; `height` and `width` in pixels.
+    """The settings of one image; `height` and `width` in pixels.
 
     `steps`, `guidance`, `scheduler` and the size are None where nobody chose, for the checkpoint's own; those of a
-    picture that was drawn never are. A `negative_prompt` of None is the empty text to most families, and no condition
+    image that was generated never are. A `negative_prompt` of None is the empty text to most families, and no condition
     at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
     `clip_skip` leaves out the text encoder's last layers for the prompt and, as in diffusers, not for the negative one.
-    `strength` in (0, 1] is how much of the run an input picture goes through; None where there is no input picture.
+    `strength` in (0, 1] is how much of the run an input image goes through; None where there is no input image.
     """
 
     prompt: str
@@ -67,7 +65,7 @@ class Options(TypedDict, total=False):
 def settings_of_batch(
     prompt: str | Sequence[str], count: int, options: Options, strength: float | None = None
 ) -> tuple[Settings, ...]:
-    """One for each picture: `count` of every prompt in turn, picture i with the seed `seed + i`.
+    """One for each image: `count` of every prompt in turn, image i with the seed `seed + i`.
 
     Raises MezzotintError for no prompt, for a count below 1, and for negative prompts that are not one or one a prompt.
     """
@@ -77,7 +75,7 @@ def settings_of_batch(
     _check_integer("count", count)
     if count < 1 or count * len(prompts) > _MOST_PICTURES:
         raise MezzotintError(
-            f"count is {count}, expected at least 1 picture of each prompt, and {_MOST_PICTURES} in all at most"
+            f"count is {count}, expected at least 1 image of each prompt, and {_MOST_PICTURES} in all at most"
         )
     given = options.get("negative_prompt")
     negatives = _negatives(given) * (len(prompts) if given is None or isinstance(given, str) else 1)
@@ -109,7 +107,7 @@ def _texts(what: str, given: object) -> list[str]:
 
 
 def check_settings(settings: Settings) -> None:
-    """MezzotintError for a setting that no bundle could draw with; sizes and schedulers have their own checks."""
+    """MezzotintError for a setting that no bundle could generate with; sizes and schedulers have their own checks."""
     for name in ("seed", "clip_skip"):
         _check_integer(name, getattr(settings, name))
     if settings.clip_skip < 0:

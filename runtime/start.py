@@ -1,4 +1,4 @@
-"""Where a run begins: from noise alone, or from a picture that noise was added to."""
+"""Where a run begins: from noise alone, or from an image that noise was added to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ from mezzotint.errors import MezzotintError
 
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-
-__all__ = ["Begin", "Start", "begin_from_noise", "first_step", "noised"]
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from typing import Unpack
 from mezzotint.errors import MezzotintError
 
 from .pipeline import Pipeline
-from .result import OnStep, Result, Step, Timings
+from .result import OnStep, Result
 from .settings import Options, Settings, settings_of_batch
 from .start import begin_from_noise
-
-__all__ = ["Result", "Step", "TextToImage", "Timings"]
 
 
 class TextToImage(Pipeline):
@@ -30,23 +28,23 @@ class TextToImage(Pipeline):
         on_step: OnStep | None = None,
         **options: Unpack[Options],
     ) -> Result:
-        """Draw `count` pictures of each prompt; picture i has the seed `seed + i` and equals a run of it alone.
+        """Generate `count` images of each prompt; image i has the seed `seed + i` and equals a run of it alone.
 
         `options` are the fields of `Settings` (see settings.py): negative_prompt, steps, guidance, seed, scheduler,
-        height, width and so on. Raises MezzotintError for what cannot be drawn, before the first step.
+        height, width and so on. Raises MezzotintError for what cannot be generated, before the first step.
         """
-        return self._draw_all(settings_of_batch(prompt, count, options), on_step)
+        return self._generate_all(settings_of_batch(prompt, count, options), on_step)
 
-    def draw(self, settings: Settings, *, on_step: OnStep | None = None) -> Result:
-        """Draw one picture by its settings, such as those that `read_settings` finds in a PNG."""
+    def generate(self, settings: Settings, *, on_step: OnStep | None = None) -> Result:
+        """Generate one image by its settings, such as those that `read_settings` finds in a PNG."""
         if settings.strength is not None:
-            raise MezzotintError("these settings start from a picture; draw them with ImageToImage or Inpaint")
-        return self._draw_all((settings,), on_step)
+            raise MezzotintError("these settings start from an image; generate them with ImageToImage or Inpaint")
+        return self._generate_all((settings,), on_step)
 
-    def _draw_all(self, settings: Sequence[Settings], on_step: OnStep | None) -> Result:
+    def _generate_all(self, settings: Sequence[Settings], on_step: OnStep | None) -> Result:
         if self.geometry.unet_channels != self.geometry.latent_channels:
             raise MezzotintError(
                 f"{self.bundle.path} has a UNet of {self.geometry.unet_channels} channels, which was made to inpaint; "
                 "use Inpaint"
             )
-        return self._draw(settings, begin_from_noise, on_step)
+        return self._generate(settings, begin_from_noise, on_step)

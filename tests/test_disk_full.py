@@ -50,13 +50,13 @@ def test_export_leaves_nothing(tiny_checkpoint: Path, tmp_path: Path, limit_byte
     assert list(tmp_path.iterdir()) == []
 
 
-def test_generate_leaves_no_picture(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_generate_leaves_no_image(tiny_bundle: Bundle, tmp_path: Path) -> None:
     command = ("generate", tiny_bundle.path, "a", "-o", "out.png", "--steps", 1, "--backend", "onnxruntime")
     assert_one_sentence(run_limited(100, *command, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_openvino_draws_without_room_for_its_cache(
+def test_openvino_generates_without_room_for_its_cache(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

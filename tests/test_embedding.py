@@ -25,7 +25,7 @@ PROMPT = "a flat emoji of a red apple"
 def programs(tmp_path: Path) -> Path:
     """A folder with the page's programs."""
     found = PROGRAM.findall(PAGE.read_text(encoding="utf-8"))
-    assert [name for name, _ in found] == ["draw.py", "server.py", "batch.py"]
+    assert [name for name, _ in found] == ["generate.py", "server.py", "batch.py"]
     for name, source in found:
         (tmp_path / name).write_text(source, encoding="utf-8")
     return tmp_path
@@ -43,11 +43,11 @@ def pixels(path: Path) -> Any:
 
 
 def post(app: Any, order: dict[str, object]) -> tuple[int, str, bytes]:
-    """What an ASGI application answers to POST /pictures: status, content type, body."""
+    """What an ASGI application answers to POST /images: status, content type, body."""
     body = json.dumps(order).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http"}
-    place = {"path": "/pictures", "raw_path": b"/pictures", "query_string": b"", "root_path": "", "headers": headers}
+    place = {"path": "/images", "raw_path": b"/images", "query_string": b"", "root_path": "", "headers": headers}
     sent: list[Any] = []
 
     async def receive() -> dict[str, object]:
@@ -61,20 +61,20 @@ def post(app: Any, order: dict[str, object]) -> tuple[int, str, bytes]:
     return sent[0]["status"], kind, b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def test_the_script_draws(programs: Path, tiny_bundle: Bundle) -> None:
+def test_the_script_generates(programs: Path, tiny_bundle: Bundle) -> None:
     options = ("--steps", 3, "--seed", 7)
-    done = run(programs, "draw.py", tiny_bundle.path, PROMPT, "out.png", *options)
+    done = run(programs, "generate.py", tiny_bundle.path, PROMPT, "out.png", *options)
     assert done.returncode == 0, done.stderr
     assert "step 3 of 3" in done.stderr
     expected = TextToImage.load(tiny_bundle.path)(PROMPT, steps=3, seed=7).images[0]
     np.testing.assert_array_equal(pixels(programs / "out.png"), np.asarray(expected))
-    again = run(programs, "draw.py", tiny_bundle.path, PROMPT, "out.png", *options)
+    again = run(programs, "generate.py", tiny_bundle.path, PROMPT, "out.png", *options)
     assert again.returncode == 2
     assert "exists already" in again.stderr
     assert "Traceback" not in again.stderr
 
 
-def test_the_batch_draws_every_row_and_goes_on_after_bad_ones(programs: Path, tiny_bundle: Bundle) -> None:
+def test_the_batch_generates_every_row_and_goes_on_after_bad_ones(programs: Path, tiny_bundle: Bundle) -> None:
     rows = [("apple", PROMPT, "1"), ("bad", PROMPT, "-1"), ("worse", PROMPT, "one"), ("cat", 'a, "cat"\nface', "2")]
     with (programs / "table.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("name", "prompt", "seed"), *rows])
@@ -90,9 +90,7 @@ def test_the_batch_draws_every_row_and_goes_on_after_bad_ones(programs: Path, ti
     assert (programs / "out" / "cat.png").stat().st_mtime_ns == written
 
 
-def test_the_service_answers_with_pictures(
-    programs: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_service_answers_with_images(programs: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fastapi", reason="fastapi is not installed; the web service of docs/embedding.md was not run")
     monkeypatch.setenv("BUNDLE", str(tiny_bundle.path))
     spec = importlib.util.spec_from_file_location("server", programs / "server.py")

@@ -83,12 +83,12 @@ def python(environments: Callable[[str], Path]) -> Path:
     return environments("onnxruntime")
 
 
-def test_five_lines_draw_a_picture(python: Path, tiny_int8: Bundle, tmp_path: Path) -> None:
+def test_five_lines_generate_a_image(python: Path, tiny_int8: Bundle, tmp_path: Path) -> None:
     bundle = shutil.copytree(tiny_int8.path, tmp_path / "copied")
     run(python, "-c", APP, bundle, "apple.png", cwd=tmp_path)
     expected = TextToImage.load(tiny_int8.path)("a red apple", steps=3, seed=0).images[0]
-    with Image.open(tmp_path / "apple.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+    with Image.open(tmp_path / "apple.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
 
 
 def test_the_command_line_is_there(environments: Callable[[str], Path], tiny_int8: Bundle, tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_the_command_line_is_there(environments: Callable[[str], Path], tiny_int
     run(program, "generate", tiny_int8.path, "a red apple", "-o", "apple.png", "--steps", "2", cwd=tmp_path)
 
 
-def test_openvino_alone_draws_too(environments: Callable[[str], Path], tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_openvino_alone_generates_too(environments: Callable[[str], Path], tiny_bundle: Bundle, tmp_path: Path) -> None:
     run(environments("openvino"), "-c", APP, tiny_bundle.path, "apple.png", cwd=tmp_path)
     expected = TextToImage.load(tiny_bundle.path, backend="openvino")("a red apple", steps=3, seed=0).images[0]
-    with Image.open(tmp_path / "apple.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+    with Image.open(tmp_path / "apple.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
 
 
 def test_without_an_engine_bundles_are_inspected_and_the_extras_named(

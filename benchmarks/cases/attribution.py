@@ -1,7 +1,7 @@
 """Attribution: which component costs how much fidelity, by quantizing each alone.
 
 Such a case is a mixture: a bundle with one component of the quantized bundle and the others of the FP32 one. It lies in
-the benchmark's work folder as hard links, so that it is loaded, hashed and drawn from like any other bundle.
+the benchmark's work folder as hard links, so that it is loaded, hashed and generated from like any other bundle.
 """
 
 import os
@@ -19,9 +19,7 @@ from mezzotint.families.lineup import family_of
 
 from .case import Case
 
-__all__ = ["attribution_cases", "make_mixture"]
-
-_ROLES = (Role.TEXT_ENCODER, Role.DENOISER, Role.IMAGE_DECODER)  # those that draw a picture from a text
+_ROLES = (Role.TEXT_ENCODER, Role.DENOISER, Role.IMAGE_DECODER)  # those that generate an image from a text
 
 
 def attribution_cases(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
@@ -38,19 +36,19 @@ def attribution_cases(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
 
 
 def _quantized(bundle: Bundle) -> tuple[str, ...]:
-    """Of a bundle with integers in it, the components that draw a picture and are not FP32; else none."""
-    storages = {name: bundle.component(name).storage for name in _drawing(bundle)}
+    """Of a bundle with integers in it, the components that generate an image and are not FP32; else none."""
+    storages = {name: bundle.component(name).storage for name in _generating(bundle)}
     if not any(storage in (Storage.INT8, Storage.INT8_WEIGHTS) for storage in storages.values()):
         return ()
     return tuple(name for name, storage in storages.items() if storage != Storage.FLOAT32)
 
 
-def _drawing(bundle: Bundle) -> tuple[str, ...]:
+def _generating(bundle: Bundle) -> tuple[str, ...]:
     return tuple(name for name, role in family_of(bundle).components.items() if role in _ROLES)
 
 
 def _is_fp32(bundle: Bundle) -> bool:
-    return all(bundle.component(name).storage == Storage.FLOAT32 for name in _drawing(bundle))
+    return all(bundle.component(name).storage == Storage.FLOAT32 for name in _generating(bundle))
 
 
 def _alone(case: Case, base: Bundle, bundle: Bundle, name: str, folder: Path) -> Case:

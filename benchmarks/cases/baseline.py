@@ -29,8 +29,6 @@ from mezzotint.runtime.denoiser_calls import DenoiserCall
 from .case import Case, Sample
 from .workload import SCHEDULERS, Workload
 
-__all__ = ["Baseline", "load", "load_tokenizer", "timed"]
-
 _DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -65,8 +63,8 @@ class Baseline:
     unet: _Stopwatch
     vae_decoder: _Stopwatch
 
-    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
-        """One picture, timed from the call to the finished picture. The noise is torch's, from a CPU generator."""
+    def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
+        """One image, timed from the call to the finished image. The noise is torch's, from a CPU generator."""
         self._set_scheduler(workload.scheduler)
         latents: list[torch.Tensor] = []
         started = time.perf_counter()
@@ -91,10 +89,10 @@ class Baseline:
             end_to_end_ms,
         )
 
-    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
-        """As `draw`, with what the UNet was asked and answered at each step."""
+    def generate_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
+        """As `generate`, with what the UNet was asked and answered at each step."""
         with _recording(self.pipe.unet) as calls:
-            sample = self.draw(prompt, seed, workload)
+            sample = self.generate(prompt, seed, workload)
         return sample, tuple(calls)
 
     def predict(self, prompt: str, calls: Sequence[DenoiserCall], workload: Workload) -> FloatArray:

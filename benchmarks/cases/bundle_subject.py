@@ -15,8 +15,6 @@ from mezzotint.runtime.text_to_image import TextToImage
 from .case import Case, Sample
 from .workload import Workload
 
-__all__ = ["BundleSubject", "load"]
-
 
 @dataclass(frozen=True)
 class BundleSubject:
@@ -29,8 +27,8 @@ class BundleSubject:
         """The denoiser's compute precision."""
         return self.pipe.precision
 
-    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
-        """One picture, timed from the call to the finished picture."""
+    def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
+        """One image, timed from the call to the finished image."""
         started = time.perf_counter()
         result = self.pipe(
             prompt,

@@ -1,9 +1,9 @@
 """What is compared, and the contract of this folder.
 
-A *case* is one way of drawing the workload's pictures: the diffusers baseline, or one bundle on one engine. Loaded, it
-is a *subject*, which does two things. It draws a picture, and it answers single calls of the denoiser that it is given:
+A *case* is one way of generating the workload's images: the diffusers baseline, or one bundle on one engine. Loaded, it
+is a *subject*, which does two things. It generates an image, and it answers single calls of the denoiser:
 
-    Case  --load-->  Subject  --draw-->     Sample              speed, memory, pictures
+    Case  --load-->  Subject  --generate-->     Sample              speed, memory, images
                               --predict-->  denoiser outputs    teacher-forced fidelity
 
 Everything that is measured comes from these two. Every measurement runs in a fresh process (`isolate`, `worker`), which
@@ -21,8 +21,6 @@ from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 from .workload import Workload
 
-__all__ = ["REFERENCE", "Case", "Kind", "RecordingSubject", "Role", "Sample", "Subject"]
-
 Kind = Literal["baseline", "bundle", "optimum", "genai"]
 Role = Literal["reference", "control", "bundle", "attribution", "peer"]
 
@@ -32,10 +30,10 @@ REFERENCE = "diffusers-fp32"
 
 @dataclass(frozen=True)
 class Case:
-    """One way of drawing. `name` is recipe-backend ("int8-openvino"); `source` is the path as the user gave it.
+    """One way of generating. `name` is recipe-backend ("int8-openvino"); `source` is the path as the user gave it.
 
     `precision` is the compute precision to ask for ("f32", "bf16"); None takes what the bundle states. A `seed_offset`
-    other than 0 draws other pictures on purpose: the ceiling control, which is neither timed nor teacher-forced.
+    other than 0 generates other images on purpose: the ceiling control, which is neither timed nor teacher-forced.
     `quantized` names the components that a mixture took from a quantized bundle; its others are FP32. A peer is
     somebody else's work; `python` is its environment's interpreter, None for this one, and `refusal` why it cannot run.
     """
@@ -71,7 +69,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture, and the wall time of each part in milliseconds. `unet_step_ms`: one guided call (batch 2) a step."""
+    """One image, and the wall time of each part in milliseconds. `unet_step_ms`: one guided call (batch 2) a step."""
 
     pixels: FloatArray  # (H, W, 3) in [0, 1], before rounding to 8 bits
     latents: FloatArray | None  # (4, h, w), final; None where a peer keeps them to itself
@@ -89,8 +87,8 @@ class Subject(Protocol):
         """The denoiser's compute precision: "f32", "bf16" or "f16"."""
         ...
 
-    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
-        """One picture at the workload's steps, guidance, scheduler and size."""
+    def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
+        """One image at the workload's steps, guidance, scheduler and size."""
         ...
 
     def predict(self, prompt: str, calls: Sequence[DenoiserCall], workload: Workload) -> FloatArray | None:
@@ -104,6 +102,6 @@ class Subject(Protocol):
 class RecordingSubject(Subject, Protocol):
     """A subject that can also say what its denoiser was asked: the reference is one."""
 
-    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
-        """As `draw`, with every call of the denoiser."""
+    def generate_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
+        """As `generate`, with every call of the denoiser."""
         ...

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from importlib.metadata import Distribution, distribution, packages_distributions
 
-__all__ = ["imported_bytes", "imported_packages"]
-
 _INSTRUMENTS = ("nvidia-ml-py", "psutil")  # what measures is no part of what is measured
 
 

@@ -14,8 +14,6 @@ from mezzotint.families.source_hash import weights_sha256
 from .case import REFERENCE, Case
 from .workload import Workload
 
-__all__ = ["BF16_BASELINE", "OTHER_SEED", "bundle_cases", "check_sizes", "check_sources", "line_up"]
-
 BF16_BASELINE = "diffusers-bf16"
 OTHER_SEED = "other-seed"
 _PORTABLE = "portable"
@@ -60,7 +58,7 @@ def _advice(source: Source) -> str:
 
 
 def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
-    """MezzotintError when a picture of the size that was asked for cannot be drawn."""
+    """MezzotintError when an image of the size that was asked for cannot be generated."""
     if workload.height is None and workload.width is None:
         return
     for bundle in map(Bundle.open, bundles):

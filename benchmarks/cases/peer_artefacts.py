@@ -24,8 +24,6 @@ from ..versions import installed_versions
 from .case import REFERENCE, Case
 from .workload import Workload
 
-__all__ = ["ARTEFACTS", "Inputs", "main", "package_versions", "unsigned_activations"]
-
 _PACKAGES = ("optimum", "optimum-onnx", "optimum-intel", "nncf", "openvino", "openvino-genai", "onnxruntime", "torch")
 _HYBRID_CALLS = 200  # optimum-intel's own default: UNet calls of consecutive steps, so of a few prompts
 _NNCF_CALLS = 64  # UNet calls that it calibrates on; each is a whole guided step
@@ -70,7 +68,7 @@ def _export_openvino_int8(inputs: Inputs) -> None:
 
 
 def _quantize_with_nncf(inputs: Inputs) -> None:
-    """NNCF's static INT8 of our own FP32 graph, calibrated on guided calls along drawn trajectories.
+    """NNCF's static INT8 of our own FP32 graph, calibrated on guided calls along generated trajectories.
 
     As a transformer, which is how OpenVINO's notebooks quantize UNets: without it, NNCF quantizes what becomes of the
     timestep to 8 bits and the first steps are noise. The result is a bundle, so that our runtime runs it, on either
@@ -150,12 +148,12 @@ def _guided_calls(inputs: Inputs) -> Iterator[DenoiserCall]:
     prompts = 1 + count // workload.steps
     stride = max(1, prompts * workload.steps // count)
     for index, prompt in enumerate(workload.prompts[:prompts]):
-        _, calls = baseline.draw_recorded(prompt, index, workload)
+        _, calls = baseline.generate_recorded(prompt, index, workload)
         yield from calls[index % stride :: stride]
 
 
 def _is_large(inputs: Inputs) -> bool:
-    """Whether the checkpoint draws pictures of full size."""
+    """Whether the checkpoint generates images of full size."""
     _, height, _ = geometry_of(Bundle.open(inputs.bundle)).latent_shape()
     return height >= _LARGE_LATENT
 

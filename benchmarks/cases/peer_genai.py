@@ -15,8 +15,6 @@ from mezzotint.runtime.noise.torch_cpu import torch_normal
 from .case import Case, Sample
 from .workload import Workload
 
-__all__ = ["GenaiSubject", "load"]
-
 _PACKAGE = "openvino_genai"  # installed where `make peers` put it, and nowhere else
 
 
@@ -28,8 +26,8 @@ class GenaiSubject:
         self.precision = precision
         self._config = config
 
-    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
-        """One picture, timed from the call to the finished picture; the noise is the baseline's."""
+    def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
+        """One image, timed from the call to the finished image; the noise is the baseline's."""
         genai = import_module(_PACKAGE)
         self._set_scheduler(genai, workload.scheduler)
         size = {name: value for name in ("height", "width") if (value := getattr(workload, name)) is not None}

@@ -1,14 +1,12 @@
 """Optimum's pipelines as subjects: on ONNX Runtime, or on OpenVINO (optimum-intel, in an environment of its own).
 
-They are diffusers pipelines with other networks inside, so the baseline's way of drawing and timing serves them too.
+They are diffusers pipelines with other networks inside, so the baseline's way of generating and timing serves them too.
 """
 
 from typing import Any
 
 from .baseline import Baseline, load_tokenizer, timed
 from .case import Case
-
-__all__ = ["load"]
 
 _HINTS = {"f32": "f32", "bf16": "bf16"}
 

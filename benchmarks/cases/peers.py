@@ -13,8 +13,6 @@ from mezzotint.errors import MezzotintError
 
 from .case import Case, Kind
 
-__all__ = ["ENVIRONMENTS", "PEERS", "Environment", "Peer", "PeerState", "peer_cases", "peer_versions", "read_state"]
-
 
 @dataclass(frozen=True)
 class Environment:
@@ -112,7 +110,7 @@ def read_state(folder: Path, artefact: str) -> PeerState | None:
 
 
 def peer_cases(folder: Path, checkpoint: str, checkpoint_sha256: str) -> tuple[Case, ...]:
-    """One case for each of PEERS; `checkpoint_sha256` is of the weights that all have to draw with."""
+    """One case for each of PEERS; `checkpoint_sha256` is of the weights that all have to generate with."""
     return tuple(_case(peer, folder, checkpoint, checkpoint_sha256) for peer in PEERS)
 
 

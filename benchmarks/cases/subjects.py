@@ -8,8 +8,6 @@ from mezzotint.errors import MezzotintError
 
 from .case import Case, Kind, Subject
 
-__all__ = ["KINDS", "load_subject", "module_of"]
-
 KINDS: tuple[tuple[Kind, str], ...] = (
     ("baseline", ".baseline"),
     ("bundle", ".bundle_subject"),

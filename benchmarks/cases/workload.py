@@ -1,4 +1,4 @@
-"""What every case has to draw: prompts, seeds, steps, guidance, scheduler and size."""
+"""What every case has to generate: prompts, seeds, steps, guidance, scheduler and size."""
 
 import hashlib
 import json
@@ -8,9 +8,7 @@ from pathlib import Path
 from mezzotint.bundle.defaults import GUIDANCE, STEPS, Defaults
 from mezzotint.errors import MezzotintError
 
-__all__ = ["SCHEDULERS", "Workload", "defaults_of", "find_scheduler"]
-
-# diffusers' class, the runtime's name. Those that add noise have no pair: each side draws its own.
+# diffusers' class, the runtime's name. Those that add noise have no pair: each side generates its own.
 SCHEDULERS = (
     ("DDIMScheduler", "ddim"),
     ("PNDMScheduler", "pndm"),
@@ -26,7 +24,7 @@ SCHEDULERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Prompt i is drawn with the seed `seed + i`. Sizes are in pixels; None is the checkpoint's native size."""
+    """Prompt i is generated with the seed `seed + i`. Sizes are in pixels; None is the checkpoint's native size."""
 
     prompts: tuple[str, ...]
     seed: int = 1000
@@ -47,7 +45,7 @@ class Workload:
 
 
 def find_scheduler(name: str) -> str:
-    """`name`, when the baseline draws with it too; MezzotintError lists those that there are."""
+    """`name`, when the baseline generates with it too; MezzotintError lists those that there are."""
     known = [scheduler for _, scheduler in SCHEDULERS]
     if name not in known:
         raise MezzotintError(f"the benchmark has no scheduler {name!r}; expected {', '.join(known)}")
@@ -55,9 +53,9 @@ def find_scheduler(name: str) -> str:
 
 
 def defaults_of(checkpoint: Path, scheduler: str | None) -> Defaults:
-    """What the checkpoint is meant to be drawn with, by its scheduler/scheduler_config.json; with `scheduler` if given.
+    """What the checkpoint is meant to run with, by its scheduler/scheduler_config.json; with `scheduler` if given.
 
-    MezzotintError where the baseline does not draw with it too.
+    MezzotintError where the baseline does not generate with it too.
     """
     path = checkpoint / "scheduler" / "scheduler_config.json"
     try:
@@ -71,6 +69,6 @@ def defaults_of(checkpoint: Path, scheduler: str | None) -> Defaults:
     known = [runtime_name for _, runtime_name in SCHEDULERS]
     if own.sampler not in known:
         raise MezzotintError(
-            f"{path} names {name}, which the benchmark does not draw with; pass --scheduler, one of {', '.join(known)}"
+            f"{path} names {name}, which the benchmark does not run; pass --scheduler, one of {', '.join(known)}"
         )
     return own

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ["code_files"]
-
 _ASSETS = "assets"
 _Module = tuple[str, ...]  # names below the package: ("runtime", "session"); () is the package itself
 

@@ -7,8 +7,6 @@ torch's do, lose many times more than threads that sleep. So a quiet spread alon
 import os
 from dataclasses import dataclass
 
-__all__ = ["FOREIGN_CPU_LIMIT", "CpuTimes", "foreign_cpu_share", "read_cpu_times"]
-
 FOREIGN_CPU_LIMIT = 0.05
 """Beyond this share of all processors, a report warns."""
 

@@ -16,8 +16,6 @@ from .isolate import WORKER
 from .machine import Machine
 from .storage import case_files, content_sha256
 
-__all__ = ["fingerprint_case", "measuring_code"]
-
 _PACKAGE = Path(mezzotint.__file__).parent
 
 

@@ -4,8 +4,6 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["gpu_name", "process_vram_bytes"]
-
 T = TypeVar("T")
 
 

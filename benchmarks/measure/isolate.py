@@ -15,8 +15,6 @@ from mezzotint.progress import Progress, silent
 from .task import Task
 from .worker import PROGRESS
 
-__all__ = ["WORKER", "run_isolated", "worker_environment"]
-
 WORKER = ("-m", "mezzotint.benchmarks.measure.worker")
 """What the interpreter of the case's environment runs."""
 _PACKAGE_ROOT = Path(mezzotint.__file__).absolute().parents[1]  # the checkout, or site-packages
@@ -58,7 +56,7 @@ def _relay(lines: IO[str], progress: Progress) -> None:
     for line in lines:
         words = line.split()
         if len(words) == 3 and words[0] == PROGRESS:
-            progress("picture", int(words[1]), int(words[2]))
+            progress("image", int(words[1]), int(words[2]))
 
 
 def _reason(code: int, log: Path) -> str:

@@ -12,8 +12,6 @@ from mezzotint.engines.cpu import cpu_features, cpu_generation, cpu_model
 from ..versions import installed_versions
 from .gpu import gpu_name
 
-__all__ = ["Machine", "describe_machine"]
-
 _INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 # Variables that set how many threads the engines' math libraries use, and how these wait.
 _SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

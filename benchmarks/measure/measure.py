@@ -20,14 +20,12 @@ from .memory import read_memory
 from .record import read_record, stack_record, write_record
 from .task import Task, TaskKind
 
-__all__ = ["WARM_UP_PICTURES", "TimedPicture", "Timing", "measure", "read_timing"]
-
 WARM_UP_PICTURES = 1
-"""Drawn after the cold start's picture and before the timed ones."""
+"""Generated after the cold start's image and before the timed ones."""
 
 
-class TimedPicture(TypedDict):
-    """The times of one picture, in milliseconds."""
+class TimedImage(TypedDict):
+    """The times of one image, in milliseconds."""
 
     text_encoder: float
     unet_step: list[float]
@@ -36,17 +34,17 @@ class TimedPicture(TypedDict):
 
 
 class Timing(TypedDict):
-    """What one timing task found: `cold_start_ms` from asking for the process to its first finished picture.
+    """What one timing task found: `cold_start_ms` from asking for the process to its first finished image.
 
-    `foreign_cpu_share` is the share of the processors that others took while `pictures` were drawn. `whole` are those
-    of them that say how long a picture takes end to end; where only parts were timed, there is one or none.
+    `foreign_cpu_share` is the share of the processors that others took while `images` were generated. `whole` are those
+    of them that say how long an image takes end to end; where only parts were timed, there is one or none.
     `environment_bytes` are those of the installed packages that the process imported.
     """
 
     precision: str
     cold_start_ms: float | None
-    pictures: list[TimedPicture]
-    whole: list[TimedPicture]
+    images: list[TimedImage]
+    whole: list[TimedImage]
     foreign_cpu_share: float | None
     peak_rss_bytes: int | None
     resting_rss_bytes: int | None
@@ -65,11 +63,13 @@ def measure(task: Task, result: Path, started_ns: int, progress: Progress) -> No
 
 
 def _measure_reference(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
-    recorder, workload, drawn = cast(RecordingSubject, subject), task.workload, []
+    recorder, workload, generated = cast(RecordingSubject, subject), task.workload, []
     for index, prompt in enumerate(workload.prompts):
-        drawn.append(recorder.draw_recorded(prompt, workload.seed_of(index), workload))
+        generated.append(recorder.generate_recorded(prompt, workload.seed_of(index), workload))
         progress("reference", index + 1, len(workload.prompts))
-    record = stack_record(subject.precision, [sample for sample, _ in drawn], calls=[calls for _, calls in drawn])
+    record = stack_record(
+        subject.precision, [sample for sample, _ in generated], calls=[calls for _, calls in generated]
+    )
     write_record(record, result)
 
 
@@ -77,7 +77,7 @@ def _measure_fidelity(subject: Subject, task: Task, result: Path, _started_ns: i
     workload, samples, outputs = task.workload, [], []
     reference = None if task.reference is None else read_record(result.parent / task.reference)
     for index, prompt in enumerate(workload.prompts):
-        samples.append(subject.draw(prompt, workload.seed_of(index) + task.case.seed_offset, workload))
+        samples.append(subject.generate(prompt, workload.seed_of(index) + task.case.seed_offset, workload))
         answers = None if reference is None else subject.predict(prompt, reference.calls_of(index), workload)
         if answers is not None:
             outputs.append(answers)
@@ -86,54 +86,54 @@ def _measure_fidelity(subject: Subject, task: Task, result: Path, _started_ns: i
 
 
 def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int, progress: Progress) -> None:
-    """The first picture ends the cold start, others warm up, then `pictures` are kept."""
-    workload, count = task.workload, task.pictures
+    """The first image ends the cold start, others warm up, then `images` are kept."""
+    workload, count = task.workload, task.images
 
-    def draw(index: int) -> Sample:
+    def generate(index: int) -> Sample:
         place = index % len(workload.prompts)
-        return subject.draw(workload.prompts[place], workload.seed_of(place), workload)
+        return subject.generate(workload.prompts[place], workload.seed_of(place), workload)
 
-    draw(0)
+    generate(0)
     cold_start_ms = (time.monotonic_ns() - started_ns) / 1e6
     for _ in range(WARM_UP_PICTURES):
-        draw(0)
+        generate(0)
     samples, before = [], read_cpu_times()
     for index in range(count):
-        samples.append(draw(index))
+        samples.append(generate(index))
         progress("timing", index + 1, count)
     foreign = foreign_cpu_share(before, read_cpu_times())
-    pictures = [_timed_picture(sample) for sample in samples]
-    _write_timing(result, subject.precision, cold_start_ms, pictures, pictures, foreign)
+    images = [_timed_image(sample) for sample in samples]
+    _write_timing(result, subject.precision, cold_start_ms, images, images, foreign)
 
 
 def _measure_parts(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
-    """A picture of one step warms up; in the next one every step counts. A whole picture is drawn last, if at all."""
+    """An image of one step warms up; in the next one every step counts. A whole image is generated last, if at all."""
     workload, before = task.workload, read_cpu_times()
     prompt, seed, samples, whole = workload.prompts[0], workload.seed_of(0), [], []
-    for steps in (1, task.pictures):
+    for steps in (1, task.images):
         before = read_cpu_times()
-        samples = [subject.draw(prompt, seed, replace(workload, steps=steps))]
+        samples = [subject.generate(prompt, seed, replace(workload, steps=steps))]
         progress("parts", len(samples), 2)
     if task.whole:
-        whole = [_timed_picture(subject.draw(prompt, seed, workload))]
+        whole = [_timed_image(subject.generate(prompt, seed, workload))]
     foreign = foreign_cpu_share(before, read_cpu_times())
-    pictures = [_timed_picture(sample) for sample in samples]
-    _write_timing(result, subject.precision, None, pictures, whole, foreign)
+    images = [_timed_image(sample) for sample in samples]
+    _write_timing(result, subject.precision, None, images, whole, foreign)
 
 
 def _write_timing(
     result: Path,
     precision: str,
     cold_start_ms: float | None,
-    pictures: list[TimedPicture],
-    whole: list[TimedPicture],
+    images: list[TimedImage],
+    whole: list[TimedImage],
     foreign: float | None,
 ) -> None:
     memory = read_memory()
     timing: Timing = {
         "precision": precision,
         "cold_start_ms": cold_start_ms,
-        "pictures": pictures,
+        "images": images,
         "whole": whole,
         "foreign_cpu_share": foreign,
         "peak_rss_bytes": memory.peak_rss_bytes,
@@ -153,7 +153,7 @@ _MEASURES: tuple[tuple[TaskKind, Callable[[Subject, Task, Path, int, Progress], 
 )
 
 
-def _timed_picture(sample: Sample) -> TimedPicture:
+def _timed_image(sample: Sample) -> TimedImage:
     return {
         "text_encoder": sample.text_encoder_ms,
         "unet_step": list(sample.unet_step_ms),

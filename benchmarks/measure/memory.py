@@ -9,8 +9,6 @@ from pathlib import Path
 
 from .gpu import process_vram_bytes
 
-__all__ = ["Memory", "read_memory"]
-
 _STATUS = Path("/proc/self/status")
 
 

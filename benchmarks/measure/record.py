@@ -1,4 +1,4 @@
-"""What a case drew, as arrays in one .npz file: the raw material of every fidelity figure and of the pictures."""
+"""What a case generated, as arrays in one .npz file: the raw material of every fidelity figure and of the images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,13 @@ from mezzotint.runtime.denoiser_calls import DenoiserCall, pack_calls, unpack_ca
 
 from ..cases.case import Sample
 
-__all__ = ["Record", "read_record", "stack_record", "write_record"]
-
 _OPTIONAL = ("latents", "model_outputs")
-_CALLS = "calls{}:"  # before the names of what the denoiser was asked for picture {}
+_CALLS = "calls{}:"  # before the names of what the denoiser was asked for image {}
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """N pictures. Only the reference has `calls`; without teacher forcing there are no `model_outputs`.
+    """N images. Only the reference has `calls`; without teacher forcing there are no `model_outputs`.
 
     `latents` is None where a peer does not hand them out.
     """
@@ -34,7 +32,7 @@ class Record:
     calls: tuple[tuple[DenoiserCall, ...], ...] = ()  # N times S, without their outputs
 
     def calls_of(self, index: int) -> tuple[DenoiserCall, ...]:
-        """What the denoiser was asked while drawing picture `index`."""
+        """What the denoiser was asked while generating image `index`."""
         if not self.calls:
             raise MezzotintError("the reference was recorded without its denoiser's calls; measure again with --fresh")
         return self.calls[index]
@@ -59,7 +57,7 @@ def stack_record(
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write atomically. MezzotintError when an array holds NaN or infinity: such a picture has no fidelity."""
+    """Write atomically. MezzotintError when an array holds NaN or infinity: such an image has no fidelity."""
     arrays: dict[str, Array] = {"pixels": record.pixels}
     for name in _OPTIONAL:
         array: FloatArray | None = getattr(record, name)
@@ -68,7 +66,7 @@ def write_record(record: Record, path: Path) -> None:
     for name, array in arrays.items():
         finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if not finite.all():
-            raise MezzotintError(f"{name} of picture {int(np.argmin(finite))} hold NaN or infinity")
+            raise MezzotintError(f"{name} of image {int(np.argmin(finite))} hold NaN or infinity")
     for index, calls in enumerate(record.calls):
         arrays |= {_CALLS.format(index) + name: array for name, array in pack_calls(calls).items()}
     with atomic_path(path) as partial, partial.open("wb") as file:

@@ -12,8 +12,6 @@ from ..cases.workload import Workload
 from .isolate import run_isolated
 from .task import Task
 
-__all__ = ["Outcome", "Plan", "measure_all", "rotation"]
-
 T = TypeVar("T")
 RunTask = Callable[[Task, Path, Progress], str | None]
 
@@ -22,14 +20,14 @@ RunTask = Callable[[Task, Path, Progress], str | None]
 class Plan:
     """Everything to measure. `fingerprints` maps a case's name to the hash of what its results depend on.
 
-    `parts` times each part of a picture alone, with `pictures` UNet steps a round, and whole pictures only once, of all
+    `parts` times each part of an image alone, with `images` UNet steps a round, and whole images only once, of all
     but the peers. `is_timed` and `is_scored` leave out speed or fidelity.
     """
 
     cases: tuple[Case, ...]
     workload: Workload
     rounds: int
-    pictures: int
+    images: int
     fingerprints: Mapping[str, str]
     is_timed: bool = True
     is_scored: bool = True
@@ -71,9 +69,9 @@ class Plan:
     def _timing(self, case: Case, index: int) -> Task:
         fingerprint = self.fingerprints[case.name]
         if not self.parts:
-            return Task("timing", case, self.workload, fingerprint, round=index, pictures=self.pictures)
+            return Task("timing", case, self.workload, fingerprint, round=index, images=self.images)
         whole = index == 0 and not case.is_peer
-        return Task("parts", case, self.workload, fingerprint, round=index, pictures=self.pictures, whole=whole)
+        return Task("parts", case, self.workload, fingerprint, round=index, images=self.images, whole=whole)
 
     def tasks(self) -> list[Task]:
         """All of them, in order."""
@@ -137,4 +135,4 @@ def _label(task: Task, rounds: int) -> str:
 
 def _within(progress: Progress, label: str, done: int, total: int) -> Progress:
     """Tell of the parts of one task without moving the whole on."""
-    return lambda _what, part, parts: progress(f"{label}, picture {part} of {parts}", done, total)
+    return lambda _what, part, parts: progress(f"{label}, image {part} of {parts}", done, total)

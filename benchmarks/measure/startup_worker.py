@@ -11,22 +11,20 @@ import time
 import warnings
 from typing import Any, TypedDict
 
-__all__ = ["ENGINE_PACKAGES", "StartTimes", "main", "measure_start"]
-
 ENGINE_PACKAGES = ("onnxruntime", "openvino", "tensorrt", "torch")
 """What `import mezzotint.runtime` must not bring along."""
 
 
 class StartTimes(TypedDict):
-    """Milliseconds of one start, in its order; `first_ms` is from asking for the process to the finished first picture.
+    """Milliseconds of one start, in its order; `first_ms` is from asking for the process to the finished first image.
 
-    `later_ms` is a second picture with the same settings, and `outside_graphs_ms` that part of it which no graph ran.
-    `peak_rss_bytes` is VmHWM after the first picture, `later_peak_rss_bytes` after the second.
+    `later_ms` is a second image with the same settings, and `outside_graphs_ms` that part of it which no graph ran.
+    `peak_rss_bytes` is VmHWM after the first image, `later_peak_rss_bytes` after the second.
     """
 
     import_ms: float
     load_ms: float
-    picture_ms: float
+    image_ms: float
     first_ms: float
     later_ms: float
     outside_graphs_ms: float
@@ -38,7 +36,7 @@ class StartTimes(TypedDict):
 
 
 def main(arguments: list[str]) -> int:
-    """Import, load, draw twice; always 0, for what goes wrong is an exception that the parent reads."""
+    """Import, load, generate twice; always 0, for what goes wrong is an exception that the parent reads."""
     request, started_ns = json.loads(arguments[0]), int(arguments[1])
     warnings.simplefilter("ignore")  # a size outside the calibration is no news here
     sys.stdout.write(json.dumps(measure_start(request, started_ns)) + "\n")
@@ -55,7 +53,7 @@ def measure_start(request: dict[str, Any], started_ns: int) -> StartTimes:
     pipe = TextToImage.load(**request["load"])
     loaded = time.perf_counter()
     pipe(**request["call"])
-    drawn, first_ms = time.perf_counter(), (time.monotonic_ns() - started_ns) / 1e6
+    generated, first_ms = time.perf_counter(), (time.monotonic_ns() - started_ns) / 1e6
 
     from .memory import read_memory
 
@@ -67,7 +65,7 @@ def measure_start(request: dict[str, Any], started_ns: int) -> StartTimes:
     return {
         "import_ms": (imported - begun) * 1e3,
         "load_ms": (loaded - imported) * 1e3,
-        "picture_ms": (drawn - loaded) * 1e3,
+        "image_ms": (generated - loaded) * 1e3,
         "first_ms": first_ms,
         "later_ms": later_ms,
         "outside_graphs_ms": later_ms - graphs_ms,

@@ -11,8 +11,6 @@ from mezzotint.families.lineup import family_of_checkpoint
 
 from ..cases.case import Case
 
-__all__ = ["bytes_on_disk", "case_files", "content_sha256"]
-
 _WEIGHTS = (".safetensors", ".bin")
 
 

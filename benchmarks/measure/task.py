@@ -1,9 +1,9 @@
 """One thing for one fresh process to do, as a value that travels in a file and that names its own result.
 
-    reference   the baseline draws every prompt and records its denoiser's calls  -> arrays
-    fidelity    a case draws every prompt, and answers the reference's calls      -> arrays
-    timing      a case is loaded cold, draws `pictures` pictures, and leaves      -> figures
-    parts       as timing, but of each part alone: `pictures` UNet steps          -> figures
+    reference   the baseline generates every prompt and records its denoiser's calls  -> arrays
+    fidelity    a case generates every prompt, and answers the reference's calls      -> arrays
+    timing      a case is loaded cold, generates `images` images, and leaves      -> figures
+    parts       as timing, but of each part alone: `images` UNet steps          -> figures
 
 The result's file name holds a hash of all that could change it, so a result on disk is either the right one or unused.
 """
@@ -19,16 +19,14 @@ from mezzotint.errors import MezzotintError
 from ..cases.case import Case
 from ..cases.workload import Workload
 
-__all__ = ["Task", "TaskKind"]
-
 TaskKind = Literal["reference", "fidelity", "timing", "parts"]
 
 
 @dataclass(frozen=True)
 class Task:
     """`fingerprint` stands for the case's files, the code and the machine; `reference` is the result file of the
-    reference task, in the same folder, which teacher forcing needs; `round` and `pictures` belong to timing and parts,
-    and so does `whole`: whether one whole picture is timed after the parts."""
+    reference task, in the same folder, which teacher forcing needs; `round` and `images` belong to timing and parts,
+    and so does `whole`: whether one whole image is timed after the parts."""
 
     kind: TaskKind
     case: Case
@@ -36,7 +34,7 @@ class Task:
     fingerprint: str
     reference: str | None = None
     round: int = 0
-    pictures: int = 0
+    images: int = 0
     whole: bool = False
 
     @property

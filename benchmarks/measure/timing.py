@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from ..bootstrap import quantile
 
-__all__ = ["NOISY_IQR_SHARE", "Measurement"]
-
 NOISY_IQR_SHARE = 0.10
 
 

@@ -16,8 +16,6 @@ from mezzotint.errors import MezzotintError
 from .measure import measure
 from .task import Task
 
-__all__ = ["PROGRESS", "main"]
-
 PROGRESS = "progress"
 
 

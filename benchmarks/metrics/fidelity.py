@@ -17,7 +17,7 @@ from ..bootstrap import median_interval, quantile
 from ..measure.record import Record
 from ..results import IDENTICAL, Score
 from .gallery import set_top1_concept
-from .image_metrics import picture_psnr_db, picture_ssim
+from .image_metrics import image_psnr_db, image_ssim
 from .latent_metrics import (
     eps_cond_sqnr_db,
     eps_cond_sqnr_db_per_step,
@@ -27,10 +27,8 @@ from .latent_metrics import (
     eps_uncond_sqnr_db_per_step,
     latent_sqnr_db,
 )
-from .metric import Drawing, Metric, NotComputedError
-from .ms_ssim import picture_ms_ssim
-
-__all__ = ["METRICS", "score_record"]
+from .metric import Generation, Metric, NotComputedError
+from .ms_ssim import image_ms_ssim
 
 
 def _late(module: str, function: str) -> Callable[..., float]:
@@ -44,10 +42,10 @@ def _call(module: str, function: str, *arguments: Any) -> float:
 
 _INCEPTION, _GALLERY = "inception.pt", "gallery.npz"
 METRICS = (
-    Metric("psnr_db", "PSNR", "dB", math.inf, picture_psnr_db),
-    Metric("ssim", "SSIM", "", 1.0, picture_ssim),
-    Metric("ms_ssim", "MS-SSIM", "", 1.0, picture_ms_ssim),
-    Metric("st_lpips", "ST-LPIPS", "", 0.0, _late(".perceptual_lpips", "picture_st_lpips"), higher_is_better=False),
+    Metric("psnr_db", "PSNR", "dB", math.inf, image_psnr_db),
+    Metric("ssim", "SSIM", "", 1.0, image_ssim),
+    Metric("ms_ssim", "MS-SSIM", "", 1.0, image_ms_ssim),
+    Metric("st_lpips", "ST-LPIPS", "", 0.0, _late(".perceptual_lpips", "image_st_lpips"), higher_is_better=False),
     Metric("latent_sqnr_db", "latent SQNR", "dB", math.inf, latent_sqnr_db),
     Metric("eps_sqnr_db", "eps SQNR", "dB", math.inf, eps_sqnr_db, curve=eps_sqnr_db_per_step),
     Metric(
@@ -62,14 +60,14 @@ METRICS = (
         curve=eps_uncond_sqnr_db_per_step,
     ),
     Metric(
-        "lpips", "LPIPS", "", 0.0, _late(".perceptual_lpips", "picture_lpips"), weights="lpips", higher_is_better=False
+        "lpips", "LPIPS", "", 0.0, _late(".perceptual_lpips", "image_lpips"), weights="lpips", higher_is_better=False
     ),
     Metric(
         "clip_score_change",
         "CLIP score change",
         "",
         0.0,
-        _late(".perceptual_clip", "picture_clip_score_change"),
+        _late(".perceptual_clip", "image_clip_score_change"),
         weights="clip",
     ),
     Metric(
@@ -94,7 +92,7 @@ METRICS = (
     ),
     Metric(
         "top1_concept",
-        "nearest picture shows what was asked for",
+        "nearest image shows what was asked for",
         "",
         1.0,
         set_top1_concept,
@@ -108,18 +106,18 @@ def score_record(
     reference: Record, test: Record, guidance: float, *, prompts: Sequence[str] = (), weights: Path | None = None
 ) -> dict[str, Score]:
     """Every metric's score by its name. `weights` is the folder with the networks that some metrics need."""
-    pairs = list(zip(_drawings(reference, guidance, prompts), _drawings(test, guidance, prompts), strict=True))
+    pairs = list(zip(_generations(reference, guidance, prompts), _generations(test, guidance, prompts), strict=True))
     return {metric.name: _score(metric, pairs, weights) for metric in METRICS}
 
 
-def _drawings(record: Record, guidance: float, prompts: Sequence[str]) -> list[Drawing]:
+def _generations(record: Record, guidance: float, prompts: Sequence[str]) -> list[Generation]:
     count, outputs = len(record.pixels), record.model_outputs
     texts = [*prompts, *[""] * (count - len(prompts))]
     latents = [None] * count if record.latents is None else list(record.latents)
     halves = [None] * count if outputs is None else list(outputs)
     guided = [None if half is None else _guided(half, guidance) for half in halves]
     return [
-        Drawing(record.pixels[index], latents[index], guided[index], halves[index], texts[index])
+        Generation(record.pixels[index], latents[index], guided[index], halves[index], texts[index])
         for index in range(count)
     ]
 
@@ -129,7 +127,7 @@ def _guided(outputs: FloatArray, guidance: float) -> FloatArray:
     return outputs[:, 0] if outputs.shape[1] == 1 else guide(outputs[:, 0], outputs[:, 1], guidance)
 
 
-def _score(metric: Metric, pairs: Sequence[tuple[Drawing, Drawing]], weights: Path | None) -> Score:
+def _score(metric: Metric, pairs: Sequence[tuple[Generation, Generation]], weights: Path | None) -> Score:
     try:
         compute = _with_weights(metric, weights)
         if metric.of_set:
@@ -139,7 +137,7 @@ def _score(metric: Metric, pairs: Sequence[tuple[Drawing, Drawing]], weights: Pa
     except NotComputedError as refusal:
         return _missing_score(str(refusal))
     if any(math.isnan(value) or value == -math.inf for value in values):
-        return _missing_score("a picture's figure is not a number")
+        return _missing_score("an image's figure is not a number")
     return _prompts_score(metric, values, curves)
 
 
@@ -174,7 +172,7 @@ def _prompts_score(metric: Metric, values: Sequence[float], curves: Sequence[Seq
 
 
 def _set_score(value: float) -> Score:
-    """Of a metric that has one value for all pictures together."""
+    """Of a metric that has one value for all images together."""
     reasons = dict.fromkeys(("per_prompt", "p5", "ci95"), "one figure for the whole set")
     return {
         "per_prompt": None,

@@ -1,9 +1,9 @@
-"""What a picture shows, told by the nearest picture of a gallery: the pictures that a small model was trained on.
+"""What an image shows, told by the nearest image of a gallery: the images that a small model was trained on.
 
-Decibels say how far a case's picture is from the reference's, and not whether it still shows what the prompt asks for.
-Where all training pictures are known, that can be looked up. The gallery is an .npz file with the arrays
+Decibels say how far a case's image is from the reference's, and not whether it still shows what the prompt asks for.
+Where all training images are known, that can be looked up. The gallery is an .npz file with the arrays
 
-    rgba (N, H, W, 4)   pictures in 8 bits, premultiplied by opacity        labels (N,)   what each shows
+    rgba (N, H, W, 4)   images in 8 bits, premultiplied by opacity        labels (N,)   what each shows
     colours (K, 3)      the plain backgrounds in [0, 1]
     prompts (P,)        the prompts that it can judge, with wanted (P,), the label, and behind (P,), the background
 """
@@ -19,9 +19,7 @@ import numpy.typing as npt
 from mezzotint.arrays import FloatArray, IntArray
 from mezzotint.atomic_file import atomic_path
 
-from .metric import Drawing, NotComputedError
-
-__all__ = ["Gallery", "compose", "nearest", "read_gallery", "set_top1_concept", "write_gallery"]
+from .metric import Generation, NotComputedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,33 +32,33 @@ class Gallery:
     prompts: Mapping[str, tuple[str, int]]
 
 
-def set_top1_concept(_references: Sequence[Drawing], tests: Sequence[Drawing], path: Path) -> float:
-    """The share of the drawings whose nearest picture, on the prompt's background, has the label that was wanted."""
+def set_top1_concept(_references: Sequence[Generation], tests: Sequence[Generation], path: Path) -> float:
+    """The share of the generations whose nearest image, on the prompt's background, has the label that was wanted."""
     gallery = read_gallery(path)
-    return sum(_is_right(drawing, gallery) for drawing in tests) / len(tests)
+    return sum(_is_right(generation, gallery) for generation in tests) / len(tests)
 
 
-def _is_right(drawing: Drawing, gallery: Gallery) -> bool:
-    if drawing.prompt not in gallery.prompts:
-        raise NotComputedError(f"the gallery does not know the prompt {drawing.prompt!r}")
-    if drawing.pixels.shape[:2] != gallery.rgba.shape[1:3]:
-        raise NotComputedError("the gallery's pictures are of another size")
-    wanted, background = gallery.prompts[drawing.prompt]
-    pictures = compose(gallery.rgba, gallery.colours[background])
-    return gallery.labels[int(nearest(drawing.pixels, pictures, 1)[0])] == wanted
+def _is_right(generation: Generation, gallery: Gallery) -> bool:
+    if generation.prompt not in gallery.prompts:
+        raise NotComputedError(f"the gallery does not know the prompt {generation.prompt!r}")
+    if generation.pixels.shape[:2] != gallery.rgba.shape[1:3]:
+        raise NotComputedError("the gallery's images are of another size")
+    wanted, background = gallery.prompts[generation.prompt]
+    images = compose(gallery.rgba, gallery.colours[background])
+    return gallery.labels[int(nearest(generation.pixels, images, 1)[0])] == wanted
 
 
 def compose(rgba: npt.NDArray[np.uint8], colours: FloatArray) -> FloatArray:
-    """Pictures (N, H, W, 4) on one colour (3,) in [0, 1], or on as many (N, 3): (N, H, W, 3) in [0, 1]."""
+    """Images (N, H, W, 4) on one colour (3,) in [0, 1], or on as many (N, 3): (N, H, W, 3) in [0, 1]."""
     layers = rgba.astype(np.float32) / np.float32(255.0)
     behind = colours.astype(np.float32).reshape(-1, 1, 1, 3)
     composed: FloatArray = layers[..., :3] + (np.float32(1.0) - layers[..., 3:]) * behind
     return composed
 
 
-def nearest(pixels: FloatArray, pictures: FloatArray, count: int) -> IntArray:
-    """The indices of the `count` pictures (N, H, W, 3) closest to `pixels`, the nearest first."""
-    distances = np.square(pictures - pixels).sum(axis=(1, 2, 3), dtype=np.float64)
+def nearest(pixels: FloatArray, images: FloatArray, count: int) -> IntArray:
+    """The indices of the `count` images (N, H, W, 3) closest to `pixels`, the nearest first."""
+    distances = np.square(images - pixels).sum(axis=(1, 2, 3), dtype=np.float64)
     order: IntArray = np.argsort(distances, kind="stable")[:count]
     return order
 

@@ -1,24 +1,22 @@
-"""How close two pictures are, on floats in [0, 1] before rounding to 8 bits."""
+"""How close two images are, on floats in [0, 1] before rounding to 8 bits."""
 
 from mezzotint.decibel import psnr_db
 
-from .metric import Drawing, NotComputedError
-
-__all__ = ["SSIM_WINDOW", "picture_psnr_db", "picture_ssim"]
+from .metric import Generation, NotComputedError
 
 SSIM_WINDOW = 11
 
 
-def picture_psnr_db(reference: Drawing, test: Drawing) -> float:
+def image_psnr_db(reference: Generation, test: Generation) -> float:
     """Peak signal to noise ratio over all pixels and channels; infinite when identical."""
     return psnr_db(reference.pixels, test.pixels, data_range=1.0)
 
 
-def picture_ssim(reference: Drawing, test: Drawing) -> float:
+def image_ssim(reference: Generation, test: Generation) -> float:
     """Structural similarity (Wang et al. 2004): Gaussian window 11, sigma 1.5, population covariance, mean over RGB."""
     height, width, _ = reference.pixels.shape
     if min(height, width) < SSIM_WINDOW:
-        raise NotComputedError(f"a {width}x{height} picture is smaller than the window of {SSIM_WINDOW} pixels")
+        raise NotComputedError(f"a {width}x{height} image is smaller than the window of {SSIM_WINDOW} pixels")
     from skimage.metrics import structural_similarity
 
     return float(

@@ -1,4 +1,4 @@
-"""The contract of a fidelity metric: a pure function of what the reference drew for a prompt and what the case drew.
+"""The contract of a fidelity metric: a pure function of what reference and case generated for a prompt.
 
 Adding one costs a function, a line in `fidelity.METRICS` and a test against an independent implementation. A metric
 that cannot be computed raises NotComputedError with the reason, which the report shows in the figure's place.
@@ -9,15 +9,13 @@ from dataclasses import KW_ONLY, dataclass
 
 from mezzotint.arrays import FloatArray
 
-__all__ = ["Drawing", "Metric", "NotComputedError"]
-
 
 class NotComputedError(Exception):
-    """Why a metric has no value here, in a few words: "pictures are smaller than 11 pixels"."""
+    """Why a metric has no value here, in a few words: "images are smaller than 11 pixels"."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class Generation:
     """One prompt's result. `guided` and `outputs` are None where the case was not teacher-forced."""
 
     pixels: FloatArray  # (H, W, 3) in [0, 1], before rounding
@@ -29,7 +27,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Metric:
-    """`compute(reference, test)` gives the value; `best` is what two identical drawings give.
+    """`compute(reference, test)` gives the value; `best` is what two identical generations give.
 
     `curve` gives one value a step (S,), where the metric is a summary of steps. With `weights`, a path below the folder
     that the user names, `compute` gets that path as a third argument. A metric `of_set` gets all references and all
@@ -42,7 +40,7 @@ class Metric:
     best: float
     compute: Callable[..., float]
     _: KW_ONLY
-    curve: Callable[[Drawing, Drawing], list[float]] | None = None
+    curve: Callable[[Generation, Generation], list[float]] | None = None
     weights: str | None = None
     of_set: bool = False
     higher_is_better: bool = True

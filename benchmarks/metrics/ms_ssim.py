@@ -3,9 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .metric import Drawing, NotComputedError
-
-__all__ = ["MS_SSIM_SIDE", "picture_ms_ssim"]
+from .metric import Generation, NotComputedError
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # the paper's, finest scale first
 _WINDOW, _SIGMA = 11, 1.5
@@ -17,17 +15,17 @@ MS_SSIM_SIDE = _WINDOW * 2 ** (len(_WEIGHTS) - 1)
 _Wide = NDArray[np.float64]
 
 
-def picture_ms_ssim(reference: Drawing, test: Drawing) -> float:
+def image_ms_ssim(reference: Generation, test: Generation) -> float:
     """Gaussian window 11, sigma 1.5; each scale halves the last by 2x2 means.
 
     The paper's equation 7: contrast times structure at every scale, luminance at the coarsest, each a mean over places
     and RGB, each to its weight. A negative mean counts as 0, or its power would not be real. Windows lie inside the
-    picture, except at the coarsest scale, where they also run over mirrored borders, as in torchmetrics.
+    image, except at the coarsest scale, where they also run over mirrored borders, as in torchmetrics.
     """
     height, width, _ = reference.pixels.shape
     if min(height, width) < MS_SSIM_SIDE:
-        raise NotComputedError(f"a {width}x{height} picture is smaller than {MS_SSIM_SIDE} pixels")
-    x, y = (drawing.pixels.astype(np.float64).transpose(2, 0, 1) for drawing in (reference, test))  # (3, H, W)
+        raise NotComputedError(f"a {width}x{height} image is smaller than {MS_SSIM_SIDE} pixels")
+    x, y = (generation.pixels.astype(np.float64).transpose(2, 0, 1) for generation in (reference, test))  # (3, H, W)
     product = 1.0
     for scale, weight in enumerate(_WEIGHTS):
         if scale == len(_WEIGHTS) - 1:

@@ -1,4 +1,4 @@
-"""How well a picture fits its prompt, as CLIP sees it (Hessel et al. 2021), against how well the reference's does."""
+"""How well an image fits its prompt, as CLIP sees it (Hessel et al. 2021), against how well the reference's does."""
 
 from functools import cache
 from pathlib import Path
@@ -11,40 +11,38 @@ from PIL import Image
 from mezzotint.arrays import FloatArray
 from mezzotint.runtime.images.files import to_images
 
-from .metric import Drawing
-
-__all__ = ["picture_clip_score_change"]
+from .metric import Generation
 
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's training
 
 
-def picture_clip_score_change(reference: Drawing, test: Drawing, weights: Path) -> float:
+def image_clip_score_change(reference: Generation, test: Generation, weights: Path) -> float:
     """CLIP score of the case less that of the reference; `weights` is a CLIP folder that transformers loads.
 
-    A score is 100 times the cosine of picture and prompt, 0 where that is negative. Only the change is a figure of the
+    A score is 100 times the cosine of image and prompt, 0 where that is negative. Only the change is a figure of the
     case: the score itself depends on the prompts and on the checkpoint.
     """
     return _score(test, weights) - _score(reference, weights)
 
 
-def _score(drawing: Drawing, weights: Path) -> float:
+def _score(generation: Generation, weights: Path) -> float:
     model, tokenizer = _load(weights)
     side = int(model.config.vision_config.image_size)
     with torch.inference_mode():
-        tokens = tokenizer(drawing.prompt, truncation=True, return_tensors="pt")
-        output = model(pixel_values=torch.from_numpy(_prepared(drawing.pixels, side)), **tokens)
+        tokens = tokenizer(generation.prompt, truncation=True, return_tensors="pt")
+        output = model(pixel_values=torch.from_numpy(_prepared(generation.pixels, side)), **tokens)
         cosine = torch.nn.functional.cosine_similarity(output.image_embeds, output.text_embeds)
     return max(100.0 * float(cosine), 0.0)
 
 
 def _prepared(pixels: FloatArray, side: int) -> FloatArray:
     """(1, 3, side, side) as CLIP was trained: the shorter side resized, the middle cropped, centred and scaled."""
-    picture = to_images(pixels[None])[0]
-    width, height = picture.size
+    image = to_images(pixels[None])[0]
+    width, height = image.size
     scale = side / min(width, height)
-    picture = picture.resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    values = np.asarray(picture.crop((left, top, left + side, top + side)), dtype=np.float32) / 255.0
+    image = image.resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    values = np.asarray(image.crop((left, top, left + side, top + side)), dtype=np.float32) / 255.0
     scaled = (values - np.array(_MEAN, np.float32)) / np.array(_DEVIATION, np.float32)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
 

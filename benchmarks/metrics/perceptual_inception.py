@@ -1,6 +1,6 @@
-"""How far apart two sets of pictures are in the features of Inception: KID and FID. Of sets, never of one picture.
+"""How far apart two sets of images are in the features of Inception: KID and FID. Of sets, never of one image.
 
-The network is a TorchScript file that maps uint8 pictures (N, 3, H, W) to features (N, F) when it is called with
+The network is a TorchScript file that maps uint8 images (N, 3, H, W) to features (N, F) when it is called with
 `return_features=True`: the one that NVIDIA publishes as inception-2015-12-05.pt.
 """
 
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from mezzotint.runtime.images.files import to_images
 
-from .metric import Drawing, NotComputedError
-
-__all__ = ["FID_PICTURES", "frechet_distance", "kernel_distance", "set_fid", "set_kid"]
+from .metric import Generation, NotComputedError
 
 FID_PICTURES = 2048
 """As many as there are features: with fewer the covariance has no full rank, and the figure means nothing."""
@@ -25,17 +23,17 @@ FID_PICTURES = 2048
 _Features = NDArray[np.float64]
 
 
-def set_kid(references: Sequence[Drawing], tests: Sequence[Drawing], weights: Path) -> float:
+def set_kid(references: Sequence[Generation], tests: Sequence[Generation], weights: Path) -> float:
     """Kernel inception distance (Binkowski et al. 2018), unbiased: it may fall a little below 0."""
     if len(references) < 2:
-        raise NotComputedError("a set has at least 2 pictures")
+        raise NotComputedError("a set has at least 2 images")
     return kernel_distance(_features(references, weights), _features(tests, weights))
 
 
-def set_fid(references: Sequence[Drawing], tests: Sequence[Drawing], weights: Path) -> float:
+def set_fid(references: Sequence[Generation], tests: Sequence[Generation], weights: Path) -> float:
     """Frechet inception distance (Heusel et al. 2017)."""
     if len(references) < FID_PICTURES:
-        raise NotComputedError(f"{len(references)} pictures are fewer than the {FID_PICTURES} that FID needs; see KID")
+        raise NotComputedError(f"{len(references)} images are fewer than the {FID_PICTURES} that FID needs; see KID")
     return frechet_distance(_features(references, weights), _features(tests, weights))
 
 
@@ -64,17 +62,17 @@ def frechet_distance(first: _Features, second: _Features) -> float:
     return float(gap @ gap + np.trace(a) + np.trace(b) - 2.0 * np.trace(root))
 
 
-def _features(drawings: Sequence[Drawing], weights: Path) -> _Features:
+def _features(generations: Sequence[Generation], weights: Path) -> _Features:
     network = _load(weights)
     with torch.inference_mode():
-        rows = [network(_picture(drawing), return_features=True)[0] for drawing in drawings]
+        rows = [network(_image(generation), return_features=True)[0] for generation in generations]
     features: _Features = torch.stack(rows).double().numpy()
     return features
 
 
-def _picture(drawing: Drawing) -> torch.Tensor:
+def _image(generation: Generation) -> torch.Tensor:
     """(1, 3, H, W), rounded to 8 bits as a file would be."""
-    values = np.asarray(to_images(drawing.pixels[None])[0])
+    values = np.asarray(to_images(generation.pixels[None])[0])
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
 
 

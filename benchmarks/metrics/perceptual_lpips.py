@@ -16,9 +16,7 @@ import torch.nn.functional as F  # noqa: N812 -- torch's own custom
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.bundle import sha256_of
 
-from .metric import Drawing, NotComputedError
-
-__all__ = ["ALEXNET_FILE", "HEADS_FILE", "ST_LPIPS_SHA256", "picture_lpips", "picture_st_lpips", "st_lpips_embeddings"]
+from .metric import Generation, NotComputedError
 
 ST_LPIPS_SHA256 = "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee"
 ALEXNET_FILE, HEADS_FILE = "alexnet.pth", "heads.pth"
@@ -33,22 +31,22 @@ _Weights = Mapping[str, torch.Tensor]
 _Features = Callable[[torch.Tensor, _Weights], list[torch.Tensor]]
 
 
-def picture_st_lpips(reference: Drawing, test: Drawing) -> float:
+def image_st_lpips(reference: Generation, test: Generation) -> float:
     """Shift-tolerant LPIPS, AlexNet variant, version ST0.0."""
     _check_size(reference, 21)
     return _distance(reference, test, _st_lpips_weights(), _shift_tolerant_features)
 
 
-def picture_lpips(reference: Drawing, test: Drawing, weights: Path) -> float:
+def image_lpips(reference: Generation, test: Generation, weights: Path) -> float:
     """LPIPS 0.1, AlexNet, from the folder `weights` with ALEXNET_FILE and HEADS_FILE in it."""
     _check_size(reference, 31)
     return _distance(reference, test, _lpips_weights(weights), _plain_features)
 
 
 def st_lpips_embeddings(pixels: FloatArray) -> FloatArray:
-    """Vectors (N, D) of pictures (N, H, W, 3) in [0, 1], whose squared distances are the ST-LPIPS of the pictures.
+    """Vectors (N, D) of images (N, H, W, 3) in [0, 1], whose squared distances are the ST-LPIPS of the images.
 
-    So many pictures can be compared with many at the cost of one product.
+    So many images can be compared with many at the cost of one product.
     """
     weights = _st_lpips_weights()
     parts = []
@@ -61,16 +59,18 @@ def st_lpips_embeddings(pixels: FloatArray) -> FloatArray:
     return embeddings
 
 
-def _check_size(drawing: Drawing, side: int) -> None:
-    height, width, _ = drawing.pixels.shape
+def _check_size(generation: Generation, side: int) -> None:
+    height, width, _ = generation.pixels.shape
     if min(height, width) < side:
-        raise NotComputedError(f"a {width}x{height} picture is smaller than {side} pixels, what the network can take")
+        raise NotComputedError(f"a {width}x{height} image is smaller than {side} pixels, what the network can take")
 
 
-def _distance(reference: Drawing, test: Drawing, weights: _Weights, features: _Features) -> float:
+def _distance(reference: Generation, test: Generation, weights: _Weights, features: _Features) -> float:
     """Unit-length features' squared difference at each layer, weighed by channel, averaged over places, summed."""
     with torch.inference_mode():
-        pairs = zip(*(features(_input(drawing.pixels[None]), weights) for drawing in (reference, test)), strict=True)
+        pairs = zip(
+            *(features(_input(generation.pixels[None]), weights) for generation in (reference, test)), strict=True
+        )
         layers = [
             F.conv2d((_unit(wanted) - _unit(got)) ** 2, weights[f"lin{index}.model.1.weight"]).mean()
             for index, (wanted, got) in enumerate(pairs)

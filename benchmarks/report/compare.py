@@ -13,10 +13,8 @@ from ..formats import format_bytes, format_value
 from ..metrics.fidelity import METRICS
 from ..results import CaseRow, MeasurementRow, Results, Score
 
-__all__ = ["Change", "Figure", "changes", "differences"]
-
 _TIMES = ("text_encoder", "unet_step", "vae_decoder", "outside_graphs", "end_to_end")
-_TITLES = {"end_to_end": "picture", "unet_step": "UNet step", "outside_graphs": "outside the graphs"}
+_TITLES = {"end_to_end": "image", "unet_step": "UNet step", "outside_graphs": "outside the graphs"}
 
 
 @dataclass(frozen=True)

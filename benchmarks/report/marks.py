@@ -3,8 +3,6 @@
 from ..formats import format_ms
 from ..results import MeasurementRow
 
-__all__ = ["LEGEND", "NOISY", "ONE_SAMPLE", "legend", "marked_ms"]
-
 NOISY, ONE_SAMPLE = "†", "‡"
 LEGEND = {
     NOISY: "interquartile range beyond 10 % of the median: not to be quoted",

@@ -7,8 +7,6 @@ from ..formats import format_number
 from ..results import NodeRow, Results
 from .summary import Table
 
-__all__ = ["node_tables", "scheme_table"]
-
 
 def scheme_table(results: Results) -> Table:
     """How many nodes of each quantized component got which scheme, by the rule that decided."""

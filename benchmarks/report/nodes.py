@@ -8,8 +8,6 @@ from mezzotint.bundle.decisions import DECISIONS_FILE, Decision, Evidence, read_
 from ..cases.case import Case
 from ..results import EvidenceRow, NodeRow
 
-__all__ = ["node_rows"]
-
 
 def node_rows(case: Case) -> tuple[list[NodeRow] | None, str]:
     """(a row for each node, by component and name, ""), or (None, why there are none).

@@ -9,8 +9,6 @@ from ..measure.contention import FOREIGN_CPU_LIMIT
 from ..measure.timing import NOISY_IQR_SHARE
 from ..results import IDENTICAL, CaseRow, MeasurementRow, Results, find_score
 
-__all__ = ["notes"]
-
 
 def notes(results: Results) -> list[str]:
     """Sentences in the order of the rules."""
@@ -29,18 +27,18 @@ def _identical(results: Results) -> Iterator[str]:
     for row in results["cases"]:
         psnr = find_score(row, "psnr_db")
         if psnr is not None and psnr["identical"]:
-            yield f"{row['name']}: every picture is identical to the reference's, bit for bit before rounding."
-        elif row["identical_pictures"]:
+            yield f"{row['name']}: every image is identical to the reference's, bit for bit before rounding."
+        elif row["identical_images"]:
             yield (
-                f"{row['name']}: {row['identical_pictures']} of {count} pictures are identical to the reference's "
+                f"{row['name']}: {row['identical_images']} of {count} images are identical to the reference's "
                 "after rounding to 8 bits."
             )
 
 
 def _twins(results: Results) -> Iterator[str]:
     for row in results["cases"]:
-        if row["draws_as"] not in (None, REFERENCE) and row["role"] != "attribution":
-            yield f"{row['name']} draws exactly what {row['draws_as']} draws, bit for bit before rounding."
+        if row["generates_as"] not in (None, REFERENCE) and row["role"] != "attribution":
+            yield f"{row['name']} generates exactly what {row['generates_as']} generates, bit for bit before rounding."
 
 
 def _not_computed(results: Results) -> Iterator[str]:
@@ -82,7 +80,7 @@ def _noisy(results: Results) -> Iterator[str]:
 
 
 def _repeated(row: CaseRow, results: Results) -> MeasurementRow | None:
-    """What was timed again and again: whole pictures, or UNet steps where only parts were."""
+    """What was timed again and again: whole images, or UNet steps where only parts were."""
     if row["latency_ms"] is None:
         return None
     return row["latency_ms"]["unet_step" if results["protocol"]["parts"] else "end_to_end"]
@@ -110,9 +108,9 @@ def _no_closer_than_chance(results: Results) -> Iterator[str]:
         median = _psnr(row)
         if row["role"] == "bundle" and median is not None and ceiling is not None and median <= ceiling:
             yield (
-                f"{row['name']}: PSNR {format_value(median, 'dB')} is no closer to the reference than pictures of "
+                f"{row['name']}: PSNR {format_value(median, 'dB')} is no closer to the reference than images of "
                 f"another seed are ({format_value(ceiling, 'dB')}); either the bundle is of another checkpoint, or the "
-                "checkpoint draws nearly one picture a prompt, and then the latent and eps figures tell more."
+                "checkpoint generates nearly one image a prompt, and then the latent and eps figures tell more."
             )
 
 
@@ -125,13 +123,13 @@ def _few_prompts(results: Results) -> Iterator[str]:
     count = len(results["workload"]["prompts"])
     if count < 16 and any(row["fidelity"] is not None for row in results["cases"]):
         were = "prompts were" if count > 1 else "prompt was"
-        yield f"Only {count} {were} drawn: the 5th percentile and the intervals say little below 16."
+        yield f"Only {count} {were} generated: the 5th percentile and the intervals say little below 16."
 
 
 def _cold_start(results: Results) -> Iterator[str]:
     if any(row["cold_start_ms"] is not None for row in results["cases"]):
         yield (
-            "Cold start runs from asking for the process to its first finished picture, imports included; "
+            "Cold start runs from asking for the process to its first finished image, imports included; "
             "compiled-model caches are warm, because fidelity is measured first."
         )
 

@@ -15,10 +15,8 @@ from ..measure.timing import Measurement
 from ..results import CaseRow, MeasurementRow, Results, find_score
 from .svg import FIGURE_WIDTH_IN, INK, MUTED, inline_svg, page_style
 
-__all__ = ["CEILING_DB", "Plot", "draw_plots"]
-
 CEILING_DB = 60.0
-"""Where decibel axes end: rounding to 8 bits alone costs a picture 59 dB, so what lies above cannot be seen."""
+"""Where decibel axes end: rounding to 8 bits alone costs an image 59 dB, so what lies above cannot be seen."""
 
 # All have a contrast of 3:1 or more both on white and on the dark theme's near-black.
 _COLOURS = ("#3b7dd8", "#c8641b", "#2f8f5b", "#8a63d2", "#c2487f", "#8a7a12", "#1f8a99")
@@ -61,7 +59,7 @@ def _styles(results: Results) -> dict[str, _Style]:
 
 
 def _pareto(results: Results) -> Plot | None:
-    rows = [row for row in results["cases"] if _has_picture_time(row) and _is_scored(row)]
+    rows = [row for row in results["cases"] if _has_image_time(row) and _is_scored(row)]
     if not rows:
         return None
     styles = _styles(results)
@@ -79,13 +77,13 @@ def _pareto(results: Results) -> Plot | None:
     axes.set_xlim(left=0)
     axes.margins(x=0.15)
     axes.set_ylim(0, CEILING_DB + 5)
-    axes.set_xlabel("time of a picture, ms (less is better)")
+    axes.set_xlabel("time of an image, ms (less is better)")
     axes.set_ylabel(f"PSNR against FP32, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
     for handle in figure.legend(loc="outside upper left", ncols=columns, fontsize=8.5).legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([40])  # not the area of the mark, which would swell the line
-    points = "; ".join(f"{row['name']} {_picture_text(row)}, PSNR {_psnr_text(row)}" for row in rows)
+    points = "; ".join(f"{row['name']} {_image_text(row)}, PSNR {_psnr_text(row)}" for row in rows)
     caption = (
         "Up and to the left is better; a mark's area is the size on disk. "
         f"Above {CEILING_DB:.0f} dB a difference is lost in the rounding to 8 bits."
@@ -95,7 +93,7 @@ def _pareto(results: Results) -> Plot | None:
 
 def _mark_reference(axes: Axes, results: Results) -> None:
     for row in results["cases"]:
-        if row["role"] == "reference" and _has_picture_time(row):
+        if row["role"] == "reference" and _has_image_time(row):
             axes.axvline(_median_ms(row), color=MUTED, linestyle="--", linewidth=1)
             axes.annotate(
                 row["name"], (_median_ms(row), 0), (-4, 6), textcoords="offset points", rotation=90, ha="right"
@@ -104,7 +102,7 @@ def _mark_reference(axes: Axes, results: Results) -> None:
 
 def _latency(results: Results) -> Plot | None:
     caption = "End to end, from prompt to pixels. The thin lines reach from the first to the third quartile."
-    return _time_bars(results, "end_to_end", "Time of a picture", caption)
+    return _time_bars(results, "end_to_end", "Time of an image", caption)
 
 
 def _unet_step(results: Results) -> Plot | None:
@@ -196,7 +194,7 @@ def _curves(results: Results, metrics: Sequence[tuple[str, str]], title: str, ca
             range(1, len(values) + 1), drawn, line, color=style.colour, marker=style.marker, markersize=3.5, label=label
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("step, from pure noise to picture")
+    axes.set_xlabel("step, from pure noise to image")
     axes.set_ylabel(f"eps SQNR, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
     figure.legend(loc="outside upper left", ncols=columns, fontsize=8.5)
@@ -257,13 +255,13 @@ def _legend_columns(names: Sequence[str]) -> int:
     return 2 if max(len(name) for name in names) < 18 else 1
 
 
-def _has_picture_time(row: CaseRow) -> bool:
+def _has_image_time(row: CaseRow) -> bool:
     return row["latency_ms"] is not None and row["latency_ms"]["end_to_end"] is not None
 
 
 def _median_ms(row: CaseRow) -> float:
-    picture = row["latency_ms"]["end_to_end"] if row["latency_ms"] else None
-    return math.nan if picture is None else picture["median"]
+    image = row["latency_ms"]["end_to_end"] if row["latency_ms"] else None
+    return math.nan if image is None else image["median"]
 
 
 def _quartile_distances(row: MeasurementRow) -> tuple[float, float]:
@@ -290,7 +288,7 @@ def _clipped_psnr(row: CaseRow) -> float:
     return CEILING_DB if median is None else min(median, CEILING_DB)
 
 
-def _picture_text(row: CaseRow) -> str:
+def _image_text(row: CaseRow) -> str:
     return format_ms(row["latency_ms"] and row["latency_ms"]["end_to_end"])
 
 

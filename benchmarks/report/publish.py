@@ -2,7 +2,7 @@
 
     mezzotint dev publish README.md docs/results reports/bench-demo/results.json ...
 
-Writes docs/results/bench-demo.json without pictures, docs/results.md with every table and all that one must know to
+Writes docs/results/bench-demo.json without images, docs/results.md with every table and all that one must know to
 read it, and README's table again. That one stands between `<!-- results: SPEED.json FIDELITY.json -->`, which names two
 of those files, and `<!-- end of results -->`.
 """
@@ -22,8 +22,6 @@ from .readme_table import readme_table
 from .strip_image import strip_image
 from .summary import Table, published_table
 
-__all__ = ["publish", "refresh_tables", "results_page", "without_pictures"]
-
 _INTRODUCTION = (
     "Made by `make tables` from the files in `docs/results/`, which have every sample. [measuring.md](measuring.md) "
     "says what each case runs and how figures are taken."
@@ -42,7 +40,7 @@ def publish(sources: Sequence[Path], folder: Path, readme: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     copies = [folder / f"{source.resolve().parent.name}.json" for source in sources]
     for source, copy in zip(sources, copies, strict=True):
-        write_results(without_pictures(read_results(source)), copy, compact=True)
+        write_results(without_images(read_results(source)), copy, compact=True)
     for source in sources:
         if source.resolve().parent.name == _STRIP_OF:
             strip_image(read_results(source), source.parent, _STRIP_CASE).save(folder / "strip.png", optimize=True)
@@ -52,12 +50,12 @@ def publish(sources: Sequence[Path], folder: Path, readme: Path) -> list[Path]:
     return copies
 
 
-def without_pictures(results: Results) -> Results:
-    """The same results, of which a report can be made that shows no pictures; every sample stays."""
+def without_images(results: Results) -> Results:
+    """The same results, of which a report can be made that shows no images; every sample stays."""
     cases = [
         row
-        if row["pictures"] is None
-        else {**row, "pictures": None, "reasons": {**row["reasons"], "pictures": "not kept with published results"}}
+        if row["images"] is None
+        else {**row, "images": None, "reasons": {**row["reasons"], "images": "not kept with published results"}}
         for row in results["cases"]
     ]
     return {**results, "cases": cases}  # type: ignore[typeddict-item]  # spread rows are plain mappings to mypy
@@ -131,17 +129,17 @@ def _machine(results: Results) -> str:
 def _workload(results: Results) -> str:
     workload, count = results["workload"], len(results["workload"]["prompts"])
     size = "" if workload["size"] is None else f", {workload['size'][0]}x{workload['size'][1]} pixels"
-    drawing = f"{workload['scheduler']}, {workload['steps']} steps, guidance {workload['guidance']}{size}"
-    return f"{count} prompt{'s' if count > 1 else ''}, {drawing}."
+    sampling = f"{workload['scheduler']}, {workload['steps']} steps, guidance {workload['guidance']}{size}"
+    return f"{count} prompt{'s' if count > 1 else ''}, {sampling}."
 
 
 def _protocol(results: Results) -> str:
     protocol = results["protocol"]
-    what = "UNet steps" if protocol["parts"] else "pictures"
+    what = "UNet steps" if protocol["parts"] else "images"
     if not protocol["rounds"]:
         return ""
     count = len(protocol["rounds"])
-    processes = f"{count} fresh process{'es' if count > 1 else ''} of {protocol['pictures_per_round']} {what} each"
+    processes = f"{count} fresh process{'es' if count > 1 else ''} of {protocol['images_per_round']} {what} each"
     return f"Times are medians with half of the interquartile range over {processes}."
 
 

@@ -8,8 +8,6 @@ from ..results import CaseRow, MeasurementRow, Results, find_score
 from .marks import marked_ms
 from .summary import Table
 
-__all__ = ["readme_table"]
-
 _HEADINGS = ("", "UNet step", "speed-up", "peak memory", "on disk", "PSNR / SSIM")
 _INT8 = "int8-openvino"
 _OURS = ("fp16-openvino", _INT8, "int8-onnxruntime")

@@ -12,9 +12,9 @@ from mezzotint.errors import MezzotintError
 
 from ..results import Results, read_results
 from .compare import Change, changes, differences
+from .images import AMPLIFICATION
 from .node_tables import node_tables, scheme_table
 from .notes import notes
-from .pictures import AMPLIFICATION
 from .plots import draw_plots
 from .strips import StripPage, build_gallery
 from .summary import (
@@ -28,11 +28,9 @@ from .summary import (
     summary_table,
 )
 
-__all__ = ["make_report"]
-
 
 def make_report(results_path: Path, before_path: Path | None = None) -> tuple[Path, Path]:
-    """Write report.md and report.html beside results.json; their paths. The pictures are looked for beside it too.
+    """Write report.md and report.html beside results.json; their paths. The images are looked for beside it too.
 
     With the results of an older benchmark in `before_path`, the report also says what changed, and whether it is noise.
     """
@@ -60,7 +58,7 @@ def _render(template: str, results: Results, before: Results | None, gallery: St
     remarks = [] if before is None else _comparison(found, before, differences(results, before))
     tables = (change_table(found), summary_table(results), attribution_table(results), gate_table(results))
     details = (speed_table(results), fidelity_table(results), scheme_table(results))
-    shown = [row for row in results["cases"] if row["pictures"] is not None and row["role"] != "attribution"]
+    shown = [row for row in results["cases"] if row["images"] is not None and row["role"] != "attribution"]
     return environment.from_string(source).render(
         headline=headline(results),
         notes=[*remarks, *notes(results)],
@@ -71,7 +69,7 @@ def _render(template: str, results: Results, before: Results | None, gallery: St
         gallery=gallery,
         facts=facts(results),
         prompts=results["workload"]["prompts"],
-        pictures={row["name"]: row["pictures"] for row in shown},
+        images={row["name"]: row["images"] for row in shown},
         amplification=AMPLIFICATION,
     )
 

@@ -10,17 +10,15 @@ from mezzotint.runtime.images.files import to_images
 
 from ..cases.case import REFERENCE, Case
 from ..cases.lineup import BF16_BASELINE
-from ..measure.measure import TimedPicture, Timing, read_timing
+from ..measure.measure import TimedImage, Timing, read_timing
 from ..measure.record import Record, read_record
 from ..measure.rounds import Outcome, Plan
 from ..measure.storage import bytes_on_disk, case_files
 from ..measure.timing import Measurement
 from ..metrics.fidelity import score_record
 from ..results import CaseRow, Latency, MeasurementRow, MemoryRow, Score, Speedup
+from .images import write_images
 from .nodes import node_rows
-from .pictures import write_pictures
-
-__all__ = ["case_rows", "measurement_row"]
 
 _TIMED_FIGURES = ("cold_start_ms", "latency_ms", "memory", "foreign_cpu_share", "environment_bytes")
 _NOT_TIMED = "a case for fidelity alone"
@@ -37,7 +35,7 @@ _NO_SPEEDUP: Speedup = {"fp32": None, "bf16": None, "unet_step_fp32": None, "une
 
 
 def case_rows(plan: Plan, outcome: Outcome, folder: Path, weights: Path | None = None) -> list[CaseRow]:
-    """One row a case, in the plan's order. Writes each case's pictures below `folder` on the way.
+    """One row a case, in the plan's order. Writes each case's images below `folder` on the way.
 
     `weights` is the folder with the networks that some metrics need.
     """
@@ -56,8 +54,8 @@ def _case_row(
     record = records.get(case.name)
     fidelity, no_fidelity = _fidelity(case, plan, records, failures, weights)
     reasons = {} if timings else dict.fromkeys(_TIMED_FIGURES, _why_not_timed(case, plan, failures))
-    reasons |= {} if fidelity is not None else dict.fromkeys(("fidelity", "identical_pictures"), no_fidelity)
-    reasons |= {} if record is not None else {"pictures": failures[0] if failures else no_fidelity}
+    reasons |= {} if fidelity is not None else dict.fromkeys(("fidelity", "identical_images"), no_fidelity)
+    reasons |= {} if record is not None else {"images": failures[0] if failures else no_fidelity}
     foreign_cpu_share = _foreign_cpu_share(timings)
     cold_starts = [timing["cold_start_ms"] for timing in timings if timing["cold_start_ms"] is not None]
     if timings and not cold_starts:
@@ -85,10 +83,10 @@ def _case_row(
         "foreign_cpu_share": foreign_cpu_share,
         "memory": _memory(timings) if timings else None,
         "fidelity": fidelity,
-        "identical_pictures": _identical_pictures(case, records),
-        "draws_as": None if record is None else _twin(case, record, records),
+        "identical_images": _identical_images(case, records),
+        "generates_as": None if record is None else _twin(case, record, records),
         "speedup": _NO_SPEEDUP,
-        "pictures": None if record is None else write_pictures(record.pixels, folder, case.name),
+        "images": None if record is None else write_images(record.pixels, folder, case.name),
         "nodes": nodes,
         "reasons": reasons,
     }
@@ -119,10 +117,10 @@ def _fidelity(
         return score_record(*pair, workload.guidance, prompts=workload.prompts, weights=weights), ""
     if not plan.is_scored:
         return None, "fidelity was left out"
-    return None, failures[0] if failures else f"there are no pictures of {REFERENCE}"
+    return None, failures[0] if failures else f"there are no images of {REFERENCE}"
 
 
-def _identical_pictures(case: Case, records: dict[str, Record]) -> int | None:
+def _identical_images(case: Case, records: dict[str, Record]) -> int | None:
     if case.role == "reference" or not {case.name, REFERENCE} <= set(records):
         return None
     pairs = zip(to_images(records[REFERENCE].pixels), to_images(records[case.name].pixels), strict=True)
@@ -139,20 +137,20 @@ def _twin(case: Case, record: Record, records: dict[str, Record]) -> str | None:
 
 
 def _latency(timings: Sequence[Timing]) -> Latency:
-    pictures = [picture for timing in timings for picture in timing["pictures"]]
-    whole = [picture for timing in timings for picture in timing["whole"]]
+    images = [image for timing in timings for image in timing["images"]]
+    whole = [image for timing in timings for image in timing["whole"]]
     return {
-        "text_encoder": measurement_row(picture["text_encoder"] for picture in pictures),
-        "unet_step": measurement_row(step for picture in pictures for step in picture["unet_step"]),
-        "vae_decoder": measurement_row(picture["vae_decoder"] for picture in pictures),
-        "outside_graphs": measurement_row(_outside_graphs_ms(picture) for picture in whole) if whole else None,
-        "end_to_end": measurement_row(picture["end_to_end"] for picture in whole) if whole else None,
+        "text_encoder": measurement_row(image["text_encoder"] for image in images),
+        "unet_step": measurement_row(step for image in images for step in image["unet_step"]),
+        "vae_decoder": measurement_row(image["vae_decoder"] for image in images),
+        "outside_graphs": measurement_row(_outside_graphs_ms(image) for image in whole) if whole else None,
+        "end_to_end": measurement_row(image["end_to_end"] for image in whole) if whole else None,
         "reasons": {} if whole else dict.fromkeys(("outside_graphs", "end_to_end"), _PARTS_ONLY),
     }
 
 
-def _outside_graphs_ms(picture: TimedPicture) -> float:
-    return picture["end_to_end"] - picture["text_encoder"] - sum(picture["unet_step"]) - picture["vae_decoder"]
+def _outside_graphs_ms(image: TimedImage) -> float:
+    return image["end_to_end"] - image["text_encoder"] - sum(image["unet_step"]) - image["vae_decoder"]
 
 
 def measurement_row(samples: Iterable[float]) -> MeasurementRow:

@@ -8,9 +8,7 @@ from mezzotint.errors import MezzotintError
 
 from ..cases.case import REFERENCE
 from ..results import CaseRow, Results
-from .pictures import AMPLIFICATION, difference_map, read_picture
-
-__all__ = ["strip_image"]
+from .images import AMPLIFICATION, difference_map, read_image
 
 _COLUMNS = 8
 _SIDE, _GAP, _LABEL_WIDTH = 128, 6, 128  # pixels
@@ -24,7 +22,7 @@ def strip_image(results: Results, folder: Path, case: str) -> Image.Image:
     """
     rows = {row["name"]: row for row in results["cases"]}
     for name in (REFERENCE, case):
-        if name not in rows or not rows[name]["pictures"]:
+        if name not in rows or not rows[name]["images"]:
             raise MezzotintError(f"{folder} has no images of {name}, which the strip shows; run `make demo` first")
     count = len(results["workload"]["prompts"])
     chosen = [index * count // min(_COLUMNS, count) for index in range(min(_COLUMNS, count))]
@@ -35,7 +33,7 @@ def strip_image(results: Results, folder: Path, case: str) -> Image.Image:
 
 
 def _read(row: CaseRow, index: int, folder: Path) -> Image.Image:
-    image = read_picture(folder / (row["pictures"] or [])[index], _SIDE)
+    image = read_image(folder / (row["images"] or [])[index], _SIDE)
     scale = _SIDE // max(image.size) or 1
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 

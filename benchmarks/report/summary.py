@@ -10,19 +10,6 @@ from ..results import CaseRow, MeasurementRow, Results, Score, find_score
 from .compare import Change
 from .marks import marked_ms
 
-__all__ = [
-    "Table",
-    "attribution_table",
-    "change_table",
-    "facts",
-    "fidelity_table",
-    "gate_table",
-    "headline",
-    "published_table",
-    "speed_table",
-    "summary_table",
-]
-
 
 @dataclass(frozen=True)
 class Table:
@@ -43,7 +30,7 @@ class _Column:
 _SUMMARY = (
     _Column("case", lambda row: row["name"]),
     _Column("computes in", lambda row: row["precision"] or MISSING),
-    _Column("picture", lambda row: _picture_cell(row)),
+    _Column("image", lambda row: _image_cell(row)),
     _Column("UNet step", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["unet_step"])),
     _Column("vs FP32", lambda row: format_factor(row["speedup"]["fp32"])),
     _Column("vs BF16", lambda row: format_factor(row["speedup"]["bf16"])),
@@ -66,7 +53,7 @@ _SPEED = (
     _Column("step vs BF16", lambda row: format_factor(row["speedup"]["unet_step_bf16"])),
     _Column("VAE decoder", lambda row: format_ms(row["latency_ms"] and row["latency_ms"]["vae_decoder"])),
     _Column("outside the graphs", lambda row: _outside_cell(row)),
-    _Column("picture, p95", lambda row: _p95_cell(row)),
+    _Column("image, p95", lambda row: _p95_cell(row)),
     _Column("cold start", lambda row: format_ms(row["cold_start_ms"])),
     _Column("resting memory", lambda row: format_bytes(row["memory"] and row["memory"]["resting_rss_bytes"])),
     _Column("GPU memory", lambda row: _vram_cell(row)),
@@ -84,7 +71,7 @@ _ALONE = (
 
 _PUBLISHED = (
     _Column("case", lambda row: row["name"]),
-    _Column("picture", lambda row: _picture_cell(row, marked_ms)),
+    _Column("image", lambda row: _image_cell(row, marked_ms)),
     _Column("vs FP32", lambda row: format_factor(row["speedup"]["fp32"])),
     _Column("UNet step", lambda row: marked_ms(row["latency_ms"] and row["latency_ms"]["unet_step"])),
     _Column("step vs FP32", lambda row: format_factor(row["speedup"]["unet_step_fp32"])),
@@ -105,7 +92,7 @@ def published_table(results: Results) -> Table:
 
 
 def summary_table(results: Results) -> Table:
-    """One row a case: speed, memory, size and fidelity, and what the pictures show where that is known."""
+    """One row a case: speed, memory, size and fidelity, and what the images show where that is known."""
     metric, column = _IF_COMPUTED
     is_known = any(_is_computed(find_score(row, metric)) for row in results["cases"])
     columns = (*_SUMMARY, column) if is_known else _SUMMARY
@@ -124,7 +111,7 @@ def attribution_table(results: Results) -> Table:
 
 
 def speed_table(results: Results) -> Table:
-    """One row a timed case: each part of a picture, cold start, other memory."""
+    """One row a timed case: each part of an image, cold start, other memory."""
     return _table(
         "Time and memory in detail", _SPEED, [row for row in results["cases"] if row["latency_ms"] is not None]
     )
@@ -163,14 +150,12 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
     """Machine, workload and protocol, as term and description."""
     machine, workload, protocol = results["machine"], results["workload"], results["protocol"]
     size = "none" if workload["size"] is None else f"{workload['size'][0]} x {workload['size'][1]} pixels"
-    drawing = f"{workload['scheduler']}, {workload['steps']} steps, guidance {workload['guidance']}, {size}"
+    sampling = f"{workload['scheduler']}, {workload['steps']} steps, guidance {workload['guidance']}, {size}"
     prompts = f"{len(workload['prompts'])} prompts (SHA-256 {workload['prompts_sha256'][:12]}…)"
-    pictures = (
-        f"cold start, {protocol['warm_up_pictures']} warm-up picture, {protocol['pictures_per_round']} pictures timed"
-    )
+    images = f"cold start, {protocol['warm_up_images']} warm-up image, {protocol['images_per_round']} images timed"
     if protocol["parts"]:
-        count = protocol["pictures_per_round"]
-        pictures = f"a picture of one step to warm up, then {count} steps, text encoder and decoder timed"
+        count = protocol["images_per_round"]
+        images = f"an image of one step to warm up, then {count} steps, text encoder and decoder timed"
     rounds = f"{len(protocol['rounds'])} rounds in rotating order; in each, every case runs once in a fresh process"
     return (
         ("Command", results["command"] or "not recorded"),
@@ -182,15 +167,15 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("System", f"{machine['os']}, Python {machine['python']}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())),
         ("Thread settings", ", ".join(f"{name}={value}" for name, value in machine["settings"].items()) or "none"),
-        ("Workload", f"{prompts}, seeds from {workload['seed']}, {drawing}"),
-        ("Protocol", f"{rounds}: {pictures}" if protocol["rounds"] else "speed was left out"),
+        ("Workload", f"{prompts}, seeds from {workload['seed']}, {sampling}"),
+        ("Protocol", f"{rounds}: {images}" if protocol["rounds"] else "speed was left out"),
     )
 
 
 def headline(results: Results) -> str:
     """The fastest bundle in one sentence."""
     bundles = [row for row in results["cases"] if row["role"] == "bundle" and row["status"] == "ok"]
-    part, what, ratio = ("end_to_end", "a picture", "fp32")
+    part, what, ratio = ("end_to_end", "an image", "fp32")
     if not any(row["latency_ms"] and row["latency_ms"]["end_to_end"] for row in bundles):
         part, what, ratio = ("unet_step", "a UNet step", "unet_step_fp32")
     timed = [
@@ -220,7 +205,7 @@ def _score_cell(row: CaseRow, metric: str, figure: str, unit: str) -> str:
     return "reference" if row["role"] == "reference" else format_score(find_score(row, metric), figure, unit)
 
 
-def _picture_cell(row: CaseRow, show: Callable[[MeasurementRow | None], str] = format_ms) -> str:
+def _image_cell(row: CaseRow, show: Callable[[MeasurementRow | None], str] = format_ms) -> str:
     if row["latency_ms"] is None:
         return "failed" if row["status"] == "failed" else MISSING
     return show(row["latency_ms"]["end_to_end"])
@@ -232,7 +217,7 @@ def _psnr_cell(row: CaseRow) -> str:
 
 
 def _outside_cell(row: CaseRow) -> str:
-    """With its share of a picture: what a faster graph would not make faster."""
+    """With its share of an image: what a faster graph would not make faster."""
     latency = row["latency_ms"]
     if latency is None or latency["outside_graphs"] is None or latency["end_to_end"] is None:
         return MISSING
@@ -241,8 +226,8 @@ def _outside_cell(row: CaseRow) -> str:
 
 
 def _p95_cell(row: CaseRow) -> str:
-    picture = None if row["latency_ms"] is None else row["latency_ms"]["end_to_end"]
-    return MISSING if picture is None else f"{picture['p95']:,.0f} ms"
+    image = None if row["latency_ms"] is None else row["latency_ms"]["end_to_end"]
+    return MISSING if image is None else f"{image['p95']:,.0f} ms"
 
 
 def _vram_cell(row: CaseRow) -> str:

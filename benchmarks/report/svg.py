@@ -12,8 +12,6 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["FIGURE_WIDTH_IN", "INK", "LINE", "MUTED", "inline_svg", "page_style"]
-
 FIGURE_WIDTH_IN = 4.5
 """A phone's page, so that text drawn at its own size can be read there."""
 

@@ -11,8 +11,6 @@ from .config import RECIPE
 from .stages import STAGES, run_stages
 from .workspace import Workspace
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """The command line; exit code 2 with one sentence for what cannot be done, 130 when interrupted."""

@@ -19,8 +19,6 @@ from .latents import load_latents
 from .networks import build_text_encoder, build_unet
 from .workspace import Workspace
 
-__all__ = ["assemble"]
-
 _MARKER = "model_index.json"
 _NOTICES = ("LICENSE", "info.json", "package.json")
 _LICENCE_TEXTS = Path(__file__).parents[1] / "checkpoint" / "licences"  # of artwork whose packages have none

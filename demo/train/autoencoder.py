@@ -19,8 +19,6 @@ from .pictures import Pictures, load_pictures
 from .precision import autocast
 from .workspace import Workspace
 
-__all__ = ["AutoencoderTrainee", "build_autoencoder", "reconstruction_losses", "train_autoencoder"]
-
 NAME = "autoencoder"
 _LATENT_CHANNELS = 4
 _FIRST_LOG_VARIANCE = -5.0  # little noise to begin with, so that the decoder heeds the latents at once

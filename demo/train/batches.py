@@ -16,8 +16,6 @@ from .learning_rate import phase_of
 from .loop import step_seed
 from .pictures import Pictures
 
-__all__ = ["Batch", "Batches", "picture_stream"]
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:

@@ -13,17 +13,6 @@ from .concepts import Concept
 from .config import KEYWORDS, STYLES
 from .workspace import Workspace
 
-__all__ = [
-    "FORMS",
-    "Keywords",
-    "caption",
-    "caption_in_form",
-    "load_keywords",
-    "parse_caption",
-    "read_emojilib",
-    "write_keywords",
-]
-
 Keywords = Mapping[str, Sequence[str]]
 """Other words for an icon, by its name."""
 

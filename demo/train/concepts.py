@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal, cast, get_args
 
-__all__ = ["Concept", "Group", "read_concepts"]
-
 Group = Literal["focus", "rest", "autoencoder"]
 
 

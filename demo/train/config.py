@@ -3,18 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = [
-    "BACKGROUNDS",
-    "KEYWORDS",
-    "RECIPE",
-    "STYLES",
-    "AutoencoderTraining",
-    "Package",
-    "Phase",
-    "PipelineTraining",
-    "Recipe",
-]
-
 BACKGROUNDS = {  # name in captions, colour in 8 bits; the colours keep clear of the artwork's own pure ones
     "white": (255, 255, 255),
     "black": (16, 16, 18),

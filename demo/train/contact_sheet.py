@@ -8,8 +8,6 @@ from PIL import Image
 from mezzotint.arrays import FloatArray
 from mezzotint.runtime.images.files import to_images
 
-__all__ = ["contact_sheet"]
-
 _FRAME_PIXELS = 3
 _RIGHT, _WRONG = (255, 255, 255), (220, 0, 0)
 

@@ -3,8 +3,6 @@
 import torch
 from diffusers import DDPMScheduler
 
-__all__ = ["SCHEDULE", "add_noise", "alphas_cumprod", "draw_timesteps", "timestep_weights"]
-
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,

@@ -20,8 +20,6 @@ from mezzotint.families.source_hash import weights_sha256
 from mezzotint.progress import Progress
 from mezzotint.runtime import TextToImage
 
-__all__ = ["BundleSubject", "CheckpointSubject", "Drawn", "Subject", "draw_all", "open_subject"]
-
 
 @dataclass(frozen=True)
 class Drawn:

@@ -31,8 +31,6 @@ from .prompts import EVALUATED, Prompt, choose_prompts
 from .recognition import Ranking, background_of, rank_by_pixels, rank_by_st_lpips, wilson_interval
 from .workspace import Workspace
 
-__all__ = ["Evaluation", "evaluate", "main", "share"]
-
 _SCHEMA_VERSION = 1
 _NEAREST = 5
 

@@ -14,8 +14,6 @@ from mezzotint.progress import Progress
 from .config import KEYWORDS, STYLES, Package
 from .workspace import Workspace
 
-__all__ = ["PACKAGES", "fetch_all", "integrity_of", "is_fetched", "unpack"]
-
 PACKAGES = (*STYLES.values(), KEYWORDS)
 _MARKER = "package.json"  # every npm package has one; the licence stands in it
 

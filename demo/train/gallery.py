@@ -20,8 +20,6 @@ from .config import BACKGROUNDS
 from .pictures import Pictures, load_pictures
 from .workspace import Workspace
 
-__all__ = ["gallery_of", "main"]
-
 _PROMPTS = Path(__file__).parents[1] / "prompts"
 _FILE = "gallery.npz"
 

@@ -15,8 +15,6 @@ from PIL import Image
 
 from mezzotint.arrays import FloatArray
 
-__all__ = ["IconSet", "fit", "rasterize", "read_icon_set"]
-
 _RASTER_PIXELS = 256
 _SUPERSAMPLING = 4
 _VISIBLE = 0.02  # opacity from which a pixel counts as drawn

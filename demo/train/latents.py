@@ -19,8 +19,6 @@ from .pictures import load_pictures
 from .precision import autocast
 from .workspace import Workspace
 
-__all__ = ["Latents", "cache_latents", "load_latents"]
-
 _BATCH = 64
 
 

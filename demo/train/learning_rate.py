@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 from .config import Phase
 
-__all__ = ["cosine", "phase_of", "piecewise"]
-
 _FLOOR = 0.02  # of the peak, where a cosine ends
 
 

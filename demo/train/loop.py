@@ -16,8 +16,6 @@ from mezzotint.atomic_file import atomic_path, write_text
 
 from .meter import Meter
 
-__all__ = ["Plan", "Trainee", "step_seed", "train"]
-
 
 class Trainee(Protocol):
     """What is trained."""

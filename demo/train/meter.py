@@ -10,8 +10,6 @@ from rich.text import Text
 
 from mezzotint.cli.terminal import STDERR
 
-__all__ = ["Meter", "format_left", "show_training"]
-
 _WINDOW = 0.9  # of the rate's running mean; about the last ten steps count
 
 

@@ -10,8 +10,6 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from .config import PipelineTraining, Recipe
 
-__all__ = ["build_text_encoder", "build_unet", "is_matrix"]
-
 _LATENT_CHANNELS = 4
 
 

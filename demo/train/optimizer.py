@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["MatrixOptimizer"]
-
 _MOMENTUM = 0.95
 _BETAS = (0.9, 0.99)
 

@@ -17,8 +17,6 @@ from .config import STYLES, Recipe
 from .icons import IconSet, fit, rasterize, read_icon_set
 from .workspace import Workspace
 
-__all__ = ["Pictures", "load_pictures", "render_all"]
-
 
 @dataclass(frozen=True, eq=False)
 class Pictures:

@@ -25,8 +25,6 @@ from .precision import autocast
 from .tokenizer import load_tokenizer
 from .workspace import Workspace
 
-__all__ = ["PipelineTrainee", "train_pipeline"]
-
 NAME = "unet"
 
 

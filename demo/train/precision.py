@@ -8,8 +8,6 @@ import torch
 
 from mezzotint.engines.cpu import cpu_features
 
-__all__ = ["autocast", "has_fast_bf16"]
-
 
 def has_fast_bf16() -> bool:
     """Whether training in BF16 is faster than in FP32."""

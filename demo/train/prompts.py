@@ -9,8 +9,6 @@ from .captions import FORMS, caption_in_form
 from .config import BACKGROUNDS
 from .pictures import Pictures
 
-__all__ = ["EVALUATED", "Prompt", "choose_prompts"]
-
 EVALUATED = {"focus": ("focus",), "rest": ("rest",), "all": ("focus", "rest")}  # by the name on the command line
 _FORM = FORMS[1]
 

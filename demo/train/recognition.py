@@ -9,8 +9,6 @@ from mezzotint.arrays import FloatArray, IntArray
 from mezzotint.benchmarks.metrics.gallery import Gallery, compose, nearest
 from mezzotint.progress import Progress
 
-__all__ = ["Ranking", "background_of", "rank_by_pixels", "rank_by_st_lpips", "wilson_interval"]
-
 _BORDER_PIXELS = 2
 _CHUNK = 32
 _Z95 = 1.96

@@ -22,8 +22,6 @@ from .pipeline import train_pipeline
 from .tokenizer import train_tokenizer
 from .workspace import Workspace
 
-__all__ = ["STAGES", "Stage", "run_stages"]
-
 
 @dataclass(frozen=True)
 class Stage:

@@ -22,8 +22,6 @@ from .config import BACKGROUNDS, Recipe
 from .pictures import Pictures, load_pictures
 from .workspace import Workspace
 
-__all__ = ["BEGIN", "END", "learn_tokenizer", "load_tokenizer", "train_tokenizer"]
-
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
 _SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"

@@ -12,8 +12,6 @@ from mezzotint.errors import MezzotintError
 
 from .config import Package, Recipe
 
-__all__ = ["Workspace"]
-
 
 @dataclass(frozen=True)
 class Workspace:

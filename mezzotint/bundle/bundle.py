@@ -20,17 +20,6 @@ from .hub_cache import repository_folder, side_by_side
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
 from .weight_faults import pointer_fault
 
-__all__ = [
-    "EXTERNAL_DATA_FILE",
-    "EXTERNAL_DATA_THRESHOLD_BYTES",
-    "GRAPH_FILE",
-    "Bundle",
-    "file_entry",
-    "list_files",
-    "sha256_of",
-    "write_manifest",
-]
-
 GRAPH_FILE = "model.onnx"
 EXTERNAL_DATA_FILE = "model.onnx_data"
 EXTERNAL_DATA_THRESHOLD_BYTES = 100_000_000  # weights beyond this lie beside the graph

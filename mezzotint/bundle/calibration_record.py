@@ -6,8 +6,6 @@ from mezzotint.errors import MezzotintError
 
 from .records import LEFT_OUT
 
-__all__ = ["CalibrationRecord"]
-
 _LARGEST = 1 << 31  # of a count
 
 

@@ -19,17 +19,6 @@ from mezzotint.errors import MezzotintError
 from .precision import NodeScheme
 from .records import LEFT_OUT, parse_record, record_data
 
-__all__ = [
-    "DECISIONS_FILE",
-    "Decision",
-    "Decisions",
-    "Evidence",
-    "SearchStep",
-    "decision_data",
-    "read_decisions",
-    "write_decisions",
-]
-
 DECISIONS_FILE = "quantization.json"  # in a component's folder
 _GRIDS = {grid.dtype: grid for grid in (UINT8, INT8_SYMMETRIC)}
 
@@ -79,7 +68,7 @@ class Decision:
     smoothing_alpha: float | None = None  # of SmoothQuant; None: the input cannot be smoothed for free
     evidence: Evidence | None = field(default=None, metadata=LEFT_OUT)
     step: SearchStep | None = field(default=None, metadata=LEFT_OUT)  # of the search, when it decided
-    island: str | None = field(
+    fallback: str | None = field(
         default=None, metadata=LEFT_OUT
     )  # on a target that computes in FP16: why the floats around it are FP32
 

@@ -10,8 +10,6 @@ from typing import Final
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["GUIDANCE", "MOST_GUIDANCE", "OF_CLASSES", "STEPS", "Defaults"]
-
 STEPS: Final = 25
 GUIDANCE: Final = 5.0
 MOST_GUIDANCE: Final = 1000.0  # far beyond any use; much more overflows float32

@@ -8,8 +8,6 @@ from typing import Any
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["Geometry"]
-
 _MAX_SIDE_PIXELS = 4096
 _OLD_SCALING_FACTOR = 0.18215  # of every VAE before its config had a place for it, at the end of 2022
 
@@ -23,7 +21,7 @@ class Geometry:
     native_side_pixels: int
     scaling_factor: float
     shift_factor: float
-    unet_channels: int = 4  # 9 where the UNet also takes a mask and a masked picture, to inpaint
+    unet_channels: int = 4  # 9 where the UNet also takes a mask and a masked image, to inpaint
 
     @classmethod
     def from_configs(cls, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> "Geometry":
@@ -51,7 +49,7 @@ class Geometry:
         return geometry
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
-        """(channels, h, w) for a picture size in pixels; None is the native size."""
+        """(channels, h, w) for an image size in pixels; None is the native size."""
         return (
             self.latent_channels,
             self._latent_side("height", height),

@@ -13,8 +13,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["repository_folder", "side_by_side"]
-
 _REPOSITORY, _SNAPSHOTS, _LINKED = "models--", "snapshots", "mezzotint"
 
 

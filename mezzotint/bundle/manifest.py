@@ -17,8 +17,6 @@ from .defaults import Defaults
 from .precision import Compute, Storage
 from .records import LEFT_OUT, parse_record, record_data
 
-__all__ = ["MANIFEST_NAME", "SCHEMA_VERSION", "Component", "FileEntry", "Manifest", "Parity", "Source", "TensorSpec"]
-
 MANIFEST_NAME = "mezzotint.json"
 SCHEMA_VERSION = 1
 _MAX_MANIFEST_BYTES = 4 << 20

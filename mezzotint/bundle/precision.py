@@ -7,8 +7,6 @@ from enum import StrEnum
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["Compute", "NodeScheme", "Storage", "find_compute"]
-
 
 class Storage(StrEnum):
     """What a component's weights lie on disk as."""

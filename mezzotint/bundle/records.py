@@ -14,8 +14,6 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["LEFT_OUT", "Readers", "Writers", "parse_record", "record_data"]
-
 T = TypeVar("T")
 Readers = Mapping[type, Callable[[Any, str], Any]]
 """For types whose JSON is not their fields: (data, where) to a value; MezzotintError for data that does not fit."""

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["WEIGHT_SUFFIXES", "check_no_pointers", "check_weight_file", "pointer_fault", "weight_fault"]
-
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _POINTER = b"version https://git-lfs.github.com/spec/"  # of git-lfs, which the hub writes for Xet as well
 _LARGEST_POINTER_BYTES = 1024

@@ -7,8 +7,6 @@ import sys
 
 from .epilogue import exit_with_a_sentence
 
-__all__ = ["main"]
-
 _EXTRAS = {  # what a command needs beyond the runtime
     "export": "onnxruntime,export",
     "quantize": "onnxruntime,openvino,quantize",

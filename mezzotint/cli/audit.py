@@ -30,7 +30,7 @@ def audit(
 
     Exit code 1 when less than 99 % of the multiplications that the bundle calls INT8 ran in integer kernels.
     """
-    from mezzotint.quantize import audit_bundle, check_promise
+    from mezzotint.quantize import audit_bundle, check_coverage
     from mezzotint.runtime import Bundle
 
     result = audit_bundle(Bundle.open(bundle), backend, component)
@@ -38,12 +38,12 @@ def audit(
         write_json(audit_record(result))
     else:
         STDOUT.print(audit_table(result))
-    check_promise(result)
+    check_coverage(result)
 
 
 def audit_record(audit: "Audit") -> dict[str, Any]:
     """Every kernel, and the two figures, each between 0 and 1."""
-    return asdict(audit) | {"int8_coverage": audit.kept_promise, "int8_share": audit.integer_share}
+    return asdict(audit) | {"int8_coverage": audit.int8_coverage, "int8_share": audit.int8_share}
 
 
 def audit_table(audit: "Audit") -> Group:
@@ -59,6 +59,6 @@ def audit_table(audit: "Audit") -> Group:
     table = Table("operation", "precision", "kernels", "ms", "GMAC")
     for key, time_ms in times.most_common():
         table.add_row(*key, str(counts[key]), f"{time_ms:.2f}", f"{macs[key] / 1e9:.3f}")
-    coverage = f"INT8 coverage {audit.kept_promise:.1%} of {len(audit.promised)} quantized nodes"
-    share = f"INT8 share {audit.integer_share:.1%} of all MACs"
+    coverage = f"INT8 coverage {audit.int8_coverage:.1%} of {len(audit.promised)} quantized nodes"
+    share = f"INT8 share {audit.int8_share:.1%} of all MACs"
     return Group(Text(f"{audit.component} on {audit.backend}: {coverage}, {share}"), table)

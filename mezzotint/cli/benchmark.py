@@ -75,7 +75,7 @@ def benchmark(
     )
     extent = Extent(
         rounds=rounds,
-        pictures=images,
+        images=images,
         backends=tuple(backends.split(",")),
         bf16_baseline=bf16,
         other_seed=other_seed,

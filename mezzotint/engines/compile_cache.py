@@ -5,8 +5,6 @@ Deleting the folder costs compile time and nothing else.
 
 from pathlib import Path
 
-__all__ = ["cache_size_bytes", "trim_cache"]
-
 _SUFFIXES = (".blob", ".cl_cache", ".engine", ".profile", ".timing")  # what OpenVINO and TensorRT write
 _LEFT_BY_A_KILL = ".partial"
 

@@ -8,8 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["MAX_COMPILED", "CompiledGraphs", "Shapes"]
-
 MAX_COMPILED = 2
 
 Shapes = tuple[tuple[int, ...], ...]  # of every input, in the component's order

@@ -5,8 +5,6 @@ import platform
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cpu_features", "cpu_generation", "cpu_key", "cpu_model"]
-
 
 @cache
 def cpu_features() -> frozenset[str]:

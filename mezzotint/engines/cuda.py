@@ -14,8 +14,6 @@ from .engine import Engine, EngineOptions, Graph
 from .gpu_graph import GpuGraph, check_types
 from .nvidia import missing_gpu_part
 
-__all__ = ["CUDA", "cuda_options"]
-
 PROVIDER = "CUDAExecutionProvider"
 
 

@@ -16,8 +16,6 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.precision import Compute
 from mezzotint.errors import MezzotintError
 
-__all__ = ["Engine", "EngineOptions", "Graph", "OpenGraph", "check_names"]
-
 
 class Graph(Protocol):
     """A loaded graph on one engine. `infer` may be called from several threads."""

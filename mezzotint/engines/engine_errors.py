@@ -6,8 +6,6 @@ from pathlib import Path
 from mezzotint.disk_full import disk_full_error
 from mezzotint.errors import MezzotintError
 
-__all__ = ["is_out_of_memory", "load_error", "reason_of", "run_error"]
-
 _NO_MEMORY = (
     "bad_alloc",
     "bad allocation",
@@ -49,7 +47,7 @@ def run_error(name: str, shapes: Mapping[str, tuple[int, ...]], error: Exception
     sizes = ", ".join(f"{tensor} {shape}" for tensor, shape in shapes.items())
     if is_out_of_memory(error):
         return MezzotintError(
-            f"{name} ran out of memory on the inputs {sizes}; draw fewer pictures at once or a smaller size"
+            f"{name} ran out of memory on the inputs {sizes}; generate fewer images at once or a smaller size"
         )
     return MezzotintError(
         f"{name} failed on the inputs {sizes} ({reason_of(error)}); check the bundle with `mezzotint verify` or pass "

@@ -24,8 +24,6 @@ from .engine import EngineOptions, check_names
 from .engine_errors import is_out_of_memory, reason_of
 from .onnxruntime import session_settings
 
-__all__ = ["BoundGraph", "GpuGraph", "ProviderOptions", "bind_dims", "check_placement", "check_types", "output_shapes"]
-
 _CPU = "CPUExecutionProvider"
 _SHAPE_OPERATORS = ("Shape", "Size")  # they read no values, and every provider leaves their result to the CPU
 

@@ -7,8 +7,6 @@ and the next one's weights come on top of it.
 import ctypes
 import gc
 
-__all__ = ["give_back_memory"]
-
 
 def give_back_memory() -> None:
     """Collect garbage, and let glibc return its free pages; other allocators know no such call."""

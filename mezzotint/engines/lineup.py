@@ -17,10 +17,8 @@ from .onnxruntime import ONNXRUNTIME
 from .openvino import OPENVINO
 from .tensorrt import TENSORRT
 
-__all__ = ["ENGINES", "Choice", "choose_engine", "fastest_engine", "installed_engines", "reference_engine"]
-
 # Fastest first: GPUs, then OpenVINO, measured on x86. CUDA stands before TensorRT, which builds an engine for minutes
-# before the first picture; that is the only one which its own bundles run on.
+# before the first image; that is the only one which its own bundles run on.
 ENGINES: tuple[Engine, ...] = (CUDA, TENSORRT, OPENVINO, ONNXRUNTIME)
 # What float references are computed with, the first that is installed: OpenVINO holds FP32 weights twice.
 _REFERENCES: tuple[Engine, ...] = (ONNXRUNTIME, OPENVINO)

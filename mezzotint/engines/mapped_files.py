@@ -8,8 +8,6 @@ import ctypes
 import os
 from pathlib import Path
 
-__all__ = ["drop_mapped_pages"]
-
 _MAPS = Path("/proc/self/maps")
 _MADV_DONTNEED = 4  # of Linux, on every processor that Python runs on
 

@@ -4,8 +4,6 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-__all__ = ["has_nvidia_driver", "has_provider_library", "missing_gpu_part"]
-
 _DRIVER_FILES = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  # the last is that of WSL
 
 

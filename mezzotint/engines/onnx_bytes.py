@@ -11,8 +11,6 @@ import numpy as np
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import TensorSpec
 
-__all__ = ["Node", "graph_bytes"]
-
 _IR_VERSION = 10
 _OPSETS = {"": 21, "com.microsoft": 1}
 _DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}

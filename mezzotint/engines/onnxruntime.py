@@ -14,8 +14,6 @@ from mezzotint.errors import MezzotintError
 from .engine import Engine, EngineOptions, Graph, check_names
 from .engine_errors import reason_of
 
-__all__ = ["ONNXRUNTIME", "session_settings"]
-
 
 class _OrtGraph:
     def __init__(self, session: Any, component: Component) -> None:

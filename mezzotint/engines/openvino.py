@@ -24,8 +24,6 @@ from .engine_errors import is_out_of_memory, reason_of
 from .mapped_files import drop_mapped_pages
 from .openvino_cache import compiled_path, load_compiled, store_compiled
 
-__all__ = ["OPENVINO"]
-
 
 class _OpenVinoGraph:
     def __init__(self, core: Any, path: Path, component: Component, options: EngineOptions, model: Any) -> None:

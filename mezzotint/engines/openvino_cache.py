@@ -17,8 +17,6 @@ from typing import Any
 from mezzotint.atomic_file import atomic_path
 from mezzotint.cache import usable_folder
 
-__all__ = ["compiled_path", "load_compiled", "store_compiled"]
-
 _TRAILER_BYTES = 8
 
 

@@ -21,8 +21,6 @@ from .cpu import cpu_model
 from .engine import Engine, EngineOptions
 from .onnx_bytes import Node, graph_bytes
 
-__all__ = ["check_integers", "probe_component", "probe_feeds", "probe_graph"]
-
 _ROWS, _INNER, _COLUMNS = 77, 96, 64
 _CHANNELS, _FILTERS, _SIDE = 16, 32, 12
 _ENTRY, _WEIGHT = np.float32(0.5), np.float32(0.25)  # scales: powers of two, so that they round nothing
@@ -60,7 +58,7 @@ def probe_component(engine: Engine) -> Component:
         compute=Compute.F32,
         inputs=(
             TensorSpec("rows", entry, (_ROWS, _INNER)),
-            TensorSpec("picture", entry, (1, _CHANNELS, _SIDE, _SIDE)),
+            TensorSpec("image", entry, (1, _CHANNELS, _SIDE, _SIDE)),
         ),
         outputs=(
             TensorSpec("product", "float32", (_ROWS, _COLUMNS)),
@@ -71,7 +69,7 @@ def probe_component(engine: Engine) -> Component:
 
 def probe_feeds(engine: Engine) -> dict[str, Array]:
     """Inputs: 8-bit codes, or the floats that they stand for."""
-    codes = {"rows": _codes()[0], "picture": _codes()[2]}
+    codes = {"rows": _codes()[0], "image": _codes()[2]}
     if engine.integers == "operators":
         return dict(codes)
     return {name: array.astype(np.float32) * _ENTRY for name, array in codes.items()}
@@ -97,7 +95,7 @@ def probe_graph(engine: Engine) -> bytes:
 
 def _operator_nodes() -> tuple[Node, ...]:
     product = ("rows", "matrix", "entry", "weight", "zero", "none")
-    convolution = ("picture", "entry", "zero", "filters", "weight", "none", "exit", "middle")
+    convolution = ("image", "entry", "zero", "filters", "weight", "none", "exit", "middle")
     return (
         Node("MatMulIntegerToFloat", product, "product", domain="com.microsoft"),
         Node("QLinearConv", convolution, "codes"),
@@ -109,7 +107,7 @@ def _qdq_nodes() -> tuple[Node, ...]:
     nodes: list[Node] = []
     for operator, values, weights, output in (
         ("MatMul", "rows", "matrix", "product"),
-        ("Conv", "picture", "filters", "convolution"),
+        ("Conv", "image", "filters", "convolution"),
     ):
         nodes += [
             Node("QuantizeLinear", (values, "entry", "zero"), f"{values}_codes"),
@@ -122,23 +120,23 @@ def _qdq_nodes() -> tuple[Node, ...]:
 
 @cache
 def _codes() -> tuple[Array, Array, Array, Array]:
-    """U8 rows (77, 96), S8 matrix (96, 64), U8 picture (1, 16, 12, 12), S8 filters (32, 16, 3, 3)."""
+    """U8 rows (77, 96), S8 matrix (96, 64), U8 image (1, 16, 12, 12), S8 filters (32, 16, 3, 3)."""
     random = np.random.default_rng(0)
     rows = random.integers(0, 256, (_ROWS, _INNER)).astype(np.uint8)
     matrix = random.integers(-127, 128, (_INNER, _COLUMNS)).astype(np.int8)
-    picture = random.integers(0, 256, (1, _CHANNELS, _SIDE, _SIDE)).astype(np.uint8)
+    image = random.integers(0, 256, (1, _CHANNELS, _SIDE, _SIDE)).astype(np.uint8)
     filters = random.integers(-127, 128, (_FILTERS, _CHANNELS, 3, 3)).astype(np.int8)
-    rows[::5], picture[..., : _SIDE // 2] = 255, 255
+    rows[::5], image[..., : _SIDE // 2] = 255, 255
     matrix[:, 0], matrix[:, 1] = 127, -127
     filters[0], filters[1] = 127, -127
-    return rows, matrix, picture, filters
+    return rows, matrix, image, filters
 
 
 @cache
 def _expected() -> tuple[Array, Array]:
     """The product and the convolution in 64-bit integers, scaled."""
-    rows, matrix, picture, filters = (array.astype(np.int64) for array in _codes())
-    windows = np.lib.stride_tricks.sliding_window_view(picture[0], (3, 3), axis=(1, 2))  # (C, h, w, 3, 3)
+    rows, matrix, image, filters = (array.astype(np.int64) for array in _codes())
+    windows = np.lib.stride_tricks.sliding_window_view(image[0], (3, 3), axis=(1, 2))  # (C, h, w, 3, 3)
     sums: IntArray = np.einsum("chwij,ocij->ohw", windows, filters)[np.newaxis]
     scale = float(_ENTRY * _WEIGHT)
     return rows @ matrix * scale, sums * scale

@@ -18,8 +18,6 @@ from .engine import Engine, EngineOptions, Graph
 from .engine_errors import load_error, run_error
 from .self_test import check_integers
 
-__all__ = ["Session"]
-
 
 class Session:
     """One component, loaded. `run` may be called from several threads."""

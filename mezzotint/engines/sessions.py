@@ -11,8 +11,6 @@ from weakref import WeakValueDictionary
 
 from .session import Session
 
-__all__ = ["Sessions"]
-
 
 class Sessions(Mapping[str, Session]):
     """Maps the names of components to their sessions. Never iterate over the values of one that does not keep them."""

@@ -21,8 +21,6 @@ from .engine import Engine, EngineOptions, Graph
 from .gpu_graph import GpuGraph, ProviderOptions, check_types
 from .nvidia import missing_gpu_part
 
-__all__ = ["TENSORRT", "engine_folder", "profile", "tensorrt_options"]
-
 PROVIDER = "TensorrtExecutionProvider"
 _LIBRARIES = ("tensorrt", "tensorrt_libs")
 _PACKAGES = ("onnxruntime-gpu", "tensorrt")

@@ -45,5 +45,5 @@ def _of_one_length(arrays: Sequence[Array]) -> list[Array]:
     common = math.lcm(*lengths)
     if common > _MOST_REPEATS * min(lengths):
         different = ", ".join(map(str, sorted(set(lengths))))
-        raise MezzotintError(f"prompts of {different} tokens cannot be drawn in one batch; draw them apart")
+        raise MezzotintError(f"prompts of {different} tokens cannot be generated in one batch; generate them apart")
     return [np.tile(array, (1, common // array.shape[1], 1)) for array in arrays]

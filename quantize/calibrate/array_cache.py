@@ -17,8 +17,6 @@ from mezzotint.arrays import Array
 from mezzotint.atomic_file import atomic_path
 from mezzotint.cache import cache_folder, usable_folder
 
-__all__ = ["cached_arrays", "calibration_folder", "content_key"]
-
 
 def content_key(ingredients: Mapping[str, Any]) -> str:
     """A hash of everything that the arrays depend on: file hashes, settings, versions."""

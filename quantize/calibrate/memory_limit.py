@@ -12,8 +12,6 @@ from mezzotint.errors import MezzotintError
 
 from .statistics import Probe
 
-__all__ = ["groups_within", "parse_bytes"]
-
 _PROCESS_BYTES = 500_000_000  # Python, the engine and what quantizing imports, measured
 _WEIGHTS = 1.2  # of their size, at the peak of loading, measured
 _ACTIVATIONS = 0.45  # of the observed tensors' size: those of one graph that are alive together, measured

@@ -15,18 +15,6 @@ from mezzotint.arrays import Array, FloatArray
 
 from .statistics import TensorStatistics
 
-__all__ = [
-    "RANGE_METHODS",
-    "Range",
-    "RangeMethods",
-    "least_error_range",
-    "min_max",
-    "output_error",
-    "percentile",
-    "shrunk",
-    "step_mean",
-]
-
 Search = Callable[[TensorStatistics], tuple[float, float]]
 RangeMethods = tuple[tuple[str, Search], ...]  # a name for each
 

@@ -1,7 +1,7 @@
 """What activations look like: exact extremes, per-channel figures and a random subsample, taken inside the graph.
 
 Reductions run as nodes of the instrumented graph, so that no whole activation ever leaves the engine: a call returns a
-few thousand numbers a tensor whatever the picture's size. Every call looks at other places, because the rare values
+few thousand numbers a tensor whatever the image's size. Every call looks at other places, because the rare values
 that decide how much of a range can be clipped lie at the same few places in each.
 """
 
@@ -21,19 +21,6 @@ from mezzotint.engines.session import Session
 
 from ..graphs.graph import constant, new_node
 from .trajectories import Call
-
-__all__ = [
-    "Probe",
-    "TensorStatistics",
-    "add_shapes",
-    "instrument",
-    "merge",
-    "observe",
-    "open_instrumented",
-    "open_probed",
-    "sample_places",
-    "stack",
-]
 
 SAMPLES_PER_CALL = 1024
 _PLACES = TensorSpec("calibration:places", "float64", (SAMPLES_PER_CALL,))

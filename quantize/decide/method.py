@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from ..calibrate.ranges import RANGE_METHODS, RangeMethods
 from ..rules.rule import Rule
 
-__all__ = ["RECIPE_METHOD", "Method"]
-
 
 @dataclass(frozen=True)
 class Method:

@@ -21,8 +21,6 @@ from ..calibrate.statistics import TensorStatistics
 from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 from ..passes.fold import Fold, find_folds
 
-__all__ = ["ALPHAS", "Smoothing", "scales_of", "smooth", "with_alphas"]
-
 ALPHAS = (0.0, 0.3, 0.44, 0.5, 0.65, 0.8)  # 0 stands for no smoothing at all
 _LARGEST_SCALE = 1e2
 

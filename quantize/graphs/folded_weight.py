@@ -12,8 +12,6 @@ from mezzotint.affine import quantize
 from .graph import constant, insert_before, replace_input
 from .weighted import WeightedNode, weight_quantizer
 
-__all__ = ["store_folded"]
-
 
 def store_folded(graph: ir.Graph, item: WeightedNode) -> None:
     """Store the weight as S8 per output channel behind a Cast and a Mul; the node itself stays as it is."""

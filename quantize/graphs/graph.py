@@ -9,16 +9,6 @@ import onnx_ir as ir
 from mezzotint.affine import Quantizer
 from mezzotint.arrays import Array
 
-__all__ = [
-    "constant",
-    "insert_before",
-    "new_node",
-    "quantizer_constants",
-    "remove_unused",
-    "replace_input",
-    "take_over",
-]
-
 
 def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """An initializer called `name` holding `array`; the one that is there already, when there is one."""

@@ -9,8 +9,6 @@ import onnx_ir as ir
 
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, EXTERNAL_DATA_THRESHOLD_BYTES, GRAPH_FILE
 
-__all__ = ["load_graph", "save_graph", "temporary_graph", "unmap_weights"]
-
 
 def load_graph(path: Path) -> ir.Model:
     """Read a graph of a bundle; its external weights are read when they are asked for.

@@ -11,8 +11,6 @@ from mezzotint.bundle.decisions import Decision
 from .graph import insert_before, quantizer_constants
 from .weighted import WeightedNode
 
-__all__ = ["Codes", "QdqInserter", "activation_of"]
-
 Codes = tuple[ir.Value, ir.Value, ir.Value]
 """8-bit values, scale, zero point."""
 _Key = tuple[str, float, int]

@@ -8,8 +8,6 @@ import onnx_ir as ir
 from mezzotint.affine import INT8_SYMMETRIC, Quantizer, dequantize, quantize, range_to_quantizer
 from mezzotint.arrays import Array, FloatArray
 
-__all__ = ["WeightedNode", "bias_of", "weight_energy", "weight_error", "weight_quantizer", "weighted_nodes"]
-
 
 @dataclass(frozen=True)
 class WeightedNode:

@@ -14,8 +14,6 @@ from mezzotint.errors import CheckFailed
 
 from .tensorrt import MIN_CHANNELS
 
-__all__ = ["check_tensorrt"]
-
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _FUSED_ATTENTION = ("Attention", "MultiHeadAttention")
 Finding = tuple[ir.Node, str]

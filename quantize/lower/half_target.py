@@ -1,4 +1,4 @@
-"""The last step for targets that compute in FP16: find the islands, then write FP16 into the graph's types."""
+"""The last step for targets that compute in FP16: find the fallbacks, then write FP16 into the graph's types."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from mezzotint.progress import Progress, silent
 
 from ..calibrate.data import CalibrationData
 from ..calibrate.trajectories import Call
-from ..decide.half_islands import Island, find_islands, measure_ranges
+from ..decide.half_fallback import Fallback, find_fallbacks, measure_ranges
 from ..passes.contract import Context, Pass, Rewritten, run_passes
 
 _SEED = 3  # other calls than those of the statistics and of the parity check
@@ -24,23 +24,23 @@ _TEXTS = 16
 _IMAGES = 8
 
 
-def settle_in_half(
+def convert_to_half(
     model: ir.Model, name: str, data: CalibrationData, passes: Sequence[Pass], progress: Progress = silent
-) -> tuple[Rewritten, Sequence[Island]]:
-    """Run `passes` on the lowered graph of component `name`, and the islands that they were told to leave in FP32."""
+) -> tuple[Rewritten, Sequence[Fallback]]:
+    """Run `passes` on the lowered graph of component `name`, and the fallbacks that they were told to leave in FP32."""
     missing = ONNXRUNTIME.missing()
     if missing is not None:
         raise MezzotintError(f"ranges are measured on ONNX Runtime's CPU engine, and onnxruntime {missing}")
     calls = range_calls(data, name)
     component = data.bundle.component(name)
     ranges = measure_ranges(model, component, ONNXRUNTIME, calls, progress)
-    islands = find_islands(model.graph, ranges)
-    reasons = {island.key: island.reason for island in islands}
+    fallbacks = find_fallbacks(model.graph, ranges)
+    reasons = {fallback.key: fallback.reason for fallback in fallbacks}
     rewritten = run_passes(model, passes, Context(float32_nodes=reasons))
-    if islands:
-        first = islands[0]
-        progress(f"{name}: {len(islands)} nodes stay in FP32, the first is {first.node}", 1, 1)
-    return rewritten, islands
+    if fallbacks:
+        first = fallbacks[0]
+        progress(f"{name}: {len(fallbacks)} nodes stay in FP32, the first is {first.node}", 1, 1)
+    return rewritten, fallbacks
 
 
 def range_calls(data: CalibrationData, name: str) -> Sequence[Call]:

@@ -1,8 +1,8 @@
 """FP16 arithmetic written into a graph's types: for engines that compute in what a graph says.
 
-Nodes compute in FP16 except where it would be wrong: *islands* (half_islands.py), and what leads to a sine or cosine,
-whose argument, a timestep times a frequency, needs more than 11 bits. Casts stand where the two meet. Graph inputs and
-outputs stay FP32.
+Nodes compute in FP16 except where it would be wrong: *fallbacks* (half_fallback.py), and what leads to a sine or
+cosine, whose argument, a timestep times a frequency, needs more than 11 bits. Casts stand where the two meet. Graph
+inputs and outputs stay FP32.
 """
 
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ UNET_W8A8: tuple[Rule, ...] = (
     Rule("*.ff.net.2", NodeScheme.W8A8, "6 %; outliers in its channels are smoothed into GEGLU's first linear"),
     Rule("down_blocks.0.resnets.0.conv2", NodeScheme.W8, "51 dB alone in MixDQ's table: among the most sensitive"),
     Rule("conv_in", NodeScheme.FLOAT, "0.01 % of the multiplications, the most sensitive of all"),
-    Rule("conv_out", NodeScheme.FLOAT, "0.01 % of the multiplications, its error is the picture's"),
+    Rule("conv_out", NodeScheme.FLOAT, "0.01 % of the multiplications, its error is the image's"),
     Rule("time_embedding.*", NodeScheme.FLOAT, "no spatial input, and every block hears it"),
 )
 
@@ -37,7 +37,7 @@ VAE_DECODER_W8A8: tuple[Rule, ...] = (
     Rule("*", NodeScheme.W8, "deny all: only what follows computes in integers"),
     Rule("decoder.*.resnets.*.conv[12]", NodeScheme.W8A8, "nearly all of the multiplications"),
     Rule("decoder.*.upsamplers.*.conv", NodeScheme.W8A8, "large and robust"),
-    Rule("decoder.conv_out", NodeScheme.FLOAT, "its error is the picture's"),
+    Rule("decoder.conv_out", NodeScheme.FLOAT, "its error is the image's"),
     Rule("post_quant_conv", NodeScheme.FLOAT, "four channels, and every layer hears it"),
 )
 

@@ -23,8 +23,6 @@ from mezzotint.errors import MezzotintError
 
 from ..calibrate.array_cache import calibration_folder
 
-__all__ = ["Costs", "Timed", "timed_here"]
-
 _SCHEMA_VERSION = 1
 
 

@@ -23,8 +23,6 @@ from ..lower.target import Target
 from .costs import Costs, timed_here
 from .node_time import can_be_timed, in_floats, node_time_ms, precision_of, shape_text
 
-__all__ = ["gather_evidence", "with_evidence"]
-
 _TINY = float(np.finfo(np.float32).tiny)
 
 

@@ -8,8 +8,6 @@ from mezzotint.bundle.decisions import Decision, Decisions, SearchStep
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import CheckFailed
 
-__all__ = ["best_bargains", "exclude_until"]
-
 _FREE = 1e-6  # of a cost: what is not slower in floats goes first, the noisiest before the others
 
 

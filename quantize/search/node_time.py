@@ -21,8 +21,6 @@ from ..lower.target import Target
 from ..verify.audit import RECORDERS
 from ..verify.kernel import Kernel
 
-__all__ = ["can_be_timed", "in_floats", "node_time_ms", "one_node_model", "precision_of", "shape_text"]
-
 _RECORDS = 3  # the fastest counts: whatever else ran on the machine can only have slowed the others
 _CONVERSIONS = ("Reorder", "Convert", "Input", "Output", "Parameter", "Result")  # engines' names for them begin so
 _OPSET = 23

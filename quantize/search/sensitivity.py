@@ -25,8 +25,6 @@ from ..graphs.graph import constant, insert_before, quantizer_constants, replace
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, weighted_nodes
 
-__all__ = ["noise_alone", "with_switches"]
-
 _SWITCHES = "switches"
 
 

@@ -1,7 +1,7 @@
 """What really ran: every kernel of a graph with its precision, time and multiplications, read from the engine's record.
 
-Two figures keep a bundle honest. `kept_promise`: multiplications that ran in integer kernels, of those in nodes that
-the bundle calls INT8. `integer_share`: the same, of all multiplications of the graph, attention included.
+Two figures keep a bundle honest. `int8_coverage`: multiplications that ran in integer kernels, of those in nodes that
+the bundle calls INT8. `int8_share`: the same, of all multiplications of the graph, attention included.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,6 @@ from .audit_onnxruntime import record_onnxruntime
 from .audit_openvino import record_openvino
 from .kernel import Kernel
 
-__all__ = ["KEPT_PROMISE_FLOOR", "RECORDERS", "Audit", "audit_bundle", "check_promise"]
-
 KEPT_PROMISE_FLOOR = 0.99
 RECORDERS = (("openvino", record_openvino), ("onnxruntime", record_onnxruntime))
 
@@ -37,7 +35,7 @@ class Audit:
     promised: tuple[str, ...]
 
     @property
-    def kept_promise(self) -> float:
+    def int8_coverage(self) -> float:
         """Between 0 and 1; 1 when nothing was promised. A promised node that the record lacks counts as broken."""
         found = {kernel.node: kernel for kernel in self.kernels if kernel.node in self.promised}
         if len(found) < len(self.promised):
@@ -45,7 +43,7 @@ class Audit:
         return self._share(found) if found else 1.0
 
     @property
-    def integer_share(self) -> float:
+    def int8_share(self) -> float:
         """Between 0 and 1."""
         return self._share({kernel.node: kernel for kernel in self.kernels})
 
@@ -73,13 +71,13 @@ def audit_bundle(bundle: Bundle, backend: str = "auto", component: str | None = 
     return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
 
 
-def check_promise(audit: Audit, floor: float = KEPT_PROMISE_FLOOR) -> None:
+def check_coverage(audit: Audit, floor: float = KEPT_PROMISE_FLOOR) -> None:
     """CheckFailed when fewer than `floor` of the promised multiplications ran in integer kernels."""
-    if audit.kept_promise < floor:
+    if audit.int8_coverage < floor:
         broken = [kernel.node for kernel in audit.kernels if kernel.node in audit.promised and not kernel.is_integer]
         first = broken[0] if broken else "a node that the engine's record lacks"
         raise CheckFailed(
-            f"{audit.component} on {audit.backend}: {audit.kept_promise:.1%} of the multiplications called INT8 ran in "
+            f"{audit.component} on {audit.backend}: {audit.int8_coverage:.1%} of the MACs called INT8 ran in "
             f"integer kernels, expected {floor:.0%}; the first that did not is {first}"
         )
 

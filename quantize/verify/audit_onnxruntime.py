@@ -14,8 +14,6 @@ from mezzotint.errors import MezzotintError
 
 from .kernel import Kernel
 
-__all__ = ["operator_precision", "record_onnxruntime"]
-
 _RUNS = 5
 _INTEGER_OPERATORS = ("QLinearConv", "MatMulIntegerToFloat", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger")
 _FLOAT_OPERATORS = (

@@ -10,8 +10,6 @@ from mezzotint.errors import MezzotintError
 
 from .kernel import Kernel
 
-__all__ = ["kernel_precision", "record_openvino"]
-
 _RUNS = 5
 _INTEGERS = ("i8", "u8")
 _OTHERS = ("f32", "bf16", "f16", "f64", "i16", "u16", "i32", "u32", "i64", "u64", "boolean")  # floats, and indices

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Kernel"]
-
 
 @dataclass(frozen=True)
 class Kernel:

@@ -49,7 +49,7 @@ def measure_parity(
     """The typical SQNR over calls of the graph in `folder` on the target's own arithmetic, against the FP32 graph.
 
     Raises CheckFailed below the floor of the component's storage. None for a component that no call can be made for
-    (the VAE encoder, when there is no picture to encode).
+    (the VAE encoder, when there is no image to encode).
     """
     figures = sqnr_figures_db(data, name, component, folder / component.files[0].path, target, progress)
     if not figures:

@@ -1,4 +1,4 @@
-"""Pictures as arrays and as PNG files."""
+"""Images as arrays and as PNG files."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +14,6 @@ from mezzotint.errors import MezzotintError
 
 from .init_image import as_image
 
-__all__ = ["check_output", "open_image", "read_image", "to_images", "to_pixels", "write_image"]
-
 
 def to_pixels(decoded: Array) -> FloatArray:
     """Floats in [0, 1], (B, H, W, 3), from the VAE's output in about [-1, 1], (B, 3, H, W)."""
@@ -24,22 +22,22 @@ def to_pixels(decoded: Array) -> FloatArray:
 
 def to_images(pixels: FloatArray) -> tuple[Image.Image, ...]:
     """8-bit RGB images from floats in [0, 1], (B, H, W, 3); rounds half to even, as diffusers does."""
-    return tuple(Image.fromarray(picture) for picture in np.rint(pixels * 255.0).astype(np.uint8))
+    return tuple(Image.fromarray(values) for values in np.rint(pixels * 255.0).astype(np.uint8))
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """MezzotintError when no image could be written to `path`: ask before the minutes of drawing, not after."""
+    """MezzotintError when no image could be written to `path`: ask before the minutes of generating, not after."""
     if path.exists() and not overwrite:
         raise MezzotintError(f"{path} exists already; choose another output or pass --overwrite")
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:  # some formats can only be read
-        raise MezzotintError(f"{path} has no picture ending that is known; use .png")
+        raise MezzotintError(f"{path} has no image ending that is known; use .png")
     if not path.resolve().parent.is_dir():
         raise MezzotintError(f"{path.parent} is not a folder; make it first or choose another output")
 
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """A picture file, open and read; MezzotintError for a file that is none, is broken, or is too large to be safe."""
+    """An image file, open and read; MezzotintError for a file that is none, is broken, or is too large to be safe."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -48,13 +46,13 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise MezzotintError(f"{path} cannot be read as a picture ({reason})") from None
+        raise MezzotintError(f"{path} cannot be read as an image ({reason})") from None
 
 
 def read_image(path: Path) -> Image.Image:
-    """A picture file in RGB, turned as its camera says. Raises MezzotintError as `open_image` and `as_image` do."""
+    """An image file in RGB, turned as its camera says. Raises MezzotintError as `open_image` and `as_image` do."""
     with open_image(path) as image:
-        return as_image(ImageOps.exif_transpose(image), f"picture {path}").convert("RGB")
+        return as_image(ImageOps.exif_transpose(image), f"image {path}").convert("RGB")
 
 
 def write_image(

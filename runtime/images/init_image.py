@@ -1,6 +1,6 @@
-"""Pictures as input: what users have at hand, as the arrays that the VAE encoder and a mask need.
+"""Images as input: what users have at hand, as the arrays that the VAE encoder and a mask need.
 
-A picture is resized as diffusers does it, with Lanczos's filter. Without a size it keeps its own, and a size that is no
+An image is resized as diffusers does it, with Lanczos's filter. Without a size it keeps its own, and a size that is no
 multiple of the VAE's factor is brought down to the next one, with a warning.
 """
 
@@ -13,9 +13,7 @@ from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
 
-__all__ = ["Picture", "as_image", "fitting_size", "image_pixels", "mask_pixels"]
-
-Picture = Image.Image | Array
+ImageLike = Image.Image | Array
 """A Pillow image, or an array (H, W), (H, W, 3) or (H, W, 4): uint8, bool, or floats in [0, 1].
 
 Of Pillow's grey modes beyond 8 bits, `I;16` and its kin count from 0 to 65535, `I` too, and `F` from 0 to 1.
@@ -26,12 +24,12 @@ _WHITE = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65
 _LARGEST_SIDE_PIXELS = 16384
 
 
-def as_image(picture: Picture, what: str = "image") -> Image.Image:
-    """The picture as a Pillow image of 8 bits a channel; grey of more bits is scaled, which Pillow itself would clip.
+def as_image(given: ImageLike, what: str = "image") -> Image.Image:
+    """The image as a Pillow image of 8 bits a channel; grey of more bits is scaled, which Pillow itself would clip.
 
-    MezzotintError, which calls it `what`, for what is no picture, is of another mode, or has values beyond its white.
+    MezzotintError, which calls it `what`, for what is no image, is of another mode, or has values beyond its white.
     """
-    image = picture if isinstance(picture, Image.Image) else _from_array(picture, what)
+    image = given if isinstance(given, Image.Image) else _from_array(given, what)
     if image.mode not in (*_MODES, *_WHITE):
         raise MezzotintError(
             f"the {what} has the mode {image.mode}, expected grey, RGB, CMYK or a palette; convert it to RGB first"
@@ -44,7 +42,7 @@ def as_image(picture: Picture, what: str = "image") -> Image.Image:
 
 
 def fitting_size(image: Image.Image, geometry: Geometry, height: int | None, width: int | None) -> tuple[int, int]:
-    """(height, width) to draw at: what is asked for, else the image's own, down to a multiple of the VAE's factor."""
+    """(height, width) to generate: the requested ones, else the image's own, down to a multiple of the VAE's factor."""
     factor = geometry.vae_factor
     fitting_height = image.height - image.height % factor if height is None else height
     fitting_width = image.width - image.width % factor if width is None else width
@@ -66,7 +64,7 @@ def image_pixels(image: Image.Image, height: int, width: int) -> FloatArray:
 
 
 def mask_pixels(mask: Image.Image, height: int, width: int) -> FloatArray:
-    """(1, 1, H, W): 1 where the mask is at least half white and the picture is painted anew, 0 where it is kept."""
+    """(1, 1, H, W): 1 where the mask is at least half white and the image is painted anew, 0 where it is kept."""
     grey = np.asarray(_resized(mask, height, width).convert("L"), dtype=np.float32) / np.float32(255.0)
     return (grey >= 0.5).astype(np.float32)[np.newaxis, np.newaxis]
 
@@ -96,8 +94,8 @@ def _without_transparency(image: Image.Image) -> Image.Image:
     return opaque
 
 
-def _from_array(picture: Array, what: str) -> Image.Image:
-    array = np.asarray(picture)
+def _from_array(given: Array, what: str) -> Image.Image:
+    array = np.asarray(given)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
         raise MezzotintError(f"the {what} has the shape {array.shape}, expected (H, W), (H, W, 3) or (H, W, 4)")
     if array.dtype == np.bool_:

@@ -1,7 +1,7 @@
-"""What a PNG says of how it was drawn, in two text chunks.
+"""What a PNG says of how it was generated, in two text chunks.
 
 `parameters` is the line format that AUTOMATIC1111's interface writes and that most galleries read. `mezzotint` is JSON
-with every setting; `read_settings` reads it back, and the settings draw the picture again.
+with every setting; `read_settings` reads it back, and the settings generate the image again.
 """
 
 import json
@@ -16,8 +16,6 @@ from mezzotint.errors import MezzotintError
 
 from ..settings import Settings, check_settings
 from .files import open_image
-
-__all__ = ["Origin", "read_origin", "read_settings", "text_chunks"]
 
 _CHUNK = "mezzotint"
 _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep their name here
@@ -39,7 +37,7 @@ _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep thei
 
 @dataclass(frozen=True)
 class Origin:
-    """What drew a picture: the checkpoint's name and hash, the bundle's recipe and target, engine and arithmetic."""
+    """What an image came from: the checkpoint's name and hash, the bundle's recipe and target, engine, arithmetic."""
 
     model: str
     model_sha256: str
@@ -51,13 +49,13 @@ class Origin:
 
 
 def text_chunks(settings: Settings, origin: Origin) -> dict[str, str]:
-    """The two text chunks of a picture's PNG."""
+    """The two text chunks of an image's PNG."""
     record = {"settings": asdict(settings), "origin": asdict(origin)}
     return {"parameters": _parameters(settings, origin), _CHUNK: json.dumps(record, sort_keys=True)}
 
 
 def read_settings(path: Path | str) -> Settings:
-    """The settings that a PNG of ours was drawn with; `pipe.draw(settings)` draws it again.
+    """The settings that a PNG of ours was generated with; `pipe.generate(settings)` generates it again.
 
     Raises MezzotintError for a file without them, or with settings that are unknown, mistyped or out of range.
     """
@@ -65,7 +63,7 @@ def read_settings(path: Path | str) -> Settings:
 
 
 def read_origin(path: Path | str) -> Origin:
-    """What drew a PNG of ours. Raises MezzotintError as `read_settings` does."""
+    """What generated a PNG of ours. Raises MezzotintError as `read_settings` does."""
     values = _section(_record(Path(path)), "origin", Path(path))
     known = {field.name for field in fields(Origin)}
     if set(values) != known or not all(isinstance(value, str) for value in values.values()):
@@ -107,13 +105,13 @@ def _record(path: Path) -> Mapping[str, Any]:
     with open_image(path) as image:
         text = _text_of(image).get(_CHUNK)
     if not isinstance(text, str):
-        raise MezzotintError(f"{path} does not say how it was drawn; expected a PNG that Mezzotint wrote")
+        raise MezzotintError(f"{path} does not say how it was generated; expected a PNG that Mezzotint wrote")
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MezzotintError(f"{path} says how it was drawn in broken JSON ({error}); it was changed") from None
+        raise MezzotintError(f"{path} says how it was generated in broken JSON ({error}); it was changed") from None
     if not isinstance(record, dict):
-        raise MezzotintError(f"{path} says how it was drawn in a {type(record).__name__}, expected an object")
+        raise MezzotintError(f"{path} says how it was generated in a {type(record).__name__}, expected an object")
     return record
 
 

@@ -1,6 +1,6 @@
-"""Previews without the VAE: a picture of one pixel a latent, by the linear map that fits the VAE decoder best.
+"""Previews without the VAE: an image of one pixel a latent, by the linear map that fits the VAE decoder best.
 
-Latents are nearly a blurred picture in other coordinates. Which coordinates differs from checkpoint to checkpoint, so
+Latents are nearly a blurred image in other coordinates. Which coordinates differs from checkpoint to checkpoint, so
 they are learnt from the decoder itself: smooth random latents are decoded once, and the colours of the result, averaged
 over each latent's pixels, are regressed on the latents.
 """
@@ -15,8 +15,6 @@ from mezzotint.arrays import FloatArray
 from mezzotint.bundle.geometry import Geometry
 
 from .files import to_images
-
-__all__ = ["LatentColours", "fit_colours"]
 
 _PATCHES = 8  # random values along a side of the latents that are decoded
 

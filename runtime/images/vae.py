@@ -1,6 +1,6 @@
-"""The VAE around the sampler: pictures to latents and back, one at a time, and in tiles where asked.
+"""The VAE around the sampler: images to latents and back, one at a time, and in tiles where asked.
 
-Latents are scaled as the UNet was trained on them. A picture is decoded whole, or in tiles of equal size which overlap
+Latents are scaled as the UNet was trained on them. An image is decoded whole, or in tiles of equal size which overlap
 and are faded into each other: the decoder's group norms see each tile alone, so that neighbours may differ a little in
 brightness, and the fade spreads that difference over the overlap.
 """
@@ -16,13 +16,11 @@ from mezzotint.engines.session import Session
 
 from .files import to_pixels
 
-__all__ = ["decode", "encode", "sample_latents", "tile_starts"]
-
 _OVERLAP = 0.5  # of a tile's side
 
 
 def encode(session: Session, pixels: FloatArray) -> Array:
-    """The encoder's distribution, mean and log-variance (B, 2C, h, w), of pictures (B, 3, H, W) in [-1, 1]."""
+    """The encoder's distribution, mean and log-variance (B, 2C, h, w), of images (B, 3, H, W) in [-1, 1]."""
     return np.concatenate([_run(session, pixels[index : index + 1]) for index in range(len(pixels))])
 
 
@@ -41,12 +39,12 @@ def decode(session: Session, latents: FloatArray, geometry: Geometry, *, tiled: 
     """Pixels in [0, 1], (B, H, W, 3), of final latents (B, C, h, w).
 
     `tiled` decodes what is larger than the checkpoint's native size in tiles of that size: peak memory is then that of
-    one native picture, whatever the size.
+    one native image, whatever the size.
     """
     scaled = (latents / geometry.scaling_factor + geometry.shift_factor).astype(np.float32)
     side = geometry.native_side_pixels // geometry.vae_factor
-    draw = _decode_tiled if tiled and max(scaled.shape[2:]) > side else _decode_whole
-    return np.concatenate([draw(session, scaled[index : index + 1], geometry) for index in range(len(scaled))])
+    generate = _decode_tiled if tiled and max(scaled.shape[2:]) > side else _decode_whole
+    return np.concatenate([generate(session, scaled[index : index + 1], geometry) for index in range(len(scaled))])
 
 
 def tile_starts(side: int, tile: int) -> list[int]:
@@ -94,7 +92,7 @@ def _fade(start: int, length: int, side: int, factor: int) -> FloatArray:
     """The weights (length * factor,) of a tile along one side: rising from its start, falling to its end.
 
     They rise as a sine squared, for pixels close to a tile's edge are the worst: there the decoder saw its padding. At
-    the picture's own edge there is no neighbour to fade into, and the weight stays.
+    the image's own edge there is no neighbour to fade into, and the weight stays.
     """
     pixels = length * factor
     rising = (np.arange(pixels, dtype=np.float32) + 0.5) / (pixels * _OVERLAP)

@@ -1,4 +1,4 @@
-"""The noise of a batch of pictures: one generator for each, so that picture i is the one that its own seed gives alone.
+"""The noise of a batch of images: one generator for each, so that image i is the one that its own seed gives alone.
 
 diffusers does the same with a list of generators. The initial latents are the first draw; samplers that add noise go
 on drawing from the same generators.
@@ -15,8 +15,6 @@ from mezzotint.errors import MezzotintError
 from .numpy_generator import NumpyGenerator
 from .torch_cpu import TorchGenerator
 from .torch_cuda import CudaGenerator
-
-__all__ = ["RNGS", "BatchNoise", "Generator"]
 
 
 class Generator(Protocol):
@@ -35,7 +33,7 @@ RNGS: Final = tuple(_GENERATORS)
 
 
 class BatchNoise:
-    """Unit noise (B, *shape), one draw after the other; picture i has the generator i."""
+    """Unit noise (B, *shape), one draw after the other; image i has the generator i."""
 
     def __init__(self, generators: Sequence[Generator], shape: Sequence[int]) -> None:
         self._generators = generators
@@ -43,7 +41,7 @@ class BatchNoise:
 
     @classmethod
     def seeded(cls, rng: str, seed: int, count: int, shape: Sequence[int]) -> "BatchNoise":
-        """`count` generators of the kind `rng`, one of RNGS, with the seeds `seed + i`; `shape` is that of one picture.
+        """`count` generators of the kind `rng`, one of RNGS, with the seeds `seed + i`; `shape` is that of one image.
 
         Raises MezzotintError for an unknown kind, and for a seed outside 0 .. 2**64 - 1.
         """

@@ -1,6 +1,6 @@
 """Noise of numpy's own generator: PCG64 (O'Neill 2014) and the ziggurat method (Marsaglia & Tsang 2000).
 
-For pictures that no PyTorch has to reproduce. Between its feature releases, numpy may change what a seed gives.
+For images that no PyTorch has to reproduce. Between its feature releases, numpy may change what a seed gives.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,6 @@ import numpy as np
 from mezzotint.arrays import FloatArray
 
 from .torch_cpu import check_seed
-
-__all__ = ["NumpyGenerator"]
 
 
 class NumpyGenerator:

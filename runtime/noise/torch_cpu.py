@@ -1,6 +1,6 @@
 """The Gaussian noise that `torch.randn` draws on a CPU for a seed, without PyTorch.
 
-Stable Diffusion pictures are named by their seed, so the same seed has to give the same latents. torch's CPU generator
+Stable Diffusion images are named by their seed, so the same seed has to give the same latents. torch's CPU generator
 is the 32-bit Mersenne Twister MT19937 (Matsumoto & Nishimura 1998, seeded by their `init_genrand`) followed by the
 transform of Box & Muller 1958, in two variants:
 
@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
-
-__all__ = ["TorchGenerator", "check_seed", "torch_normal"]
 
 _BLOCK = 16
 

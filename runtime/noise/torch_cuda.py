@@ -22,8 +22,6 @@ from mezzotint.arrays import FloatArray
 
 from .torch_cpu import check_seed
 
-__all__ = ["CudaGenerator", "philox4x32"]
-
 _ROUNDS = 10
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1

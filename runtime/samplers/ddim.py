@@ -16,8 +16,6 @@ from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
 from .schedule import Schedule, refuse_epsilon_at_zero_snr, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["ALPHA_BAR_AT_ZERO_SNR", "DDIM", "ddim_schedule", "leaping_schedule", "sample_ddim"]
-
 # DDIM can start at abar = 0, where sigma is infinite. This stands in for 0, and what it adds to x0 is below float32.
 ALPHA_BAR_AT_ZERO_SNR = 1e-20
 

@@ -16,8 +16,6 @@ from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
 from .schedule import Schedule, lacking, refuse_epsilon_at_zero_snr, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["DDPM", "ddpm_schedule", "sample_ddpm"]
-
 _VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large")  # the first three are the same
 
 

@@ -14,8 +14,6 @@ from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, lacking, refuse_options
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["DEIS", "deis_schedule", "sample_deis"]
-
 _HIGHEST_ORDER = 3
 
 

@@ -20,8 +20,6 @@ from .sampler import Noise
 from .schedule import Schedule, lacking, refuse_options, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["Known", "Method", "multistep_differences", "multistep_orders", "solver_schedule", "take_step"]
-
 _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma is 4096
 _FEW_STEPS = 15  # below it, diffusers lowers the order at the end where lower_order_final is on
 _ALGORITHMS = ("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver", "deis")

@@ -11,8 +11,6 @@ from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["DPMPP_2M", "dpmpp_2m_schedule", "sample_dpmpp_2m"]
-
 
 def sample_dpmpp_2m(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
     """Steps of second order along `schedule`, but of first order at the start and to sigma 0; one model call a step."""

@@ -11,8 +11,6 @@ from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
 from .schedule import Schedule, lacking
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["DPMPP_2M_SDE", "dpmpp_2m_sde_schedule", "sample_dpmpp_2m_sde"]
-
 
 def sample_dpmpp_2m_sde(
     denoise: Denoise, x: FloatArray, schedule: Schedule, noise: Noise, on_step: OnStep | None = None

@@ -16,8 +16,6 @@ from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["DPMPP_2S", "dpmpp_2s_schedule", "sample_dpmpp_2s"]
-
 
 def sample_dpmpp_2s(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
     """Steps of first, second and so on order in turn along `schedule`; one model call a step."""

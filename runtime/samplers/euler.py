@@ -16,8 +16,6 @@ from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
 from .schedule import Schedule, lacking, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["EULER", "euler_schedule", "evenly_spaced", "respaced_schedule", "sample_euler"]
-
 _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma is 4096
 
 

@@ -13,8 +13,6 @@ from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
 from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["EULER_ANCESTRAL", "ancestral_step", "euler_ancestral_schedule", "sample_euler_ancestral"]
-
 
 def sample_euler_ancestral(
     denoise: Denoise, x: FloatArray, schedule: Schedule, noise: Noise, on_step: OnStep | None = None

@@ -15,8 +15,6 @@ from .sampler import Deterministic
 from .schedule import Schedule, refuse_options
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["FLOW_EULER", "flow_euler_schedule"]
-
 _LACKING = ("use_dynamic_shifting", "shift_terminal", "invert_sigmas", "stochastic_sampling")
 _LEAST_SIGNAL = 1e-10  # stands in for 1 - s = 0, where sigma is infinite; what it adds to x0 is below float32
 _SHIFTS = (0.01, 100.0)  # models have 1 to 20
@@ -50,7 +48,7 @@ def flow_euler_schedule(config: SchedulerConfig, steps: int) -> Schedule:
 
 
 def _shifted(s: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
-    """`s` in [0, 1], moved towards 1 for larger pictures (Esser et al. 2024, equation 23)."""
+    """`s` in [0, 1], moved towards 1 for larger images (Esser et al. 2024, equation 23)."""
     return shift * s / (1.0 + (shift - 1.0) * s)
 
 

@@ -10,8 +10,6 @@ from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["HEUN", "heun_schedule", "sample_heun"]
-
 
 def sample_heun(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
     """Steps of second order along `schedule`, x0 clipped where clip_sample is on; the step to sigma 0 is Euler's."""

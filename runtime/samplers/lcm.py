@@ -17,8 +17,6 @@ from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
 from .schedule import Schedule, refuse_epsilon_at_zero_snr
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["LCM", "lcm_schedule", "sample_lcm"]
-
 _DATA_VARIANCE = 0.5**2  # sigma_data of Song et al. 2023, "Consistency models", appendix C
 _MOST_SCALING = 1e6  # the usual one is 10
 

@@ -41,8 +41,6 @@ from .pndm import PNDM
 from .sampler import Sampler
 from .unipc import UNIPC
 
-__all__ = ["SAMPLERS", "find_sampler"]
-
 SAMPLERS: tuple[Sampler, ...] = (
     DDIM,
     DDPM,

@@ -14,8 +14,6 @@ from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["LMS", "lms_schedule", "sample_lms"]
-
 _ORDER = 4
 
 

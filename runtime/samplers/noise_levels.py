@@ -16,8 +16,6 @@ from mezzotint.errors import MezzotintError
 
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["interpolate_timesteps", "rounded_sigmas", "training_alphas_bar", "training_sigmas"]
-
 _MAX_BETA = 0.999
 
 
@@ -37,7 +35,7 @@ def training_alphas_bar(config: SchedulerConfig) -> NDArray[np.float64]:
     alphas_bar = _cumulative(np.float32(1.0) - betas).astype(np.float64)
     if alphas_bar[-1] <= 0.0 and not config.rescale_betas_zero_snr:
         raise MezzotintError(
-            "scheduler_config.json: the betas are so large that nothing of the picture is left at the last timestep; "
+            "scheduler_config.json: the betas are so large that nothing of the image is left at the last timestep; "
             "correct them, or set rescale_betas_zero_snr where the model was trained so"
         )
     return alphas_bar

@@ -14,8 +14,6 @@ from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["PNDM", "pndm_schedule", "sample_pndm"]
-
 # Adams-Bashforth weights of the model's outputs, the newest first, by how many there are.
 _WEIGHTS = {
     1: (1.0,),

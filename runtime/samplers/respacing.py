@@ -12,8 +12,6 @@ from mezzotint.errors import MezzotintError
 
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["beta_quantiles", "beta_sigmas", "exponential_sigmas", "karras_sigmas", "respaced"]
-
 _KARRAS_RHO = 7.0
 _BETA_SHAPE = 0.6  # both parameters of the beta distribution, as Lee et al. 2024 and diffusers have it
 _SERIES_TERMS = 60  # at x <= 1/2 each is at most half of the one before

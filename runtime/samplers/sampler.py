@@ -5,7 +5,7 @@
 * A *sampling function* takes `x` through all steps of `schedule`, from the noise level sigmas[0] down to the last one.
   It is `sample(denoise, x, schedule, on_step) -> x` where it is deterministic, and
   `sample(denoise, x, schedule, noise, on_step) -> x` where it is stochastic: `noise()` is the next unit noise, of the
-  shape of `x`. A run that starts at a later step, from a noised picture, gets `schedule.tail(step)`: nothing may depend
+  shape of `x`. A run that starts at a later step, from a noised image, gets `schedule.tail(step)`: nothing may depend
   on sigmas[0] being the highest level there is.
   `on_step(index, x, x0)`, if given, is called after each step; it may raise, which ends the run, and it may write into
   `x`, which the model then sees.
@@ -29,19 +29,6 @@ from mezzotint.errors import MezzotintError
 
 from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
-
-__all__ = [
-    "Denoise",
-    "Deterministic",
-    "Noise",
-    "NoisySteps",
-    "OnStep",
-    "Sampler",
-    "Steps",
-    "Stochastic",
-    "rejoin",
-    "step_pairs",
-]
 
 Denoise: TypeAlias = Callable[[FloatArray, float], FloatArray]
 Noise: TypeAlias = Callable[[], FloatArray]

@@ -8,8 +8,6 @@ from mezzotint.errors import MezzotintError
 from .lineup import SAMPLERS, find_sampler
 from .sampler import Sampler
 
-__all__ = ["Sampling"]
-
 
 @dataclass(frozen=True)
 class Sampling:

@@ -16,8 +16,6 @@ from mezzotint.errors import MezzotintError
 from .noise_levels import interpolate_timesteps
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
-__all__ = ["Schedule", "lacking", "refuse_epsilon_at_zero_snr", "refuse_options", "spaced_timesteps"]
-
 # Neighbouring sigmas of a schedule differ by far more than this, and a sigma's round trip through float32 by less.
 _SAME_SIGMA = 1e-6
 
@@ -60,7 +58,7 @@ class Schedule:
         return np.stack([self.sigmas[:-1], landings], axis=1)
 
     def tail(self, step: int) -> "Schedule":
-        """The same run from `step` on, 0 <= step < N. It starts from x = x0 + sigmas[0] noise, a noised picture."""
+        """The same run from `step` on, 0 <= step < N. It starts from x = x0 + sigmas[0] noise, a noised image."""
         if not 0 <= step < self.steps:
             raise MezzotintError(f"a run of {self.steps} steps cannot start at step {step}")
         if step == 0:

@@ -15,15 +15,6 @@ from mezzotint.errors import MezzotintError
 
 from .scheduler_values import READER, choice, flag, integer, numbers, option, optional, real, text, whole_numbers
 
-__all__ = [
-    "BETA_SCHEDULES",
-    "FLOW_PREDICTION",
-    "PREDICTION_TYPES",
-    "TIMESTEP_SPACINGS",
-    "SchedulerConfig",
-    "UnknownOptionWarning",
-]
-
 BETA_SCHEDULES: Final = ("linear", "scaled_linear", "squaredcos_cap_v2")
 FLOW_PREDICTION: Final = "flow_prediction"  # the velocity noise - x0 of flow matching
 PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample", FLOW_PREDICTION)

@@ -11,20 +11,6 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from mezzotint.errors import MezzotintError
 
-__all__ = [
-    "READER",
-    "Reader",
-    "choice",
-    "flag",
-    "integer",
-    "numbers",
-    "option",
-    "optional",
-    "real",
-    "text",
-    "whole_numbers",
-]
-
 READER: Final = "reader"  # the key of a field's metadata
 Reader: TypeAlias = Callable[[str, object], object]
 

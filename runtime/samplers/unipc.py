@@ -19,8 +19,6 @@ from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, lacking, refuse_options
 from .scheduler_config import SchedulerConfig
 
-__all__ = ["UNIPC", "sample_unipc", "unipc_schedule"]
-
 _SOLVER_TYPES = (None, "bh1", "bh2", "midpoint", "heun", "logrho")  # the last three are DPM-Solver's and DEIS's
 _LACKING = ("use_flow_sigmas", "use_dynamic_shifting", "shift_terminal", "solver_p")
 

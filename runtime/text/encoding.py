@@ -19,8 +19,6 @@ from mezzotint.families.family import EncodedText, TextStage
 from .prompt_weights import Fragment, parse_weights
 from .tokenizer import ClipTokenizer
 
-__all__ = ["PROMPT_SYNTAXES", "Prompt", "encode_prompts"]
-
 PROMPT_SYNTAXES = ("plain", "weighted")
 _MOST_CHUNKS = 32  # (window 77) some 2,400 tokens; attention costs as much as they are many
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["Fragment", "parse_weights"]
-
 _ROUND = 1.1
 _SQUARE = 1.0 / 1.1
 _LARGEST_WEIGHT = 20.0

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["read_prompts"]
-
 _MAX_BYTES = 16 << 20
 
 

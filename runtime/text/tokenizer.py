@@ -19,8 +19,6 @@ from mezzotint.errors import MezzotintError
 
 from .tokenizer_files import read_tokenizer
 
-__all__ = ["ClipTokenizer"]
-
 
 @dataclass(frozen=True)
 class ClipTokenizer:

@@ -18,8 +18,6 @@ from tokenizers.models import BPE
 
 from mezzotint.errors import MezzotintError
 
-__all__ = ["TokenizerFiles", "read_tokenizer"]
-
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 _SPECIAL_TOKENS = {"bos_token": _BOS, "eos_token": _EOS, "unk_token": _EOS, "pad_token": _EOS}  # CLIP's defaults
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"

@@ -1,4 +1,4 @@
-"""A benchmark's leftovers, made up: results and pictures for the tests of everything that reads them."""
+"""A benchmark's leftovers, made up: results and images for the tests of everything that reads them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from mezzotint.benchmarks.cases.lineup import OTHER_SEED
 from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.benchmarks.measure.record import Record
 from mezzotint.benchmarks.metrics.fidelity import score_record
-from mezzotint.benchmarks.report.pictures import write_pictures
+from mezzotint.benchmarks.report.images import write_images
 from mezzotint.benchmarks.report.rows import measurement_row
 from mezzotint.benchmarks.results import CaseRow, Latency, MeasurementRow, NodeRow, Results
 
@@ -30,14 +30,14 @@ PROMPTS = ("a red apple", "a cat | with a pipe", "a <b>bold</b> rocket", "a fox 
 
 
 def record(noise: float, *, seed: int = 0, count: int = len(PROMPTS), side: int = 24, forced: bool = True) -> Record:
-    """Pictures of one fixed scene with `noise` on top; noise 0 is the scene itself."""
+    """Images of one fixed scene with `noise` on top; noise 0 is the scene itself."""
     scene, errors = np.random.default_rng(7), np.random.default_rng(seed)
 
-    def draw(*shape: int) -> FloatArray:
+    def generate(*shape: int) -> FloatArray:
         spread = noise * np.linspace(0.5, 1.5, shape[0]).reshape(-1, *(1,) * (len(shape) - 1))
         return (scene.uniform(0.2, 0.8, shape) + spread * errors.standard_normal(shape)).astype(np.float32)
 
-    pixels, latents, outputs = draw(count, side, side, 3), draw(count, 4, 6, 6), draw(count, 5, 2, 4, 6, 6)
+    pixels, latents, outputs = generate(count, side, side, 3), generate(count, 4, 6, 6), generate(count, 5, 2, 4, 6, 6)
     return Record("f32", np.clip(pixels, 0.0, 1.0), latents, outputs if forced else None)
 
 
@@ -46,23 +46,23 @@ def measured(median: float, spread: float = 0.01) -> MeasurementRow:
     return measurement_row([median * (1.0 + spread * step) for step in (-3, -2, -1, 0, 1, 2, 3)])
 
 
-def latency(picture_ms: float, spread: float = 0.01) -> Latency:
-    """Parts that add up to `picture_ms`, with 20 steps."""
+def latency(image_ms: float, spread: float = 0.01) -> Latency:
+    """Parts that add up to `image_ms`, with 20 steps."""
     return {
-        "text_encoder": measured(picture_ms * 0.05),
-        "unet_step": measured(picture_ms * 0.04),
-        "vae_decoder": measured(picture_ms * 0.10),
-        "outside_graphs": measured(picture_ms * 0.05),
-        "end_to_end": measured(picture_ms, spread),
+        "text_encoder": measured(image_ms * 0.05),
+        "unet_step": measured(image_ms * 0.04),
+        "vae_decoder": measured(image_ms * 0.10),
+        "outside_graphs": measured(image_ms * 0.05),
+        "end_to_end": measured(image_ms, spread),
         "reasons": {},
     }
 
 
-def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | None, folder: Path) -> CaseRow:
+def case_row(name: str, role: str, image_ms: float | None, generated: Record | None, folder: Path) -> CaseRow:
     """A row as a benchmark makes it; no time or no record means a failed case."""
-    failed = drawn is None
+    failed = generated is None
     reference = record(0.0)
-    is_timed = picture_ms is not None
+    is_timed = image_ms is not None
     return {
         "name": name,
         "role": role,
@@ -75,8 +75,8 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
         "reason": "the process was ended by signal 9" if failed else None,
         "bytes_on_disk": 58_900_000,
         "environment_bytes": 180_000_000 if is_timed else None,
-        "cold_start_ms": measured(5 * picture_ms) if picture_ms is not None else None,
-        "latency_ms": latency(picture_ms) if picture_ms is not None else None,
+        "cold_start_ms": measured(5 * image_ms) if image_ms is not None else None,
+        "latency_ms": latency(image_ms) if image_ms is not None else None,
         "foreign_cpu_share": 0.01 if is_timed else None,
         "memory": {
             "peak_rss_bytes": 612_000_000,
@@ -87,25 +87,25 @@ def case_row(name: str, role: str, picture_ms: float | None, drawn: Record | Non
         }
         if is_timed
         else None,
-        "fidelity": None if drawn is None or role == "reference" else score_record(reference, drawn, 5.0),
-        "identical_pictures": None if drawn is None or role == "reference" else 0,
-        "draws_as": None,
+        "fidelity": None if generated is None or role == "reference" else score_record(reference, generated, 5.0),
+        "identical_images": None if generated is None or role == "reference" else 0,
+        "generates_as": None,
         "speedup": {
-            "fp32": 800.0 / picture_ms if picture_ms is not None else None,
+            "fp32": 800.0 / image_ms if image_ms is not None else None,
             "bf16": None,
-            "unet_step_fp32": 800.0 / picture_ms if picture_ms is not None else None,
+            "unet_step_fp32": 800.0 / image_ms if image_ms is not None else None,
             "unet_step_bf16": None,
             "reasons": dict.fromkeys(("bf16", "unet_step_bf16"), "diffusers-bf16 was not measured")
             | ({} if is_timed else dict.fromkeys(("fp32", "unet_step_fp32"), "a case for fidelity alone")),
         },
-        "pictures": None if drawn is None else write_pictures(drawn.pixels, folder, name),
+        "images": None if generated is None else write_images(generated.pixels, folder, name),
         "nodes": NODES if name.startswith("int8") and "." not in name else None,
         "reasons": {} if is_timed else dict.fromkeys(NOT_TIMED, "a control"),
     }
 
 
 def results(folder: Path) -> Results:
-    """A row of every role, an identical bundle and a failed one among them; pictures in `folder`."""
+    """A row of every role, an identical bundle and a failed one among them; images in `folder`."""
     workload = Workload(prompts=PROMPTS)
     cases = [
         case_row(REFERENCE, "reference", 800.0, record(0.0), folder),
@@ -147,8 +147,8 @@ def results(folder: Path) -> Results:
         },
         "protocol": {
             "rounds": [[row["name"] for row in cases if row["latency_ms"] is not None]],
-            "pictures_per_round": 7,
-            "warm_up_pictures": 1,
+            "images_per_round": 7,
+            "warm_up_images": 1,
             "parts": False,
         },
         "cases": cases,

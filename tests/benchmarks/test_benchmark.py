@@ -34,13 +34,13 @@ def fake_run(task: Task, folder: Path, _progress: Progress) -> str | None:
         noise = 0.0 if task.kind == "reference" else 0.01
         write_record(record(noise, seed=len(task.case.name)), folder / task.result_name)
         return None
-    picture_ms = 200.0 if task.case.kind == "bundle" else 800.0
-    picture = {"text_encoder": 1.0, "unet_step": [2.0], "vae_decoder": 1.0, "end_to_end": picture_ms}
-    pictures = [picture] * task.pictures
-    timing = {"precision": "bf16", "cold_start_ms": 1e3, "pictures": pictures, "whole": pictures, "reasons": {}}
+    image_ms = 200.0 if task.case.kind == "bundle" else 800.0
+    image = {"text_encoder": 1.0, "unet_step": [2.0], "vae_decoder": 1.0, "end_to_end": image_ms}
+    images = [image] * task.images
+    timing = {"precision": "bf16", "cold_start_ms": 1e3, "images": images, "whole": images, "reasons": {}}
     timing["foreign_cpu_share"] = None
     if task.kind == "parts":
-        timing |= {"cold_start_ms": None, "whole": pictures[:1] if task.whole else []}
+        timing |= {"cold_start_ms": None, "whole": images[:1] if task.whole else []}
     memory = {"peak_rss_bytes": 3_000_000, "resting_rss_bytes": 2_000_000, "peak_vram_bytes": 1_000_000}
     memory["environment_bytes"] = 180_000_000
     (folder / task.result_name).write_text(json.dumps(timing | memory))
@@ -63,9 +63,9 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list
 
 
 def run(sources: tuple[Path, list[Path]], fail_if: str = "int8-openvino:speedup.fp32<3", **extent: object) -> Benchmark:
-    """Two rounds of three pictures."""
+    """Two rounds of three images."""
     checkpoint, bundles = sources
-    asked = replace(Extent(rounds=2, pictures=3, bf16_baseline=False), **extent)  # type: ignore[arg-type]  # fields of many types
+    asked = replace(Extent(rounds=2, images=3, bf16_baseline=False), **extent)  # type: ignore[arg-type]  # fields of many types
     return run_benchmark(
         checkpoint, bundles, Path("report"), Workload(prompts=PROMPTS), asked, fail_if=[fail_if], command="typed"
     )
@@ -102,7 +102,7 @@ def test_a_broken_condition_is_told_with_the_figure(sources: tuple[Path, list[Pa
 def test_a_gates_conditions_on_what_is_not_measured_are_named(sources: tuple[Path, list[Path]]) -> None:
     checkpoint, bundles = sources
     gate = ["int8-openvino:psnr_db<99", "fp16-openvino:psnr_db<1"]
-    extent = Extent(rounds=1, pictures=1, bf16_baseline=False)
+    extent = Extent(rounds=1, images=1, bf16_baseline=False)
     benchmark = run_benchmark(checkpoint, bundles[:1], Path("report"), Workload(prompts=PROMPTS), extent, gate=gate)
     assert benchmark.not_asked == ("fp16-openvino",)
     assert len(benchmark.failures) == 1
@@ -134,7 +134,7 @@ def test_missing_sources_are_refused_before_anything_is_measured(sources: tuple[
     assert not Path("report").exists()
 
 
-def test_parts_are_timed_each_round_and_a_whole_picture_once(sources: tuple[Path, list[Path]]) -> None:
+def test_parts_are_timed_each_round_and_a_whole_image_once(sources: tuple[Path, list[Path]]) -> None:
     results = read_results(run(sources, "int8-openvino:speedup.unet_step_fp32<1", parts=True, fidelity=False).results)
     validate(results)
     row = next(row for row in results["cases"] if row["name"] == "int8-openvino")
@@ -181,12 +181,12 @@ def test_a_bundle_of_other_weights_is_refused(
     assert not Path("report").exists()
 
 
-@pytest.mark.parametrize(("rounds", "pictures"), [(0, 4), (3, 0)])
-def test_no_rounds_or_pictures_is_refused(sources: tuple[Path, list[Path]], rounds: int, pictures: int) -> None:
+@pytest.mark.parametrize(("rounds", "images"), [(0, 4), (3, 0)])
+def test_no_rounds_or_images_is_refused(sources: tuple[Path, list[Path]], rounds: int, images: int) -> None:
     checkpoint, bundles = sources
     with pytest.raises(MezzotintError, match="measure nothing"):
         run_benchmark(
-            checkpoint, bundles, Path("report"), Workload(prompts=PROMPTS), Extent(rounds=rounds, pictures=pictures)
+            checkpoint, bundles, Path("report"), Workload(prompts=PROMPTS), Extent(rounds=rounds, images=images)
         )
 
 

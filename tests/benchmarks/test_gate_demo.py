@@ -78,7 +78,7 @@ def test_float_kernels_in_the_place_of_integer_ones_break_the_gate(
     prompts = read_prompts(repo_root / "demo" / "prompts" / "evaluation.txt")[:1]
     gate = read_gate(repo_root / "benchmarks" / "assets" / "gate.toml", sections_for(fidelity=False, speed=True))
     conditions = [text for text in gate if text.startswith("int8-openvino:speedup")]
-    extent = Extent(rounds=1, pictures=2, bf16_baseline=False, fidelity=False)
+    extent = Extent(rounds=1, images=2, bf16_baseline=False, fidelity=False)
     outcome = run_benchmark(
         demo_checkpoint, [slow], tmp_path / "report", Workload(prompts=prompts), extent, fail_if=conditions
     )

@@ -18,7 +18,7 @@ def startup(tiny_bundle: Bundle) -> Startup:
 
 def test_the_parts_of_a_start_are_within_the_whole(startup: Startup) -> None:
     for one in (startup.cold, *startup.warm):
-        parts = (one["import_ms"], one["load_ms"], one["picture_ms"])
+        parts = (one["import_ms"], one["load_ms"], one["image_ms"])
         assert min(parts) > 0
         assert sum(parts) < one["first_ms"]
         assert 0 < one["outside_graphs_ms"] < one["later_ms"]
@@ -38,7 +38,7 @@ def test_peaks_are_those_of_a_process_with_an_engine_and_only_grow(startup: Star
 
 
 def start(**figures: float) -> StartTimes:
-    zeros = dict.fromkeys(("import_ms", "load_ms", "picture_ms", "first_ms", "later_ms", "outside_graphs_ms"), 1.0)
+    zeros = dict.fromkeys(("import_ms", "load_ms", "image_ms", "first_ms", "later_ms", "outside_graphs_ms"), 1.0)
     facts = {"peak_rss_bytes": None, "later_peak_rss_bytes": None, "imported_engines": ["torch"]}
     return {**zeros, **facts, "backend": "openvino", "why": "because", **figures}  # type: ignore[typeddict-item]
 
@@ -51,7 +51,7 @@ def test_medians_shares_and_what_is_missing() -> None:
     assert made.warm_peak_rss_bytes is None
     lines = "\n".join(report_lines(made))
     assert "peak RSS                         n/a                 n/a" in lines
-    assert "outside the graphs: 25.0% of a later picture" in lines
+    assert "outside the graphs: 25.0% of a later image" in lines
     assert lines.endswith("imports: torch")
 
 

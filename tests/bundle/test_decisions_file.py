@@ -26,10 +26,10 @@ OLD: dict[str, Any] = {  # the very keys that 0.1 wrote
         "scheme": "w8a8",
         "rule": "* -> w8a8: x",
         "evidence": {**EVIDENCE, "gain_ms": 0.5},
-        "island": "FP32 island: y",
+        "fallback": "FP32 fallback: y",
     },
     "b/Conv": {**PLAIN, "scheme": "w8", "rule": "search step 1", "step": STEP},
-    "c/Add": {"scheme": "float", "rule": "FP32 island: z"},  # of a component without INT8
+    "c/Add": {"scheme": "float", "rule": "FP32 fallback: z"},  # of a component without INT8
 }
 
 
@@ -44,7 +44,7 @@ def test_a_file_of_version_0_1_is_read(tmp_path: Path) -> None:
     assert list(found) == list(OLD)
     first, second, third = found.values()
     assert (first.node, first.scheme, first.rule) == ("a/Conv", NodeScheme.W8A8, "* -> w8a8: x")
-    assert (first.range_method, first.smoothing_alpha, first.island) == ("percentile 99.99", 0.5, "FP32 island: y")
+    assert (first.range_method, first.smoothing_alpha, first.fallback) == ("percentile 99.99", 0.5, "FP32 fallback: y")
     assert first.activation is not None
     assert first.output is not None
     assert (first.activation.integer, first.output.integer) == (UINT8, INT8_SYMMETRIC)
@@ -52,7 +52,7 @@ def test_a_file_of_version_0_1_is_read(tmp_path: Path) -> None:
     assert first.evidence == Evidence(**EVIDENCE)  # type: ignore[arg-type]
     assert first.evidence.gain_ms == 0.5
     assert second == Decision("b/Conv", NodeScheme.W8, "search step 1", step=SearchStep(**STEP))  # type: ignore[arg-type]
-    assert third == Decision("c/Add", NodeScheme.FLOAT, "FP32 island: z")
+    assert third == Decision("c/Add", NodeScheme.FLOAT, "FP32 fallback: z")
 
 
 def test_it_is_written_as_0_1_wrote_it(tmp_path: Path) -> None:

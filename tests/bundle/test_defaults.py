@@ -1,4 +1,4 @@
-"""What a bundle draws with when nobody says: its checkpoint's sampler, steps and guidance, as in diffusers."""
+"""What a bundle generates with when nobody says: its checkpoint's sampler, steps and guidance, as in diffusers."""
 
 import json
 import shutil
@@ -76,7 +76,7 @@ def test_the_manifests_record_goes_before_the_scheduler_file(tiny_bundle: Bundle
     pipe = TextToImage.load(bundle_with(tiny_bundle, tmp_path / "bundle", file, stated).path)
     plain = pipe(PROMPT)
     assert (plain.latents == pipe(PROMPT, scheduler="euler", steps=3, guidance=1.0).latents).all()
-    assert (plain.latents == pipe.draw(Settings(PROMPT)).latents).all()
+    assert (plain.latents == pipe.generate(Settings(PROMPT)).latents).all()
     assert [plain.settings[0].scheduler, plain.settings[0].steps, plain.settings[0].guidance] == ["euler", 3, 1.0]
     asked = pipe(PROMPT, scheduler="ddim", steps=None, guidance=None)
     assert (asked.settings[0].scheduler, asked.settings[0].steps) == ("ddim", 3)

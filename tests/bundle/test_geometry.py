@@ -40,7 +40,7 @@ def test_the_factor_is_that_of_diffusers(levels: int) -> None:
     assert (geometry.latent_channels, geometry.scaling_factor) == (4, vae.config.scaling_factor)
 
 
-def test_the_demo_checkpoint_draws_64_pixels_from_16_latents(demo_checkpoint: Path) -> None:
+def test_the_demo_checkpoint_generates_64_pixels_from_16_latents(demo_checkpoint: Path) -> None:
     unet = UNet2DConditionModel.load_config(demo_checkpoint / "unet")
     geometry = Geometry.from_configs(unet, AutoencoderKL.load_config(demo_checkpoint / "vae"))
     assert (geometry.vae_factor, geometry.native_side_pixels) == (4, 64)

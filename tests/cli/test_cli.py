@@ -66,7 +66,7 @@ def test_wrong_usage_is_exit_code_2(cli: Cli, tiny_bundle: Bundle) -> None:
         assert "Traceback" not in err
 
 
-def test_generate_draws_what_the_library_draws(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_generate_generates_what_the_library_generates(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
     size = ("--height", 12, "--width", 20)
     options = ("--steps", 3, "--guidance", 4, "--seed", 5, "--scheduler", "euler", "--negative-prompt", "a dog")
     command = ("generate", tiny_bundle.path, PROMPT, "-o", "out.png", "--backend", "onnxruntime", *options, *size)
@@ -78,9 +78,9 @@ def test_generate_draws_what_the_library_draws(cli: Cli, tiny_bundle: Bundle, tm
         PROMPT, negative_prompt="a dog", steps=3, guidance=4.0, seed=5, scheduler="euler", height=12, width=20
     )
     expected = result.images[0]
-    with Image.open(tmp_path / "out.png") as picture:
-        assert picture.size == (20, 12)
-        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (20, 12)
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
 
 
@@ -90,12 +90,12 @@ def test_auto_says_which_backend_and_why(cli: Cli, tiny_int8: Bundle) -> None:
     assert "backend onnxruntime: " in err
 
 
-def test_overwrite_replaces_a_picture(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_overwrite_replaces_a_image(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "out.png").write_bytes(b"old")
     command = ("generate", tiny_bundle.path, PROMPT, "-o", "out.png", "--steps", "1", "--backend", "onnxruntime")
     assert cli(*command, "--overwrite")[0] == 0
-    with Image.open(tmp_path / "out.png") as picture:
-        assert picture.size == (16, 16)
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (16, 16)
 
 
 def test_quantize_writes_a_bundle_and_says_what_it_cost(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_module_runs_as_a_program(tiny_bundle: Bundle, tmp_path: Path) -> No
     assert "match the manifest" in done.stdout
 
 
-def test_ctrl_c_is_exit_code_130_and_leaves_no_picture(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_ctrl_c_is_exit_code_130_and_leaves_no_image(tiny_bundle: Bundle, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mezzotint", "generate", str(tiny_bundle.path), PROMPT, "-o", "out.png"]
     options = ["--steps", "999", "--height", "64", "--width", "64", "--backend", "onnxruntime"]
     listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell has its background jobs ignore it

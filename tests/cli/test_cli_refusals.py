@@ -23,8 +23,8 @@ def folder(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path_factory: pytest.
     """Good and bad things, by the names that REFUSALS uses."""
     root = tmp_path_factory.mktemp("refusals")
     (root / "empty").mkdir()
-    (root / "picture").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
-    (root / "picture").rename(root / "picture.png")
+    (root / "image").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
+    (root / "image").rename(root / "image.png")
     (root / "blank").write_text("\n  \n\n", encoding="utf-8")
     (root / "prompts").write_text(f"{PROMPT}\n", encoding="utf-8")
     Image.new("L", (16, 16)).save(root / "mask.png")

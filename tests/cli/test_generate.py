@@ -31,13 +31,13 @@ def generate(tiny_bundle: Bundle, cli: Cli) -> Generate:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> tuple[Image.Image, Image.Image]:
-    """picture.png and mask.png, of 20x16 pixels."""
+    """image.png and mask.png, of 20x16 pixels."""
     coarse = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    picture = Image.fromarray(coarse).resize((20, 16), Image.Resampling.BICUBIC)
+    source = Image.fromarray(coarse).resize((20, 16), Image.Resampling.BICUBIC)
     mask = Image.fromarray(np.eye(16, 20, dtype=np.uint8) * 255)
-    picture.save(tmp_path / "picture.png")
+    source.save(tmp_path / "image.png")
     mask.save(tmp_path / "mask.png")
-    return picture, mask
+    return source, mask
 
 
 def pixels(path: str) -> Array:
@@ -45,19 +45,19 @@ def pixels(path: str) -> Array:
         return np.asarray(image)
 
 
-def test_from_a_picture(generate: Generate, tiny_bundle: Bundle, inputs: tuple[Image.Image, Image.Image]) -> None:
-    code, _, err = generate("-o", "out.png", "--steps", 4, "--init-image", "picture.png", "--strength", 0.6)
+def test_from_a_image(generate: Generate, tiny_bundle: Bundle, inputs: tuple[Image.Image, Image.Image]) -> None:
+    code, _, err = generate("-o", "out.png", "--steps", 4, "--init-image", "image.png", "--strength", 0.6)
     assert code == 0, err
     pipe = ImageToImage.load(tiny_bundle.path, backend="onnxruntime")
     result = pipe(PROMPT, inputs[0], strength=0.6, steps=4)
     np.testing.assert_array_equal(pixels("out.png"), np.asarray(result.images[0]))
     assert read_settings("out.png") == result.settings[0]
-    assert generate("-o", "b.png", "--steps", 5, "--init-image", "picture.png")[0] == 0
+    assert generate("-o", "b.png", "--steps", 5, "--init-image", "image.png")[0] == 0
     assert read_settings("b.png").strength == 0.8
 
 
 def test_under_a_mask(generate: Generate, tiny_bundle: Bundle, inputs: tuple[Image.Image, Image.Image]) -> None:
-    files = ("--init-image", "picture.png", "--mask", "mask.png")
+    files = ("--init-image", "image.png", "--mask", "mask.png")
     code, _, err = generate("-o", "out.png", "--steps", 4, *files, "--low-memory", "--no-vae-tiling")
     assert code == 0, err
     pipe = Inpaint.load(tiny_bundle.path, backend="onnxruntime")
@@ -77,7 +77,7 @@ def test_a_batch_is_written_to_numbered_files(generate: Generate, tmp_path: Path
     assert "out-0.png exists already" in err
 
 
-def test_every_option_reaches_the_picture(generate: Generate, tiny_bundle: Bundle) -> None:
+def test_every_option_reaches_the_image(generate: Generate, tiny_bundle: Bundle) -> None:
     code, _, err = generate(
         *("-o", "out.png", "--steps", 4, "--prompt-syntax", "weighted", "--negative-prompt", "(blue:1.2)"),
         *("--guidance-rescale", 0.4, "--guidance-interval", 0.0, 0.6, "--rng", "torch", "--vae-tiling"),
@@ -88,14 +88,14 @@ def test_every_option_reaches_the_picture(generate: Generate, tiny_bundle: Bundl
     assert (settings.guidance_rescale, settings.guidance_interval) == (0.4, (0.0, 0.6))
     assert (settings.prompt_syntax, settings.vae_tiling, settings.rng) == ("weighted", True, "torch")
     assert settings.clip_skip == 1
-    expected = TextToImage.load(tiny_bundle.path, backend="onnxruntime").draw(settings).images[0]
+    expected = TextToImage.load(tiny_bundle.path, backend="onnxruntime").generate(settings).images[0]
     np.testing.assert_array_equal(pixels("out.png"), np.asarray(expected))
 
 
 def test_warnings_are_lines_without_code(generate: Generate, tiny_int8: Bundle) -> None:
     code, _, err = generate("-o", "out.png", "--steps", 9, bundle=tiny_int8.path)
     assert code == 0
-    assert "\nwarning: the bundle was not calibrated for steps 9 (calibrated with 4); the picture may be" in f"\n{err}"
+    assert "\nwarning: the bundle was not calibrated for steps 9 (calibrated with 4); the image may be" in f"\n{err}"
     assert ".py" not in err
 
 
@@ -124,7 +124,7 @@ def test_like_takes_the_settings_of_an_image_and_options_override_them(generate:
 
 @pytest.mark.usefixtures("inputs")
 def test_like_takes_the_strength_too_and_needs_the_image(generate: Generate) -> None:
-    image = ("--init-image", "picture.png")
+    image = ("--init-image", "image.png")
     assert generate("-o", "a.png", "--steps", 4, *image, "--strength", 0.6)[0] == 0
     assert generate("-o", "b.png", "--like", "a.png", *image, prompts=())[0] == 0
     np.testing.assert_array_equal(pixels("a.png"), pixels("b.png"))

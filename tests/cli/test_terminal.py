@@ -4,24 +4,24 @@ import io
 
 from rich.console import Console
 
-from mezzotint.cli.terminal import drawn_progress, logged_progress
+from mezzotint.cli.terminal import generated_progress, logged_progress
 
 
 def test_a_log_has_a_line_for_each_part_and_one_a_minute() -> None:
     log, times_s = io.StringIO(), iter([0.0, 30.0, 61.0, 62.0, 63.0, 130.0])
     report = logged_progress(Console(file=log), clock=lambda: next(times_s))
     for done in range(4):  # at 0, 30, 61 and 62 s
-        report("drawing", done, 4)
+        report("generating", done, 4)
     for done in range(2):  # at 63 and 130 s
         report("scoring", done, 2)
-    assert log.getvalue().splitlines() == ["drawing (0/4)", "drawing (2/4)", "scoring (0/2)", "scoring (1/2)"]
+    assert log.getvalue().splitlines() == ["generating (0/4)", "generating (2/4)", "scoring (0/2)", "scoring (1/2)"]
 
 
 def test_a_terminal_has_one_bar_and_it_is_the_current_parts() -> None:
     screen = io.StringIO()
-    with drawn_progress(Console(file=screen, force_terminal=True, width=80)) as report:
-        report("drawing", 4, 4)
+    with generated_progress(Console(file=screen, force_terminal=True, width=80)) as report:
+        report("generating", 4, 4)
         report("scoring", 1, 2)
     last = screen.getvalue().rsplit("scoring", 1)[1]
     assert "1/2" in last
-    assert "drawing" not in last
+    assert "generating" not in last

@@ -1,4 +1,4 @@
-"""The demo's prompts: what the embedded checkpoint can draw, balanced, within its token window, and disjoint."""
+"""The demo's prompts: what the embedded checkpoint can generate, balanced, within its token window, and disjoint."""
 
 import re
 from collections import Counter
@@ -27,7 +27,7 @@ FORMS = [
 ]
 
 
-class Picture(NamedTuple):
+class Image(NamedTuple):
     concept: str
     style: str
     background: str
@@ -37,10 +37,10 @@ def lines_of(name: str) -> list[str]:
     return (DEMO / "prompts" / name).read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
-def parse(line: str) -> Picture:
+def parse(line: str) -> Image:
     for form in FORMS:
         if match := form.fullmatch(line):
-            return Picture(match["concept"], match["style"], match["background"])
+            return Image(match["concept"], match["style"], match["background"])
     raise ValueError(f"{line!r} has none of the caption forms")
 
 
@@ -54,9 +54,9 @@ def test_there_are_64_clean_lines(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_styles_backgrounds_and_wordings_are_balanced(name: str) -> None:
     lines = lines_of(name)
-    pictures = [parse(line) for line in lines]
-    assert Counter(picture.style for picture in pictures) == dict.fromkeys(STYLES, 32)
-    backgrounds = Counter(picture.background for picture in pictures)
+    images = [parse(line) for line in lines]
+    assert Counter(image.style for image in images) == dict.fromkeys(STYLES, 32)
+    backgrounds = Counter(image.background for image in images)
     assert set(backgrounds) == set(BACKGROUNDS)
     assert set(backgrounds.values()) == {6, 7}
     forms = Counter(next(i for i, form in enumerate(FORMS) if form.fullmatch(line)) for line in lines)

@@ -52,12 +52,12 @@ def unet(folder: Path) -> UNet2DConditionModel:
     return UNet2DConditionModel.from_pretrained(folder / "unet").eval()
 
 
-def test_diffusers_draws_with_it(folder: Path) -> None:
+def test_diffusers_generates_with_it(folder: Path) -> None:
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
-    picture = pipe("a red apple", num_inference_steps=2, output_type="np").images
-    assert picture.shape == (1, 16, 16, 3)
-    assert np.isfinite(picture).all()
+    image = pipe("a red apple", num_inference_steps=2, output_type="np").images
+    assert image.shape == (1, 16, 16, 3)
+    assert np.isfinite(image).all()
 
 
 def test_the_seed_decides_every_byte(folder: Path, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from demo.train.prompts import choose_prompts
 from demo.train.recognition import background_of, rank_by_pixels, rank_by_st_lpips, wilson_interval
 from mezzotint.arrays import FloatArray
 from mezzotint.benchmarks.metrics.gallery import compose
-from mezzotint.benchmarks.metrics.metric import Drawing
-from mezzotint.benchmarks.metrics.perceptual_lpips import picture_st_lpips
+from mezzotint.benchmarks.metrics.metric import Generation
+from mezzotint.benchmarks.metrics.perceptual_lpips import image_st_lpips
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import silent
 from mezzotint.runtime import Bundle
@@ -81,7 +81,7 @@ def test_the_nearest_pictures_are_those_that_brute_force_finds(pictures: Picture
     for index, background in enumerate(backgrounds):
         references = compose(gallery.rgba, COLOURS[background])
         squared = [float(np.mean((reference - drawn[index]) ** 2)) for reference in references]
-        perceptual = [picture_st_lpips(Drawing(one, None), Drawing(drawn[index], None)) for one in references]
+        perceptual = [image_st_lpips(Generation(one, None), Generation(drawn[index], None)) for one in references]
         assert by_pixels[index].tolist() == np.argsort(squared)[:4].tolist()
         np.testing.assert_allclose(np.sort(perceptual)[:4], np.array(perceptual)[by_st_lpips[index]], atol=1e-5)
 

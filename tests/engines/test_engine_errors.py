@@ -57,7 +57,7 @@ def failing_engine(error: Exception) -> Engine:
         (RuntimeError("Exception from src/core.cpp:1:\nCheck 'x' failed\nno such kernel\n"), r"\(no such kernel\)"),
         (ValueError("first line\nsecond line"), r"\(first line\).*mezzotint verify"),
         (KeyError(), r"\(KeyError\)"),
-        (MemoryError(), "ran out of memory on the inputs x .*fewer pictures at once or a smaller size"),
+        (MemoryError(), "ran out of memory on the inputs x .*fewer images at once or a smaller size"),
         (RuntimeError("std::bad_alloc"), "ran out of memory"),
         (RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer"), "ran out of memory"),
         (RuntimeError("CUDA failure 2: out of memory ; GPU=0"), "ran out of memory"),

@@ -14,7 +14,7 @@ from mezzotint.bundle.precision import Compute
 from mezzotint.engines.session import Session
 from mezzotint.engines.sessions import Sessions
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, TextToImage
-from tests.runtime.test_image_to_image import picture
+from tests.runtime.test_image_to_image import photo
 
 NAMES = ("text_encoder", "unet")
 
@@ -80,7 +80,7 @@ class Watch:
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_low_memory_holds_one_component_at_a_time_and_draws_the_same(
+def test_low_memory_holds_one_component_at_a_time_and_generates_the_same(
     tiny_bundle: Bundle, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = TextToImage.load(tiny_bundle.path, backend=backend)
@@ -100,12 +100,12 @@ def test_low_memory_holds_one_component_at_a_time_and_draws_the_same(
     assert frugal.precision == plain.precision
 
 
-def test_low_memory_of_pictures_as_input(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_memory_of_images_as_input(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     image = ImageToImage.load(tiny_bundle.path, backend="onnxruntime", low_memory=True)
     assert isinstance(image.sessions, Sessions)
     watch = Watch(image.sessions, monkeypatch)
-    image("a", picture(16, 16), steps=2)
-    Inpaint.sharing(image)("a", picture(16, 16), Image.new("L", (16, 16), 255), steps=2)
+    image("a", photo(16, 16), steps=2)
+    Inpaint.sharing(image)("a", photo(16, 16), Image.new("L", (16, 16), 255), steps=2)
     assert [names for name, names in watch.seen if names != (name,)] == []
     assert "vae_encoder" in {name for name, _ in watch.seen}
 

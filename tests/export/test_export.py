@@ -57,7 +57,7 @@ class TestAroundTheGraphs:
         return shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
 
     def test_the_scheduler_has_the_values_that_the_pipeline_forces(self, copy: Path, tmp_path: Path) -> None:
-        """StableDiffusionPipeline overrides these two whatever the file says; so must we, to draw its pictures."""
+        """StableDiffusionPipeline overrides these two whatever the file says; so must we, to generate its images."""
         path = copy / "scheduler" / "scheduler_config.json"
         given = json_of(path) | {"steps_offset": 0, "clip_sample": True, "beta_end": 0.0123}
         path.write_text(json.dumps(given), encoding="utf-8")
@@ -133,7 +133,9 @@ class TestAroundTheGraphs:
         assert external.verify()
 
     @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
-    def test_external_weights_draw_the_same_picture(self, backend: str, external: Bundle, tiny_bundle: Bundle) -> None:
+    def test_external_weights_generate_the_same_image(
+        self, backend: str, external: Bundle, tiny_bundle: Bundle
+    ) -> None:
         pytest.importorskip(backend)
         got, expected = (
             TextToImage.load(bundle.path, backend=backend)(PROMPT, steps=2).pixels for bundle in (external, tiny_bundle)
@@ -149,6 +151,6 @@ class TestAroundTheGraphs:
         sizes = {"height": 16, "width": 16, "num_inference_steps": 2, "output_type": "np"}
         import torch
 
-        drawn = pipe(PROMPT, latents=torch.from_numpy(noise), **sizes).images
-        assert drawn.shape == (1, 16, 16, 3)
-        assert np.isfinite(drawn).all()
+        generated = pipe(PROMPT, latents=torch.from_numpy(noise), **sizes).images
+        assert generated.shape == (1, 16, 16, 3)
+        assert np.isfinite(generated).all()

@@ -1,4 +1,4 @@
-"""A folder that Optimum exported becomes a bundle that draws and that quantizes."""
+"""A folder that Optimum exported becomes a bundle that generates and that quantizes."""
 
 import shutil
 import warnings
@@ -26,7 +26,7 @@ def folder(tiny_bundle: Bundle, tmp_path: Path) -> Path:
     return copy
 
 
-def test_an_adopted_folder_draws_the_same_picture(folder: Path, tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_an_adopted_folder_generates_the_same_image(folder: Path, tiny_bundle: Bundle, tmp_path: Path) -> None:
     adopted = export_checkpoint(str(folder), tmp_path / "bundle")
     adopted.verify()
     assert {one.parity for one in adopted.manifest.components.values()} == {None}
@@ -119,7 +119,9 @@ def test_a_graph_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Optimum's tracing warns of everything
-def test_optimums_own_export_draws_and_quantizes(tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_optimums_own_export_generates_and_quantizes(
+    tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
     exporters = pytest.importorskip("optimum.exporters.onnx", reason="Optimum is not installed", exc_type=ImportError)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -107,7 +107,7 @@ def test_any_size_and_batch(bundle: Bundle) -> None:
     pipe = TextToImage.load(bundle.path, backend="onnxruntime", low_memory=True)
     result = pipe("", steps=2, count=3, height=24, width=20)
     assert result.pixels.shape == (3, 24, 20, 3)
-    alone = pipe.draw(result.settings[2])
+    alone = pipe.generate(result.settings[2])
     np.testing.assert_allclose(alone.pixels[0], result.pixels[2], atol=1e-5)
     assert result.timings.text_encoder_ms < 50.0
 

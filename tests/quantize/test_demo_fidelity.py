@@ -1,4 +1,4 @@
-"""INT8 on the embedded checkpoint: pictures for prompts that calibration never saw, against FP32."""
+"""INT8 on the embedded checkpoint: images for prompts that calibration never saw, against FP32."""
 
 from collections.abc import Callable
 from functools import cache
@@ -17,21 +17,21 @@ COUNT = 6
 
 
 @cache
-def drawn(path: Path, backend: str, prompts: tuple[str, ...]) -> tuple[FloatArray, ...]:
-    """Pictures as the benchmark's workload draws them."""
+def generated(path: Path, backend: str, prompts: tuple[str, ...]) -> tuple[FloatArray, ...]:
+    """Images as the benchmark's workload generates them."""
     pipe = TextToImage.load(path, backend=backend)
     return tuple(pipe(prompt, seed=1000 + index).pixels for index, prompt in enumerate(prompts))
 
 
 @pytest.mark.parametrize(("target", "floor_db"), [("openvino", 30.0), ("onnxruntime", 25.0)])
-def test_pictures_stay_close_to_fp32(
+def test_images_stay_close_to_fp32(
     target: str, floor_db: float, demo_bundle: Bundle, demo_int8: Callable[[str], Bundle], repo_root: Path
 ) -> None:
     pytest.importorskip(target)
     prompts = read_prompts(repo_root / "demo" / "prompts" / "evaluation.txt")[::11][:COUNT]
-    expected = drawn(demo_bundle.path, "onnxruntime", prompts)
-    got = drawn(demo_int8(target).path, target, prompts)
-    figures = [psnr_db(reference, picture) for reference, picture in zip(expected, got, strict=True)]
+    expected = generated(demo_bundle.path, "onnxruntime", prompts)
+    got = generated(demo_int8(target).path, target, prompts)
+    figures = [psnr_db(reference, image) for reference, image in zip(expected, got, strict=True)]
     assert np.median(figures) >= floor_db, figures
     assert min(figures) < 100.0  # it is not FP32 that ran
 

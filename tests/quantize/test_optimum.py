@@ -1,4 +1,4 @@
-"""Optimum loads our bundles as they are, and draws what our runtime draws."""
+"""Optimum loads our bundles as they are, and generates what our runtime generates."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ PROMPT = "a flat emoji of a red apple on a blue background"
 STEPS, SEED = 10, 3
 
 
-def drawn_by_optimum(path: Path) -> Array:
+def generated_by_optimum(path: Path) -> Array:
     """Pixels (1, 64, 64, 3) in [0, 1]."""
     pipe = onnxruntime_of_optimum.ORTStableDiffusionPipeline.from_pretrained(str(path))
     pipe.set_progress_bar_config(disable=True)
@@ -34,22 +34,22 @@ def drawn_by_optimum(path: Path) -> Array:
     return np.asarray(result.images)
 
 
-def drawn_by_us(path: Path, backend: str, precision: str = "f32") -> Array:
+def generated_by_us(path: Path, backend: str, precision: str = "f32") -> Array:
     pipe = TextToImage.load(path, backend=backend, precision=precision)
     return pipe(PROMPT, steps=STEPS, guidance=5.0, seed=SEED).pixels
 
 
 def test_the_fp32_bundle(demo_bundle: Bundle) -> None:
-    assert psnr_db(drawn_by_us(demo_bundle.path, "onnxruntime"), drawn_by_optimum(demo_bundle.path)) >= 60.0
+    assert psnr_db(generated_by_us(demo_bundle.path, "onnxruntime"), generated_by_optimum(demo_bundle.path)) >= 60.0
 
 
 def test_the_int8_bundle_for_onnxruntime(demo_int8: Callable[[str], Bundle]) -> None:
     path = demo_int8("onnxruntime").path
-    assert psnr_db(drawn_by_us(path, "onnxruntime"), drawn_by_optimum(path)) >= 40.0
+    assert psnr_db(generated_by_us(path, "onnxruntime"), generated_by_optimum(path)) >= 40.0
 
 
 def test_the_int8_bundle_for_openvino(demo_int8: Callable[[str], Bundle]) -> None:
     """Plain ONNX with Q/DQ pairs, so that ONNX Runtime runs it too; in FP32 around them, as OpenVINO here."""
     pytest.importorskip("openvino")
     path = demo_int8("openvino").path
-    assert psnr_db(drawn_by_us(path, "openvino"), drawn_by_optimum(path)) >= 40.0
+    assert psnr_db(generated_by_us(path, "openvino"), generated_by_optimum(path)) >= 40.0

@@ -1,4 +1,4 @@
-"""A call that leaves what a quantized bundle was calibrated for is drawn, with a warning that says in what."""
+"""A call that leaves what a quantized bundle was calibrated for is generated, with a warning that says in what."""
 
 import re
 import warnings
@@ -40,7 +40,7 @@ def test_what_leaves_the_calibration(settings: dict[str, Any], shape: tuple[int,
     assert outside_calibration(None, Settings("a", **settings), shape) == []
 
 
-def test_a_call_warns_once_and_draws(tiny_int8: Bundle) -> None:
+def test_a_call_warns_once_and_generates(tiny_int8: Bundle) -> None:
     pipe = TextToImage.load(tiny_int8.path)
     message = re.escape(
         "not calibrated for steps 1 (calibrated with 4), scheduler euler (calibrated with ddim), latents of"

@@ -1,4 +1,4 @@
-"""Text encoders without their last layers: what diffusers draws with `clip_skip`, from every kind of bundle."""
+"""Text encoders without their last layers: what diffusers generates with `clip_skip`, from every kind of bundle."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from mezzotint.bundle.bundle import write_manifest
 from mezzotint.decibel import psnr_db, sqnr_db
 from mezzotint.runtime import Bundle, MezzotintError, TextToImage, read_settings
-from tests.runtime.diffusers_pictures import DiffusersPictures
+from tests.runtime.diffusers_images import DiffusersImages
 from tests.runtime.embeddings import embeddings
 
 PROMPT = "a flat emoji of a red apple"
@@ -85,17 +85,17 @@ def test_weights_are_taken_from_the_empty_prompt_of_the_same_layer(
 
 
 @pytest.mark.parametrize("guidance", [1.0, 6.0])
-def test_the_picture_is_that_of_diffusers(pipe: TextToImage, checkpoint: Path, guidance: float, tmp_path: Path) -> None:
+def test_the_image_is_that_of_diffusers(pipe: TextToImage, checkpoint: Path, guidance: float, tmp_path: Path) -> None:
     """diffusers leaves out no layer of the negative prompt."""
     options: dict[str, Any] = {"steps": 4, "guidance": guidance, "seed": 3, "clip_skip": 2, "negative_prompt": "blue"}
-    expected = DiffusersPictures(checkpoint).text(PROMPT, **options)
+    expected = DiffusersImages(checkpoint).text(PROMPT, **options)
     result = pipe(PROMPT, **options)
     assert psnr_db(expected, result.pixels) >= 80
     assert psnr_db(expected, pipe(PROMPT, **{**options, "clip_skip": 0}).pixels) < 60
     result.write(tmp_path / "out.png")
     settings = read_settings(tmp_path / "out.png")
     assert settings.clip_skip == 2
-    np.testing.assert_array_equal(pipe.draw(settings).pixels, result.pixels)
+    np.testing.assert_array_equal(pipe.generate(settings).pixels, result.pixels)
 
 
 # FP16 on OpenVINO computes in BF16 where the processor has it.
@@ -124,7 +124,7 @@ def test_layers_that_are_not_there_are_refused(pipe: TextToImage) -> None:
             pipe(PROMPT, steps=1, clip_skip=wrong)
 
 
-def test_bundles_of_earlier_versions_draw_and_say_what_to_do(bundle: Bundle, tmp_path: Path) -> None:
+def test_bundles_of_earlier_versions_generate_and_say_what_to_do(bundle: Bundle, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundle.path, tmp_path / "old"))
     components = dict(bundle.manifest.components)
     components["text_encoder"] = replace(components["text_encoder"], outputs=components["text_encoder"].outputs[:2])

@@ -55,7 +55,7 @@ def test_an_observer_changes_nothing(tiny: TextToImage) -> None:
     settings = Settings(PROMPT, steps=3, seed=5)
     _, latents = observed(tiny, steps=3, seed=5)
     np.testing.assert_array_equal(latents, tiny.denoise([settings]).latents)
-    np.testing.assert_array_equal(latents, tiny.draw(settings).latents)
+    np.testing.assert_array_equal(latents, tiny.generate(settings).latents)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
@@ -63,7 +63,7 @@ def test_the_feeds_are_those_of_diffusers(guidance: float, tiny: TextToImage, ti
     from mezzotint.benchmarks.cases.baseline import load
 
     diffusers = load(Case("x", "baseline", str(tiny_checkpoint), "diffusers", "fp32", "f32"))
-    _, expected = diffusers.draw_recorded(PROMPT, 3, Workload(prompts=(PROMPT,), steps=4, guidance=guidance))
+    _, expected = diffusers.generate_recorded(PROMPT, 3, Workload(prompts=(PROMPT,), steps=4, guidance=guidance))
     found, _ = observed(tiny, steps=4, guidance=guidance, seed=3)
     for call, theirs in zip(found, expected, strict=True):
         assert call.feeds.keys() == theirs.feeds.keys()

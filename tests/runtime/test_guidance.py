@@ -79,13 +79,13 @@ def test_rescaling_is_that_of_diffusers(rescale: float) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_rescaled_pictures_are_those_of_diffusers(tiny: TextToImage, tiny_checkpoint: Any) -> None:
-    from tests.runtime.diffusers_pictures import DiffusersPictures
+def test_rescaled_images_are_those_of_diffusers(tiny: TextToImage, tiny_checkpoint: Any) -> None:
+    from tests.runtime.diffusers_images import DiffusersImages
 
-    expected = DiffusersPictures(tiny_checkpoint).text("a", steps=6, guidance=30.0, seed=4, guidance_rescale=1.0)
+    expected = DiffusersImages(tiny_checkpoint).text("a", steps=6, guidance=30.0, seed=4, guidance_rescale=1.0)
     found = tiny("a", steps=6, guidance=30.0, seed=4, guidance_rescale=1.0).pixels
     np.testing.assert_allclose(found, expected, atol=2e-5)
-    # Without rescaling the pictures would be further apart than that, whatever weights the tiny UNet was given.
+    # Without rescaling the images would be further apart than that, whatever weights the tiny UNet was given.
     assert np.abs(found - tiny("a", steps=6, guidance=30.0, seed=4).pixels).max() > 1e-3
 
 

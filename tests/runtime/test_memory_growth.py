@@ -1,4 +1,4 @@
-"""Nothing grows with the number of pictures, and tiles bound what a large one takes; each in a process of its own."""
+"""Nothing grows with the number of images, and tiles bound what a large one takes; each in a process of its own."""
 
 import subprocess
 import sys
@@ -53,16 +53,16 @@ def report(capsys: pytest.CaptureFixture[str], text: str) -> None:
 
 
 @BACKENDS
-def test_a_thousand_pictures_take_no_more_memory_than_fifty(
+def test_a_thousand_images_take_no_more_memory_than_fifty(
     demo_bundle: Bundle, backend: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     after_fifty, after_all = figures(THOUSAND, demo_bundle.path, backend)
-    report(capsys, f"{backend}: RSS {after_fifty / 1e6:.1f} MB after 50 pictures, {after_all / 1e6:.1f} MB after 1,000")
+    report(capsys, f"{backend}: RSS {after_fifty / 1e6:.1f} MB after 50 images, {after_all / 1e6:.1f} MB after 1,000")
     assert after_all < 1.01 * after_fifty
 
 
 @BACKENDS
-def test_tiles_take_a_small_part_of_what_a_large_picture_takes_whole(
+def test_tiles_take_a_small_part_of_what_a_large_image_takes_whole(
     demo_bundle: Bundle, backend: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At 384x384 pixels, 36 times the native area: what is left are the pixels themselves, and sums of them."""

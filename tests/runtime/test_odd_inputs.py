@@ -1,6 +1,6 @@
 """Bad and odd input ends in a result or in a MezzotintError, never in anything else.
 
-10,000 of them: 9,700 through parsers and checks, 300 up to a picture; the fast suite takes every twentieth.
+10,000 of them: 9,700 through parsers and checks, 300 up to an image; the fast suite takes every twentieth.
 """
 
 import json
@@ -227,13 +227,13 @@ def test_parsers_and_checks_end_in_a_result_or_a_sentence(
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(300, marks=pytest.mark.slow)])
-def test_calls_end_in_a_picture_or_a_sentence(tiny_bundle: Bundle, count: int) -> None:
+def test_calls_end_in_a_image_or_a_sentence(tiny_bundle: Bundle, count: int) -> None:
     text = TextToImage.load(tiny_bundle.path, backend="onnxruntime")
     image, inpaint = ImageToImage.sharing(text), Inpaint.sharing(text)
     texts = fuzzed(200, seed=6, fast_only=True)
-    drawn = 0
+    generated = 0
 
-    def draw(rng: random.Random) -> Array:
+    def generate(rng: random.Random) -> Array:
         prompt: Any = rng.choice([odd_prompt(rng, texts), "a", ["a", "b"]])
         options: Any = odd_options(rng)
         kind = rng.randrange(3)
@@ -246,11 +246,11 @@ def test_calls_end_in_a_picture_or_a_sentence(tiny_bundle: Bundle, count: int) -
         return inpaint(prompt, source, odd_image(rng), strength=strength, **options).pixels
 
     for index in range(count):
-        drawn += survives(draw, index)
-    assert 0.1 * count < drawn < 0.9 * count
+        generated += survives(generate, index)
+    assert 0.1 * count < generated < 0.9 * count
 
 
-def test_broken_picture_files_are_refused(tmp_path: Path) -> None:
+def test_broken_image_files_are_refused(tmp_path: Path) -> None:
     from mezzotint.runtime.images.files import read_image
 
     Image.effect_noise((32, 32), 50).save(tmp_path / "good.png")

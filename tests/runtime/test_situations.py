@@ -16,7 +16,7 @@ from mezzotint.bundle.bundle import write_manifest
 from mezzotint.decibel import psnr_db
 from mezzotint.engines.lineup import installed_engines
 from mezzotint.runtime import Bundle, TextToImage
-from tests.runtime.diffusers_pictures import DiffusersPictures
+from tests.runtime.diffusers_images import DiffusersImages
 
 PROMPT = "un café, 青い空 🍎"
 ENGINES = [engine.name for engine in installed_engines()]
@@ -56,7 +56,7 @@ def test_one_euler_step_with_trailing_timesteps_and_no_guidance(
     write_manifest(folders[0], tiny_bundle.manifest)
     options: dict[str, Any] = {"steps": 1, "guidance": 0.0, "seed": 2**40 + 5, "scheduler": "euler"}
     found = TextToImage.load(folders[0], backend="onnxruntime")(PROMPT.split(",")[0], **options).pixels
-    assert psnr_db(DiffusersPictures(folders[1]).text(PROMPT.split(",")[0], **options), found) >= 80
+    assert psnr_db(DiffusersImages(folders[1]).text(PROMPT.split(",")[0], **options), found) >= 80
 
 
 def generate(bundle: Path, output: Path, backend: str, **environment: str) -> Any:

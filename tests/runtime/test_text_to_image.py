@@ -1,4 +1,4 @@
-"""What a pipe does beyond drawing the right picture: batches, progress, cancelling, refusals, and where it writes."""
+"""What a pipe does beyond generating the right image: batches, progress, cancelling, refusals, and where it writes."""
 
 import threading
 import warnings
@@ -57,7 +57,7 @@ def test_the_result_fits_together(tiny: TextToImage) -> None:
     assert 0 < parts <= timings.total_ms
 
 
-def test_the_same_seed_gives_the_same_picture_and_another_does_not(tiny: TextToImage) -> None:
+def test_the_same_seed_gives_the_same_image_and_another_does_not(tiny: TextToImage) -> None:
     first, again, other = (tiny("a", steps=3, seed=seed).pixels for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert psnr_db(first, other) < 40
@@ -125,7 +125,7 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tiny: TextToImage) -> N
         ("\ud800", {}, "is not Unicode text"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_before_the_first_step(
+def test_what_cannot_be_generated_is_refused_before_the_first_step(
     tiny: TextToImage, prompts: str | Sequence[str], options: dict[str, Any], message: str
 ) -> None:
     unet: Any = Recorder(tiny.sessions["unet"])
@@ -136,7 +136,7 @@ def test_what_cannot_be_drawn_is_refused_before_the_first_step(
 
 
 @pytest.mark.parametrize(("component", "output"), [("unet", "out_sample"), ("vae_decoder", "sample")])
-def test_values_that_are_not_finite_are_no_picture(tiny: TextToImage, component: str, output: str) -> None:
+def test_values_that_are_not_finite_are_no_image(tiny: TextToImage, component: str, output: str) -> None:
     class Spoiling(Recorder):
         def run(self, feeds: dict[str, Array]) -> Any:
             results = super().run(feeds)
@@ -158,19 +158,19 @@ def test_returning_true_in_on_step_cancels_and_decodes_nothing(tiny: TextToImage
         seen.append(step.index)
         return step.index == 1
 
-    with pytest.raises(Cancelled, match="drawing was cancelled after step 2 of 9"):
+    with pytest.raises(Cancelled, match="generating was cancelled after step 2 of 9"):
         spied("a", steps=9, on_step=cancel)
     assert (seen, decoder.batches) == ([0, 1], [])
 
 
-def test_steps_hold_what_the_model_takes_for_the_picture(tiny: TextToImage) -> None:
+def test_steps_hold_what_the_model_takes_for_the_image(tiny: TextToImage) -> None:
     steps: list[Step] = []
     result = tiny(["a", "b"], steps=4, scheduler="euler", on_step=steps.append)
     assert {step.denoised.shape for step in steps} == {(2, 4, 8, 8)}
     np.testing.assert_allclose(steps[-1].denoised, result.latents, atol=1e-5)  # the last Euler step goes all the way
 
 
-def test_sizes_that_the_nets_cannot_halve_are_drawn(tiny: TextToImage) -> None:
+def test_sizes_that_the_nets_cannot_halve_are_generated(tiny: TextToImage) -> None:
     """The UNet halves once: latents of odd sides have to be padded and cut at the skip connections."""
     assert tiny("a", steps=2, height=18, width=14).pixels.shape == (1, 18, 14, 3)
 
@@ -201,7 +201,7 @@ def no_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_home")
-def test_a_user_without_home_can_draw(tiny_bundle: Bundle) -> None:
+def test_a_user_without_home_can_generate(tiny_bundle: Bundle) -> None:
     assert TextToImage.load(tiny_bundle.path)("a", steps=1).pixels.shape == (1, 16, 16, 3)
 
 

@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer, CLIPTokenizerFast
 from mezzotint.decibel import psnr_db, sqnr_db
 from mezzotint.runtime import Bundle, MezzotintError, TextToImage
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
-from tests.runtime.diffusers_pictures import DiffusersPictures
+from tests.runtime.diffusers_images import DiffusersImages
 from tests.runtime.embeddings import embeddings
 from tests.runtime.text.test_tokenizer import WINDOW, expected_ids
 
@@ -160,5 +160,5 @@ def test_all_vectors_of_a_word_get_its_weight(pipe: TextToImage, oracle: Any) ->
 
 def test_negative_prompts_too(pipe: TextToImage, checkpoint: Path) -> None:
     options: dict[str, Any] = {"steps": 4, "guidance": 6.0, "seed": 1, "negative_prompt": "<cat-toy>, sksword"}
-    expected = DiffusersPictures(checkpoint).text("a <cat-toy>", **options)
+    expected = DiffusersImages(checkpoint).text("a <cat-toy>", **options)
     assert psnr_db(expected, pipe("a <cat-toy>", **options).pixels) >= 80

@@ -1,4 +1,4 @@
-"""One pipeline, eight threads: every picture is the one that a serial run gives."""
+"""One pipeline, eight threads: every image is the one that a serial run gives."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ import pytest
 
 from mezzotint.arrays import Array
 from mezzotint.runtime import Bundle, ImageToImage, TextToImage
-from tests.runtime.test_image_to_image import picture
+from tests.runtime.test_image_to_image import photo
 
 THREADS = 8
 OPTIONS: Sequence[dict[str, Any]] = [
@@ -38,16 +38,16 @@ OPTIONS: Sequence[dict[str, Any]] = [
         pytest.param("openvino", True, marks=pytest.mark.slow),
     ],
 )
-def test_eight_threads_draw_what_one_draws(tiny_bundle: Bundle, backend: str, low_memory: bool) -> None:
+def test_eight_threads_generate_what_one_generates(tiny_bundle: Bundle, backend: str, low_memory: bool) -> None:
     """Different sizes, batches, samplers and lengths at the same time, each twice."""
     pipe = TextToImage.load(tiny_bundle.path, backend=backend, low_memory=low_memory)
 
-    def draw(options: dict[str, Any]) -> Array:
+    def generate(options: dict[str, Any]) -> Array:
         return pipe(**options).pixels
 
-    expected = [draw(options) for options in OPTIONS]
+    expected = [generate(options) for options in OPTIONS]
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(draw, [*OPTIONS, *OPTIONS]))
+        found = list(pool.map(generate, [*OPTIONS, *OPTIONS]))
     for index, pixels in enumerate(found):
         np.testing.assert_array_equal(pixels, expected[index % len(OPTIONS)])
 
@@ -56,12 +56,12 @@ def test_kinds_that_share_sessions_do_not_mix(tiny_bundle: Bundle) -> None:
     text = TextToImage.load(tiny_bundle.path, backend="onnxruntime")
     image = ImageToImage.sharing(text)
 
-    def draw(index: int) -> Array:
+    def generate(index: int) -> Array:
         if index % 2:
-            return image("a", picture(16, 16), steps=4, seed=index).pixels
+            return image("a", photo(16, 16), steps=4, seed=index).pixels
         return text("a", steps=4, seed=index).pixels
 
-    expected = [draw(index) for index in range(THREADS)]
+    expected = [generate(index) for index in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
-        for found, serial in zip(pool.map(draw, range(THREADS)), expected, strict=True):
+        for found, serial in zip(pool.map(generate, range(THREADS)), expected, strict=True):
             np.testing.assert_array_equal(found, serial)

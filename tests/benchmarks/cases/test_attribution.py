@@ -1,4 +1,4 @@
-"""Mixtures of the smallest bundles: what they hold, and that each draws as its parts say."""
+"""Mixtures of the smallest bundles: what they hold, and that each generates as its parts say."""
 
 from pathlib import Path
 
@@ -30,16 +30,16 @@ def test_every_quantized_component_is_tried_alone(cases: list[Case], tmp_path: P
         (name,) = case.quantized
         manifest = Bundle.open(case.source).manifest
         assert case.name == f"int8-onnxruntime.{name}-alone"
-        drawn = ("text_encoder", "unet", "vae_decoder")
-        assert [key for key in drawn if manifest.components[key].storage != "float32"] == [name]
+        generated = ("text_encoder", "unet", "vae_decoder")
+        assert [key for key in generated if manifest.components[key].storage != "float32"] == [name]
         assert manifest.components[name] == tiny_int8.manifest.components[name]
         assert Bundle.open(case.source).verify() > 0
     assert [case.quantized for case in made] == [("text_encoder",), ("unet",), ("vae_decoder",)]
 
 
-def test_a_mixture_draws_as_its_parts_say(tiny_bundle: Bundle, tiny_int8: Bundle, tmp_path: Path) -> None:
+def test_a_mixture_generates_as_its_parts_say(tiny_bundle: Bundle, tiny_int8: Bundle, tmp_path: Path) -> None:
     def latents(path: Path) -> list[float]:
-        sample = load(Case("x", "bundle", str(path), "onnxruntime", "int8")).draw(
+        sample = load(Case("x", "bundle", str(path), "onnxruntime", "int8")).generate(
             PROMPT, 1, Workload(prompts=(PROMPT,), steps=2)
         )
         assert sample.latents is not None

@@ -49,7 +49,7 @@ def answers(calls: Sequence[DenoiserCall]) -> Array:
     return np.stack([call.output for call in calls if call.output is not None])
 
 
-def test_it_draws_what_diffusers_draws(baseline: Any) -> None:
+def test_it_generates_what_diffusers_generates(baseline: Any) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
@@ -57,7 +57,7 @@ def test_it_draws_what_diffusers_draws(baseline: Any) -> None:
     pipe.set_progress_bar_config(disable=True)
     arguments = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "np"}
     expected = pipe(PROMPT, generator=torch.Generator("cpu").manual_seed(1000), **arguments).images[0]
-    sample = baseline.draw(PROMPT, 1000, WORKLOAD)
+    sample = baseline.generate(PROMPT, 1000, WORKLOAD)
     np.testing.assert_array_equal(sample.pixels, expected)
     assert sample.pixels.dtype == np.float32
 
@@ -80,7 +80,7 @@ def test_prompts_are_read_as_the_runtime_reads_them(baseline: Any) -> None:
 
 
 def test_the_parts_of_the_time_add_up(baseline: Any) -> None:
-    sample = baseline.draw(PROMPT, 1000, WORKLOAD)
+    sample = baseline.generate(PROMPT, 1000, WORKLOAD)
     parts = sample.text_encoder_ms + sum(sample.unet_step_ms) + sample.vae_decoder_ms
     assert len(sample.unet_step_ms) == 3
     assert min(sample.text_encoder_ms, *sample.unet_step_ms, sample.vae_decoder_ms) > 0
@@ -88,8 +88,8 @@ def test_the_parts_of_the_time_add_up(baseline: Any) -> None:
 
 
 def test_answering_the_recorded_states_gives_the_recorded_answers(baseline: Any) -> None:
-    sample, calls = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
-    np.testing.assert_array_equal(sample.latents, baseline.draw(PROMPT, 1000, WORKLOAD).latents)
+    sample, calls = baseline.generate_recorded(PROMPT, 1000, WORKLOAD)
+    np.testing.assert_array_equal(sample.latents, baseline.generate(PROMPT, 1000, WORKLOAD).latents)
     assert len(calls) == 3
     names = {"sample": (2, 4, 16, 16), "timestep": (), "encoder_hidden_states": (2, 32, 256)}
     assert all({name: feed.shape for name, feed in call.feeds.items()} == names for call in calls)
@@ -101,10 +101,10 @@ def test_answering_the_recorded_states_gives_the_recorded_answers(baseline: Any)
 
 def test_without_guidance_one_half_is_enough(baseline: Any) -> None:
     workload = Workload(prompts=(PROMPT,), steps=2, guidance=1.0)
-    _, calls = baseline.draw_recorded(PROMPT, 1000, workload)
+    _, calls = baseline.generate_recorded(PROMPT, 1000, workload)
     assert answers(calls).shape == (2, 1, 4, 16, 16)
     assert sqnr_db(answers(calls), baseline.predict(PROMPT, calls, workload)) > 100
-    _, trajectory = baseline.draw_recorded(PROMPT, 1000, Workload(prompts=(PROMPT,), steps=2, guidance=1.0))
+    _, trajectory = baseline.generate_recorded(PROMPT, 1000, Workload(prompts=(PROMPT,), steps=2, guidance=1.0))
     assert trajectory.model_outputs.shape == (2, 1, 4, 16, 16)
     assert sqnr_db(trajectory.model_outputs, baseline.predict(PROMPT, trajectory)) > 100
 
@@ -112,14 +112,14 @@ def test_without_guidance_one_half_is_enough(baseline: Any) -> None:
 @pytest.mark.parametrize("scheduler", [name for _, name in SCHEDULERS if name != "ddim"])
 def test_other_schedulers_and_sizes(baseline: Any, scheduler: str) -> None:
     workload = Workload(prompts=(PROMPT,), steps=2, scheduler=scheduler, height=48, width=80)
-    assert baseline.draw(PROMPT, 1, workload).pixels.shape == (48, 80, 3)
+    assert baseline.generate(PROMPT, 1, workload).pixels.shape == (48, 80, 3)
 
 
 def test_bf16_is_near_and_not_equal(baseline: Any) -> None:
     bf16 = _load("bf16")
-    _, calls = baseline.draw_recorded(PROMPT, 1000, WORKLOAD)
+    _, calls = baseline.generate_recorded(PROMPT, 1000, WORKLOAD)
     assert 20 < sqnr_db(answers(calls), bf16.predict(PROMPT, calls, WORKLOAD)) < 60
-    assert bf16.draw(PROMPT, 1000, WORKLOAD).pixels.dtype == np.float32
+    assert bf16.generate(PROMPT, 1000, WORKLOAD).pixels.dtype == np.float32
 
 
 def test_another_precision_is_refused() -> None:
@@ -136,7 +136,7 @@ def test_another_scheduler_keeps_what_the_pipeline_forces(tiny_checkpoint: Path,
     given = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({k: v for k, v in given.items() if k not in ("steps_offset", "clip_sample")}))
     one = load(Case("x", "baseline", str(copy), "diffusers", "fp32", "f32"))
-    one.draw(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="euler"))
+    one.generate(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="euler"))
     assert one.pipe.scheduler.config.steps_offset == 1
-    one.draw(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="ddim"))
+    one.generate(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="ddim"))
     assert (one.pipe.scheduler.config.steps_offset, one.pipe.scheduler.config.clip_sample) == (1, False)

@@ -1,4 +1,4 @@
-"""Optimum's pipeline as a subject, on our own FP32 bundle, which it loads as it is: it must draw what we draw."""
+"""Optimum's pipeline as a subject, on our own FP32 bundle, which it loads as it is: its image must be ours."""
 
 from pathlib import Path
 
@@ -19,16 +19,16 @@ PROMPT = "a flat emoji of a red apple"
 WORKLOAD = Workload(prompts=(PROMPT,), steps=3)
 
 
-def test_it_draws_and_answers_what_ours_does(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
+def test_it_generates_and_answers_what_ours_does(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
     theirs = load(Case("x", "optimum", str(tiny_bundle.path), "onnxruntime", "fp32", "f32", is_peer=True))
     ours = load_bundle(Case("y", "bundle", str(tiny_bundle.path), "onnxruntime", "fp32"))
-    drawn, expected = theirs.draw(PROMPT, 7, WORKLOAD), ours.draw(PROMPT, 7, WORKLOAD)
-    assert psnr_db(expected.pixels, drawn.pixels) > 80
-    assert len(drawn.unet_step_ms) == 3
-    assert min(drawn.text_encoder_ms, *drawn.unet_step_ms, drawn.vae_decoder_ms) > 0
+    generated, expected = theirs.generate(PROMPT, 7, WORKLOAD), ours.generate(PROMPT, 7, WORKLOAD)
+    assert psnr_db(expected.pixels, generated.pixels) > 80
+    assert len(generated.unet_step_ms) == 3
+    assert min(generated.text_encoder_ms, *generated.unet_step_ms, generated.vae_decoder_ms) > 0
 
     reference = load_baseline(Case("z", "baseline", str(tiny_checkpoint), "diffusers", "fp32", "f32"))
-    _, calls = reference.draw_recorded(PROMPT, 7, WORKLOAD)
+    _, calls = reference.generate_recorded(PROMPT, 7, WORKLOAD)
     answers = np.stack([call.output for call in calls if call.output is not None])
     assert sqnr_db(answers, theirs.predict(PROMPT, calls, WORKLOAD)) > 80
     assert sqnr_db(answers, ours.predict(PROMPT, calls, WORKLOAD)) > 80

@@ -107,7 +107,7 @@ ran = set()
 note = lambda frame, event, argument: ran.add(frame.f_code.co_filename)
 threading.setprofile(note)
 sys.setprofile(note)
-module.load({case!r}).draw("a", 0, Workload(prompts=("a",), steps=1))
+module.load({case!r}).generate("a", 0, Workload(prompts=("a",), steps=1))
 sys.setprofile(None)
 print(json.dumps(sorted(ran)))
 """

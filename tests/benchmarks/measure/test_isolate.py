@@ -13,7 +13,7 @@ from mezzotint.benchmarks.measure.isolate import run_isolated
 from mezzotint.benchmarks.measure.task import Task
 
 TASK = Task(
-    "timing", Case("int8-openvino", "bundle", "x", "openvino", "int8"), Workload(prompts=("a",)), "f00d", pictures=1
+    "timing", Case("int8-openvino", "bundle", "x", "openvino", "int8"), Workload(prompts=("a",)), "f00d", images=1
 )
 
 

@@ -22,27 +22,27 @@ WORKLOAD = Workload(prompts=("a", "b", "c"), seed=1000, steps=2)
 
 
 class FakeSubject:
-    """Draws grey pictures whose first latent is the seed; answers a state with twice itself."""
+    """Generates grey images whose first latent is the seed; answers a state with twice itself."""
 
     precision = "bf16"
 
     def __init__(self) -> None:
-        self.drawn: list[tuple[str, int]] = []
+        self.generated: list[tuple[str, int]] = []
         self.steps: list[int] = []
         self.answers = True
 
-    def draw(self, prompt: str, seed: int, workload: Workload) -> Sample:
-        self.drawn.append((prompt, seed))
+    def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
+        self.generated.append((prompt, seed))
         self.steps.append(workload.steps)
         latents = np.full((4, 2, 2), seed, dtype=np.float32)
         return Sample(
-            np.full((8, 8, 3), 0.5, dtype=np.float32), latents, 1.0, (10.0, 20.0), 5.0, 40.0 + len(self.drawn)
+            np.full((8, 8, 3), 0.5, dtype=np.float32), latents, 1.0, (10.0, 20.0), 5.0, 40.0 + len(self.generated)
         )
 
-    def draw_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
+    def generate_recorded(self, prompt: str, seed: int, workload: Workload) -> tuple[Sample, tuple[DenoiserCall, ...]]:
         state = np.full((1, 4, 2, 2), seed, dtype=np.float32)
         calls = tuple(DenoiserCall(step, {"x": state}, state) for step in (9.0, 1.0))
-        return self.draw(prompt, seed, workload), calls
+        return self.generate(prompt, seed, workload), calls
 
     def predict(self, _prompt: str, calls: Sequence[DenoiserCall], _workload: Workload) -> FloatArray | None:
         answers: FloatArray = np.float32(2.0) * np.stack([call.feeds["x"] for call in calls])
@@ -58,7 +58,7 @@ def subject(monkeypatch: pytest.MonkeyPatch) -> FakeSubject:
 
 
 def _task(kind: TaskKind, case: Case = CASE, reference: str | None = None) -> Task:
-    return Task(kind, case, WORKLOAD, "f00d", reference=reference, pictures=4)
+    return Task(kind, case, WORKLOAD, "f00d", reference=reference, images=4)
 
 
 def test_the_reference_keeps_what_its_unet_saw(subject: FakeSubject, tmp_path: Path) -> None:
@@ -66,16 +66,16 @@ def test_the_reference_keeps_what_its_unet_saw(subject: FakeSubject, tmp_path: P
         _task("reference", case=Case(REFERENCE, "baseline", "c", "diffusers", "fp32")), tmp_path / "r.npz", 0, silent
     )
     record = read_record(tmp_path / "r.npz")
-    assert subject.drawn == [("a", 1000), ("b", 1001), ("c", 1002)]
+    assert subject.generated == [("a", 1000), ("b", 1001), ("c", 1002)]
     assert [[call.timestep for call in calls] for calls in record.calls] == [[9.0, 1.0]] * 3
     assert record.calls_of(2)[0].feeds["x"][0, 0, 0, 0] == 1002
     assert record.model_outputs is not None
     assert record.model_outputs.shape == (3, 2, 1, 4, 2, 2)
 
 
-def test_a_case_draws_freely_and_answers_the_references_states(subject: FakeSubject, tmp_path: Path) -> None:
+def test_a_case_generates_freely_and_answers_the_references_states(subject: FakeSubject, tmp_path: Path) -> None:
     measure(_task("reference"), tmp_path / "r.npz", 0, silent)
-    subject.drawn.clear()
+    subject.generated.clear()
     measure(_task("fidelity", reference="r.npz"), tmp_path / "f.npz", 0, silent)
     record = read_record(tmp_path / "f.npz")
     assert record.precision == "bf16"
@@ -83,44 +83,44 @@ def test_a_case_draws_freely_and_answers_the_references_states(subject: FakeSubj
     assert record.latents[:, 0, 0, 0].tolist() == [1000, 1001, 1002]
     assert record.model_outputs is not None
     assert record.model_outputs[1, 0, 0, 0, 0, 0] == 2002
-    assert subject.drawn == [("a", 1000), ("b", 1001), ("c", 1002)]
+    assert subject.generated == [("a", 1000), ("b", 1001), ("c", 1002)]
 
 
-def test_another_seed_is_drawn_without_teacher_forcing(subject: FakeSubject, tmp_path: Path) -> None:
+def test_another_seed_is_generated_without_teacher_forcing(subject: FakeSubject, tmp_path: Path) -> None:
     measure(_task("fidelity", case=replace(CASE, seed_offset=500)), tmp_path / "f.npz", 0, silent)
-    assert subject.drawn[0] == ("a", 1500)
+    assert subject.generated[0] == ("a", 1500)
     assert read_record(tmp_path / "f.npz").model_outputs is None
 
 
-def test_timing_keeps_the_pictures_after_cold_start_and_warm_up(subject: FakeSubject, tmp_path: Path) -> None:
+def test_timing_keeps_the_images_after_cold_start_and_warm_up(subject: FakeSubject, tmp_path: Path) -> None:
     started_ns = time.monotonic_ns() - 2_000_000_000
     heard: list[tuple[int, int]] = []
     measure(_task("timing"), tmp_path / "t.json", started_ns, lambda _what, part, parts: heard.append((part, parts)))
     timing = read_timing(tmp_path / "t.json")
-    assert [prompt for prompt, _ in subject.drawn] == ["a", "a", "a", "b", "c", "a"]
-    assert [picture["end_to_end"] for picture in timing["pictures"]] == [43.0, 44.0, 45.0, 46.0]
-    assert timing["pictures"][0]["unet_step"] == [10.0, 20.0]
+    assert [prompt for prompt, _ in subject.generated] == ["a", "a", "a", "b", "c", "a"]
+    assert [image["end_to_end"] for image in timing["images"]] == [43.0, 44.0, 45.0, 46.0]
+    assert timing["images"][0]["unet_step"] == [10.0, 20.0]
     assert 2000.0 <= (timing["cold_start_ms"] or 0.0) < 60_000.0
     assert 0.0 <= (timing["foreign_cpu_share"] or 0.0) <= 1.0
     assert (timing["peak_rss_bytes"] or 0) > 10_000_000
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_parts_warm_up_with_one_step_and_draw_a_whole_picture_only_when_asked(
+def test_parts_warm_up_with_one_step_and_generate_a_whole_image_only_when_asked(
     subject: FakeSubject, tmp_path: Path
 ) -> None:
-    task = replace(_task("parts"), pictures=3)
+    task = replace(_task("parts"), images=3)
     measure(task, tmp_path / "t.json", 0, silent)
     assert subject.steps == [1, 3]
     timing = read_timing(tmp_path / "t.json")
-    assert (timing["cold_start_ms"], len(timing["pictures"]), timing["whole"]) == (None, 1, [])
+    assert (timing["cold_start_ms"], len(timing["images"]), timing["whole"]) == (None, 1, [])
     subject.steps.clear()
     measure(replace(task, whole=True), tmp_path / "t.json", 0, silent)
     assert subject.steps == [1, 3, WORKLOAD.steps]
-    assert [picture["end_to_end"] for picture in read_timing(tmp_path / "t.json")["whole"]] == [45.0]
+    assert [image["end_to_end"] for image in read_timing(tmp_path / "t.json")["whole"]] == [45.0]
 
 
-def test_a_peer_that_answers_no_states_is_drawn_all_the_same(subject: FakeSubject, tmp_path: Path) -> None:
+def test_a_peer_that_answers_no_states_is_generated_all_the_same(subject: FakeSubject, tmp_path: Path) -> None:
     measure(_task("reference"), tmp_path / "r.npz", 0, silent)
     subject.answers = False
     measure(_task("fidelity", reference="r.npz"), tmp_path / "f.npz", 0, silent)
@@ -131,7 +131,7 @@ def test_a_broken_reference_is_said(subject: FakeSubject, tmp_path: Path) -> Non
     (tmp_path / "r.npz").write_bytes(b"")
     with pytest.raises(MezzotintError, match=r"r\.npz"):
         measure(_task("fidelity", reference="r.npz"), tmp_path / "f.npz", 0, silent)
-    assert subject.drawn == []
+    assert subject.generated == []
 
 
 @pytest.mark.parametrize("content", ["", "{"])

@@ -53,7 +53,7 @@ def test_nan_is_refused_with_its_place_and_leaves_no_file(tmp_path: Path, name: 
     record = stack_record("f32", [_sample(), _sample()])
     array = getattr(record, name).copy()
     array[1, 0] = np.nan
-    with pytest.raises(MezzotintError, match=f"{name} of picture 1 "):
+    with pytest.raises(MezzotintError, match=f"{name} of image 1 "):
         write_record(replace(record, **{name: array}), tmp_path / "r.npz")
     assert list(tmp_path.iterdir()) == []
 

@@ -16,7 +16,7 @@ PLAN = Plan(
     cases=CASES,
     workload=Workload(prompts=("a", "b")),
     rounds=2,
-    pictures=4,
+    images=4,
     fingerprints={case.name: "f00d" for case in CASES},
 )
 

@@ -14,7 +14,7 @@ TASK = Task(
     Workload(prompts=("a", "ü"), height=64, width=64),
     "f00d",
     round=1,
-    pictures=4,
+    images=4,
 )
 
 
@@ -36,7 +36,7 @@ def test_the_name_changes_with_everything_that_changes_the_result() -> None:
     others = [
         replace(TASK, fingerprint="beef"),
         replace(TASK, round=2),
-        replace(TASK, pictures=5),
+        replace(TASK, images=5),
         replace(TASK, kind="fidelity"),
         replace(TASK, reference="r.npz"),
         replace(TASK, workload=replace(TASK.workload, steps=20)),

@@ -9,7 +9,7 @@ import pytest
 
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.benchmarks.metrics.fidelity import METRICS, score_record
-from mezzotint.benchmarks.metrics.image_metrics import picture_psnr_db, picture_ssim
+from mezzotint.benchmarks.metrics.image_metrics import image_psnr_db, image_ssim
 from mezzotint.benchmarks.metrics.latent_metrics import (
     eps_cond_sqnr_db,
     eps_sqnr_db,
@@ -17,21 +17,21 @@ from mezzotint.benchmarks.metrics.latent_metrics import (
     eps_uncond_sqnr_db,
     latent_sqnr_db,
 )
-from mezzotint.benchmarks.metrics.metric import Drawing, Metric, NotComputedError
+from mezzotint.benchmarks.metrics.metric import Generation, Metric, NotComputedError
 from tests.benchmarks.synthetic import record
 
 GUIDANCE = 5.0
 
 
-def _drawing(seed: int, height: int = 20, width: int = 28) -> Drawing:
+def _generation(seed: int, height: int = 20, width: int = 28) -> Generation:
     generator = np.random.default_rng(seed)
     scene = np.random.default_rng(99)
 
-    def draw(*shape: int) -> FloatArray:
+    def generate(*shape: int) -> FloatArray:
         return (scene.random(shape) + 0.05 * generator.standard_normal(shape)).astype(np.float32)
 
-    pixels, latents, outputs = np.clip(draw(height, width, 3), 0, 1), draw(4, 6, 6), draw(5, 2, 4, 6, 6)
-    return Drawing(pixels, latents, outputs[:, 0] + 5.0 * (outputs[:, 1] - outputs[:, 0]), outputs)
+    pixels, latents, outputs = np.clip(generate(height, width, 3), 0, 1), generate(4, 6, 6), generate(5, 2, 4, 6, 6)
+    return Generation(pixels, latents, outputs[:, 0] + 5.0 * (outputs[:, 1] - outputs[:, 0]), outputs)
 
 
 def _ssim_by_definition(reference: Array, test: Array) -> float:
@@ -60,23 +60,23 @@ def _sqnr_by_definition(reference: Array, test: Array) -> float:
 
 
 def test_psnr() -> None:
-    reference, test = _drawing(1), _drawing(2)
+    reference, test = _generation(1), _generation(2)
     error = reference.pixels.astype(np.float64) - test.pixels.astype(np.float64)
-    assert picture_psnr_db(reference, test) == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=1e-6)
+    assert image_psnr_db(reference, test) == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=1e-6)
 
 
 def test_ssim() -> None:
-    reference, test = _drawing(1), _drawing(2)
-    assert picture_ssim(reference, test) == pytest.approx(_ssim_by_definition(reference.pixels, test.pixels), abs=1e-4)
+    reference, test = _generation(1), _generation(2)
+    assert image_ssim(reference, test) == pytest.approx(_ssim_by_definition(reference.pixels, test.pixels), abs=1e-4)
 
 
-def test_ssim_of_a_tiny_picture_is_not_computed() -> None:
+def test_ssim_of_a_tiny_image_is_not_computed() -> None:
     with pytest.raises(NotComputedError, match="28x10"):
-        picture_ssim(_drawing(1, height=10), _drawing(2, height=10))
+        image_ssim(_generation(1, height=10), _generation(2, height=10))
 
 
 def test_latent_sqnr() -> None:
-    reference, test = _drawing(1), _drawing(2)
+    reference, test = _generation(1), _generation(2)
     assert reference.latents is not None
     assert test.latents is not None
     assert latent_sqnr_db(reference, test) == pytest.approx(_sqnr_by_definition(reference.latents, test.latents))
@@ -84,11 +84,11 @@ def test_latent_sqnr() -> None:
 
 def test_latents_that_a_peer_keeps_to_itself_are_not_scored() -> None:
     with pytest.raises(NotComputedError, match="does not hand out"):
-        latent_sqnr_db(_drawing(1), replace(_drawing(2), latents=None))
+        latent_sqnr_db(_generation(1), replace(_generation(2), latents=None))
 
 
 def test_eps_sqnr_is_the_median_of_the_steps() -> None:
-    reference, test = _drawing(1), _drawing(2)
+    reference, test = _generation(1), _generation(2)
     assert reference.guided is not None
     assert test.guided is not None
     steps = [_sqnr_by_definition(reference.guided[index], test.guided[index]) for index in range(5)]
@@ -98,11 +98,11 @@ def test_eps_sqnr_is_the_median_of_the_steps() -> None:
 
 def test_eps_sqnr_without_teacher_forcing_is_not_computed() -> None:
     with pytest.raises(NotComputedError):
-        eps_sqnr_db(_drawing(1), replace(_drawing(2), guided=None))
+        eps_sqnr_db(_generation(1), replace(_generation(2), guided=None))
 
 
 def test_each_half_is_compared_alone() -> None:
-    reference, test = _drawing(1), _drawing(2)
+    reference, test = _generation(1), _generation(2)
     assert reference.outputs is not None
     assert test.outputs is not None
     for half, metric in ((0, eps_uncond_sqnr_db), (1, eps_cond_sqnr_db)):
@@ -113,7 +113,7 @@ def test_each_half_is_compared_alone() -> None:
 def test_a_run_without_guidance_has_no_negative_half() -> None:
     reference, test = (
         replace(each, outputs=None if each.outputs is None else each.outputs[:, :1])
-        for each in (_drawing(1), _drawing(2))
+        for each in (_generation(1), _generation(2))
     )
     assert eps_cond_sqnr_db(reference, test) > 0
     with pytest.raises(NotComputedError, match="no guidance"):
@@ -124,10 +124,10 @@ _WITHOUT_WEIGHTS = [metric for metric in METRICS if metric.weights is None]
 
 
 @pytest.mark.parametrize("metric", _WITHOUT_WEIGHTS, ids=lambda metric: metric.name)
-def test_a_drawing_against_itself_has_the_best_value(metric: Metric) -> None:
-    drawing = _drawing(1, height=176, width=181)
+def test_a_generating_against_itself_has_the_best_value(metric: Metric) -> None:
+    generation = _generation(1, height=176, width=181)
     try:
-        value = metric.compute(drawing, drawing)
+        value = metric.compute(generation, generation)
     except NotComputedError as refusal:
         pytest.skip(str(refusal))
     assert value == pytest.approx(metric.best)

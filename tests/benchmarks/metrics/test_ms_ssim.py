@@ -7,18 +7,18 @@ import pytest
 from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
 from mezzotint.arrays import Array
-from mezzotint.benchmarks.metrics.metric import Drawing, NotComputedError
-from mezzotint.benchmarks.metrics.ms_ssim import MS_SSIM_SIDE, picture_ms_ssim
+from mezzotint.benchmarks.metrics.metric import Generation, NotComputedError
+from mezzotint.benchmarks.metrics.ms_ssim import MS_SSIM_SIDE, image_ms_ssim
 
 
-def drawing(pixels: Array) -> Drawing:
-    return Drawing(pixels.astype(np.float32), np.zeros((4, 2, 2), np.float32))
+def generation(pixels: Array) -> Generation:
+    return Generation(pixels.astype(np.float32), np.zeros((4, 2, 2), np.float32))
 
 
-def scene(noise: float, height: int = 180, width: int = 203) -> Drawing:
+def scene(noise: float, height: int = 180, width: int = 203) -> Generation:
     smooth = gaussian_filter(np.random.default_rng(1).random((height, width, 3)), (4, 4, 0))
     smooth = (smooth - smooth.min()) / np.ptp(smooth)
-    return drawing(np.clip(smooth + noise * np.random.default_rng(2).standard_normal(smooth.shape), 0, 1))
+    return generation(np.clip(smooth + noise * np.random.default_rng(2).standard_normal(smooth.shape), 0, 1))
 
 
 def by_definition(reference: Array, test: Array) -> float:
@@ -46,7 +46,7 @@ def shrunk(plane: Array) -> Array:
 def test_it_is_what_the_paper_defines(noise: float) -> None:
     reference, test = scene(0.0), scene(noise)
     expected = by_definition(reference.pixels, test.pixels)
-    assert picture_ms_ssim(reference, test) == pytest.approx(expected, abs=1e-5)
+    assert image_ms_ssim(reference, test) == pytest.approx(expected, abs=1e-5)
     assert 0.1 < expected < 0.9999
 
 
@@ -57,15 +57,15 @@ def test_it_agrees_with_torchmetrics() -> None:
     reference, test = scene(0.0), scene(0.1)
     tensors = [torch.from_numpy(each.pixels).permute(2, 0, 1)[None].double() for each in (test, reference)]
     expected = functional.multiscale_structural_similarity_index_measure(*tensors, data_range=1.0)
-    assert picture_ms_ssim(reference, test) == pytest.approx(float(expected), abs=1e-4)
+    assert image_ms_ssim(reference, test) == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_identical_pictures_are_1_and_opposite_ones_are_a_number() -> None:
+def test_identical_images_are_1_and_opposite_ones_are_a_number() -> None:
     reference = scene(0.0)
-    assert picture_ms_ssim(reference, reference) == pytest.approx(1.0, abs=1e-12)
-    assert 0.0 <= picture_ms_ssim(reference, drawing(1.0 - reference.pixels)) < 0.5
+    assert image_ms_ssim(reference, reference) == pytest.approx(1.0, abs=1e-12)
+    assert 0.0 <= image_ms_ssim(reference, generation(1.0 - reference.pixels)) < 0.5
 
 
-def test_a_small_picture_is_not_computed() -> None:
-    with pytest.raises(NotComputedError, match="203x175 picture is smaller than 176"):
-        picture_ms_ssim(scene(0.0, height=MS_SSIM_SIDE - 1), scene(0.1, height=MS_SSIM_SIDE - 1))
+def test_a_small_image_is_not_computed() -> None:
+    with pytest.raises(NotComputedError, match="203x175 image is smaller than 176"):
+        image_ms_ssim(scene(0.0, height=MS_SSIM_SIDE - 1), scene(0.1, height=MS_SSIM_SIDE - 1))

@@ -15,14 +15,14 @@ from torch import nn
 
 from mezzotint.arrays import Array
 from mezzotint.benchmarks.metrics.fidelity import METRICS, score_record
-from mezzotint.benchmarks.metrics.metric import Drawing, NotComputedError
-from mezzotint.benchmarks.metrics.perceptual_clip import picture_clip_score_change
+from mezzotint.benchmarks.metrics.metric import Generation, NotComputedError
+from mezzotint.benchmarks.metrics.perceptual_clip import image_clip_score_change
 from mezzotint.benchmarks.metrics.perceptual_inception import frechet_distance, kernel_distance, set_fid, set_kid
 from mezzotint.benchmarks.metrics.perceptual_lpips import (
     ALEXNET_FILE,
     HEADS_FILE,
-    picture_lpips,
-    picture_st_lpips,
+    image_lpips,
+    image_st_lpips,
     st_lpips_embeddings,
 )
 from tests.benchmarks.synthetic import PROMPTS, record
@@ -34,13 +34,13 @@ needs_st_lpips = pytest.mark.skipif(
 )
 
 
-def drawing(seed: int, height: int = 64, width: int = 80, prompt: str = "") -> Drawing:
+def generation(seed: int, height: int = 64, width: int = 80, prompt: str = "") -> Generation:
     pixels = np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
-    return Drawing(pixels, np.zeros((4, 2, 2), np.float32), prompt=prompt)
+    return Generation(pixels, np.zeros((4, 2, 2), np.float32), prompt=prompt)
 
 
-def tensor(picture: Drawing) -> torch.Tensor:
-    return torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]
+def tensor(one: Generation) -> torch.Tensor:
+    return torch.from_numpy(one.pixels).permute(2, 0, 1)[None]
 
 
 @pytest.fixture
@@ -60,32 +60,32 @@ def st_lpips_of_the_wheel(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 @needs_st_lpips
 @pytest.mark.parametrize("shape", [(64, 64), (65, 96)])
 def test_st_lpips_is_the_wheels(st_lpips_of_the_wheel: nn.Module, shape: tuple[int, int]) -> None:
-    reference, test = drawing(1, *shape), drawing(2, *shape)
+    reference, test = generation(1, *shape), generation(2, *shape)
     with torch.inference_mode():
         expected = float(st_lpips_of_the_wheel(tensor(reference), tensor(test), normalize=True))
-    assert picture_st_lpips(reference, test) == pytest.approx(expected, abs=1e-5)
-    assert picture_st_lpips(reference, reference) == 0.0
+    assert image_st_lpips(reference, test) == pytest.approx(expected, abs=1e-5)
+    assert image_st_lpips(reference, reference) == 0.0
 
 
 @needs_st_lpips
 def test_squared_distances_of_embeddings_are_st_lpips() -> None:
-    drawings = [drawing(seed, 48, 40) for seed in range(4)]
-    embeddings = st_lpips_embeddings(np.stack([one.pixels for one in drawings])).astype(np.float64)
+    generations = [generation(seed, 48, 40) for seed in range(4)]
+    embeddings = st_lpips_embeddings(np.stack([one.pixels for one in generations])).astype(np.float64)
     for left, right in itertools.combinations(range(4), 2):
         squared = np.square(embeddings[left] - embeddings[right]).sum()
-        assert squared == pytest.approx(picture_st_lpips(drawings[left], drawings[right]), rel=1e-4)
+        assert squared == pytest.approx(image_st_lpips(generations[left], generations[right]), rel=1e-4)
 
 
 @needs_st_lpips
-def test_st_lpips_of_a_tiny_picture_is_not_computed() -> None:
-    picture_st_lpips(drawing(1, 21), drawing(2, 21))
-    with pytest.raises(NotComputedError, match="80x20 picture is smaller than 21"):
-        picture_st_lpips(drawing(1, 20), drawing(2, 20))
+def test_st_lpips_of_a_tiny_image_is_not_computed() -> None:
+    image_st_lpips(generation(1, 21), generation(2, 21))
+    with pytest.raises(NotComputedError, match="80x20 image is smaller than 21"):
+        image_st_lpips(generation(1, 20), generation(2, 20))
 
 
 @needs_st_lpips
 def test_st_lpips_runs_none_of_the_wheels_code() -> None:
-    picture_st_lpips(drawing(1), drawing(2))
+    image_st_lpips(generation(1), generation(2))
     assert not [name for name in sys.modules if name.startswith("stlpips_pytorch")]
 
 
@@ -110,11 +110,11 @@ def test_lpips_is_what_its_paper_defines(tmp_path: Path) -> None:
     }
     torch.save({f"features.{name}": value for name, value in network.state_dict().items()}, tmp_path / ALEXNET_FILE)
     torch.save(heads, tmp_path / HEADS_FILE)
-    reference, test = drawing(1), drawing(2)
+    reference, test = generation(1), generation(2)
 
-    def layers(picture: Drawing) -> list[Array]:
+    def layers(one: Generation) -> list[Array]:
         shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
-        x, found = (tensor(picture) * 2 - 1 - shift[:, None, None]) / scale[:, None, None], []
+        x, found = (tensor(one) * 2 - 1 - shift[:, None, None]) / scale[:, None, None], []
         with torch.inference_mode():
             for layer in network:
                 x = layer(x)
@@ -125,10 +125,10 @@ def test_lpips_is_what_its_paper_defines(tmp_path: Path) -> None:
         ((wanted - got) ** 2 * head.double().numpy()[0]).sum(axis=0).mean()
         for wanted, got, head in zip(layers(reference), layers(test), heads.values(), strict=True)
     )
-    assert picture_lpips(reference, test, tmp_path) == pytest.approx(expected, rel=1e-4)
-    picture_lpips(drawing(1, 31), drawing(2, 31), tmp_path)
+    assert image_lpips(reference, test, tmp_path) == pytest.approx(expected, rel=1e-4)
+    image_lpips(generation(1, 31), generation(2, 31), tmp_path)
     with pytest.raises(NotComputedError, match="smaller than 31"):
-        picture_lpips(drawing(1, 30), drawing(2, 30), tmp_path)
+        image_lpips(generation(1, 30), generation(2, 30), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -159,22 +159,22 @@ def test_clip_scores_are_compared_with_the_references(clip_folder: Path) -> None
     model = CLIPModel.from_pretrained(clip_folder).eval()
     tokens = CLIPTokenizer.from_pretrained(clip_folder)("a red apple", return_tensors="pt")
     scores = []
-    for picture in (drawing(1), drawing(2)):
-        image = Image.fromarray(np.rint(picture.pixels * 255).astype(np.uint8))
+    for one in (generation(1), generation(2)):
+        image = Image.fromarray(np.rint(one.pixels * 255).astype(np.uint8))
         with torch.inference_mode():
             output = model(**processor(image, return_tensors="pt"), **tokens)
         scores.append(max(100 * float((output.image_embeds * output.text_embeds).sum()), 0.0))
-    reference, test = drawing(1, prompt="a red apple"), drawing(2, prompt="a red apple")
-    assert picture_clip_score_change(reference, test, clip_folder) == pytest.approx(scores[1] - scores[0], abs=1e-3)
-    assert picture_clip_score_change(reference, reference, clip_folder) == 0.0
+    reference, test = generation(1, prompt="a red apple"), generation(2, prompt="a red apple")
+    assert image_clip_score_change(reference, test, clip_folder) == pytest.approx(scores[1] - scores[0], abs=1e-3)
+    assert image_clip_score_change(reference, reference, clip_folder) == 0.0
 
 
 class _Means(nn.Module):
-    """Stands in for Inception: the features are the means of a picture's channels, and of its upper half's."""
+    """Stands in for Inception: the features are the means of a one's channels, and of its upper half's."""
 
-    def forward(self, pictures: torch.Tensor, return_features: bool) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, return_features: bool) -> torch.Tensor:
         assert return_features
-        values = pictures.to(torch.float32)
+        values = images.to(torch.float32)
         return torch.cat([values.mean(dim=(2, 3)), values[:, :, : values.shape[2] // 2].mean(dim=(2, 3))], dim=1)
 
 
@@ -209,13 +209,13 @@ def test_fid_of_independent_features_is_known_in_closed_form() -> None:
 
 
 def test_sets_are_compared_through_the_network(inception: Path) -> None:
-    references, tests = [drawing(seed) for seed in range(6)], [drawing(seed) for seed in range(9, 15)]
+    references, tests = [generation(seed) for seed in range(6)], [generation(seed) for seed in range(9, 15)]
     features = [
-        np.stack([_Means()((tensor(picture) * 255).round(), True)[0].double().numpy() for picture in pictures])
-        for pictures in (references, tests)
+        np.stack([_Means()((tensor(one) * 255).round(), True)[0].double().numpy() for one in images])
+        for images in (references, tests)
     ]
     assert set_kid(references, tests, inception) == pytest.approx(kernel_distance(*features), rel=1e-6)
-    with pytest.raises(NotComputedError, match="6 pictures are fewer than the 2048"):
+    with pytest.raises(NotComputedError, match="6 images are fewer than the 2048"):
         set_fid(references, tests, inception)
 
 

@@ -19,7 +19,7 @@ def verdicts(now: Results, before: Results, case: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("picture_ms", "spread", "verdict"),
+    ("image_ms", "spread", "verdict"),
     [
         (200.0, 0.01, "same"),
         (201.0, 0.01, "noise"),
@@ -28,12 +28,10 @@ def verdicts(now: Results, before: Results, case: str) -> dict[str, str]:
         (230.0, 0.08, "noise"),
     ],
 )
-def test_a_time_changes_when_the_intervals_part(
-    before: Results, picture_ms: float, spread: float, verdict: str
-) -> None:
+def test_a_time_changes_when_the_intervals_part(before: Results, image_ms: float, spread: float, verdict: str) -> None:
     now = copy.deepcopy(before)
-    next(row for row in now["cases"] if row["name"] == "int8-openvino")["latency_ms"] = latency(picture_ms, spread)
-    assert verdicts(now, before, "int8-openvino")["picture"] == verdict
+    next(row for row in now["cases"] if row["name"] == "int8-openvino")["latency_ms"] = latency(image_ms, spread)
+    assert verdicts(now, before, "int8-openvino")["image"] == verdict
     assert set(verdicts(now, before, "int8-onnxruntime").values()) == {"same"}
 
 
@@ -63,7 +61,7 @@ def test_sizes_have_no_noise(before: Results) -> None:
 def test_a_figure_that_one_of_them_lacks_is_left_out(before: Results) -> None:
     now = copy.deepcopy(before)
     next(row for row in now["cases"] if row["name"] == "int8-openvino")["latency_ms"] = None
-    assert "picture" not in verdicts(now, before, "int8-openvino")
+    assert "image" not in verdicts(now, before, "int8-openvino")
     assert "PSNR" in verdicts(now, before, "int8-openvino")
 
 

@@ -24,7 +24,7 @@ after
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with README.md and results/bench.json, made from bench/results.json and its pictures."""
+    """A folder with README.md and results/bench.json, made from bench/results.json and its images."""
     tmp_path = tmp_path_factory.mktemp("published")
     source = tmp_path / "bench"
     source.mkdir()
@@ -44,8 +44,8 @@ def test_the_copy_has_every_sample_and_makes_a_report(published: Path) -> None:
     validate(copy)
     kept, source = read_results(copy), read_results(published / "bench" / "results.json")
     for got, expected in zip(kept["cases"], source["cases"], strict=True):
-        assert got["pictures"] is None
-        assert expected["pictures"] is None or "not kept" in got["reasons"]["pictures"]
+        assert got["images"] is None
+        assert expected["images"] is None or "not kept" in got["reasons"]["images"]
         assert got["latency_ms"] == expected["latency_ms"]
         assert got["fidelity"] == expected["fidelity"]
     _, page = make_report(copy)
@@ -71,7 +71,7 @@ def test_the_page_has_all_cases_conditions_and_notes(published: Path) -> None:
     for row in found["cases"]:
         assert row["role"] == "attribution" or f"| {row['name']} |" in page
     assert "2026-11-21, A Processor, 2 cores (avx2, amx_int8); Python 3.11.7, mezzotint 0.1.0." in page
-    assert "1 fresh process of 7 pictures each" in page
+    assert "1 fresh process of 7 images each" in page
     assert all(f"* {note}" in page for note in notes(found))
     heading = next(line for line in page.splitlines() if line.startswith("| case |"))
     assert "step vs FP32" in heading

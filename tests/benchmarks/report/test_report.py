@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mezzotint.benchmarks.formats import format_bytes, format_ms
+from mezzotint.benchmarks.report.images import AMPLIFICATION, difference_map
 from mezzotint.benchmarks.report.notes import notes
-from mezzotint.benchmarks.report.pictures import AMPLIFICATION, difference_map
 from mezzotint.benchmarks.report.plots import draw_plots
 from mezzotint.benchmarks.report.report import make_report
 from mezzotint.benchmarks.report.rows import measurement_row
@@ -84,9 +84,9 @@ def test_the_page_can_be_read_without_eyes(page: Page) -> None:
     assert page.all("html")[0]["lang"] == "en"
     assert all(image["alt"] for image in page.all("img"))
     assert all(heading["scope"] in ("row", "col") for heading in page.all("th"))
-    drawings = page.all("svg")
-    assert len(drawings) == 6
-    assert all(svg["role"] == "img" and len(svg["aria-label"]) > 20 for svg in drawings)
+    generations = page.all("svg")
+    assert len(generations) == 6
+    assert all(svg["role"] == "img" and len(svg["aria-label"]) > 20 for svg in generations)
     assert len(page.all("table")) == len(page.all("caption"))
 
 
@@ -121,7 +121,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path) -> None:
         assert len(counts) == 1, block
 
 
-def test_markdown_shows_pictures_that_there_are(folder: Path) -> None:
+def test_markdown_shows_images_that_there_are(folder: Path) -> None:
     paths = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (folder / "report.md").read_text(encoding="utf-8"))
     assert len(paths) == 18
     assert all((folder / path).is_file() for path in paths)
@@ -146,7 +146,7 @@ def test_notes_say_what_spoils_the_figures(folder: Path) -> None:
     text = "\n".join(notes(made))
     assert re.search(r"Other programs ran .*: int8-openvino 31 %\.", text)
     assert "fp16-openvino failed: the process was ended by signal 9" in text
-    assert "fp32-onnxruntime: every picture is identical" in text
+    assert "fp32-onnxruntime: every image is identical" in text
     assert re.search(r"noisy, .*: int8-openvino 24 %\.", text)
     assert "Only 5 prompts" in text
     assert "no closer" not in text
@@ -181,9 +181,9 @@ def test_a_small_budget_leaves_strips_out_and_says_so(folder: Path) -> None:
     assert (len(little.marked), len(little.others), little.left_out) == (3, 0, 2)
 
 
-def test_a_picture_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_image_that_is_gone_is_said(tmp_path: Path) -> None:
     write_results(results(tmp_path), tmp_path / "results.json")
-    (tmp_path / "pictures" / "int8-openvino" / "0001.png").unlink()
+    (tmp_path / "images" / "int8-openvino" / "0001.png").unlink()
     with pytest.raises(MezzotintError, match=r"0001\.png is gone"):
         make_report(tmp_path / "results.json")
 
@@ -210,7 +210,7 @@ def test_a_report_of_failures_alone_still_renders(tmp_path: Path) -> None:
 
 def test_the_headline_is_the_fastest_bundle_that_did_not_fail(folder: Path) -> None:
     made = results(folder)
-    assert headline(made).startswith("int8-openvino is the fastest bundle: 200 ± 3 ms a picture, 4.00x the speed")
+    assert headline(made).startswith("int8-openvino is the fastest bundle: 200 ± 3 ms an image, 4.00x the speed")
     next(row for row in made["cases"] if row["name"] == "int8-openvino")["status"] = "failed"
     assert headline(made).startswith("int8-onnxruntime is")
     assert summary_table(made).rows[2][2] == "200 ± 3 ms"  # its time stays, the note says that it failed

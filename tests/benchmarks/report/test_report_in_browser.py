@@ -114,5 +114,5 @@ def refused(page: Path, text: str) -> list[str]:
 def test_the_page_asks_the_network_for_nothing(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert refused(page, text) == []
-    outside = "http://127.0.0.1:9/picture.png"
+    outside = "http://127.0.0.1:9/image.png"
     assert refused(page, text.replace("</main>", f'<img src="{outside}" alt=""></main>')) == [outside]

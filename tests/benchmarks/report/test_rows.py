@@ -8,7 +8,7 @@ from PIL import Image
 
 from mezzotint.benchmarks.cases.case import REFERENCE, Case
 from mezzotint.benchmarks.cases.workload import Workload
-from mezzotint.benchmarks.measure.measure import TimedPicture, Timing
+from mezzotint.benchmarks.measure.measure import TimedImage, Timing
 from mezzotint.benchmarks.measure.record import write_record
 from mezzotint.benchmarks.measure.rounds import Outcome, Plan
 from mezzotint.benchmarks.measure.task import Task
@@ -26,23 +26,23 @@ PLAN = Plan(
     cases=CASES,
     workload=Workload(prompts=PROMPTS),
     rounds=2,
-    pictures=2,
+    images=2,
     fingerprints={case.name: "f00d" for case in CASES},
 )
 
 
-def _timing(picture_ms: float, peak: int | None) -> Timing:
-    part = picture_ms / 10
-    pictures: list[TimedPicture] = [
+def _timing(image_ms: float, peak: int | None) -> Timing:
+    part = image_ms / 10
+    images: list[TimedImage] = [
         {"text_encoder": part, "unet_step": [3 * part, 4 * part], "vae_decoder": part, "end_to_end": ms}
-        for ms in (picture_ms, picture_ms + 2)
+        for ms in (image_ms, image_ms + 2)
     ]
     return {
         "precision": "bf16",
-        "cold_start_ms": 5 * picture_ms,
-        "pictures": pictures,
-        "whole": pictures,
-        "foreign_cpu_share": 0.02 if picture_ms == 210.0 else 0.01,
+        "cold_start_ms": 5 * image_ms,
+        "images": images,
+        "whole": images,
+        "foreign_cpu_share": 0.02 if image_ms == 210.0 else 0.01,
         "peak_rss_bytes": peak,
         "resting_rss_bytes": 500,
         "peak_vram_bytes": None,
@@ -129,29 +129,33 @@ def test_the_reference_is_not_compared_with_itself(outcome: Outcome, tmp_path: P
     assert "compared" in row["reasons"]["fidelity"]
 
 
-def test_every_picture_lies_where_the_row_says(outcome: Outcome, tmp_path: Path) -> None:
+def test_every_image_lies_where_the_row_says(outcome: Outcome, tmp_path: Path) -> None:
     for row in case_rows(PLAN, outcome, tmp_path):
-        assert row["pictures"] is not None
-        assert len(row["pictures"]) == len(PROMPTS)
-        with Image.open(tmp_path / row["pictures"][-1]) as image:
+        assert row["images"] is not None
+        assert len(row["images"]) == len(PROMPTS)
+        with Image.open(tmp_path / row["images"][-1]) as image:
             assert image.size == (24, 24)
 
 
-def test_cases_that_draw_the_same_are_told(outcome: Outcome, tmp_path: Path) -> None:
+def test_cases_that_generate_the_same_are_told(outcome: Outcome, tmp_path: Path) -> None:
     rows = _by_name(case_rows(PLAN, outcome, tmp_path))
-    assert [rows[case.name]["draws_as"] for case in CASES] == [None, None, "int8-openvino"]  # one seed draws both here
-    assert rows["int8-openvino"]["identical_pictures"] == 0
-    assert rows[REFERENCE]["identical_pictures"] is None
+    assert [rows[case.name]["generates_as"] for case in CASES] == [
+        None,
+        None,
+        "int8-openvino",
+    ]  # one seed generates both here
+    assert rows["int8-openvino"]["identical_images"] == 0
+    assert rows[REFERENCE]["identical_images"] is None
 
 
-def test_pictures_that_rounding_makes_equal_are_counted(outcome: Outcome, tmp_path: Path) -> None:
+def test_images_that_rounding_makes_equal_are_counted(outcome: Outcome, tmp_path: Path) -> None:
     task = next(task for task in outcome.done if task.case.name == "int8-openvino" and task.kind == "fidelity")
     scene = record(0.0)
     nearly = np.rint(scene.pixels * 255.0).astype(np.float32) / np.float32(255.0)
     nearly[0] = 0.0
     write_record(replace(scene, pixels=nearly), outcome.done[task])
     row = _by_name(case_rows(PLAN, outcome, tmp_path))["int8-openvino"]
-    assert row["identical_pictures"] == len(PROMPTS) - 1
+    assert row["identical_images"] == len(PROMPTS) - 1
     assert row["fidelity"] is not None
     assert not row["fidelity"]["psnr_db"]["identical"]
 
@@ -164,7 +168,7 @@ def test_a_failed_case_keeps_what_was_measured(outcome: Outcome, tmp_path: Path)
     assert (row["status"], row["reason"]) == ("failed", "out of paint")
     assert row["fidelity"] is None
     missing = {name: reason for name, reason in row["reasons"].items() if name != "nodes"}
-    assert missing == dict.fromkeys(("fidelity", "identical_pictures", "pictures"), "out of paint")
+    assert missing == dict.fromkeys(("fidelity", "identical_images", "images"), "out of paint")
     assert row["latency_ms"] is not None
     assert row["precision"] == "bf16"
 
@@ -174,5 +178,5 @@ def test_without_the_reference_there_is_no_fidelity_and_no_speedup(outcome: Outc
     done = {task: path for task, path in outcome.done.items() if task not in lost}
     row = _by_name(case_rows(PLAN, Outcome(done, dict.fromkeys(lost, "no torch")), tmp_path))["int8-openvino"]
     assert row["fidelity"] is None
-    assert row["reasons"]["fidelity"] == f"there are no pictures of {REFERENCE}"
+    assert row["reasons"]["fidelity"] == f"there are no images of {REFERENCE}"
     assert row["speedup"]["reasons"]["fp32"] == f"{REFERENCE}: no torch"

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mezzotint.benchmarks.cases.case import REFERENCE
-from mezzotint.benchmarks.report.pictures import AMPLIFICATION
+from mezzotint.benchmarks.report.images import AMPLIFICATION
 from mezzotint.benchmarks.report.strip_image import strip_image
 from mezzotint.errors import MezzotintError
 from tests.benchmarks.synthetic import results
@@ -20,7 +20,7 @@ def test_each_row_shows_its_images_and_the_last_their_difference(tmp_path: Path)
         index = column * count // min(8, count)
         pair = []
         for name in (REFERENCE, "int8-openvino"):
-            with Image.open(tmp_path / (rows[name]["pictures"] or [])[index]) as image:
+            with Image.open(tmp_path / (rows[name]["images"] or [])[index]) as image:
                 pair.append(np.asarray(image.convert("RGB")).astype(int))
         left = 128 + column * 134
         expected = np.clip(128 + AMPLIFICATION * (pair[1] - pair[0]), 0, 255)

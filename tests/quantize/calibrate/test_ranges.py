@@ -12,7 +12,7 @@ from mezzotint.quantize.calibrate.statistics import TensorStatistics
 
 CHANNELS = 8
 EVEN = np.ones(CHANNELS)
-Draw = Callable[[np.random.Generator, tuple[int, int]], FloatArray]
+Generate = Callable[[np.random.Generator, tuple[int, int]], FloatArray]
 
 
 def statistics_of(samples: FloatArray) -> TensorStatistics:
@@ -32,8 +32,8 @@ def statistics_of(samples: FloatArray) -> TensorStatistics:
     )
 
 
-def drawn(draw: Draw, calls: int = 6, count: int = 4096) -> FloatArray:
-    return draw(np.random.default_rng(2), (calls, count)).astype(np.float32)
+def generated(generate: Generate, calls: int = 6, count: int = 4096) -> FloatArray:
+    return generate(np.random.default_rng(2), (calls, count)).astype(np.float32)
 
 
 def heavy_tailed(random: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
@@ -49,7 +49,7 @@ def positive(random: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
 
 
 def test_each_method_is_what_numpy_says() -> None:
-    samples = drawn(heavy_tailed)
+    samples = generated(heavy_tailed)
     statistics = statistics_of(samples)
     assert min_max(statistics) == (samples.min(), samples.max())
     assert step_mean(statistics) == pytest.approx((samples.min(axis=1).mean(), samples.max(axis=1).mean()))
@@ -58,15 +58,15 @@ def test_each_method_is_what_numpy_says() -> None:
 
 def test_extremes_that_were_not_sampled_still_count() -> None:
     """`low` and `high` are exact over the whole activation; the samples are not."""
-    statistics = statistics_of(drawn(uniform))
+    statistics = statistics_of(generated(uniform))
     wide = TensorStatistics(**{**vars(statistics), "high": statistics.high + 7.0})
     assert min_max(wide)[1] == pytest.approx(statistics.high.max() + 7.0)
 
 
-@pytest.mark.parametrize("draw", [heavy_tailed, uniform, positive])
-def test_the_chosen_range_has_the_least_error_of_all_methods(draw: Draw) -> None:
+@pytest.mark.parametrize("generate", [heavy_tailed, uniform, positive])
+def test_the_chosen_range_has_the_least_error_of_all_methods(generate: Generate) -> None:
     """The error counts where the weights listen: channels that nothing reads may be clipped away."""
-    samples, energy = drawn(draw), np.array([0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 5.0, 0.1])
+    samples, energy = generated(generate), np.array([0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 5.0, 0.1])
     statistics = statistics_of(samples)
     listened = np.tile(energy, samples.shape[1] // CHANNELS)
 
@@ -84,7 +84,7 @@ def test_the_chosen_range_has_the_least_error_of_all_methods(draw: Draw) -> None
 
 
 def test_a_loud_channel_that_nothing_reads_does_not_stretch_the_grid() -> None:
-    samples = drawn(uniform)
+    samples = generated(uniform)
     samples[:, 3::CHANNELS] *= 50.0
     statistics = statistics_of(samples)
     deaf = least_error_range(statistics, UINT8, np.where(np.arange(CHANNELS) == 3, 0.0, 1.0))[0]
@@ -93,7 +93,7 @@ def test_a_loud_channel_that_nothing_reads_does_not_stretch_the_grid() -> None:
 
 
 def test_a_lone_outlier_is_clipped_and_a_uniform_spread_is_not() -> None:
-    statistics = statistics_of(drawn(uniform))
+    statistics = statistics_of(generated(uniform))
     whole, _ = least_error_range(statistics, UINT8, EVEN)
     assert whole.high > 0.999 * statistics.high.max()
     wild = TensorStatistics(**{**vars(statistics), "high": statistics.high + 40.0 * (np.arange(6) == 2)})
@@ -104,7 +104,7 @@ def test_a_lone_outlier_is_clipped_and_a_uniform_spread_is_not() -> None:
 
 
 def test_positive_values_get_the_whole_grid() -> None:
-    _, quantizer = least_error_range(statistics_of(drawn(positive)), UINT8, EVEN)
+    _, quantizer = least_error_range(statistics_of(generated(positive)), UINT8, EVEN)
     assert int(quantizer.zero_point) == 0
 
 

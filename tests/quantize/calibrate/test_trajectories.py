@@ -53,7 +53,7 @@ def trajectories(pipe: TextToImage) -> tuple[Trajectory, ...]:
 
 
 def asked(pipe: TextToImage, prompt: str, seed: int, scheduler: str) -> tuple[list[dict[str, Array]], Array]:
-    """The inputs of every UNet call while one picture is drawn, and the final latents."""
+    """The inputs of every UNet call while one image is generated, and the final latents."""
     calls: list[dict[str, Array]] = []
     unet = pipe.sessions["unet"]
     run = unet.run
@@ -92,15 +92,15 @@ def test_a_trajectory_survives_its_file(trajectories: Sequence[Trajectory]) -> N
         }
 
 
-def test_a_calibration_call_is_one_that_drawing_makes(pipe: TextToImage, trajectories: Sequence[Trajectory]) -> None:
-    drawn = [feeds for index, prompt in enumerate(PROMPTS) for feeds in asked(pipe, prompt, 7 + index, "ddim")[0]]
+def test_a_calibration_call_is_one_that_generating_makes(pipe: TextToImage, trajectories: Sequence[Trajectory]) -> None:
+    generated = [feeds for index, prompt in enumerate(PROMPTS) for feeds in asked(pipe, prompt, 7 + index, "ddim")[0]]
     for call in denoiser_calls(trajectories, 2 * STEPS, seed=0):
         equal = [
-            all(np.allclose(call.feeds[key], feeds[key], rtol=1e-6, atol=1e-6) for key in feeds) for feeds in drawn
+            all(np.allclose(call.feeds[key], feeds[key], rtol=1e-6, atol=1e-6) for key in feeds) for feeds in generated
         ]
         assert sum(equal) == 1
-        assert call.feeds.keys() == drawn[0].keys()
-        assert all(call.feeds[key].dtype == drawn[0][key].dtype for key in drawn[0])
+        assert call.feeds.keys() == generated[0].keys()
+        assert all(call.feeds[key].dtype == generated[0][key].dtype for key in generated[0])
         assert call.step == equal.index(True) % STEPS
 
 

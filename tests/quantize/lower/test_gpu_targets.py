@@ -149,9 +149,9 @@ def test_parity_is_measured_on_the_target_or_not_at_all(monkeypatch: pytest.Monk
             parity_engine(find_target(target))
 
 
-def test_islands_are_reported(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fallbacks_are_reported(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit that some tensors of the tiny UNet pass, as large ones would pass the real one."""
-    monkeypatch.setattr("mezzotint.quantize.decide.half_islands.RANGE_LIMIT", 20.0)
+    monkeypatch.setattr("mezzotint.quantize.decide.half_fallback.RANGE_LIMIT", 20.0)
     said: list[str] = []
     bundle = quantize_bundle(
         tiny_bundle.path,
@@ -164,7 +164,7 @@ def test_islands_are_reported(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: 
     )
     noted = bundle.config("unet/quantization.json")
     assert noted
-    assert all(entry["rule"].startswith("FP32 island: ") for entry in noted.values())
+    assert all(entry["rule"].startswith("FP32 fallback: ") for entry in noted.values())
     assert any(line.startswith(f"unet: {len(noted)} nodes stay in FP32, the first is ") for line in said)
     types = {str(node.name): node.outputs[0].dtype for node in ir.load(bundle.graph_path("unet")).graph}
     assert {types[name] for name in noted} <= {ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL}

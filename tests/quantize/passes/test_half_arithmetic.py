@@ -16,7 +16,7 @@ from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
 from mezzotint.quantize.calibrate.trajectories import Call
-from mezzotint.quantize.decide.half_islands import find_islands, measure_ranges
+from mezzotint.quantize.decide.half_fallback import find_fallbacks, measure_ranges
 from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.passes.attention_products import ATTENTION_PRODUCTS
 from mezzotint.quantize.passes.contract import Context
@@ -86,7 +86,7 @@ def test_it_computes_what_numpy_computes_in_fp16() -> None:
     np.testing.assert_allclose(got, expected.astype(np.float32), rtol=5e-3, atol=5e-2)
 
 
-def test_islands_compute_in_fp32_with_casts_around_them() -> None:
+def test_fallbacks_compute_in_fp32_with_casts_around_them() -> None:
     model = small_graph(DEEP)
     key = next(node_key(node) for node in model.graph if node.name == "b/MatMul")
     outcome = COMPUTE_IN_HALF(model, Context(float32_nodes={key: "it is planted"}))
@@ -193,8 +193,8 @@ def test_every_component_loads_and_agrees(tiny_bundle: Bundle, tmp_path: Path, t
         is_ids = entry.dtype == "int64"
         inputs[entry.name] = random.integers(1, 4000, shape) if is_ids else random.random(shape).astype(np.float32)
     ranges = measure_ranges(model, spec, ONNXRUNTIME, [Call(0, inputs)])
-    islands = {island.key: island.reason for island in find_islands(model.graph, ranges)}
-    COMPUTE_IN_HALF(model, Context(float32_nodes=islands))
+    fallbacks = {fallback.key: fallback.reason for fallback in find_fallbacks(model.graph, ranges)}
+    COMPUTE_IN_HALF(model, Context(float32_nodes=fallbacks))
     assert not [node for node in model.graph if node.op_type in ("Attention", "Constant")]
     EMULATE_HALF(model)
     path = tmp_path / "model.onnx"

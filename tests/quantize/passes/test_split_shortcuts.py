@@ -119,5 +119,5 @@ def test_shortcuts_run_in_integers_when_asked_to(tiny_bundle: Bundle, tmp_path: 
     assert record is not None
     assert record.split_shortcuts is True
     audit = audit_bundle(bundle, "onnxruntime")
-    assert audit.kept_promise >= 0.99
+    assert audit.int8_coverage >= 0.99
     assert set(parts) <= set(audit.promised)

@@ -68,8 +68,8 @@ def test_the_audit_says_the_same(target: str, demo_int8: Callable[[str], Bundle]
     pytest.importorskip(target)
     audit = audit_bundle(demo_int8(target), target)
     assert set(audit.promised) == promised(demo_int8(target))
-    assert audit.kept_promise >= 0.99
-    assert 0.5 < audit.integer_share < 1.0
+    assert audit.int8_coverage >= 0.99
+    assert 0.5 < audit.int8_share < 1.0
 
 
 def multiplications(checkpoint: Path) -> int:
@@ -109,4 +109,4 @@ def test_a_float_bundle_promises_nothing(backend: str, tiny_bundle: Bundle) -> N
     pytest.importorskip(backend)
     audit = audit_bundle(tiny_bundle, backend)
     assert audit.promised == ()
-    assert audit.integer_share == 0.0
+    assert audit.int8_share == 0.0

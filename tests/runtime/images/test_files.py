@@ -1,4 +1,4 @@
-"""Pictures: the same bytes as diffusers makes of the same floats, and files that are whole or absent."""
+"""Images: the same bytes as diffusers makes of the same floats, and files that are whole or absent."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mezzotint.runtime.images.files import check_output, to_images, to_pixels, w
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8))
 
 
-def write_picture(path: Path) -> None:
+def write_one(path: Path) -> None:
     write_image(PICTURE, path)
 
 
@@ -66,7 +66,7 @@ def test_the_ending_chooses_the_format(tmp_path: Path, name: str) -> None:
 def test_an_existing_file_needs_overwrite(tmp_path: Path) -> None:
     path = tmp_path / "out.png"
     path.write_text("precious")
-    for call in (write_picture, check_output):
+    for call in (write_one, check_output):
         with pytest.raises(MezzotintError, match="exists already; choose another output or pass --overwrite"):
             call(path)
     assert path.read_text() == "precious"
@@ -78,14 +78,14 @@ def test_an_existing_file_needs_overwrite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out", "out.txt", ".png", "out.onnx", "out.psd"])
 def test_an_ending_that_cannot_be_written_is_an_error(tmp_path: Path, name: str) -> None:
     """Pillow knows .psd, but only to read it."""
-    for call in (write_picture, check_output):
-        with pytest.raises(MezzotintError, match=r"has no picture ending that is known; use \.png"):
+    for call in (write_one, check_output):
+        with pytest.raises(MezzotintError, match=r"has no image ending that is known; use \.png"):
             call(tmp_path / name)
     assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["out.xbm", "out.blp", "out.h5"])
-def test_a_format_that_cannot_hold_the_picture_leaves_nothing(tmp_path: Path, name: str) -> None:
+def test_a_format_that_cannot_hold_the_image_leaves_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(MezzotintError, match=r"cannot write .*choose another output"):
         write_image(PICTURE, tmp_path / name)
     assert files_in(tmp_path) == []
@@ -108,7 +108,7 @@ def test_a_failure_amid_writing_leaves_the_old_file(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    for call in (write_picture, check_output):
+    for call in (write_one, check_output):
         with pytest.raises(MezzotintError, match="missing is not a folder; make it first"):
             call(tmp_path / "missing" / "out.png")
     (tmp_path / "folder.png").mkdir()

@@ -1,4 +1,4 @@
-"""Pictures of every mode that users have: the grey or colour that each pixel must get, worked out by hand."""
+"""Images of every mode that users have: the grey or colour that each pixel must get, worked out by hand."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A PNG says how it was drawn, in a form that others read, and draws itself again."""
+"""A PNG says how it was generated, in a form that others read, and generates itself again."""
 
 import json
 import warnings
@@ -23,7 +23,7 @@ from mezzotint.runtime import (
     read_settings,
 )
 from mezzotint.runtime.images.metadata import text_chunks
-from tests.runtime.test_image_to_image import picture
+from tests.runtime.test_image_to_image import photo
 
 ORIGIN = Origin("runwayml/sd, v1-5", "ab" * 32, "int8", "openvino", "openvino", "bf16", "1.2.3")
 SETTINGS = Settings(
@@ -55,7 +55,7 @@ def same_bytes(first: Image.Image, second: Image.Image) -> bool:
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "euler-ancestral"])
-def test_a_png_draws_itself_again(tiny: TextToImage, tmp_path: Path, scheduler: str) -> None:
+def test_a_png_generates_itself_again(tiny: TextToImage, tmp_path: Path, scheduler: str) -> None:
     result = tiny(
         "a (red:1.3) apple",
         negative_prompt="[blue]",
@@ -74,30 +74,30 @@ def test_a_png_draws_itself_again(tiny: TextToImage, tmp_path: Path, scheduler: 
     settings = read_settings(tmp_path / "out.png")
     assert settings == result.settings[0]
     with Image.open(tmp_path / "out.png") as written:
-        assert same_bytes(tiny.draw(settings).images[0], written)
+        assert same_bytes(tiny.generate(settings).images[0], written)
     origin = read_origin(tmp_path / "out.png")
     assert (origin.backend, origin.precision, origin.version) == ("onnxruntime", "f32", __version__)
     assert origin.model_sha256 == tiny.bundle.manifest.source.sha256
 
 
-def test_every_picture_of_a_batch_is_written_with_its_own_settings(tiny: TextToImage, tmp_path: Path) -> None:
+def test_every_image_of_a_batch_is_written_with_its_own_settings(tiny: TextToImage, tmp_path: Path) -> None:
     result = tiny(["a", "b"], steps=2, seed=5)
     for index in range(2):
         result.write(tmp_path / f"{index}.png", index)
     second = read_settings(tmp_path / "1.png")
     assert (second.prompt, second.seed, second.height, second.width) == ("b", 6, 16, 16)
-    difference = tiny.draw(second).pixels[0] - result.pixels[1]
+    difference = tiny.generate(second).pixels[0] - result.pixels[1]
     assert np.abs(difference).max() < 1e-5  # a batch of one may add in another order than a batch of two
 
 
-def test_pictures_from_pictures_draw_themselves_again(tiny: TextToImage, tmp_path: Path) -> None:
-    source, mask = picture(16, 16), picture(16, 16, seed=1)
+def test_images_from_images_generate_themselves_again(tiny: TextToImage, tmp_path: Path) -> None:
+    source, mask = photo(16, 16), photo(16, 16, seed=1)
     image, inpaint = ImageToImage.sharing(tiny), Inpaint.sharing(tiny)
     image("a", source, strength=0.5, steps=4).write(tmp_path / "image.png")
     inpaint("a", source, mask, strength=0.5, steps=4).write(tmp_path / "inpaint.png")
     again = {
-        "image.png": image.draw(read_settings(tmp_path / "image.png"), source),
-        "inpaint.png": inpaint.draw(read_settings(tmp_path / "inpaint.png"), source, mask),
+        "image.png": image.generate(read_settings(tmp_path / "image.png"), source),
+        "inpaint.png": inpaint.generate(read_settings(tmp_path / "inpaint.png"), source, mask),
     }
     for name, result in again.items():
         with Image.open(tmp_path / name) as written:
@@ -169,17 +169,17 @@ def test_settings_that_are_broken_are_refused(tmp_path: Path, record: Any, messa
         read_settings(written(tmp_path / "out.png", record))
 
 
-def test_pictures_of_others_are_refused(tmp_path: Path) -> None:
+def test_images_of_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        MezzotintError, match=r"other\.png does not say how it was drawn; expected a PNG that Mezzotint"
+        MezzotintError, match=r"other\.png does not say how it was generated; expected a PNG that Mezzotint"
     ):
         read_settings(written(tmp_path / "other.png", "Steps: 20", name="parameters"))
     Image.new("RGB", (4, 4)).save(tmp_path / "out.jpg")
-    with pytest.raises(MezzotintError, match="does not say how it was drawn"):
+    with pytest.raises(MezzotintError, match="does not say how it was generated"):
         read_settings(tmp_path / "out.jpg")
-    (tmp_path / "out.txt").write_text("no picture")
+    (tmp_path / "out.txt").write_text("no image")
     for name in ("out.txt", "missing.png", "."):
-        with pytest.raises(MezzotintError, match="cannot be read as a picture"):
+        with pytest.raises(MezzotintError, match="cannot be read as an image"):
             read_settings(tmp_path / name)
     with pytest.raises(MezzotintError, match="origin has"):
         read_origin(written(tmp_path / "origin.png", {**GOOD, "origin": {"model": 3}}))
@@ -189,7 +189,7 @@ def test_text_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("mezzotint", " " * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
     Image.new("RGB", (4, 4)).save(tmp_path / "bomb.png", pnginfo=info)
-    with pytest.raises(MezzotintError, match="cannot be read as a picture"):
+    with pytest.raises(MezzotintError, match="cannot be read as an image"):
         read_settings(tmp_path / "bomb.png")
 
 

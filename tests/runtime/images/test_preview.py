@@ -1,4 +1,4 @@
-"""Previews: small pictures of what a run is heading for, from the latents alone."""
+"""Previews: small images of what a run is heading for, from the latents alone."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def demo(demo_bundle: Bundle) -> TextToImage:
     return TextToImage.load(demo_bundle.path)
 
 
-def test_previews_come_closer_to_the_picture_with_every_step(demo: TextToImage) -> None:
+def test_previews_come_closer_to_the_image_with_every_step(demo: TextToImage) -> None:
     steps: list[Step] = []
     result = demo("a flat emoji of a red apple on a blue background", steps=12, seed=3, on_step=steps.append)
     small = np.asarray(result.images[0].resize((16, 16), Image.Resampling.BOX), dtype=np.float32) / 255

@@ -1,4 +1,4 @@
-"""The VAE's two directions: its distribution against diffusers, and tiles against the whole picture."""
+"""The VAE's two directions: its distribution against diffusers, and tiles against the whole image."""
 
 from typing import Any
 
@@ -57,12 +57,12 @@ def test_tiles_of_a_decoder_that_sees_single_latents_change_nothing(h: int, w: i
     whole, tiled = PixelDecoder(), PixelDecoder()
     expected = decode(whole, latents, SMALL)  # type: ignore[arg-type]  # all that is asked of a session
     np.testing.assert_allclose(decode(tiled, latents, SMALL, tiled=True), expected, atol=1e-6)  # type: ignore[arg-type]
-    assert whole.shapes == [(1, 4, h, w)] * 2  # one picture at a time
+    assert whole.shapes == [(1, 4, h, w)] * 2  # one image at a time
     assert set(tiled.shapes) == {(1, 4, min(h, 8), min(w, 8))}  # one shape for all tiles
 
 
 def test_tiles_of_different_brightness_leave_no_seam() -> None:
-    """A 1/255 brighter with every tile, on a flat picture: no two neighbours may be that far apart."""
+    """A 1/255 brighter with every tile, on a flat image: no two neighbours may be that far apart."""
     decoder: Any = PixelDecoder(bias=2.0 / 255.0)
     pixels = decode(decoder, np.zeros((1, 4, 24, 24), dtype=np.float32), SMALL, tiled=True)
     assert len(decoder.shapes) == 25
@@ -85,7 +85,7 @@ def demo(demo_bundle: Bundle) -> TextToImage:
 def test_tiles_of_the_embedded_decoder_leave_no_seam_on_flat_areas(demo: TextToImage) -> None:
     """Encoded grey has no structure: what tiles add to the steps between neighbouring pixels is a seam.
 
-    The picture's own rim is left out: the decoder sees its padding there, with tiles or without, and is not flat.
+    The image's own rim is left out: the decoder sees its padding there, with tiles or without, and is not flat.
     """
     from PIL import Image
 
@@ -102,7 +102,7 @@ def test_tiles_of_the_embedded_decoder_leave_no_seam_on_flat_areas(demo: TextToI
             assert added[:, 16:-16, 16:-16].max() < 1 / 255
 
 
-def test_a_tiled_picture_is_close_to_the_whole_one(demo: TextToImage) -> None:
+def test_a_tiled_image_is_close_to_the_whole_one(demo: TextToImage) -> None:
     options: dict[str, Any] = {"steps": 8, "seed": 1, "height": 96, "width": 128}
     whole = demo("a flat emoji of a red apple", **options)
     tiled = demo("a flat emoji of a red apple", vae_tiling=True, **options)

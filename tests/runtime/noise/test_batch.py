@@ -1,4 +1,4 @@
-"""The noise of a batch: one stream a picture, as diffusers draws it from a list of generators."""
+"""The noise of a batch: one stream an image, as diffusers draws it from a list of generators."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ SHAPE = (4, 3, 5)
 
 
 @pytest.mark.parametrize("rng", RNGS)
-def test_picture_i_draws_as_a_single_run_with_its_seed(rng: str) -> None:
+def test_image_i_draws_as_a_single_run_with_its_seed(rng: str) -> None:
     batch = BatchNoise.seeded(rng, 40, 3, SHAPE)
     singles = [BatchNoise.seeded(rng, 40 + index, 1, SHAPE) for index in range(3)]
     draws = [batch() for _ in range(3)]

@@ -19,7 +19,7 @@ PROMPTS = ("a flat emoji of a red apple on a blue background", "noto style cat f
 STEPS = 6
 SEED = 9
 
-Draw: TypeAlias = Callable[[str], Array]
+Generate: TypeAlias = Callable[[str], Array]
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,14 @@ def pipe(tiny_bundle: Bundle) -> TextToImage:
 
 
 @pytest.fixture(scope="module")
-def by_diffusers(tiny_checkpoint: Path) -> Draw:
+def by_diffusers(tiny_checkpoint: Path) -> Generate:
     """The latents of both prompts, (2, 4, h, w), from a generator for each."""
     oracle = diffusers.StableDiffusionPipeline.from_pretrained(tiny_checkpoint)
     oracle.set_progress_bar_config(disable=True)
     config = oracle.scheduler.config
 
     @cache
-    def draw(scheduler: str) -> Array:
+    def generate(scheduler: str) -> Array:
         oracle.scheduler = BETA_ORACLES[scheduler].from_config(config)
         generators = [torch.Generator().manual_seed(SEED + index) for index in range(len(PROMPTS))]
         result = oracle(
@@ -44,19 +44,19 @@ def by_diffusers(tiny_checkpoint: Path) -> Draw:
         latents: Array = result.images.numpy()
         return latents
 
-    return draw
+    return generate
 
 
 @pytest.mark.parametrize("scheduler", BETA_ORACLES)
-def test_a_batch_is_that_of_diffusers_to_80_db(pipe: TextToImage, by_diffusers: Draw, scheduler: str) -> None:
-    """Finer than pictures show: a start or an end that is off by one training step is 60 dB."""
+def test_a_batch_is_that_of_diffusers_to_80_db(pipe: TextToImage, by_diffusers: Generate, scheduler: str) -> None:
+    """Finer than images show: a start or an end that is off by one training step is 60 dB."""
     result = pipe(PROMPTS, steps=STEPS, guidance=3.0, seed=SEED, scheduler=scheduler)
     assert sqnr_db(by_diffusers(scheduler), result.latents) > 80
 
 
 @pytest.mark.parametrize("scheduler", ["euler-ancestral", "dpmpp-2m-sde"])
 @pytest.mark.parametrize("rng", ["torch", "cuda", "numpy"])
-def test_each_picture_of_a_noisy_batch_is_that_of_a_single_run(pipe: TextToImage, scheduler: str, rng: str) -> None:
+def test_each_image_of_a_noisy_batch_is_that_of_a_single_run(pipe: TextToImage, scheduler: str, rng: str) -> None:
     batch = pipe(PROMPTS, steps=STEPS, seed=40, scheduler=scheduler, rng=rng)
     for index, prompt in enumerate(PROMPTS):
         single = pipe(prompt, steps=STEPS, seed=40 + index, scheduler=scheduler, rng=rng)
@@ -64,7 +64,7 @@ def test_each_picture_of_a_noisy_batch_is_that_of_a_single_run(pipe: TextToImage
     assert sqnr_db(batch.latents[0], batch.latents[1]) < 20
 
 
-def test_the_kinds_of_noise_give_different_pictures(pipe: TextToImage) -> None:
+def test_the_kinds_of_noise_give_different_images(pipe: TextToImage) -> None:
     torch_latents, cuda_latents, numpy_latents = (
         pipe(PROMPTS[0], steps=2, rng=rng).latents for rng in ("torch", "cuda", "numpy")
     )

@@ -47,10 +47,10 @@ def test_float32_stays_float32(sampler: Sampler, rescale: bool) -> None:
     schedule = schedule_for(sampler, 20, rescale_betas_zero_snr=rescale, prediction_type="v_prediction")
     results = []
     for dtype in (np.float32, np.float64):
-        draw = noise_source()
+        generate = noise_source()
 
-        def noise(draw: Noise = draw) -> Array:
-            return draw().astype(np.float32)
+        def noise(generate: Noise = generate) -> Array:
+            return generate().astype(np.float32)
 
         start: Array = noise() * dtype(schedule.initial_scale)
         x = schedule.final_latents(sampler.sample(denoiser(schedule), start, schedule, lambda *_: None, noise))
@@ -95,7 +95,7 @@ def test_as_many_model_calls_as_the_table_says(sampler: Sampler) -> None:
 
 
 @each_sampler
-def test_only_the_noisy_ones_draw_noise(sampler: Sampler) -> None:
+def test_only_the_noisy_ones_generate_noise(sampler: Sampler) -> None:
     schedule = schedule_for(sampler, 6)
     start: Array = noise_source()() * schedule.initial_scale
     if sampler.name in NOISY:
@@ -132,7 +132,7 @@ def test_what_the_callback_writes_is_what_the_model_sees(sampler: Sampler) -> No
 @each_sampler
 @pytest.mark.parametrize("step", [1, 4, 5, 9])
 def test_a_run_may_start_at_a_later_step(sampler: Sampler, step: int) -> None:
-    """With the same x0 all the way, every method is exact: x goes straight to it, or is drawn around it."""
+    """With the same x0 all the way, every method is exact: x goes straight to it, or is generated around it."""
     whole = schedule_for(sampler, 10, set_alpha_to_one=False)
     tail = whole.tail(step)
     assert tail.steps == 10 - step
@@ -184,7 +184,7 @@ def test_a_later_start_equals_diffusers(name: str, step: int) -> None:
 
 
 def noise_left_by_diffusers(name: str, step: int) -> list[float]:
-    """How far x, as the model sees it, is from the picture after each step from `step` of 10 on, for a model that is
+    """How far x, as the model sees it, is from the image after each step from `step` of 10 on, for a model that is
     always right: any consistent method is then exact."""
     oracle = prepared(name, options_for(name, timestep_spacing="trailing"), 10)
     unit, clean = torch.from_numpy(noise_source()()), torch.full(SHAPE, 0.3, dtype=torch.float64)
@@ -205,7 +205,7 @@ def noise_left_by_diffusers(name: str, step: int) -> list[float]:
 
 
 def test_diffusers_goes_astray_with_lms_and_pndm_in_the_middle_of_a_run() -> None:
-    """Why `lms` and `pndm` from a picture are not diffusers' here, see docs/embedding.md.
+    """Why `lms` and `pndm` from an image are not diffusers' here, see docs/embedding.md.
 
     LMS takes weights of fourth order, and uses those that it has slopes for. PNDM does its first step twice, as at the
     start of a run, but the list of timesteps says so only there: one step is told but not made.

@@ -201,12 +201,12 @@ def test_levels_must_fall_from_step_to_step(sigmas: tuple[float, ...]) -> None:
 
 
 def constant(x: Array, sigma: float) -> Array:  # noqa: ARG001 - the contract's signature
-    """A denoiser that always sees the same picture."""
+    """A denoiser that always sees the same image."""
     return np.full_like(x, 0.5)
 
 
 @pytest.mark.parametrize("name", [sampler.name for sampler in SAMPLERS])
-def test_odd_files_are_refused_or_give_a_finite_picture(name: str) -> None:
+def test_odd_files_are_refused_or_give_a_finite_image(name: str) -> None:
     """Options from the edges of what the parser admits; warnings of numpy would be errors."""
     choices = np.random.default_rng(len(name))
     for _ in range(60):
@@ -217,10 +217,10 @@ def test_odd_files_are_refused_or_give_a_finite_picture(name: str) -> None:
         except MezzotintError:
             continue
 
-        def draw() -> FloatArray:
+        def generate() -> FloatArray:
             return choices.standard_normal((1, 4, 2, 2)).astype(np.float32)
 
-        start: Array = draw() * np.float32(ours.initial_scale)
-        x = ours.final_latents(find_sampler(name).sample(constant, start, ours, None, draw))
+        start: Array = generate() * np.float32(ours.initial_scale)
+        x = ours.final_latents(find_sampler(name).sample(constant, start, ours, None, generate))
         assert x.dtype == np.float32
         assert np.isfinite(x).all(), config

@@ -105,18 +105,18 @@ def test_prompts_of_different_length_are_repeated_to_one(tiny: TextToImage) -> N
     np.testing.assert_array_equal(long, embeddings(tiny, [LONG], "weighted")[0])
 
 
-def test_a_prompt_beside_a_longer_one_draws_what_it_draws_alone(tiny: TextToImage) -> None:
+def test_a_prompt_beside_a_longer_one_generates_what_it_generates_alone(tiny: TextToImage) -> None:
     """Repeated keys leave attention as it is; keys of empty padding would not."""
     batch = tiny(["a red apple", LONG], steps=3, prompt_syntax="weighted", negative_prompt="a BREAK b BREAK c")
     for index, settings in enumerate(batch.settings):
-        assert psnr_db(tiny.draw(settings).pixels[0], batch.pixels[index]) > 80
+        assert psnr_db(tiny.generate(settings).pixels[0], batch.pixels[index]) > 80
 
 
 def test_every_prompt_may_have_its_own_negative(tiny: TextToImage) -> None:
     batch = tiny(["a", "b"], negative_prompt=["c", "d"], steps=3)
     assert [one.negative_prompt for one in batch.settings] == ["c", "d"]
     for index, settings in enumerate(batch.settings):
-        assert psnr_db(tiny.draw(settings).pixels[0], batch.pixels[index]) > 80
+        assert psnr_db(tiny.generate(settings).pixels[0], batch.pixels[index]) > 80
 
 
 @pytest.mark.parametrize(

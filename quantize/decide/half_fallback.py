@@ -1,6 +1,6 @@
-"""FP16 that never paints black: nodes whose numbers outgrow FP16 on calibration data stay in FP32, as islands.
+"""FP16 that never paints black: nodes whose numbers outgrow FP16 on calibration data stay in FP32, as fallbacks.
 
-FP16 ends at 65504; beyond it everything is infinite, and a picture of NaNs is black. So the range of every tensor is
+FP16 ends at 65504; beyond it everything is infinite, and an image of NaNs is black. So the range of every tensor is
 measured by reductions inside the graph, as lowered, and a node that makes or reads one beyond a quarter of it stays in
 FP32. The quarter is for prompts that were not calibrated on. Sums inside a product are no concern: tensor cores add in
 FP32.
@@ -28,8 +28,6 @@ from ..calibrate.trajectories import Call
 from ..graphs.graph import constant, new_node
 from ..passes.half_arithmetic import float_types, node_key
 
-__all__ = ["LARGEST_HALF", "RANGE_LIMIT", "Island", "find_islands", "measure_ranges", "with_islands"]
-
 LARGEST_HALF = float(np.finfo(np.float16).max)  # 65504
 RANGE_LIMIT = LARGEST_HALF / 4.0
 _SMALLEST_HALF = float(np.finfo(np.float16).smallest_subnormal)  # 6e-8
@@ -38,7 +36,7 @@ _LOGITS = ":logits"  # of fused attention, which has no tensor for them
 
 
 @dataclass(frozen=True)
-class Island:
+class Fallback:
     """A node that stays in FP32: its name, `node_key` and operator, and why."""
 
     node: str
@@ -47,14 +45,14 @@ class Island:
     reason: str
 
 
-def find_islands(graph: ir.Graph, ranges: Mapping[str, float]) -> list[Island]:
+def find_fallbacks(graph: ir.Graph, ranges: Mapping[str, float]) -> list[Fallback]:
     """Nodes that make or read a tensor beyond `RANGE_LIMIT`, or a constant that FP16 cannot hold, in graph order."""
     constants = {str(name): value.const_value.numpy() for name, value in _float_constants(graph)}
     found = []
     for node in graph:
         reason = _reason(node, ranges, constants)
         if reason is not None:
-            found.append(Island(str(node.name or node_key(node)), node_key(node), node.op_type, reason))
+            found.append(Fallback(str(node.name or node_key(node)), node_key(node), node.op_type, reason))
     return found
 
 
@@ -89,15 +87,17 @@ def measure_ranges(
     return ranges
 
 
-def with_islands(decisions: Mapping[str, Decision], islands: Sequence[Island]) -> Decisions:
-    """The decisions, with one for each island; an integer node that is one keeps its integers."""
+def with_fallbacks(decisions: Mapping[str, Decision], fallbacks: Sequence[Fallback]) -> Decisions:
+    """The decisions, with one for each fallback; an integer node that is one keeps its integers."""
     noted = dict(decisions)
-    for island in islands:
-        rule = f"FP32 island: {island.reason}"
-        if island.node in noted:
-            noted[island.node] = replace(noted[island.node], island=rule)  # the floats around the integers are FP32
+    for fallback in fallbacks:
+        rule = f"FP32 fallback: {fallback.reason}"
+        if fallback.node in noted:
+            noted[fallback.node] = replace(
+                noted[fallback.node], fallback=rule
+            )  # the floats around the integers are FP32
         else:
-            noted[island.node] = Decision(island.node, NodeScheme.FLOAT, rule)
+            noted[fallback.node] = Decision(fallback.node, NodeScheme.FLOAT, rule)
     return noted
 
 

@@ -1,4 +1,4 @@
-"""Random settings: the picture is that of diffusers on the embedded checkpoint, whatever was asked for."""
+"""Random settings: the image is that of diffusers on the embedded checkpoint, whatever was asked for."""
 
 import random
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.samplers.lineup import SAMPLERS
-from tests.runtime.diffusers_pictures import DiffusersPictures
+from tests.runtime.diffusers_images import DiffusersImages
 
 PROMPTS = ("a flat emoji of a red apple on a blue background", "noto style cat face", "", "a (green) leaf, 3 stars!")
 FLOORS_DB = 45.0
@@ -37,14 +37,14 @@ def pipe(demo_bundle: Bundle) -> TextToImage:
 
 
 @pytest.fixture(scope="module")
-def by_diffusers(demo_checkpoint: Path) -> DiffusersPictures:
-    return DiffusersPictures(demo_checkpoint)
+def by_diffusers(demo_checkpoint: Path) -> DiffusersImages:
+    return DiffusersImages(demo_checkpoint)
 
 
 @pytest.mark.parametrize(
     "index", [*range(FAST), *(pytest.param(index, marks=pytest.mark.slow) for index in range(FAST, ALL))]
 )
-def test_the_picture_is_that_of_diffusers(pipe: TextToImage, by_diffusers: DiffusersPictures, index: int) -> None:
+def test_the_image_is_that_of_diffusers(pipe: TextToImage, by_diffusers: DiffusersImages, index: int) -> None:
     asked = settings(index)
     expected = by_diffusers.text(**asked)
     found = pipe(**asked).pixels
@@ -53,7 +53,7 @@ def test_the_picture_is_that_of_diffusers(pipe: TextToImage, by_diffusers: Diffu
 
 
 def test_the_settings_differ() -> None:
-    """Else 64 pictures would be one."""
-    drawn = [settings(index) for index in range(ALL)]
+    """Else 64 images would be one."""
+    generated = [settings(index) for index in range(ALL)]
     least = {"scheduler": 12, "steps": 15, "height": 9, "width": 9, "seed": 50, "guidance": 15}
-    assert [name for name, count in least.items() if len({one[name] for one in drawn}) < count] == []
+    assert [name for name, count in least.items() if len({one[name] for one in generated}) < count] == []

@@ -1,4 +1,4 @@
-"""The pictures of a report, as files and as data: what each case drew, and amplified differences."""
+"""The images of a report, as files and as data: what each case generated, and amplified differences."""
 
 import base64
 import io
@@ -12,14 +12,12 @@ from mezzotint.arrays import Array, FloatArray
 from mezzotint.atomic_file import atomic_path
 from mezzotint.runtime.images.files import to_images
 
-__all__ = ["AMPLIFICATION", "PICTURES_FOLDER", "data_uri", "difference_map", "read_picture", "write_pictures"]
-
-PICTURES_FOLDER = "pictures"
+PICTURES_FOLDER = "images"
 AMPLIFICATION = 8
 _UNSAFE = re.compile(r"[^\w.@-]+")
 
 
-def write_pictures(pixels: FloatArray, report: Path, case_name: str) -> list[str]:
+def write_images(pixels: FloatArray, report: Path, case_name: str) -> list[str]:
     """Write (N, H, W, 3) in [0, 1] as 8-bit PNG files; their paths relative to the folder `report`."""
     folder = Path(PICTURES_FOLDER) / _UNSAFE.sub("_", case_name)
     (report / folder).mkdir(parents=True, exist_ok=True)
@@ -30,22 +28,22 @@ def write_pictures(pixels: FloatArray, report: Path, case_name: str) -> list[str
     return [path.as_posix() for path in paths]
 
 
-def read_picture(path: Path, side: int) -> Image.Image:
-    """An RGB picture, shrunk until its longer side has at most `side` pixels; never enlarged."""
+def read_image(path: Path, side: int) -> Image.Image:
+    """An RGB image, shrunk until its longer side has at most `side` pixels; never enlarged."""
     with Image.open(path) as image:
-        picture = image.convert("RGB")
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return picture
+        shrunk = image.convert("RGB")
+    shrunk.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return shrunk
 
 
 def difference_map(reference: Image.Image, test: Image.Image) -> Image.Image:
-    """Mid grey where two 8-bit pictures agree; elsewhere their difference, AMPLIFICATION times as strong."""
+    """Mid grey where two 8-bit images agree; elsewhere their difference, AMPLIFICATION times as strong."""
     difference: Array = np.asarray(test, dtype=np.int16) - np.asarray(reference, dtype=np.int16)
     return Image.fromarray(np.clip(128 + AMPLIFICATION * difference, 0, 255).astype(np.uint8))
 
 
 def data_uri(image: Image.Image) -> str:
-    """The picture as a PNG inside a URI, for a page without other files."""
+    """The image as a PNG inside a URI, for a page without other files."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

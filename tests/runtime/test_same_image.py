@@ -1,4 +1,4 @@
-"""Pictures from a bundle against diffusers' from the checkpoint: the same seed gives the same picture."""
+"""Images from a bundle against diffusers' from the checkpoint: the same seed gives the same image."""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,8 +13,7 @@ import torch
 from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db, sqnr_db
 from mezzotint.engines.lineup import installed_engines
-from mezzotint.runtime import Bundle, TextToImage
-from mezzotint.runtime.text_to_image import Result
+from mezzotint.runtime import Bundle, Result, TextToImage
 
 PROMPT = "a flat emoji of a red apple on a blue background"
 SCHEDULERS = {
@@ -24,24 +23,24 @@ SCHEDULERS = {
 }
 
 
-Draw: TypeAlias = Callable[..., Array]
+Generate: TypeAlias = Callable[..., Array]
 
 
 @pytest.fixture(scope="module")
-def by_diffusers(demo_checkpoint: Path) -> Draw:
-    """Draws `PROMPT` with diffusers in FP32, once for each set of options; 8-bit pixels, (H, W, 3)."""
+def by_diffusers(demo_checkpoint: Path) -> Generate:
+    """Generates `PROMPT` with diffusers in FP32, once for each set of options; 8-bit pixels, (H, W, 3)."""
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(demo_checkpoint).to(torch.float32)
     pipe.set_progress_bar_config(disable=True)
 
     @cache
-    def draw(scheduler: str, *, seed: int = 0, **options: Any) -> Array:
+    def generate(scheduler: str, *, seed: int = 0, **options: Any) -> Array:
         pipe.scheduler = SCHEDULERS[scheduler].from_config(pipe.scheduler.config)
         generator = torch.Generator().manual_seed(seed)
         result = pipe(PROMPT, generator=generator, num_inference_steps=25, output_type="np", **options)
         pixels: Array = (result.images[0] * 255).round().astype(np.uint8)
         return pixels
 
-    return draw
+    return generate
 
 
 @pytest.fixture(scope="module", params=[engine.name for engine in installed_engines()])
@@ -54,41 +53,41 @@ def pipe(demo_bundle: Bundle) -> TextToImage:
     return TextToImage.load(demo_bundle.path)
 
 
-def assert_same_picture(result: Result, expected: Array) -> None:
+def assert_same_image(result: Result, expected: Array) -> None:
     """At most 2/255 apart on at least 99.9 % of the values."""
     found = np.asarray(result.images[0])
     assert found.shape == expected.shape
     difference = np.abs(found.astype(np.int16) - expected.astype(np.int16))
     assert np.mean(difference <= 2) >= 0.999, f"{np.mean(difference > 2):.2%} differ, by up to {difference.max()}"
-    assert expected.std() > 20  # a picture, not a plane
+    assert expected.std() > 20  # an image, not a plane
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_the_picture_is_that_of_diffusers(each_pipe: TextToImage, by_diffusers: Draw, scheduler: str) -> None:
+def test_the_image_is_that_of_diffusers(each_pipe: TextToImage, by_diffusers: Generate, scheduler: str) -> None:
     expected = by_diffusers(scheduler, seed=3, guidance_scale=5.0)
-    assert_same_picture(each_pipe(PROMPT, steps=25, guidance=5.0, seed=3, scheduler=scheduler), expected)
+    assert_same_image(each_pipe(PROMPT, steps=25, guidance=5.0, seed=3, scheduler=scheduler), expected)
 
 
-def test_another_size_is_that_of_diffusers(each_pipe: TextToImage, by_diffusers: Draw) -> None:
+def test_another_size_is_that_of_diffusers(each_pipe: TextToImage, by_diffusers: Generate) -> None:
     expected = by_diffusers("ddim", guidance_scale=5.0, height=72, width=56)
-    assert_same_picture(each_pipe(PROMPT, guidance=5.0, height=72, width=56), expected)
+    assert_same_image(each_pipe(PROMPT, guidance=5.0, height=72, width=56), expected)
 
 
-def test_a_negative_prompt_is_that_of_diffusers(pipe: TextToImage, by_diffusers: Draw) -> None:
+def test_a_negative_prompt_is_that_of_diffusers(pipe: TextToImage, by_diffusers: Generate) -> None:
     expected = by_diffusers("ddim", guidance_scale=7.5, negative_prompt="blue background")
-    assert_same_picture(pipe(PROMPT, guidance=7.5, negative_prompt="blue background"), expected)
+    assert_same_image(pipe(PROMPT, guidance=7.5, negative_prompt="blue background"), expected)
     plain = np.asarray(pipe(PROMPT, guidance=7.5).images[0])
     assert np.abs(plain.astype(np.int16) - expected.astype(np.int16)).mean() > 2
 
 
-def test_no_guidance_is_that_of_diffusers(pipe: TextToImage, by_diffusers: Draw) -> None:
+def test_no_guidance_is_that_of_diffusers(pipe: TextToImage, by_diffusers: Generate) -> None:
     expected = by_diffusers("ddim", guidance_scale=1.0)
-    assert_same_picture(pipe(PROMPT, guidance=1.0), expected)
+    assert_same_image(pipe(PROMPT, guidance=1.0), expected)
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_latents_are_those_of_diffusers_to_80_db(tiny_bundle: Bundle, tiny_checkpoint: Path, scheduler: str) -> None:
-    """Finer than pictures show: a start or an end that is off by one training step is 60 dB."""
+    """Finer than images show: a start or an end that is off by one training step is 60 dB."""
     oracle = diffusers.StableDiffusionPipeline.from_pretrained(tiny_checkpoint)
     oracle.set_progress_bar_config(disable=True)
     oracle.scheduler = SCHEDULERS[scheduler].from_config(oracle.scheduler.config)
@@ -98,7 +97,7 @@ def test_latents_are_those_of_diffusers_to_80_db(tiny_bundle: Bundle, tiny_check
     assert sqnr_db(expected.images.numpy(), result.latents) > 80
 
 
-def test_each_picture_of_a_batch_is_that_of_a_single_run(pipe: TextToImage) -> None:
+def test_each_image_of_a_batch_is_that_of_a_single_run(pipe: TextToImage) -> None:
     prompts = (PROMPT, "a noto emoji of a cat on a white background")
     batch = pipe(prompts, steps=6, seed=40)
     assert batch.pixels.shape == (2, 64, 64, 3)

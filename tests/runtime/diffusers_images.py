@@ -1,4 +1,4 @@
-"""What diffusers draws, as the oracle of whole pictures: its three pipelines on one checkpoint, in FP32."""
+"""What diffusers generates, as the oracle of whole images: its three pipelines on one checkpoint, in FP32."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +10,10 @@ import torch
 from mezzotint.arrays import Array
 from tests.runtime.scheduler_oracle import ORACLES
 
-__all__ = ["DiffusersPictures"]
+__all__ = ["DiffusersImages"]
 
 
-class DiffusersPictures:
+class DiffusersImages:
     """The pipelines of one checkpoint. Every call returns pixels (1, H, W, 3) in [0, 1]."""
 
     def __init__(self, checkpoint: Path) -> None:
@@ -29,16 +29,16 @@ class DiffusersPictures:
             pipe.set_progress_bar_config(disable=True)
 
     def text(self, prompt: str, **options: Any) -> Array:
-        return self._draw("text", prompt, **options)
+        return self._generate("text", prompt, **options)
 
     def image(self, prompt: str, image: Any, **options: Any) -> Array:
-        return self._draw("image", prompt, image=image, **options)
+        return self._generate("image", prompt, image=image, **options)
 
     def inpaint(self, prompt: str, image: Any, mask: Any, **options: Any) -> Array:
         size = {"height": image.height, "width": image.width}
-        return self._draw("inpaint", prompt, image=image, mask_image=mask, **{**size, **options})
+        return self._generate("inpaint", prompt, image=image, mask_image=mask, **{**size, **options})
 
-    def _draw(
+    def _generate(
         self,
         kind: str,
         prompt: str,
@@ -52,7 +52,7 @@ class DiffusersPictures:
         pipe = self._pipes[kind]
         pipe.scheduler = ORACLES[scheduler].from_config(self._scheduler)
         generator = torch.Generator().manual_seed(seed)
-        drawn = pipe(
+        generated = pipe(
             prompt,
             num_inference_steps=steps,
             guidance_scale=guidance,
@@ -60,8 +60,8 @@ class DiffusersPictures:
             output_type="np",
             **options,
         )
-        pixels: Array = drawn.images
+        pixels: Array = generated.images
         return pixels
 
 
-Draw = Callable[..., Array]
+Generate = Callable[..., Array]

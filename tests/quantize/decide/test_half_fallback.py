@@ -1,4 +1,4 @@
-"""A planted overflow: in FP16 alone the graph ends in infinity; with the islands that are found it is right."""
+"""A planted overflow: in FP16 alone the graph ends in infinity; with the fallbacks that are found it is right."""
 
 import numpy as np
 import onnx_ir as ir
@@ -12,13 +12,13 @@ from mezzotint.bundle.precision import Compute, NodeScheme, Storage
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.quantize.calibrate.trajectories import Call
-from mezzotint.quantize.decide.half_islands import (
+from mezzotint.quantize.decide.half_fallback import (
     LARGEST_HALF,
     RANGE_LIMIT,
-    Island,
-    find_islands,
+    Fallback,
+    find_fallbacks,
     measure_ranges,
-    with_islands,
+    with_fallbacks,
 )
 from mezzotint.quantize.passes.contract import Context
 from mezzotint.quantize.passes.half_arithmetic import COMPUTE_IN_HALF, ArithmeticReason, node_key
@@ -53,8 +53,8 @@ def calls(count: int = 4) -> list[Call]:
     return [Call(0, {"x": random.standard_normal((5, 24), dtype=np.float32)}) for _ in range(count)]
 
 
-def islands_of(model: ir.Model) -> list[Island]:
-    return find_islands(model.graph, measure_ranges(model, COMPONENT, ONNXRUNTIME, calls()))
+def fallbacks_of(model: ir.Model) -> list[Fallback]:
+    return find_fallbacks(model.graph, measure_ranges(model, COMPONENT, ONNXRUNTIME, calls()))
 
 
 def numpys(model: ir.Model, x: Array) -> FloatArray:
@@ -65,18 +65,18 @@ def numpys(model: ir.Model, x: Array) -> FloatArray:
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # the overflow that was planted
-def test_a_planted_overflow_is_black_without_islands_and_right_with_them() -> None:
+def test_a_planted_overflow_is_black_without_fallbacks_and_right_with_them() -> None:
     x = calls()[0].feeds["x"]
     expected = numpys(planted(), x)
     black = planted()
     COMPUTE_IN_HALF(black)
     assert not np.isfinite(numpys(black, x)).all()
     model = planted()
-    found = islands_of(model)
-    assert [island.node for island in found] == ["b/MatMul", "b/Add", "n/LayerNormalization"]
-    outcome = COMPUTE_IN_HALF(model, Context(float32_nodes={island.key: island.reason for island in found}))
+    found = fallbacks_of(model)
+    assert [fallback.node for fallback in found] == ["b/MatMul", "b/Add", "n/LayerNormalization"]
+    outcome = COMPUTE_IN_HALF(model, Context(float32_nodes={fallback.key: fallback.reason for fallback in found}))
     assert [(one.node, one.reason, one.got) for one in outcome.declined] == [
-        (island.node, ArithmeticReason.ISLAND, island.reason) for island in found
+        (fallback.node, ArithmeticReason.ISLAND, fallback.reason) for fallback in found
     ]
     assert sqnr_db(expected, numpys(model, x)) > 50
     types = {str(node.name): node.outputs[0].dtype for node in model.graph}
@@ -84,12 +84,12 @@ def test_a_planted_overflow_is_black_without_islands_and_right_with_them() -> No
     assert types["b/MatMul"] == types["b/Add"] == ir.DataType.FLOAT
 
 
-def test_a_graph_without_overflow_has_no_islands() -> None:
-    assert islands_of(planted(size=10.0)) == []
+def test_a_graph_without_overflow_has_no_fallbacks() -> None:
+    assert fallbacks_of(planted(size=10.0)) == []
 
 
 def test_reasons_name_the_tensor_and_how_large_it_gets() -> None:
-    reason = islands_of(planted())[0].reason
+    reason = fallbacks_of(planted())[0].reason
     assert reason.startswith("b reaches ")
     assert "FP16 ends at 65504" in reason
 
@@ -120,7 +120,7 @@ def constants_graph(value: float, size: int = 1) -> ir.Model:
 
 
 @pytest.mark.parametrize(
-    ("value", "size", "is_island"),
+    ("value", "size", "is_fallback"),
     [
         (1.0, 1, False),
         (-3.4e38, 1, True),
@@ -131,18 +131,18 @@ def constants_graph(value: float, size: int = 1) -> ir.Model:
         (float("-inf"), 1, False),  # FP16 has infinities
     ],
 )
-def test_constants_that_fp16_cannot_hold_make_islands(value: float, size: int, is_island: bool) -> None:
-    found = find_islands(constants_graph(value, size).graph, {})
-    assert [island.node for island in found] == (["m"] if is_island else [])
+def test_constants_that_fp16_cannot_hold_make_fallbacks(value: float, size: int, is_fallback: bool) -> None:
+    found = find_fallbacks(constants_graph(value, size).graph, {})
+    assert [fallback.node for fallback in found] == (["m"] if is_fallback else [])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_not_finite_even_in_fp32_is_an_island(value: float) -> None:
+def test_what_is_not_finite_even_in_fp32_is_an_fallback(value: float) -> None:
     component = Component((), Storage.FLOAT32, Compute.F32, (TensorSpec("x", "float32", ("n", 1)),), ())
     feeds: dict[str, Array] = {"x": np.array([[value]], np.float32)}
     model = constants_graph(2.0)
     ranges = measure_ranges(model, component, ONNXRUNTIME, [Call(0, feeds)])
-    assert [island.node for island in find_islands(model.graph, ranges)] == ["m"]
+    assert [fallback.node for fallback in find_fallbacks(model.graph, ranges)] == ["m"]
 
 
 def test_the_logits_of_fused_attention_are_bounded(tiny_bundle: Bundle) -> None:
@@ -165,17 +165,17 @@ def test_the_logits_of_fused_attention_are_bounded(tiny_bundle: Bundle) -> None:
         loosest = width * ranges[query] * ranges[key]
         assert 0 < ranges[f"{node.name}:logits"] <= loosest * 1.0001
     first = fused[0]
-    found = find_islands(model.graph, {f"{first.name}:logits": 2e4})
-    assert [island.key for island in found] == [node_key(first)]
+    found = find_fallbacks(model.graph, {f"{first.name}:logits": 2e4})
+    assert [fallback.key for fallback in found] == [node_key(first)]
 
 
-def test_islands_are_noted_beside_the_decisions() -> None:
+def test_fallbacks_are_noted_beside_the_decisions() -> None:
     decided = {"a/Conv": Decision("a/Conv", NodeScheme.W8A8, "r")}
-    assert with_islands(decided, []) == decided
-    noted = with_islands(
-        decided, [Island("a/Conv", "a", "Conv", "too large"), Island("b/Mul", "b", "Mul", "too large")]
+    assert with_fallbacks(decided, []) == decided
+    noted = with_fallbacks(
+        decided, [Fallback("a/Conv", "a", "Conv", "too large"), Fallback("b/Mul", "b", "Mul", "too large")]
     )
     assert noted == {
-        "a/Conv": Decision("a/Conv", NodeScheme.W8A8, "r", island="FP32 island: too large"),
-        "b/Mul": Decision("b/Mul", NodeScheme.FLOAT, "FP32 island: too large"),
+        "a/Conv": Decision("a/Conv", NodeScheme.W8A8, "r", fallback="FP32 fallback: too large"),
+        "b/Mul": Decision("b/Mul", NodeScheme.FLOAT, "FP32 fallback: too large"),
     }
