@@ -19,6 +19,7 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import find_compute
 from mezzotint.cache import cache_folder
 from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.heap import give_back_memory
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
 from mezzotint.engines.sessions import Sessions
@@ -46,7 +47,10 @@ from .text.tokenizer import ClipTokenizer
 
 
 class Pipeline:
-    """A loaded bundle. Make one with `load`, or with `sharing` from another kind of pipeline on the same bundle."""
+    """A loaded bundle. Make one with `load`, or with `sharing` from another kind of pipeline on the same bundle.
+
+    Its graphs stay in memory until it is closed, by `close` or at the end of a `with`, or until nobody holds it.
+    """
 
     roles: ClassVar[tuple[Role, ...]] = (Role.TEXT_ENCODER, Role.DENOISER, Role.IMAGE_DECODER)  # what a call needs
 
@@ -107,6 +111,21 @@ class Pipeline:
             if not low_memory:
                 _ = sessions[name]
         return cls(bundle, choice, sessions, precision=asked.get(Role.DENOISER), low_memory=low_memory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free all graphs, also of pipelines that share them; a call after that raises MezzotintError.
+
+        Sessions that were given as a plain mapping stay open: they are their maker's to close.
+        """
+        if isinstance(self.sessions, Sessions):
+            self.sessions.close()
+        give_back_memory()
 
     @classmethod
     def sharing(cls, other: "Pipeline") -> Self:

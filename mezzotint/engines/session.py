@@ -6,6 +6,7 @@ call, and every other tensor that names it must agree.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -20,13 +21,26 @@ from .self_test import check_integers
 
 
 class Session:
-    """One component, loaded. `run` may be called from several threads."""
+    """One component, loaded, until it is closed: use it in a `with`, or call `close`.
+
+    `run` may be called from several threads; a run that is under way when another thread closes goes on to its end.
+    """
 
     def __init__(self, name: str, component: Component, graph: Graph, precision: Compute) -> None:
         self.name = name
         self.component = component
         self.precision = precision
-        self._graph = graph
+        self._graph: Graph | None = graph
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the engine's graph and its weights go. Closing twice is closing once; a closed session cannot run."""
+        self._graph = None
 
     @classmethod
     def open(cls, name: str, path: Path, component: Component, engine: Engine, options: EngineOptions) -> "Session":
@@ -55,9 +69,12 @@ class Session:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. MezzotintError names the input that does not fit, or says why the engine failed."""
+        graph = self._graph
+        if graph is None:
+            raise MezzotintError(f"{self.name} was closed and cannot run; load the bundle again")
         self._check(feeds)
         try:
-            results = self._graph.infer([np.asarray(feeds[spec.name], order="C") for spec in self.component.inputs])
+            results = graph.infer([np.asarray(feeds[spec.name], order="C") for spec in self.component.inputs])
         except MezzotintError:
             raise
         except Exception as error:

@@ -2,12 +2,14 @@
 
 With `keep` a session stays once it is open. Without, it lives as long as somebody holds it: a call that fetches a
 session, runs it and drops it has freed its weights by the time the next component is fetched. Either way a component is
-never open twice, however many threads ask for it.
+never open twice, however many threads ask for it. `close` ends all of them on purpose, as a server does that unloads.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from weakref import WeakValueDictionary
+
+from mezzotint.errors import MezzotintError
 
 from .session import Session
 
@@ -21,9 +23,12 @@ class Sessions(Mapping[str, Session]):
         self._kept: dict[str, Session] | None = {} if keep else None
         self._alive: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._locks = {name: threading.Lock() for name in names}
+        self._is_closed = False
 
     def __getitem__(self, name: str) -> Session:
         with self._locks[name]:
+            if self._is_closed:
+                raise MezzotintError(f"the bundle was closed, so there is no {name} to run; load it again")
             session = self._alive.get(name)
             if session is None:
                 session = self._open_session(name)
@@ -37,6 +42,17 @@ class Sessions(Mapping[str, Session]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def close(self) -> None:
+        """Close every open session and open no more; twice is once."""
+        self._is_closed = True
+        for name, lock in self._locks.items():
+            with lock:
+                session = self._alive.pop(name, None)
+                if session is not None:
+                    session.close()
+        if self._kept is not None:
+            self._kept.clear()
 
     @property
     def open_names(self) -> tuple[str, ...]:

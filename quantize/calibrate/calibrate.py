@@ -18,6 +18,7 @@ from mezzotint.engines.heap import give_back_memory
 from mezzotint.engines.lineup import fastest_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
+from mezzotint.executor import LOCAL, Executor
 from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.progress import Progress
@@ -62,7 +63,11 @@ def calibrate(
 
 
 def cached_trajectories(
-    bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
+    bundle: Bundle,
+    prompts: Sequence[str],
+    settings: CalibrationSettings,
+    progress: Progress,
+    executor: Executor = LOCAL,
 ) -> tuple[Trajectory, ...]:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
     schedule = (settings.scheduler, settings.steps, settings.guidance)
@@ -78,16 +83,17 @@ def cached_trajectories(
         pipe, conditions, _held = load()
         return run_trajectory(pipe, run, conditions[run.prompt], steps).pack()
 
-    done = []
-    for count, (prompt, run) in enumerate(runs):
-        progress("running calibration trajectories", count, len(runs))
+    def trajectory(numbered: tuple[int, tuple[str, Settings]]) -> Trajectory:
+        count, (prompt, run) = numbered
         first = count % stride
         key = content_key({**parts, "prompt": prompt, "seed": run.seed, "steps": (first, stride)})
-        make_it = partial(make, run, slice(first, None, stride))
-        done.append(Trajectory.unpack(cached_arrays("trajectory", key, make_it)))
+        return Trajectory.unpack(cached_arrays("trajectory", key, partial(make, run, slice(first, None, stride))))
+
+    numbered = list(enumerate(runs))
+    done = tuple(executor.map(trajectory, numbered, what="running calibration trajectories", progress=progress))
     load.cache_clear()
     give_back_memory()
-    return tuple(done)
+    return done
 
 
 def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]:

@@ -137,3 +137,35 @@ def test_a_component_that_is_missing_is_named_at_load(tiny_bundle: Bundle, tmp_p
     for attempt in (lambda: ImageToImage.load(folder), lambda: Inpaint.sharing(text)):
         with pytest.raises(MezzotintError, match="has no component 'vae_encoder'; it has"):
             attempt()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_closing_closes_what_is_open_and_opens_no_more(keep: bool) -> None:
+    sessions = Sessions(NAMES, Opener(), keep=keep)
+    held = sessions["unet"]
+    sessions.close()
+    sessions.close()
+    assert sessions.open_names == ()
+    with pytest.raises(MezzotintError, match="load"):
+        sessions["text_encoder"]
+    with pytest.raises(MezzotintError, match="closed"):
+        held.run({})
+
+
+def open_names_of(pipe: TextToImage) -> tuple[str, ...]:
+    assert isinstance(pipe.sessions, Sessions)
+    return pipe.sessions.open_names
+
+
+def test_a_pipeline_frees_its_graphs_at_the_end_of_a_with(tiny_bundle: Bundle) -> None:
+    with TextToImage.load(tiny_bundle.path, backend="onnxruntime") as pipe:
+        expected = pipe("a cat", steps=2).pixels
+        assert open_names_of(pipe)
+        shared = ImageToImage.sharing(pipe)
+    assert open_names_of(pipe) == ()
+    with pytest.raises(MezzotintError, match="closed"):
+        pipe("a cat", steps=2)
+    with pytest.raises(MezzotintError, match="closed"):
+        shared("a cat", photo(16, 16), steps=2)
+    with TextToImage.load(tiny_bundle.path, backend="onnxruntime") as again:
+        np.testing.assert_array_equal(again("a cat", steps=2).pixels, expected)
