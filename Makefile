@@ -32,7 +32,7 @@ help: ## Print this list
 
 env: $(READY) ## Set up .venv with the pinned development environment
 
-demo: $(READY) ## Export, quantize and benchmark the embedded checkpoint; write reports/demo
+demo: $(READY) ## Take the embedded checkpoint through the whole chain; write reports/demo
 	$(BIN)/python -m demo.run
 
 # Threads that wait must sleep: spinning, they slow down a training tenfold on cores that others use as well.
@@ -86,17 +86,19 @@ peers: $(READY) ## Install and export what other people have, for MODEL and BUND
 	$(BIN)/python -m mezzotint dev peers "$(MODEL)" "$(BUNDLE)" -o "$(OUT)" --environments "$(PEER_ENVS)" \
 	  --prompts "$(PROMPTS)" $(ARGS)
 
-bench-demo: $(READY) ## The README's second table: all cases on the embedded checkpoint, after `make demo` and `make peers`
+bench-demo: $(READY) ## Measure all cases on the embedded checkpoint; after `make peers`, others' exports too
+	$(BIN)/python -m demo.run $(DEMO_BUNDLES)
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
-	  --attribution --peers bundles/peers/demo $(ARGS)
+	  --attribution $(if $(wildcard bundles/peers/demo),--peers bundles/peers/demo) $(ARGS)
 
 bench-sd15: $(READY) ## The README's third table: speed at full size, of the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --images 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
-tables: $(READY) ## Put the results of demo, bench-demo and bench-sd15 into docs/results and README.md
-	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/demo/results.json reports/bench-*/results.json)
+tables: $(READY) ## Put the results of bench-demo and bench-sd15 into docs/results, docs/results.md and README.md
+	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/bench-*/results.json) \
+	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu"

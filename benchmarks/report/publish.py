@@ -26,24 +26,24 @@ _INTRODUCTION = (
     "Made by `make tables` from the files in `docs/results/`, which have every sample. [measuring.md](measuring.md) "
     "says what each case runs and how figures are taken."
 )
-_STRIP_OF, _STRIP_CASE = "demo", "int8-openvino"  # README's first image: which benchmark, which case
+_STRIP_CASE = "int8-openvino"
 _BLOCK = re.compile(
     r"(?P<start><!-- results: (?P<speed>\S+) (?P<fidelity>\S+) -->\n).*?(?P<end><!-- end of results -->)", re.DOTALL
 )
 
 
-def publish(sources: Sequence[Path], folder: Path, readme: Path) -> list[Path]:
+def publish(sources: Sequence[Path], folder: Path, readme: Path, strip: Path | None = None) -> list[Path]:
     """Copy each results.json into `folder` under the name of its own folder; write FOLDER.md and `readme` anew.
 
-    Returns the copies.
+    The image that README begins with is made of the results `strip`, which need not be worth publishing. Returns the
+    copies.
     """
     folder.mkdir(parents=True, exist_ok=True)
     copies = [folder / f"{source.resolve().parent.name}.json" for source in sources]
     for source, copy in zip(sources, copies, strict=True):
         write_results(without_images(read_results(source)), copy, compact=True)
-    for source in sources:
-        if source.resolve().parent.name == _STRIP_OF:
-            strip_image(read_results(source), source.parent, _STRIP_CASE).save(folder / "strip.png", optimize=True)
+    if strip is not None:
+        strip_image(read_results(strip), strip.parent, _STRIP_CASE).save(folder / "strip.png", optimize=True)
     write_text(folder.with_suffix(".md"), results_page(folder))
     text = readme.read_text(encoding="utf-8")
     write_text(readme, refresh_tables(text, readme.parent))

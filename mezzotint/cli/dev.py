@@ -49,12 +49,13 @@ def startup(
 def publish(
     readme: Annotated[Path, typer.Argument(help="The page whose tables are made again.")],
     folder: Annotated[Path, typer.Argument(help="Where results are kept, without images.")],
-    results: Annotated[list[Path], typer.Argument(help="results.json of benchmarks.")],
+    results: Annotated[list[Path] | None, typer.Argument(help="results.json of benchmarks.")] = None,
+    strip: Annotated[Path | None, typer.Option(help="results.json whose images README shows.")] = None,
 ) -> None:
     """Keep results of benchmarks, and make the tables of a page from them."""
     from mezzotint.benchmarks.report import publish as publishing
 
-    for copy in publishing.publish(results, folder, readme):
+    for copy in publishing.publish(results or [], folder, readme, strip):
         STDOUT.print(f"wrote {copy}", markup=False)
 
 

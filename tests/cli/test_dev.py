@@ -28,7 +28,7 @@ def test_startup_prints_every_start(cli: Cli, tiny_bundle: Bundle) -> None:
 def test_publish_says_what_it_wrote(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def publish(sources: list[Path], folder: Path, readme: Path) -> list[Path]:
+    def publish(sources: list[Path], folder: Path, readme: Path, strip: Path | None) -> list[Path]:
         asked.extend((sources, folder, readme))
         return [folder / "demo.json"]
 
