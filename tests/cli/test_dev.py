@@ -29,13 +29,13 @@ def test_publish_says_what_it_wrote(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     asked: list[object] = []
 
     def publish(sources: list[Path], folder: Path, readme: Path, strip: Path | None) -> list[Path]:
-        asked.extend((sources, folder, readme))
+        asked.extend((sources, folder, readme, strip))
         return [folder / "demo.json"]
 
     monkeypatch.setattr(publish_module, "publish", publish)
     code, out, _ = cli("dev", "publish", "README.md", "docs/results", "a.json", "b.json")
     assert (code, out) == (0, "wrote docs/results/demo.json\n")
-    assert asked == [[Path("a.json"), Path("b.json")], Path("docs/results"), Path("README.md")]
+    assert asked == [[Path("a.json"), Path("b.json")], Path("docs/results"), Path("README.md"), None]
 
 
 @pytest.mark.parametrize(("reason", "expected"), [(None, 0), ("no room", 1)])
