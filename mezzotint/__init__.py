@@ -1,4 +1,4 @@
-"""Mezzotint makes Stable Diffusion small and fast, and measures what that cost."""
+"""Mezzotint makes diffusion models small and fast, and measures what that cost."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["__version__"]
