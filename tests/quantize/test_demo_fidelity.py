@@ -23,9 +23,15 @@ def generated(path: Path, backend: str, prompts: tuple[str, ...]) -> tuple[Float
     return tuple(pipe(prompt, seed=1000 + index).pixels for index, prompt in enumerate(prompts))
 
 
-@pytest.mark.parametrize(("target", "floor_db"), [("openvino", 30.0), ("onnxruntime", 25.0)])
+# Measured: medians of 31.1 dB on either target; the worst image 28.6 dB on openvino and 28.4 dB on onnxruntime.
+@pytest.mark.parametrize(("target", "floor_db", "worst_db"), [("openvino", 30.0, 25.6), ("onnxruntime", 28.1, 25.4)])
 def test_images_stay_close_to_fp32(
-    target: str, floor_db: float, demo_bundle: Bundle, demo_int8: Callable[[str], Bundle], repo_root: Path
+    target: str,
+    floor_db: float,
+    worst_db: float,
+    demo_bundle: Bundle,
+    demo_int8: Callable[[str], Bundle],
+    repo_root: Path,
 ) -> None:
     pytest.importorskip(target)
     prompts = read_prompts(repo_root / "demo" / "prompts" / "evaluation.txt")[::11][:COUNT]
@@ -33,6 +39,7 @@ def test_images_stay_close_to_fp32(
     got = generated(demo_int8(target).path, target, prompts)
     figures = [psnr_db(reference, image) for reference, image in zip(expected, got, strict=True)]
     assert np.median(figures) >= floor_db, figures
+    assert min(figures) >= worst_db, figures
     assert min(figures) < 100.0  # it is not FP32 that ran
 
 
