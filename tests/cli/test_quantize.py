@@ -47,7 +47,12 @@ def test_a_dry_run_plans_and_writes_nothing(cli: Cli, tiny_bundle: Bundle, tmp_p
     assert code == 0, err
     plan = json.loads(out)
     assert plan["is_estimate"] is True
-    assert {one["name"]: one["storage"] for one in plan["components"]} == dict(find_recipe("int8").storages)
+    assert {one["name"]: one["storage"] for one in plan["components"]} == {
+        "text_encoder": "int8-weights",
+        "unet": "int8",
+        "vae_decoder": "float16",
+        "vae_encoder": "float16",
+    }
     assert plan["seconds"] == pytest.approx(
         plan["calibration_seconds"] + sum(one["seconds"] for one in plan["components"])
     )
@@ -96,27 +101,29 @@ def with_engines(monkeypatch: pytest.MonkeyPatch, *installed: str) -> None:
     ],
 )
 def test_auto_takes_the_fastest_engine_that_can(
-    installed: tuple[str, ...], recipe: str, expected: str, monkeypatch: pytest.MonkeyPatch
+    installed: tuple[str, ...], recipe: str, expected: str, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_engines(monkeypatch, *installed)
     monkeypatch.setattr(auto_target, "cpu_features", lambda: frozenset({"avx512_vnni"}))
-    choice = choose_target(find_recipe(recipe), {})
+    choice = choose_target(tiny_bundle, find_recipe(recipe), {})
     assert choice.target.name == expected
     assert "fastest" in choice.reason
 
 
-def test_auto_takes_no_int8_target_on_a_cpu_that_would_saturate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_no_int8_target_on_a_cpu_that_would_saturate(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_engines(monkeypatch, "openvino", "onnxruntime")
     monkeypatch.setattr(auto_target, "cpu_features", lambda: cpu_features() - {"avx512_vnni", "avx_vnni"})
-    assert choose_target(find_recipe("fp16"), {}).target.name == "openvino"
+    assert choose_target(tiny_bundle, find_recipe("fp16"), {}).target.name == "openvino"
     with pytest.raises(MezzotintError) as error:
-        choose_target(find_recipe("int8"), {})
+        choose_target(tiny_bundle, find_recipe("int8"), {})
     assert error.value.what is not None and error.value.advice is not None
     assert "avx512_vnni or avx_vnni" in error.value.what
 
 
-def test_auto_without_an_engine_says_what_each_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_without_an_engine_says_what_each_lacks(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     with_engines(monkeypatch)
     with pytest.raises(MezzotintError) as error:
-        choose_target(find_recipe("fp16"), {})
+        choose_target(tiny_bundle, find_recipe("fp16"), {})
     assert all(engine.name in str(error.value) for engine in ENGINES)

@@ -1,48 +1,30 @@
-"""A calibration over a graph of a few nodes: the calls are given, and the bundle is one folder with one graph."""
+"""Calibration data over a graph of a few nodes: the calls are given, and the bundle is one folder with one graph."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import file_entry
-from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.manifest import Component, Manifest, Source, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
-from mezzotint.progress import Progress, silent
+from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
+from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.calibrate.statistics import TensorStatistics
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings, Call
-from mezzotint.quantize.decide.integer import Calibration
 from mezzotint.quantize.graphs.graph_file import save_graph
+from mezzotint.runtime import Bundle
 
 
-@dataclass(frozen=True)
-class SmallBundle:
-    """One graph in a folder, whatever component is asked for."""
+@dataclass(frozen=True, eq=False)
+class GivenCalls(CalibrationData):
+    """The same calls for every component; all else is as it is for calls that trajectories led to."""
 
-    path: Path
-    spec: Component
-
-    def component(self, _name: str) -> Component:
-        return self.spec
-
-    def graph_path(self, _name: str) -> Path:
-        return self.path / self.spec.files[0].path
-
-
-@dataclass(frozen=True)
-class SmallCalibration:
-    """What the search and the parity check ask of a `Calibration`."""
-
-    bundle: SmallBundle
-    given: Sequence[Call]
-    settings: CalibrationSettings
-    prompts: tuple[str, ...] = ("a prompt",)
-    progress: Progress = silent
+    given: tuple[Call, ...] = ()
 
     @property
     def prompts_sha256(self) -> str:
@@ -51,22 +33,25 @@ class SmallCalibration:
             digest.update(b"".join(array.tobytes() for array in call.feeds.values()))
         return digest.hexdigest()
 
-    def calls(self, _component: str, count: int, _seed: int) -> list[Call]:
+    def calls(self, component: str, count: int, seed: int) -> list[Call]:
+        del component, seed
         return list(self.given)[:count]
 
 
 def small_calibration(
     model: ir.Model, folder: Path, feeds: Sequence[dict[str, Array]], guidance: float = 2.0
-) -> Calibration:
-    """A calibration of `model`, which is written into `folder`, over one call for each of `feeds`."""
+) -> CalibrationData:
+    """One call of `model` for each of `feeds`; it is every component of the bundle that is made in `folder`."""
     names = save_graph(model, folder)
     shapes = {name: array.shape for name, array in feeds[0].items()}
     inputs = tuple(TensorSpec(name, "float32", shape) for name, shape in shapes.items())
     outputs = (TensorSpec(str(model.graph.outputs[0].name), "float32", ()),)
     spec = Component(tuple(file_entry(folder, name) for name in names), Storage.FLOAT32, Compute.F32, inputs, outputs)
+    components = dict.fromkeys(STABLE_DIFFUSION.components, spec)
+    manifest = Manifest(STABLE_DIFFUSION.name, Source("small", "0" * 64), "fp32", "portable", components)
     settings = CalibrationSettings(scheduler="ddim", guidance=guidance)
-    given = [Call(0, one) for one in feeds]
-    return cast(Calibration, SmallCalibration(SmallBundle(folder, spec), given, settings))
+    given = tuple(Call(0, one) for one in feeds)
+    return GivenCalls(Bundle(folder, manifest), ("a prompt",), settings, (), given)
 
 
 def statistics_of_values(values: Array) -> TensorStatistics:

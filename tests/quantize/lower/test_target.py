@@ -7,19 +7,28 @@ import pytest
 from mezzotint.bundle.precision import NodeScheme, Storage
 from mezzotint.engines.engine import Engine
 from mezzotint.errors import MezzotintError
+from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.quantize.lower.onnxruntime import LOWER_ONNXRUNTIME
 from mezzotint.quantize.lower.openvino import LOWER_OPENVINO
-from mezzotint.quantize.lower.target import TARGETS, check_prompts, find_target, fit_recipe, parity_engine
+from mezzotint.quantize.lower.target import (
+    TARGETS,
+    check_prompts,
+    find_target,
+    fit_storages,
+    needs_prompts,
+    parity_engine,
+)
 from mezzotint.quantize.lower.tensorrt import LOWER_TENSORRT
 from mezzotint.quantize.passes.contract import Pass
 from mezzotint.quantize.passes.half import STORE_HALF
 from mezzotint.quantize.passes.half_arithmetic import COMPUTE_IN_HALF
-from mezzotint.quantize.recipe import Recipe, find_recipe, with_overrides
+from mezzotint.quantize.recipe import component_storages, find_recipe
 from tests.quantize.small_graphs import CONV, LINEAR, decided, grid, operators, small_graph
 
 GRID = grid(-3.0, 5.0)
 LOWERINGS = {"openvino": LOWER_OPENVINO, "onnxruntime": LOWER_ONNXRUNTIME, "tensorrt": LOWER_TENSORRT}
-WHOLE = Recipe("fp32", dict.fromkeys(find_recipe("fp16").storages, Storage.FLOAT32))
+COMPONENTS = STABLE_DIFFUSION.components
+WHOLE = dict.fromkeys(COMPONENTS, "fp32")
 
 
 def test_a_target_is_found_by_its_name_and_an_unknown_one_lists_all() -> None:
@@ -79,15 +88,15 @@ def test_openvino_takes_floats_as_they_are() -> None:
 @pytest.mark.parametrize("recipe", ["fp16", "int8", "int8-weights"])
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_cpus_take_every_recipe_as_it_is(name: str, recipe: str) -> None:
-    assert fit_recipe(find_recipe(recipe), find_target(name), {}) == find_recipe(recipe)
+    asked = component_storages(find_recipe(recipe), COMPONENTS, {})
+    assert fit_storages(find_target(name), find_recipe(recipe), asked, {}) == asked
 
 
 def test_tensorrt_gets_the_text_encoder_of_int8_in_fp16() -> None:
-    before = find_recipe("int8")
-    fitted = fit_recipe(before, find_target("tensorrt"), {})
-    changed = {name for name in before.storages if fitted.storages[name] != before.storages[name]}
-    assert changed == {"text_encoder"}
-    assert fitted.storages["text_encoder"] == Storage.FLOAT16
+    before = component_storages(find_recipe("int8"), COMPONENTS, {})
+    fitted = fit_storages(find_target("tensorrt"), find_recipe("int8"), before, {})
+    assert fitted == {**before, "text_encoder": Storage.FLOAT16}
+    assert before["text_encoder"] != Storage.FLOAT16
 
 
 @pytest.mark.parametrize(
@@ -104,32 +113,37 @@ def test_what_was_asked_for_by_name_is_refused(
     target: str, recipe: str, overrides: dict[str, str], component: str
 ) -> None:
     chosen = find_target(target)
-    asked = with_overrides(find_recipe(recipe), overrides)
+    asked = component_storages(find_recipe(recipe), COMPONENTS, overrides)
     with pytest.raises(MezzotintError) as refused:
-        fit_recipe(asked, chosen, overrides)
-    storage = asked.storages[component]
+        fit_storages(chosen, find_recipe(recipe), asked, overrides)
+    storage = asked[component]
     assert chosen.refuses is not None
     assert all(part in str(refused.value) for part in (target, component, storage, chosen.refuses[storage]))
 
 
 @pytest.mark.parametrize(
-    ("target", "recipe", "needs_prompts"),
+    ("target", "recipe", "overrides", "is_calibrated"),
     [
-        ("openvino", find_recipe("int8"), True),
-        ("openvino", find_recipe("fp16"), False),
-        ("onnxruntime", find_recipe("int8-weights"), False),
-        ("tensorrt", find_recipe("fp16"), True),
-        ("cuda", WHOLE, False),
-        ("openvino", WHOLE, False),
+        ("openvino", "int8", {}, True),
+        ("openvino", "fp16", {}, False),
+        ("openvino", "fp16", {"unet": "int8"}, True),
+        ("onnxruntime", "int8-weights", {}, False),
+        ("tensorrt", "fp16", {}, True),
+        ("cuda", "fp16", WHOLE, False),
+        ("openvino", "fp16", WHOLE, False),
     ],
 )
-def test_prompts_are_asked_for_where_something_is_calibrated(target: str, recipe: Recipe, needs_prompts: bool) -> None:
-    check_prompts(recipe, find_target(target), ("a prompt",))
-    if not needs_prompts:
-        check_prompts(recipe, find_target(target), ())
+def test_prompts_are_asked_for_where_something_is_calibrated(
+    target: str, recipe: str, overrides: dict[str, str], is_calibrated: bool
+) -> None:
+    storages = component_storages(find_recipe(recipe), COMPONENTS, overrides)
+    assert needs_prompts(storages, find_target(target)) is is_calibrated
+    check_prompts(storages, find_target(target), ("a prompt",))
+    if not is_calibrated:
+        check_prompts(storages, find_target(target), ())
         return
     with pytest.raises(MezzotintError, match="--prompts"):
-        check_prompts(recipe, find_target(target), ())
+        check_prompts(storages, find_target(target), ())
 
 
 # Engines

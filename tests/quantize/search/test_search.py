@@ -11,8 +11,8 @@ from mezzotint.arrays import Array
 from mezzotint.bundle.decisions import Decision, Decisions
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import CheckFailed
+from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.calibrate.statistics import TensorStatistics
-from mezzotint.quantize.decide.integer import Calibration
 from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.search.costs import Costs, Timed
 from mezzotint.quantize.search.node_time import in_floats
@@ -64,13 +64,13 @@ def every_choice(folder: Path) -> dict[tuple[str, ...], float]:
     return {names: figure_db(without(names), folder) for names in sets}
 
 
-def search(calibration: Calibration, costs: Costs, floor_db: float) -> Decisions:
+def search(calibration: CalibrationData, costs: Costs, floor_db: float) -> Decisions:
     return search_exclusions(
         small_graph(CHAIN),
         "unet",
         decisions=DECISIONS,
         statistics=statistics(),
-        calibration=calibration,
+        data=calibration,
         target=find_target("onnxruntime"),
         costs=costs,
         floor_db=floor_db,
@@ -86,12 +86,12 @@ def statistics() -> dict[str, TensorStatistics]:
 
 
 @pytest.fixture
-def calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calibration:
+def calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CalibrationData:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return small_calibration(small_graph(CHAIN), tmp_path / "graph", [{"x": x} for x in FEEDS], GUIDANCE)
 
 
-def test_the_fewest_nodes_that_reach_the_floor_are_left_out(calibration: Calibration, tmp_path: Path) -> None:
+def test_the_fewest_nodes_that_reach_the_floor_are_left_out(calibration: CalibrationData, tmp_path: Path) -> None:
     choices = every_choice(tmp_path)
     for floor_db in (choices[()] - 1.0, choices[("c/MatMul",)] - 1.0, choices[tuple(DECISIONS)] - 1.0):
         found = search(calibration, FixedCosts(tmp_path, lambda _: 1.0), floor_db)
@@ -103,7 +103,7 @@ def test_the_fewest_nodes_that_reach_the_floor_are_left_out(calibration: Calibra
         assert all(one.evidence is not None for one in found.values())
 
 
-def test_a_node_that_costs_much_stays_where_another_will_do(calibration: Calibration, tmp_path: Path) -> None:
+def test_a_node_that_costs_much_stays_where_another_will_do(calibration: CalibrationData, tmp_path: Path) -> None:
     """The coarsest node is the last that goes when it alone is a thousand times as slow in floats."""
     choices = every_choice(tmp_path)
     floor_db = choices[()] + 0.01
@@ -113,7 +113,7 @@ def test_a_node_that_costs_much_stays_where_another_will_do(calibration: Calibra
     assert ("c/MatMul" in left_out) is (not cheap)
 
 
-def test_a_floor_beyond_all_choices_is_refused(calibration: Calibration, tmp_path: Path) -> None:
+def test_a_floor_beyond_all_choices_is_refused(calibration: CalibrationData, tmp_path: Path) -> None:
     best_db = figure_db(without(tuple(DECISIONS)), tmp_path)
     with pytest.raises(CheckFailed) as refused:
         search(calibration, FixedCosts(tmp_path, lambda _: 1.0), best_db + 1.0)

@@ -12,7 +12,7 @@ from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.precision import Storage
 from mezzotint.errors import CheckFailed
-from mezzotint.quantize.decide.integer import Calibration
+from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.graphs.graph_file import save_graph
 from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.verify.parity import FLOORS_DB, measure_parity
@@ -25,7 +25,7 @@ GUIDANCE = 3.0
 
 
 @pytest.fixture
-def calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calibration:
+def calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CalibrationData:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return small_calibration(small_graph(CHAIN), tmp_path / "before", [{"x": x} for x in FEEDS], GUIDANCE)
 
@@ -40,7 +40,7 @@ def disturbed(size: float) -> ir.Model:
     return model
 
 
-def written(model: ir.Model, calibration: Calibration, folder: Path, storage: Storage = Storage.INT8) -> Component:
+def written(model: ir.Model, calibration: CalibrationData, folder: Path, storage: Storage = Storage.INT8) -> Component:
     """The component as `quantize` describes it, with its graph in `folder`."""
     save_graph(model, folder)
     return replace(calibration.bundle.component("unet"), storage=storage)
@@ -62,7 +62,9 @@ def figure_db(model: ir.Model, *, guided: bool) -> float:
 
 @pytest.mark.parametrize(("name", "guided"), [("unet", True), ("vae_decoder", False)])
 @pytest.mark.parametrize("size", [1e-3, 1e-2])
-def test_the_figure_is_numpys(name: str, guided: bool, size: float, calibration: Calibration, tmp_path: Path) -> None:
+def test_the_figure_is_numpys(
+    name: str, guided: bool, size: float, calibration: CalibrationData, tmp_path: Path
+) -> None:
     model = disturbed(size)
     component = written(disturbed(size), calibration, tmp_path / "after")
     parity = measure_parity(calibration, name, component, tmp_path / "after", find_target("onnxruntime"))
@@ -72,7 +74,7 @@ def test_the_figure_is_numpys(name: str, guided: bool, size: float, calibration:
     assert "onnxruntime" in parity.against
 
 
-def test_the_graph_against_itself_is_identical(calibration: Calibration, tmp_path: Path) -> None:
+def test_the_graph_against_itself_is_identical(calibration: CalibrationData, tmp_path: Path) -> None:
     component = written(small_graph(CHAIN), calibration, tmp_path / "after")
     parity = measure_parity(calibration, "unet", component, tmp_path / "after", find_target("onnxruntime"))
     assert parity is not None
@@ -81,7 +83,7 @@ def test_the_graph_against_itself_is_identical(calibration: Calibration, tmp_pat
 
 @pytest.mark.parametrize("storage", [Storage.FLOAT16, Storage.INT8_WEIGHTS, Storage.INT8])
 def test_below_the_floor_of_its_storage_a_graph_is_refused(
-    storage: Storage, calibration: Calibration, tmp_path: Path
+    storage: Storage, calibration: CalibrationData, tmp_path: Path
 ) -> None:
     model = disturbed(0.3)
     figure = figure_db(model, guided=True)
@@ -92,8 +94,8 @@ def test_below_the_floor_of_its_storage_a_graph_is_refused(
     assert all(part in str(refused.value) for part in ("unet", storage, f"{figure:.1f} dB"))
 
 
-def test_a_component_that_no_call_can_be_made_for_is_not_checked(calibration: Calibration, tmp_path: Path) -> None:
+def test_a_component_that_no_call_can_be_made_for_is_not_checked(calibration: CalibrationData, tmp_path: Path) -> None:
     component = written(disturbed(0.3), calibration, tmp_path / "after")
     assert measure_parity(calibration, "vae_encoder", component, tmp_path / "after", find_target("openvino")) is None
-    silent = replace(calibration, prompts=())
-    assert measure_parity(silent, "unet", component, tmp_path / "after", find_target("openvino")) is None
+    unprompted = CalibrationData(calibration.bundle, (), calibration.settings, ())
+    assert measure_parity(unprompted, "unet", component, tmp_path / "after", find_target("openvino")) is None
