@@ -82,7 +82,7 @@ def denoise(
         if start.after_step is not None:
             start.after_step(index, x)
         if on_step is not None and on_step(Step(index, schedule.steps, x, x0)):
-            raise Cancelled(f"generating was cancelled after step {index + 1} of {schedule.steps}")
+            raise Cancelled(f"generation was cancelled after step {index + 1} of {schedule.steps}")
 
     x = plan.sampling.sampler.sample(denoiser, start.x, schedule, report, plan.noise)
     return Denoised(schedule.final_latents(x), tuple(denoiser.calls_ms), start.vae_encoder_ms)

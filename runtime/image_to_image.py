@@ -69,7 +69,7 @@ class ImageToImage(Pipeline):
     def _begin(self, schedule: Schedule, noise: Noise, pixels: FloatArray) -> Start:
         started = time.perf_counter()
         distribution = self.encode(pixels)  # (1, 2C, h, w)
-        latents = sample_latents(distribution, noise(), self.geometry)  # (B, C, h, w) generated first, as in diffusers
+        latents = sample_latents(distribution, noise(), self.geometry)  # (B, C, h, w); noise for it first, as diffusers
         vae_encoder_ms = (time.perf_counter() - started) * 1e3
         x = noised(latents, noise(), float(schedule.sigmas[0]))
         return Start(x, schedule, vae_encoder_ms=vae_encoder_ms)

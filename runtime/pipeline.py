@@ -1,4 +1,4 @@
-"""What every kind of generating shares: a loaded bundle, and the run from prompts through the sampler to images.
+"""What every kind of generation shares: a loaded bundle, and the run from prompts through the sampler to images.
 
 A pipeline keeps nothing between calls but its sessions, so that any number of threads may call one at the same time;
 each gets the images that it would get alone.

@@ -11,7 +11,7 @@ from mezzotint.errors import MezzotintError
 
 from .text.encoding import PROMPT_SYNTAXES
 
-_MOST_PICTURES = 1024  # in one batch
+_MOST_IMAGES = 1024  # in one batch
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def settings_of_batch(
     if not prompts:
         raise MezzotintError("got no prompt; pass at least one")
     _check_integer("count", count)
-    if count < 1 or count * len(prompts) > _MOST_PICTURES:
+    if count < 1 or count * len(prompts) > _MOST_IMAGES:
         raise MezzotintError(
-            f"count is {count}, expected at least 1 image of each prompt, and {_MOST_PICTURES} in all at most"
+            f"count is {count}, expected at least 1 image of each prompt, and {_MOST_IMAGES} in all at most"
         )
     given = options.get("negative_prompt")
     negatives = _negatives(given) * (len(prompts) if given is None or isinstance(given, str) else 1)

@@ -13,10 +13,13 @@ from tests.test_layout import imported
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ("mezzotint", "demo", "tests")
-ENGINES = ("cpu", "openvino", "cuda", "tensorrt")
-COVERED_BY: dict[str, tuple[str, ...]] = {  # the extras that may be asked of who runs a folder's code
-    "mezzotint": (*ENGINES, "cli", "serve"),
-    "runtime": ENGINES,
+ENGINES = ("onnxruntime", "openvino", "cuda", "tensorrt")
+# The extras that may be asked of who runs a folder's code. A folder in another one answers for itself.
+COVERED_BY: dict[str, tuple[str, ...]] = {
+    "mezzotint": (),
+    "mezzotint/cli": ("cli",),
+    "mezzotint/engines": ENGINES,
+    "runtime": (),
     "export": ("export", *ENGINES),
     "quantize": ("quantize", *ENGINES),
     "benchmarks": ("benchmark", "quantize", "optimum", *ENGINES),  # `make peers` uses all of them
@@ -89,8 +92,9 @@ def modules_of(distribution: str) -> set[str]:
 def imported_by(folder: str) -> dict[str, str]:
     """Other people's top-level modules that a folder's code imports, and a file that does."""
     found: dict[str, str] = {}
+    inner = {ROOT / other for other in COVERED_BY if other.startswith(f"{folder}/")}
     for path in sorted((ROOT / folder).rglob("*.py")):
-        if not any(parent.is_symlink() for parent in path.parents):
+        if not any(parent.is_symlink() or parent in inner for parent in path.parents):
             for _, level, name in imported(path.read_text(encoding="utf-8"), "", is_package=False):
                 root = name.partition(".")[0]
                 if level == 0 and root and root not in (*OWN, *sys.stdlib_module_names):
@@ -112,6 +116,11 @@ def test_what_is_declared_is_imported_and_what_is_not_has_a_reason(extra: str) -
     used = {module for folder in folders for module in imported_by(folder)}
     unused = {name for name in declared(own_only=True)[extra] if not modules_of(name) & used}
     assert unused == set(NOT_IMPORTED.get(extra, {}))
+
+
+def test_the_map_names_extras_and_folders_that_there_are() -> None:
+    assert {extra for extras in COVERED_BY.values() for extra in extras} <= declared().keys()
+    assert [folder for folder in COVERED_BY if not (ROOT / folder).is_dir()] == []
 
 
 def test_the_checker_reads_extras_of_extras() -> None:

@@ -20,7 +20,7 @@ _SAMPLERS = tuple(name for _, name in SCHEDULERS)
 _MEASURE = "What is measured"
 _BACKENDS = "Engines for portable bundles, joined by commas."
 _GATE = "A TOML file of --fail-if conditions."
-_WEIGHTS = "Networks for LPIPS, CLIP, KID and FID; a gallery."
+_WEIGHTS = "Folder of networks for LPIPS, CLIP, KID and FID, and of a gallery of training images."
 _IMAGES = "Images, or with --parts UNet steps, timed in each process."
 _PARTS = "Time each part alone, for models that take minutes an image."
 
@@ -30,9 +30,9 @@ def benchmark(
     bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")],
     prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Use the first prompts only.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps of each image; {OWN}")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale of each image; {OWN}")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use this many prompts, the first ones.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=f"Denoising steps of each image; {OWN}.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale of each image; {OWN}.")] = None,
     scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}")] = None,
     height: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,

@@ -68,7 +68,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Make Stable Diffusion small and fast, and benchmark what that cost.",
+    help="Make Stable Diffusion small and fast, and measure what that cost.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -16,7 +16,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 
 OWN = "default: the model's own"
 SIZE_HELP = "In pixels; default: the model's native size."
-_SEEDS = 2**32  # of random ones: as many as other interfaces generate from
+_SEEDS = 2**32  # of random ones: as many as other interfaces choose from
 
 
 def pick(flag: str, names: Sequence[str], text: str, *, panel: str | None = None) -> Any:
@@ -41,7 +41,7 @@ def pick(flag: str, names: Sequence[str], text: str, *, panel: str | None = None
 
 
 def parse_seed(text: str) -> int:
-    """A whole number from 0, or "random": then one is generated."""
+    """A whole number from 0, or "random": then one is chosen."""
     if text == "random":
         return secrets.randbelow(_SEEDS)
     if not text.isascii() or not text.isdigit():

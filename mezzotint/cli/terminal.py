@@ -35,17 +35,17 @@ def bundle_json(bundle: "Bundle") -> dict[str, Any]:
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """A progress callback: on a terminal it generates in place, elsewhere it prints lines."""
+    """A progress callback: on a terminal it draws a bar in place, elsewhere it prints lines."""
     if STDERR.is_terminal:
-        with generated_progress(STDERR) as report:
+        with progress_bar(STDERR) as report:
             yield report
     else:
         yield logged_progress(STDERR)
 
 
 @contextmanager
-def generated_progress(console: Console) -> Iterator[Progress]:
-    """One bar, generated in place, for the part that is being done."""
+def progress_bar(console: Console) -> Iterator[Progress]:
+    """One bar, redrawn in place, for the part that is being done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)

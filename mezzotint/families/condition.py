@@ -45,5 +45,5 @@ def _of_one_length(arrays: Sequence[Array]) -> list[Array]:
     common = math.lcm(*lengths)
     if common > _MOST_REPEATS * min(lengths):
         different = ", ".join(map(str, sorted(set(lengths))))
-        raise MezzotintError(f"prompts of {different} tokens cannot be generated in one batch; generate them apart")
+        raise MezzotintError(f"prompts of {different} tokens cannot share one batch; give each a call of its own")
     return [np.tile(array, (1, common // array.shape[1], 1)) for array in arrays]

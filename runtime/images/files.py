@@ -26,7 +26,7 @@ def to_images(pixels: FloatArray) -> tuple[Image.Image, ...]:
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """MezzotintError when no image could be written to `path`: ask before the minutes of generating, not after."""
+    """MezzotintError when no image could be written to `path`: ask before the minutes of generation, not after."""
     if path.exists() and not overwrite:
         raise MezzotintError(f"{path} exists already; choose another output or pass --overwrite")
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:  # some formats can only be read

@@ -45,7 +45,7 @@ def pixels(path: str) -> Array:
         return np.asarray(image)
 
 
-def test_from_a_image(generate: Generate, tiny_bundle: Bundle, inputs: tuple[Image.Image, Image.Image]) -> None:
+def test_from_an_image(generate: Generate, tiny_bundle: Bundle, inputs: tuple[Image.Image, Image.Image]) -> None:
     code, _, err = generate("-o", "out.png", "--steps", 4, "--init-image", "image.png", "--strength", 0.6)
     assert code == 0, err
     pipe = ImageToImage.load(tiny_bundle.path, backend="onnxruntime")

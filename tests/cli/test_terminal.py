@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from mezzotint.cli.terminal import generated_progress, logged_progress
+from mezzotint.cli.terminal import logged_progress, progress_bar
 
 
 def test_a_log_has_a_line_for_each_part_and_one_a_minute() -> None:
@@ -19,7 +19,7 @@ def test_a_log_has_a_line_for_each_part_and_one_a_minute() -> None:
 
 def test_a_terminal_has_one_bar_and_it_is_the_current_parts() -> None:
     screen = io.StringIO()
-    with generated_progress(Console(file=screen, force_terminal=True, width=80)) as report:
+    with progress_bar(Console(file=screen, force_terminal=True, width=80)) as report:
         report("generating", 4, 4)
         report("scoring", 1, 2)
     last = screen.getvalue().rsplit("scoring", 1)[1]

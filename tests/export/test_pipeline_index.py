@@ -20,7 +20,7 @@ UNUSED = {"safety_checker", "feature_extractor", "image_encoder"}  # by an image
 INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",
     "_diffusers_version": "0.6.0",
-    "_name_or_path": "/home/somebody/model",
+    "_name_or_path": "../somebody/model",
     "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
     "requires_safety_checker": True,
     "scheduler": ["diffusers", "PNDMScheduler"],

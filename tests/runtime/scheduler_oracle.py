@@ -113,7 +113,7 @@ def denoiser(schedule: Schedule) -> Denoise:
 
 
 def noise_source(seed: int = 0) -> Noise:
-    """A stream of float64 noise; its first generate is that of a run's start."""
+    """A stream of float64 noise; its first draw is that of a run's start."""
     stream = np.random.default_rng(seed)
     return lambda: stream.standard_normal(SHAPE)
 
@@ -141,7 +141,7 @@ def prepared(name: str, options: Mapping[str, Any], steps: int) -> Any:
 def walk(name: str, scheduler: Any, x: torch.Tensor, noise: Noise, first: int = 0) -> Iterator[Array]:
     """x after each model call that completes a step, from the call `first` on."""
     complete = ORACLES[name].calls_before(scheduler.num_inference_steps)
-    with patch.object(sys.modules[type(scheduler).__module__], "randn_tensor", _generating(noise), create=True):
+    with patch.object(sys.modules[type(scheduler).__module__], "randn_tensor", _drawing(noise), create=True):
         for call, timestep in list(enumerate(scheduler.timesteps))[first : complete[-1] + 1]:
             seen = (scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x).numpy()
             output = model(seen, float(timestep))
@@ -154,7 +154,7 @@ def walk(name: str, scheduler: Any, x: torch.Tensor, noise: Noise, first: int = 
                 yield x.double().numpy()
 
 
-def _generating(noise: Noise) -> Callable[..., torch.Tensor]:
+def _drawing(noise: Noise) -> Callable[..., torch.Tensor]:
     def randn_tensor(shape: Any, *, dtype: torch.dtype, **_: Any) -> torch.Tensor:
         assert tuple(shape) == SHAPE
         return torch.from_numpy(noise()).to(dtype)

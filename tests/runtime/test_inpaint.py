@@ -70,7 +70,7 @@ def test_the_image_is_that_of_diffusers(
 
 
 @pytest.mark.parametrize("kind", ["blurred", "of another size", "RGBA"])
-def test_masks_as_people_generate_them(tiny: Inpaint, tiny_oracle: DiffusersImages, kind: str) -> None:
+def test_masks_as_people_draw_them(tiny: Inpaint, tiny_oracle: DiffusersImages, kind: str) -> None:
     hole = mask(13, 9) if kind == "of another size" else mask(16, 24)
     if kind == "blurred":
         hole = hole.filter(ImageFilter.GaussianBlur(2.5))

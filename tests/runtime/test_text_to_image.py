@@ -158,7 +158,7 @@ def test_returning_true_in_on_step_cancels_and_decodes_nothing(tiny: TextToImage
         seen.append(step.index)
         return step.index == 1
 
-    with pytest.raises(Cancelled, match="generating was cancelled after step 2 of 9"):
+    with pytest.raises(Cancelled, match="generation was cancelled after step 2 of 9"):
         spied("a", steps=9, on_step=cancel)
     assert (seen, decoder.batches) == ([0, 1], [])
 

@@ -11,11 +11,11 @@ from PIL import Image
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.images.files import check_output, to_images, to_pixels, write_image
 
-PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8))
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8))
 
 
 def write_one(path: Path) -> None:
-    write_image(PICTURE, path)
+    write_image(IMAGE, path)
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -51,15 +51,15 @@ def test_halves_round_to_even() -> None:
 
 
 def test_a_png_is_written_without_loss_and_without_litter(tmp_path: Path) -> None:
-    write_image(PICTURE, tmp_path / "out.png")
+    write_image(IMAGE, tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as image:
-        np.testing.assert_array_equal(np.asarray(image), np.asarray(PICTURE))
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(IMAGE))
     assert files_in(tmp_path) == ["out.png"]
 
 
 @pytest.mark.parametrize("name", ["out.PNG", "out.jpg", "out.webp", "a.b.png"])
 def test_the_ending_chooses_the_format(tmp_path: Path, name: str) -> None:
-    write_image(PICTURE, tmp_path / name)
+    write_image(IMAGE, tmp_path / name)
     assert size_of(tmp_path / name) == (6, 8)
 
 
@@ -71,7 +71,7 @@ def test_an_existing_file_needs_overwrite(tmp_path: Path) -> None:
             call(path)
     assert path.read_text() == "precious"
     check_output(path, overwrite=True)
-    write_image(PICTURE, path, overwrite=True)
+    write_image(IMAGE, path, overwrite=True)
     assert size_of(path) == (6, 8)
 
 
@@ -87,7 +87,7 @@ def test_an_ending_that_cannot_be_written_is_an_error(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", ["out.xbm", "out.blp", "out.h5"])
 def test_a_format_that_cannot_hold_the_image_leaves_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(MezzotintError, match=r"cannot write .*choose another output"):
-        write_image(PICTURE, tmp_path / name)
+        write_image(IMAGE, tmp_path / name)
     assert files_in(tmp_path) == []
 
 
@@ -102,7 +102,7 @@ def test_a_failure_amid_writing_leaves_the_old_file(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(MezzotintError, match=r"cannot write .*the disk is full"):
-        write_image(PICTURE, path, overwrite=True)
+        write_image(IMAGE, path, overwrite=True)
     assert path.read_text() == "precious"
     assert files_in(tmp_path) == ["out.png"]
 
@@ -113,11 +113,11 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
             call(tmp_path / "missing" / "out.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(MezzotintError, match="cannot write"):
-        write_image(PICTURE, tmp_path / "folder.png", overwrite=True)
+        write_image(IMAGE, tmp_path / "folder.png", overwrite=True)
     assert files_in(tmp_path) == ["folder.png"]
 
 
 def test_a_bare_name_is_written_to_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_image(PICTURE, Path("out.png"))
+    write_image(IMAGE, Path("out.png"))
     assert files_in(tmp_path) == ["out.png"]

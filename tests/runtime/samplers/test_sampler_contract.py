@@ -47,10 +47,10 @@ def test_float32_stays_float32(sampler: Sampler, rescale: bool) -> None:
     schedule = schedule_for(sampler, 20, rescale_betas_zero_snr=rescale, prediction_type="v_prediction")
     results = []
     for dtype in (np.float32, np.float64):
-        generate = noise_source()
+        draw = noise_source()
 
-        def noise(generate: Noise = generate) -> Array:
-            return generate().astype(np.float32)
+        def noise(draw: Noise = draw) -> Array:
+            return draw().astype(np.float32)
 
         start: Array = noise() * dtype(schedule.initial_scale)
         x = schedule.final_latents(sampler.sample(denoiser(schedule), start, schedule, lambda *_: None, noise))
@@ -95,7 +95,7 @@ def test_as_many_model_calls_as_the_table_says(sampler: Sampler) -> None:
 
 
 @each_sampler
-def test_only_the_noisy_ones_generate_noise(sampler: Sampler) -> None:
+def test_only_the_noisy_ones_draw_noise(sampler: Sampler) -> None:
     schedule = schedule_for(sampler, 6)
     start: Array = noise_source()() * schedule.initial_scale
     if sampler.name in NOISY:
@@ -132,7 +132,7 @@ def test_what_the_callback_writes_is_what_the_model_sees(sampler: Sampler) -> No
 @each_sampler
 @pytest.mark.parametrize("step", [1, 4, 5, 9])
 def test_a_run_may_start_at_a_later_step(sampler: Sampler, step: int) -> None:
-    """With the same x0 all the way, every method is exact: x goes straight to it, or is generated around it."""
+    """With the same x0 all the way, every method is exact: x goes straight to it, or is drawn around it."""
     whole = schedule_for(sampler, 10, set_alpha_to_one=False)
     tail = whole.tail(step)
     assert tail.steps == 10 - step

@@ -217,10 +217,10 @@ def test_odd_files_are_refused_or_give_a_finite_image(name: str) -> None:
         except MezzotintError:
             continue
 
-        def generate() -> FloatArray:
+        def draw() -> FloatArray:
             return choices.standard_normal((1, 4, 2, 2)).astype(np.float32)
 
-        start: Array = generate() * np.float32(ours.initial_scale)
-        x = ours.final_latents(find_sampler(name).sample(constant, start, ours, None, generate))
+        start: Array = draw() * np.float32(ours.initial_scale)
+        x = ours.final_latents(find_sampler(name).sample(constant, start, ours, None, draw))
         assert x.dtype == np.float32
         assert np.isfinite(x).all(), config
