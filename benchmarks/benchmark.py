@@ -16,14 +16,14 @@ from .cases.case import Case
 from .cases.lineup import check_sizes, check_sources, line_up
 from .cases.peers import peer_cases, peer_versions
 from .cases.workload import Workload
+from .figures.results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Results, write_results
 from .gate import check_conditions, describe_failure, evaluate, parse_conditions, put_to_measured
+from .machine.machine import Machine, describe_machine
 from .measure.fingerprint import fingerprint_case
-from .measure.machine import Machine, describe_machine
 from .measure.measure import WARM_UP_PICTURES
 from .measure.rounds import Plan, measure_all
 from .report.report import make_report
 from .report.rows import case_rows
-from .results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Results, write_results
 
 WORK_FOLDER = "work"
 

@@ -18,9 +18,9 @@ from typing import cast
 from mezzotint.errors import MezzotintError
 
 from .cases.case import Case
-from .formats import format_number
+from .figures.formats import format_number
+from .figures.results import IDENTICAL, CaseRow, GateRow, Latency
 from .metrics.fidelity import METRICS
-from .results import IDENTICAL, CaseRow, GateRow, Latency
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

@@ -18,8 +18,8 @@ from typing import Any, cast
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Bundle
 
-from .bootstrap import quantile
-from .formats import format_bytes
+from .figures.bootstrap import quantile
+from .figures.formats import format_bytes
 from .measure.isolate import worker_environment
 from .measure.startup_worker import StartTimes
 

@@ -17,14 +17,14 @@ from mezzotint.families.family import Part
 from mezzotint.families.source_hash import weights_sha256
 from mezzotint.families.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
 
-from .component_classes import check_classes
 from .families.lineup import export_of
+from .files.component_classes import check_classes
+from .files.json_file import read_object
+from .files.load_module import load_module
+from .files.loaded_checkpoint import Checkpoint
+from .files.pipeline_index import read_index
+from .files.quiet import quiet
 from .hub import download
-from .json_file import read_object
-from .load_module import load_module
-from .loaded_checkpoint import Checkpoint
-from .pipeline_index import read_index
-from .quiet import quiet
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")

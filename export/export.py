@@ -27,14 +27,14 @@ from mezzotint.progress import Progress, silent
 
 from .checkpoint import load_checkpoint, resolve_folder
 from .families.lineup import export_of
-from .graph_source import GraphSource
-from .json_file import copy_text, write_object
-from .loaded_checkpoint import Checkpoint
+from .files.json_file import copy_text, write_object
+from .files.loaded_checkpoint import Checkpoint
+from .graphs.graph_source import GraphSource
+from .graphs.parity import check_parity, reference_outputs
+from .graphs.to_onnx import to_onnx
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum, is_optimum_folder
-from .parity import check_parity, reference_outputs
 from .scheduler import Chosen, defaults_of
-from .to_onnx import to_onnx
 
 _SCHEDULER = "scheduler/scheduler_config.json"
 _NOTHING_CHOSEN = Chosen()

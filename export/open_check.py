@@ -26,7 +26,7 @@ from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
 from .families.export_family import Dims, ExportFamily
 from .families.lineup import export_of
-from .json_file import read_object
+from .files.json_file import read_object
 from .scheduler import runnable_samplers
 
 _PROMPT, _SEED, _GUIDANCE = "a photo", 0, 5.0

@@ -18,12 +18,12 @@ from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 from mezzotint.families import lineup
 
-from .effective_config import effective_scheduler_config
 from .families.export_family import ExportFamily
 from .families.lineup import export_of
-from .json_file import copy_text, read_object, write_object
+from .files.effective_config import effective_scheduler_config
+from .files.json_file import copy_text, read_object, write_object
+from .files.pipeline_index import PipelineIndex, read_index
 from .open_check import check_interface
-from .pipeline_index import PipelineIndex, read_index
 
 
 def is_optimum_folder(folder: Path) -> bool:

@@ -30,6 +30,7 @@ from .calibrate.trajectories import CalibrationSettings
 from .decide.half_fallback import with_fallbacks
 from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import RECIPE_METHOD, Method
+from .decide.recipe import Recipe, find_recipe
 from .graphs.graph_file import load_graph, save_graph
 from .lower.half_target import convert_to_half
 from .lower.storages import storages_of
@@ -37,7 +38,6 @@ from .lower.target import Target, check_prompts, find_target, needs_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.contract import Rewritten, run_passes
 from .passes.half import STORE_HALF
-from .recipe import Recipe, find_recipe
 from .search.costs import Costs
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_coverage

@@ -9,8 +9,8 @@ from mezzotint.errors import Cancelled, CheckFailed, MezzotintError
 
 from .calibration_range import OutsideCalibrationWarning
 from .image_to_image import ImageToImage
-from .images.metadata import Origin, read_origin, read_settings
 from .inpaint import Inpaint
+from .metadata import Origin, read_origin, read_settings
 from .result import Result, Step, Timings
 from .settings import Options, Settings
 from .text_to_image import TextToImage

@@ -34,9 +34,9 @@ from .denoiser import Conditions
 from .denoiser_calls import OnCall
 from .denoising import Denoised, Plan, denoise
 from .images.files import to_images, to_pixels
-from .images.metadata import Origin
 from .images.preview import LatentColours, fit_colours
 from .images.vae import decode, encode
+from .metadata import Origin
 from .result import OnStep, Result, Timings
 from .samplers.sampling import Sampling
 from .samplers.scheduler_config import SchedulerConfig

@@ -9,7 +9,7 @@ from PIL import Image
 from mezzotint.arrays import FloatArray
 
 from .images.files import write_image
-from .images.metadata import Origin, text_chunks
+from .metadata import Origin, text_chunks
 from .settings import Settings
 
 

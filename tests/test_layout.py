@@ -147,12 +147,8 @@ def test_the_checker_finds_a_planted_violation(module: str, source: str) -> None
 
 
 def groups_of(modules: Mapping[str, Path]) -> dict[str, str]:
-    """The group of every module: the folder below its package, or itself where it lies in the package directly."""
-    groups = {}
-    for name, path in modules.items():
-        folder = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        groups[name] = folder if folder.count(".") > 1 else name
-    return groups
+    """The group of every module: the folder that it lies in."""
+    return {name: name if path.name == "__init__.py" else name.rpartition(".")[0] for name, path in modules.items()}
 
 
 def arrows(modules: Mapping[str, Path]) -> dict[str, set[str]]:
@@ -185,7 +181,8 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def library() -> dict[str, Path]:
-    return {name: path for name, path in MODULES.items() if name.startswith("mezzotint.")}
+    """All modules but the one that starts the command line."""
+    return {name: path for name, path in MODULES.items() if name.startswith("mezzotint.") and "__main__" not in name}
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:

@@ -135,8 +135,8 @@ class Baseline:
 def load(case: Case) -> Baseline:
     """Load a diffusers folder in the case's precision, "f32" or "bf16"."""
     from mezzotint.export.checkpoint import (
-        load_checkpoint,
-    )  # not with the module: peers' environments lack what it needs
+        load_checkpoint,  # not with the module: peers' environments lack what it needs
+    )
 
     precision = case.precision or "f32"
     if precision not in _DTYPES:

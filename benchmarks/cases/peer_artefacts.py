@@ -20,7 +20,7 @@ from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.runtime.denoiser_calls import DenoiserCall
 from mezzotint.runtime.text.prompts import read_prompts
 
-from ..versions import installed_versions
+from ..machine.versions import installed_versions
 from .case import REFERENCE, Case
 from .workload import Workload
 
@@ -78,12 +78,7 @@ def _quantize_with_nncf(inputs: Inputs) -> None:
     import onnx
     from nncf.onnx.quantization.backend_parameters import BackendParameters
 
-    from mezzotint.bundle.bundle import (
-        EXTERNAL_DATA_FILE,
-        EXTERNAL_DATA_THRESHOLD_BYTES,
-        file_entry,
-        write_manifest,
-    )
+    from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, EXTERNAL_DATA_THRESHOLD_BYTES, file_entry, write_manifest
     from mezzotint.bundle.precision import Storage
 
     source = Bundle.open(inputs.bundle)

@@ -11,9 +11,9 @@ import mezzotint
 
 from ..cases.case import Case
 from ..cases.subjects import module_of
+from ..machine.machine import Machine
 from .code_closure import code_files
 from .isolate import WORKER
-from .machine import Machine
 from .storage import case_files, content_sha256
 
 _PACKAGE = Path(mezzotint.__file__).parent

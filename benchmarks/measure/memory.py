@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .gpu import process_vram_bytes
+from ..machine.gpu import process_vram_bytes
 
 _STATUS = Path("/proc/self/status")
 

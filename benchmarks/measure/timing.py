@@ -5,7 +5,7 @@ Raw samples are kept and everything else is derived, after torch.utils.benchmark
 
 from dataclasses import dataclass
 
-from ..bootstrap import quantile
+from ..figures.bootstrap import quantile
 
 NOISY_IQR_SHARE = 0.10
 

@@ -13,9 +13,9 @@ from mezzotint.arrays import FloatArray
 from mezzotint.bundle.weight_faults import WEIGHT_SUFFIXES, weight_fault
 from mezzotint.runtime.denoiser import guide
 
-from ..bootstrap import median_interval, quantile
+from ..figures.bootstrap import median_interval, quantile
+from ..figures.results import IDENTICAL, Score
 from ..measure.record import Record
-from ..results import IDENTICAL, Score
 from .gallery import set_top1_concept
 from .image_metrics import image_psnr_db, image_ssim
 from .latent_metrics import (

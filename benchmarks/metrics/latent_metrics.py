@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mezzotint.arrays import FloatArray
 from mezzotint.decibel import sqnr_db
 
-from ..bootstrap import quantile
+from ..figures.bootstrap import quantile
 from .metric import Generation, NotComputedError
 
 _NOT_FORCED = "its UNet was not run on the reference's trajectory"

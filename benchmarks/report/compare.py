@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..bootstrap import median_interval
-from ..formats import format_bytes, format_value
+from ..figures.bootstrap import median_interval
+from ..figures.formats import format_bytes, format_value
+from ..figures.results import CaseRow, MeasurementRow, Results, Score
 from ..metrics.fidelity import METRICS
-from ..results import CaseRow, MeasurementRow, Results, Score
 
 _TIMES = ("text_encoder", "unet_step", "vae_decoder", "outside_graphs", "end_to_end")
 _TITLES = {"end_to_end": "image", "unet_step": "UNet step", "outside_graphs": "outside the graphs"}

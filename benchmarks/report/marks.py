@@ -1,7 +1,7 @@
 """Times with the marks that a published table must carry: what is noisy, and what was measured once."""
 
-from ..formats import format_ms
-from ..results import MeasurementRow
+from ..figures.formats import format_ms
+from ..figures.results import MeasurementRow
 
 NOISY, ONE_SAMPLE = "†", "‡"
 LEGEND = {

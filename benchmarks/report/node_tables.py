@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from ..formats import format_number
-from ..results import NodeRow, Results
+from ..figures.formats import format_number
+from ..figures.results import NodeRow, Results
 from .summary import Table
 
 

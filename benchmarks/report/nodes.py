@@ -6,7 +6,7 @@ from mezzotint.affine import Quantizer
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decision, Evidence, read_decisions
 
 from ..cases.case import Case
-from ..results import EvidenceRow, NodeRow
+from ..figures.results import EvidenceRow, NodeRow
 
 
 def node_rows(case: Case) -> tuple[list[NodeRow] | None, str]:

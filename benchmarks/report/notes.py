@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from ..cases.case import REFERENCE
 from ..cases.lineup import OTHER_SEED
-from ..formats import format_value
+from ..figures.formats import format_value
+from ..figures.results import IDENTICAL, CaseRow, MeasurementRow, Results, find_score
 from ..measure.contention import FOREIGN_CPU_LIMIT
 from ..measure.timing import NOISY_IQR_SHARE
-from ..results import IDENTICAL, CaseRow, MeasurementRow, Results, find_score
 
 
 def notes(results: Results) -> list[str]:

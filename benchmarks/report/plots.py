@@ -10,9 +10,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..formats import format_bytes, format_ms, format_score
+from ..figures.formats import format_bytes, format_ms, format_score
+from ..figures.results import CaseRow, MeasurementRow, Results, find_score
 from ..measure.timing import Measurement
-from ..results import CaseRow, MeasurementRow, Results, find_score
 from .svg import FIGURE_WIDTH_IN, INK, MUTED, inline_svg, page_style
 
 CEILING_DB = 60.0

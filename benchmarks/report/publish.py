@@ -14,8 +14,8 @@ from pathlib import Path
 from mezzotint.atomic_file import write_text
 from mezzotint.errors import MezzotintError
 
-from ..formats import MISSING
-from ..results import Results, read_results, write_results
+from ..figures.formats import MISSING
+from ..figures.results import Results, read_results, write_results
 from .marks import legend
 from .notes import notes
 from .readme_table import readme_table

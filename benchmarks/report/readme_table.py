@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from ..cases.case import REFERENCE
-from ..formats import MISSING, format_bytes, format_factor, format_score
-from ..results import CaseRow, MeasurementRow, Results, find_score
+from ..figures.formats import MISSING, format_bytes, format_factor, format_score
+from ..figures.results import CaseRow, MeasurementRow, Results, find_score
 from .marks import marked_ms
 from .summary import Table
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from mezzotint.atomic_file import write_text
 from mezzotint.errors import MezzotintError
 
-from ..results import Results, read_results
+from ..figures.results import Results, read_results
 from .compare import Change, changes, differences
 from .images import AMPLIFICATION
 from .node_tables import node_tables, scheme_table

@@ -10,13 +10,13 @@ from mezzotint.runtime.images.files import to_images
 
 from ..cases.case import REFERENCE, Case
 from ..cases.lineup import BF16_BASELINE
+from ..figures.results import CaseRow, Latency, MeasurementRow, MemoryRow, Score, Speedup
 from ..measure.measure import TimedImage, Timing, read_timing
 from ..measure.record import Record, read_record
 from ..measure.rounds import Outcome, Plan
 from ..measure.storage import bytes_on_disk, case_files
 from ..measure.timing import Measurement
 from ..metrics.fidelity import score_record
-from ..results import CaseRow, Latency, MeasurementRow, MemoryRow, Score, Speedup
 from .images import write_images
 from .nodes import node_rows
 

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mezzotint.errors import MezzotintError
 
 from ..cases.case import REFERENCE
-from ..results import CaseRow, Results
+from ..figures.results import CaseRow, Results
 from .images import AMPLIFICATION, difference_map, read_image
 
 _COLUMNS = 8

@@ -7,8 +7,8 @@ from pathlib import Path
 from mezzotint.errors import MezzotintError
 
 from ..cases.case import REFERENCE
-from ..formats import format_value
-from ..results import CaseRow, Results, find_score
+from ..figures.formats import format_value
+from ..figures.results import CaseRow, Results, find_score
 from .images import data_uri, difference_map, read_image
 
 BUDGET_BYTES = 3_500_000

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..formats import MISSING, format_bytes, format_factor, format_ms, format_number, format_score, format_value
+from ..figures.formats import MISSING, format_bytes, format_factor, format_ms, format_number, format_score, format_value
+from ..figures.results import CaseRow, MeasurementRow, Results, Score, find_score
 from ..metrics.fidelity import METRICS
 from ..metrics.metric import Metric
-from ..results import CaseRow, MeasurementRow, Results, Score, find_score
 from .compare import Change
 from .marks import marked_ms
 

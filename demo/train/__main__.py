@@ -6,7 +6,7 @@ from pathlib import Path
 from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT
 
-from .concepts import read_concepts
+from .artwork.concepts import read_concepts
 from .config import RECIPE
 from .stages import STAGES, run_stages
 from .workspace import Workspace

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 from mezzotint.atomic_folder import replace_folder
-from mezzotint.export.quiet import quiet
+from mezzotint.export.files.quiet import quiet
 
 from .autoencoder import build_autoencoder
 from .config import KEYWORDS, STYLES, Recipe

@@ -9,7 +9,7 @@ from random import Random
 from mezzotint.atomic_file import write_text
 from mezzotint.errors import MezzotintError
 
-from .concepts import Concept
+from .artwork.concepts import Concept
 from .config import KEYWORDS, STYLES
 from .workspace import Workspace
 

@@ -22,13 +22,13 @@ from mezzotint.cli.terminal import STDOUT, show_progress
 from mezzotint.decibel import psnr_db
 from mezzotint.progress import Progress
 
+from .artwork.contact_sheet import contact_sheet
+from .artwork.drawing import Drawn, Subject, draw_all, open_subject
+from .artwork.recognition import Ranking, background_of, rank_by_pixels, rank_by_st_lpips, wilson_interval
 from .config import BACKGROUNDS
-from .contact_sheet import contact_sheet
-from .drawing import Drawn, Subject, draw_all, open_subject
 from .gallery import gallery_of
 from .pictures import Pictures, load_pictures
 from .prompts import EVALUATED, Prompt, choose_prompts
-from .recognition import Ranking, background_of, rank_by_pixels, rank_by_st_lpips, wilson_interval
 from .workspace import Workspace
 
 _SCHEMA_VERSION = 1

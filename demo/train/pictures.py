@@ -12,9 +12,9 @@ from mezzotint.atomic_file import atomic_path
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 
-from .concepts import Concept
+from .artwork.concepts import Concept
+from .artwork.icons import IconSet, fit, rasterize, read_icon_set
 from .config import STYLES, Recipe
-from .icons import IconSet, fit, rasterize, read_icon_set
 from .workspace import Workspace
 
 

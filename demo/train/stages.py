@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from mezzotint.cli.terminal import STDERR, show_progress
 from mezzotint.errors import MezzotintError
 
+from .artwork.concepts import Concept
 from .assemble import assemble
 from .autoencoder import train_autoencoder
 from .captions import write_keywords
-from .concepts import Concept
 from .config import Recipe
 from .fetch import fetch_all, is_fetched
 from .latents import cache_latents

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.families.family import Family, ReadConfig
 
-from ..effective_config import public
-from ..graph_source import GraphSource
-from ..loaded_checkpoint import Checkpoint
+from ..files.effective_config import public
+from ..files.loaded_checkpoint import Checkpoint
+from ..graphs.graph_source import GraphSource
 
 Config: TypeAlias = Mapping[str, Any]
 Configs: TypeAlias = Mapping[str, Config]

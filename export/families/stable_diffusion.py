@@ -10,8 +10,8 @@ from mezzotint.families.clip_skip import clip_skip_output
 from mezzotint.families.family import ReadConfig
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION as FAMILY
 
-from ..graph_source import ExampleSize, GraphSource, generator_of
-from ..loaded_checkpoint import Checkpoint
+from ..files.loaded_checkpoint import Checkpoint
+from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
 from .export_family import ExportFamily, Interface
 from .stable_diffusion_configs import effective_config
 from .stable_diffusion_options import FOLDERS, adopt_configs, check_components

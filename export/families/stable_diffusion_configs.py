@@ -13,8 +13,8 @@ from typing import Any
 
 from mezzotint.errors import MezzotintError
 
-from ..effective_config import public
-from ..quiet import quiet
+from ..files.effective_config import public
+from ..files.quiet import quiet
 
 _LEAST_SIDE = 64
 _TEXT_KEYS = (  # of CLIPTextConfig: what the model computes with

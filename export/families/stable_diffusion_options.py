@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from mezzotint.errors import MezzotintError
 
-from ..json_file import needs_recoding, read_object
+from ..files.json_file import needs_recoding, read_object
 from .stable_diffusion_configs import effective_config
 
 Values: TypeAlias = tuple[object, ...]

@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from .terminal import STDOUT, show_progress, write_json
 
 if TYPE_CHECKING:
     from mezzotint.benchmarks.benchmark import Benchmark
+    from mezzotint.benchmarks.cases.workload import Workload
 
 _SAMPLERS = tuple(name for _, name in SCHEDULERS)
 _MEASURE = "What is measured"
@@ -22,6 +25,8 @@ _BACKENDS = "Engines for portable bundles, joined by commas."
 _GATE = "A TOML file of --fail-if conditions."
 _WEIGHTS = "Folder of networks for LPIPS, CLIP, KID and FID, and of a gallery of training images."
 _IMAGES = "Images, or with --parts UNet steps, timed in each process."
+_OTHER_SEED = "Another seed too, as an upper bound on error."
+_ALONE = "Each component alone in INT8."
 _PARTS = "Time each part alone, for models that take minutes an image."
 
 
@@ -40,12 +45,8 @@ def benchmark(
     images: Annotated[int, typer.Option(min=1, help=_IMAGES)] = 4,
     backends: Annotated[str, typer.Option(help=_BACKENDS)] = "onnxruntime",
     bf16: Annotated[bool, typer.Option(help="diffusers in BF16 too.", rich_help_panel=_MEASURE)] = True,
-    other_seed: Annotated[
-        bool, typer.Option(help="Another seed too, as an upper bound on error.", rich_help_panel=_MEASURE)
-    ] = True,
-    attribution: Annotated[
-        bool, typer.Option("--attribution", help="Each component alone in INT8.", rich_help_panel=_MEASURE)
-    ] = False,
+    other_seed: Annotated[bool, typer.Option(help=_OTHER_SEED, rich_help_panel=_MEASURE)] = True,
+    attribution: Annotated[bool, typer.Option("--attribution", help=_ALONE, rich_help_panel=_MEASURE)] = False,
     fidelity: Annotated[bool, typer.Option(help="Compare the images.", rich_help_panel=_MEASURE)] = True,
     speed: Annotated[bool, typer.Option(help="Time and memory.", rich_help_panel=_MEASURE)] = True,
     parts: Annotated[bool, typer.Option("--parts", help=_PARTS, rich_help_panel=_MEASURE)] = False,
@@ -57,22 +58,12 @@ def benchmark(
     as_json: AsJson = False,
 ) -> None:
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
-
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
-    from mezzotint.benchmarks.cases.workload import Workload, defaults_of
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
-    from mezzotint.runtime.samplers.sampling import Sampling
     from mezzotint.runtime.text.prompts import read_prompts
 
-    asked = Sampling.settle(defaults_of(checkpoint, scheduler), None, steps, guidance)
-    workload = Workload(
-        prompts=read_prompts(prompts)[:limit],
-        steps=asked.steps,
-        guidance=asked.guidance,
-        scheduler=asked.sampler.name,
-        height=height,
-        width=width,
-    )
+    workload = _workload(checkpoint, scheduler, steps, guidance, read_prompts(prompts)[:limit])
+    workload = replace(workload, height=height, width=width)
     extent = Extent(
         rounds=rounds,
         images=images,
@@ -103,6 +94,17 @@ def benchmark(
     _show(outcome, as_json=as_json)
     if outcome.failures:
         raise CheckFailed("; ".join(outcome.failures))
+
+
+def _workload(
+    checkpoint: Path, scheduler: str | None, steps: int | None, guidance: float | None, prompts: Sequence[str]
+) -> "Workload":
+    """The prompts with the requested settings, and the checkpoint's own where there are none."""
+    from mezzotint.benchmarks.cases.workload import Workload, defaults_of
+    from mezzotint.runtime.samplers.sampling import Sampling
+
+    asked = Sampling.settle(defaults_of(checkpoint, scheduler), None, steps, guidance)
+    return Workload(prompts=tuple(prompts), steps=asked.steps, guidance=asked.guidance, scheduler=asked.sampler.name)
 
 
 def _show(outcome: "Benchmark", *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
-from mezzotint.quantize.recipe import RECIPES
+from mezzotint.quantize.decide.recipe import RECIPES
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 
 from .inspect import declined_lines
@@ -30,86 +30,78 @@ _CALIBRATION = "Calibration"
 _PROMPTS = "Calibration prompts, one a line; default: 256 general ones that come with the package."
 _TRAJECTORIES = "Number of calibration prompts, sampled evenly from --prompts."
 _STEPS = "Minimum denoising steps recorded per prompt; all prompts together cover every step."
+_OUTPUT = "Where the result goes; not needed for --dry-run."
+_TARGET = "The engine that is to run the bundle; auto takes the fastest here"
+_SCHEDULE = f"Steps of the schedule; {OWN}."
+_SAMPLES = "UNet calls used for activation statistics."
+_VERBOSE = "Say on stderr what became of the nodes, what rewrites declined, and why."
 _FLOOR = "Leave nodes out of INT8 until the output reaches this many dB."
 _COSTS = "File of measured times for --min-sqnr-db; what it lacks is added."
 _SPLIT = "INT8 for shortcut convolutions too, split by channel range."
 _MEMORY = "Most memory that collecting statistics may take, such as 6GB; slower."
 
+OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help=_OUTPUT)]
+RecipeName = Annotated[str, pick("--recipe", _RECIPES, "What the weights and activations become")]
+TargetName = Annotated[str, pick("--target", _TARGETS, _TARGET)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="COMPONENT=SCHEME, such as vae_decoder=int8.")]
+Prompts = Annotated[Path | None, typer.Option(help=_PROMPTS, rich_help_panel=_CALIBRATION)]
+Steps = Annotated[int | None, typer.Option(min=1, help=_SCHEDULE, rich_help_panel=_CALIBRATION)]
+Guidance = Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale; {OWN}.", rich_help_panel=_CALIBRATION)]
+Scheduler = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_CALIBRATION)]
+Size = Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)]
+Trajectories = Annotated[int, typer.Option(min=1, help=_TRAJECTORIES, rich_help_panel=_CALIBRATION)]
+StepsPerPrompt = Annotated[int, typer.Option(min=1, help=_STEPS, rich_help_panel=_CALIBRATION)]
+Samples = Annotated[int, typer.Option(min=1, help=_SAMPLES, rich_help_panel=_CALIBRATION)]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the calibration.", rich_help_panel=_CALIBRATION)]
+MemoryLimit = Annotated[str | None, typer.Option(help=_MEMORY, rich_help_panel=_CALIBRATION)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and estimate time and memory.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help=_VERBOSE)]
+
 
 def quantize(
     bundle: BundlePath,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where the result goes; not needed for --dry-run.")
-    ] = None,
-    recipe: Annotated[str, pick("--recipe", _RECIPES, "What the weights and activations become")] = "int8",
-    target: Annotated[
-        str, pick("--target", _TARGETS, "The engine that is to run the bundle; auto takes the fastest here")
-    ] = "auto",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="COMPONENT=SCHEME, such as vae_decoder=int8.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help=_PROMPTS, rich_help_panel=_CALIBRATION)] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help=f"Steps of the schedule; {OWN}.", rich_help_panel=_CALIBRATION)
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option(min=0.0, help=f"Guidance scale; {OWN}.", rich_help_panel=_CALIBRATION)
-    ] = None,
-    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_CALIBRATION)] = None,
-    height: Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)] = None,
-    width: Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)] = None,
-    trajectories: Annotated[int, typer.Option(min=1, help=_TRAJECTORIES, rich_help_panel=_CALIBRATION)] = 32,
-    steps_per_prompt: Annotated[int, typer.Option(min=1, help=_STEPS, rich_help_panel=_CALIBRATION)] = 12,
-    samples: Annotated[
-        int, typer.Option(min=1, help="UNet calls used for activation statistics.", rich_help_panel=_CALIBRATION)
-    ] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.", rich_help_panel=_CALIBRATION)] = 0,
-    memory_limit: Annotated[str | None, typer.Option(help=_MEMORY, rich_help_panel=_CALIBRATION)] = None,
+    output: OutputFolder = None,
+    recipe: RecipeName = "int8",
+    target: TargetName = "auto",
+    set_: Overrides = None,
+    prompts: Prompts = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    scheduler: Scheduler = None,
+    height: Size = None,
+    width: Size = None,
+    trajectories: Trajectories = 32,
+    steps_per_prompt: StepsPerPrompt = 12,
+    samples: Samples = 128,
+    seed: Seed = 0,
+    memory_limit: MemoryLimit = None,
     min_sqnr_db: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
     costs: Annotated[Path | None, typer.Option(help=_COSTS)] = None,
     split_shortcuts: Annotated[bool, typer.Option("--split-shortcuts", help=_SPLIT)] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and estimate time and memory.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Say on stderr what became of the nodes, what rewrites declined, and why.")
-    ] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Quantize an FP32 bundle for an engine."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
     from mezzotint.quantize.calibrate.memory_limit import parse_bytes
-    from mezzotint.quantize.lower.auto_target import choose_target
-    from mezzotint.quantize.recipe import find_recipe
     from mezzotint.runtime import Bundle
     from mezzotint.runtime.text.prompts import read_prompts
 
     overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
-    settings = replace(
-        CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance),
-        trajectories=trajectories,
-        calls=samples,
-        seed=seed,
-        visits=steps_per_prompt,
-        height=height,
-        width=width,
-    )
+    settings = CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance)
+    settings = replace(settings, trajectories=trajectories, calls=samples, seed=seed, visits=steps_per_prompt)
+    settings = replace(settings, height=height, width=width)
     texts = None if prompts is None else read_prompts(prompts)
-    if target == "auto":
-        choice = choose_target(Bundle.open(bundle), find_recipe(recipe), overrides)
-        target = choice.target.name
-        STDERR.print(f"target {target}: {choice.reason}", markup=False)
+    target = _named_target(bundle, recipe, target, overrides)
     if dry_run:
         job = _DryRun(bundle, recipe, target, overrides, settings, texts, is_searched=min_sqnr_db is not None)
-        _show_plan(job, as_json=as_json)
-        return
-    if output is None:
-        raise MezzotintError(
-            what="no output was named", advice="pass -o FOLDER, or --dry-run to see what would be done"
-        )
+        return _show_plan(job, as_json=as_json)
     with show_progress() as progress:
         result = quantize_bundle(
             bundle,
-            output,
+            _named_output(output),
             recipe=recipe,
             target=target,
             prompts=texts,
@@ -122,13 +114,39 @@ def quantize(
             overwrite=overwrite,
             progress=progress,
         )
-    declined = declined_lines(result)
+    _tell_declined(result, verbose=verbose)
+    return _show_result(result, as_json=as_json)
+
+
+def _named_target(bundle: Path, recipe: str, target: str, overrides: Mapping[str, str]) -> str:
+    """The target's name; what "auto" stands for here is said on stderr with its reason."""
+    from mezzotint.quantize.decide.recipe import find_recipe
+    from mezzotint.quantize.lower.auto_target import choose_target
+    from mezzotint.runtime import Bundle
+
+    if target != "auto":
+        return target
+    choice = choose_target(Bundle.open(bundle), find_recipe(recipe), overrides)
+    STDERR.print(f"target {choice.target.name}: {choice.reason}", markup=False)
+    return choice.target.name
+
+
+def _named_output(output: Path | None) -> Path:
+    if output is None:
+        raise MezzotintError(
+            what="no output was named", advice="pass -o FOLDER, or --dry-run to see what would be done"
+        )
+    return output
+
+
+def _tell_declined(bundle: "Bundle", *, verbose: bool) -> None:
+    """On stderr: what graph rewrites left as it was; with `verbose` each place and each node's decision."""
+    declined = declined_lines(bundle)
     if verbose:
-        _tell_decisions(result)
+        _tell_decisions(bundle)
         STDERR.print("\n".join(declined) or "no graph rewrite declined anything", markup=False)
     elif declined:
         STDERR.print(f"graph rewrites left {len(declined)} places as they were; --verbose and `inspect` say why")
-    _show_result(result, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -146,10 +164,10 @@ class _DryRun:
     def plan(self) -> "Plan":
         """Two short runs and some counting."""
         from mezzotint.quantize.calibrate.default_prompts import default_prompts
+        from mezzotint.quantize.decide.recipe import find_recipe
         from mezzotint.quantize.estimate import plan_quantization
         from mezzotint.quantize.lower.storages import storages_of
         from mezzotint.quantize.lower.target import find_target
-        from mezzotint.quantize.recipe import find_recipe
         from mezzotint.runtime import Bundle
 
         bundle, target = Bundle.open(self.bundle), find_target(self.target)

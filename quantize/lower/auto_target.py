@@ -9,7 +9,7 @@ from mezzotint.engines.cpu import cpu_features, cpu_model
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
 
-from ..recipe import Recipe
+from ..decide.recipe import Recipe
 from .storages import storages_of
 from .target import TARGETS, Target
 

@@ -6,7 +6,7 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import Storage
 from mezzotint.families.lineup import family_of
 
-from ..recipe import Recipe, component_storages
+from ..decide.recipe import Recipe, component_storages
 from .target import Target, fit_storages
 
 

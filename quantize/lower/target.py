@@ -12,11 +12,11 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.errors import MezzotintError
 
+from ..decide.recipe import Recipe
 from ..passes.contract import Context, Pass, Rewritten, run_passes
 from ..passes.half import STORE_HALF
 from ..passes.half_arithmetic import COMPUTE_IN_HALF
 from ..passes.ort_floats import ORT_FLOATS
-from ..recipe import Recipe
 from .check_tensorrt import check_tensorrt
 from .cuda import CUDA_FLOATS, NO_INT8_ON_CUDA
 from .onnxruntime import ONNXRUNTIME_INTEGERS, fit_onnxruntime

@@ -9,11 +9,11 @@ from mezzotint.arrays import FloatArray
 from mezzotint.benchmarks.cases.case import REFERENCE
 from mezzotint.benchmarks.cases.lineup import OTHER_SEED
 from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.benchmarks.figures.results import CaseRow, Latency, MeasurementRow, NodeRow, Results
 from mezzotint.benchmarks.measure.record import Record
 from mezzotint.benchmarks.metrics.fidelity import score_record
 from mezzotint.benchmarks.report.images import write_images
 from mezzotint.benchmarks.report.rows import measurement_row
-from mezzotint.benchmarks.results import CaseRow, Latency, MeasurementRow, NodeRow, Results
 
 NODES: list[NodeRow] = [
     {"name": "conv_in/Conv", "scheme": "w8", "rule": "* -> w8: deny all", "range_method": None, "range": None},

@@ -16,10 +16,10 @@ from mezzotint.benchmarks.benchmark import Benchmark, Extent, run_benchmark
 from mezzotint.benchmarks.cases import lineup as lineup_module
 from mezzotint.benchmarks.cases.peers import PEERS
 from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.benchmarks.figures.results import Results, read_results
 from mezzotint.benchmarks.measure.record import write_record
 from mezzotint.benchmarks.measure.rounds import measure_all
 from mezzotint.benchmarks.measure.task import Task
-from mezzotint.benchmarks.results import Results, read_results
 from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 from tests.benchmarks.cases.test_lineup import make_bundle

@@ -1,6 +1,7 @@
 import pytest
 
 from mezzotint.benchmarks.cases.case import Case
+from mezzotint.benchmarks.figures.results import CaseRow, GateRow
 from mezzotint.benchmarks.gate import (
     PATHS,
     check_conditions,
@@ -9,7 +10,6 @@ from mezzotint.benchmarks.gate import (
     parse_conditions,
     put_to_measured,
 )
-from mezzotint.benchmarks.results import CaseRow, GateRow
 from mezzotint.errors import MezzotintError
 from tests.benchmarks.synthetic import results
 

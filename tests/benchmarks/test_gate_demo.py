@@ -10,9 +10,9 @@ from onnx import numpy_helper
 
 from mezzotint.benchmarks.benchmark import Extent, run_benchmark
 from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.benchmarks.figures.results import read_results
 from mezzotint.benchmarks.gate_file import read_gate, sections_for
 from mezzotint.benchmarks.measure.contention import FOREIGN_CPU_LIMIT
-from mezzotint.benchmarks.results import read_results
 from mezzotint.bundle.bundle import file_entry, write_manifest
 from mezzotint.quantize import quantize_bundle
 from mezzotint.quantize.calibrate.trajectories import CalibrationSettings

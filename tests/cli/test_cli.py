@@ -21,9 +21,8 @@ from mezzotint.bundle.declined import read_declines
 from mezzotint.cli.commands import COMMANDS as ENTRIES
 from mezzotint.cli.commands import Entry, load
 from mezzotint.runtime import Bundle, TextToImage
+from tests.cli.conftest import Cli
 from tests.quantize.small_graphs import with_large_weight
-
-from .conftest import Cli
 
 PROMPT = "a flat emoji of a red apple on a blue background"
 COMMANDS = tuple(entry.name for entry in ENTRIES)

@@ -11,8 +11,7 @@ from PIL import Image
 
 from mezzotint.cli.app import main
 from mezzotint.runtime import Bundle
-
-from .refusals import REFUSALS
+from tests.cli.refusals import REFUSALS
 
 PROMPT = "a red apple"
 PROGRESS = re.compile(r".* \(\d+/\d+\)|(?:backend|target) \w+: .*")

@@ -11,8 +11,7 @@ from mezzotint.benchmarks.cases.peers import PeerState
 from mezzotint.benchmarks.report import publish as publish_module
 from mezzotint.quantize.calibrate.default_prompts import DEFAULT_PROMPTS
 from mezzotint.runtime import Bundle
-
-from .conftest import Cli
+from tests.cli.conftest import Cli
 
 
 def test_startup_prints_every_start(cli: Cli, tiny_bundle: Bundle) -> None:

@@ -12,8 +12,7 @@ from mezzotint.engines.cpu import cpu_features
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.errors import MezzotintError
-
-from .conftest import Cli
+from tests.cli.conftest import Cli
 
 NAMES = [engine.name for engine in ENGINES]
 

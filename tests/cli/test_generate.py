@@ -11,8 +11,7 @@ from PIL import Image
 
 from mezzotint.arrays import Array
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, TextToImage, read_settings
-
-from .conftest import Cli
+from tests.cli.conftest import Cli
 
 PROMPT = "a flat emoji of a red apple"
 Ended = tuple[int, str, str]

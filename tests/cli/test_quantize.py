@@ -10,13 +10,12 @@ from mezzotint.engines.cpu import cpu_features
 from mezzotint.engines.lineup import ENGINES, installed_engines
 from mezzotint.errors import MezzotintError
 from mezzotint.quantize.calibrate.default_prompts import default_prompts
+from mezzotint.quantize.decide.recipe import find_recipe
 from mezzotint.quantize.lower import auto_target
 from mezzotint.quantize.lower.auto_target import choose_target
 from mezzotint.quantize.lower.target import TARGETS
-from mezzotint.quantize.recipe import find_recipe
 from mezzotint.runtime import Bundle
-
-from .conftest import Cli
+from tests.cli.conftest import Cli
 
 QUICK = ("--steps", "2", "--trajectories", "2", "--samples", "2", "--steps-per-prompt", "1")
 

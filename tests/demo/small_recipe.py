@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from demo.train.concepts import Concept
+from demo.train.artwork.concepts import Concept
 from demo.train.config import KEYWORDS, STYLES, AutoencoderTraining, Phase, PipelineTraining, Recipe
 from demo.train.stages import run_stages
 from demo.train.workspace import Workspace

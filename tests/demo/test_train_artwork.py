@@ -12,10 +12,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from demo.train import fetch
-from demo.train.concepts import Concept
+from demo.train.artwork.concepts import Concept
+from demo.train.artwork.icons import IconSet, fit, rasterize
 from demo.train.config import KEYWORDS, STYLES, Package
 from demo.train.fetch import PACKAGES, fetch_all, is_fetched, unpack
-from demo.train.icons import IconSet, fit, rasterize
 from demo.train.pictures import render_all
 from demo.train.workspace import Workspace
 from mezzotint.errors import MezzotintError

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 from transformers import CLIPTokenizerFast
 
+from demo.train.artwork.concepts import Concept, read_concepts
 from demo.train.captions import FORMS, caption, caption_in_form, load_keywords, parse_caption, write_keywords
-from demo.train.concepts import Concept, read_concepts
 from demo.train.config import BACKGROUNDS
 from demo.train.tokenizer import learn_tokenizer, load_tokenizer, train_tokenizer
 from demo.train.workspace import Workspace

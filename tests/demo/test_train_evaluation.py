@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
+from demo.train.artwork.contact_sheet import contact_sheet
+from demo.train.artwork.drawing import BundleSubject, CheckpointSubject, Drawn, draw_all, open_subject
+from demo.train.artwork.recognition import background_of, rank_by_pixels, rank_by_st_lpips, wilson_interval
 from demo.train.captions import parse_caption
 from demo.train.config import BACKGROUNDS
-from demo.train.contact_sheet import contact_sheet
-from demo.train.drawing import BundleSubject, CheckpointSubject, Drawn, draw_all, open_subject
 from demo.train.evaluate import Evaluation, evaluate
 from demo.train.gallery import gallery_of
 from demo.train.pictures import Pictures
 from demo.train.prompts import choose_prompts
-from demo.train.recognition import background_of, rank_by_pixels, rank_by_st_lpips, wilson_interval
 from mezzotint.arrays import FloatArray
 from mezzotint.benchmarks.metrics.gallery import compose
 from mezzotint.benchmarks.metrics.metric import Generation

@@ -14,9 +14,9 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from torch import nn
 
+from demo.train.artwork.concepts import read_concepts
 from demo.train.autoencoder import reconstruction_losses
 from demo.train.batches import Batches, picture_stream
-from demo.train.concepts import read_concepts
 from demo.train.config import BACKGROUNDS, RECIPE, Phase
 from demo.train.diffusion import SCHEDULE, add_noise, alphas_cumprod, draw_timesteps, timestep_weights
 from demo.train.learning_rate import cosine, phase_of, piecewise

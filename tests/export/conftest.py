@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.bundle.manifest import Component, Parity
-from mezzotint.export.graph_source import GraphSource
+from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.runtime import Bundle
 
 

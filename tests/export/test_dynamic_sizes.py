@@ -13,7 +13,7 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.session import Session
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.export.families.stable_diffusion import graph_sources
-from mezzotint.export.graph_source import ExampleSize, GraphSource
+from mezzotint.export.graphs.graph_source import ExampleSize, GraphSource
 from mezzotint.runtime import Bundle
 
 # Latent sides; the UNet halves them once (tiny) or twice (demo).

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from mezzotint.errors import MezzotintError
 from mezzotint.export.checkpoint import load_checkpoint
-from mezzotint.export.loaded_checkpoint import Checkpoint
+from mezzotint.export.files.loaded_checkpoint import Checkpoint
 from mezzotint.families.source_hash import weights_sha256
 
 Tensors = dict[str, torch.Tensor]

@@ -11,10 +11,10 @@ import pytest
 import mezzotint
 from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.subjects import module_of
+from mezzotint.benchmarks.machine.machine import describe_machine
 from mezzotint.benchmarks.measure.code_closure import code_files
 from mezzotint.benchmarks.measure.fingerprint import fingerprint_case, measuring_code
 from mezzotint.benchmarks.measure.isolate import WORKER, worker_environment
-from mezzotint.benchmarks.measure.machine import describe_machine
 from mezzotint.runtime import Bundle
 
 PACKAGE = Path(mezzotint.__file__).parent

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mezzotint.benchmarks.measure.gpu import gpu_name, process_vram_bytes
+from mezzotint.benchmarks.machine.gpu import gpu_name, process_vram_bytes
 from mezzotint.benchmarks.measure.memory import read_memory
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mezzotint.benchmarks.cases.case import Case
+from mezzotint.benchmarks.machine.machine import describe_machine
 from mezzotint.benchmarks.measure.fingerprint import fingerprint_case
-from mezzotint.benchmarks.measure.machine import describe_machine
 from mezzotint.benchmarks.measure.storage import bytes_on_disk, case_files, content_sha256
 from mezzotint.bundle.manifest import MANIFEST_NAME
 from mezzotint.errors import MezzotintError

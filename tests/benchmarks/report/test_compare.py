@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.benchmarks.figures.results import Results, write_results
 from mezzotint.benchmarks.report.compare import Change, Figure, changes, differences
 from mezzotint.benchmarks.report.report import make_report
-from mezzotint.benchmarks.results import Results, write_results
 from tests.benchmarks.synthetic import latency, results
 
 

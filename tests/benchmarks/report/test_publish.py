@@ -6,11 +6,11 @@ from typing import Any, cast
 import jsonschema
 import pytest
 
+from mezzotint.benchmarks.figures.results import MeasurementRow, read_results, write_results
 from mezzotint.benchmarks.report.marks import legend, marked_ms
 from mezzotint.benchmarks.report.notes import notes
 from mezzotint.benchmarks.report.publish import publish, refresh_tables, results_page
 from mezzotint.benchmarks.report.report import make_report
-from mezzotint.benchmarks.results import MeasurementRow, read_results, write_results
 from mezzotint.errors import MezzotintError
 from tests.benchmarks.synthetic import results
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.benchmarks.formats import format_bytes, format_ms
+from mezzotint.benchmarks.figures.formats import format_bytes, format_ms
+from mezzotint.benchmarks.figures.results import RESULTS_NAME, Results, find_score, read_results, write_results
 from mezzotint.benchmarks.report.images import AMPLIFICATION, difference_map
 from mezzotint.benchmarks.report.notes import notes
 from mezzotint.benchmarks.report.plots import draw_plots
@@ -14,7 +15,6 @@ from mezzotint.benchmarks.report.report import make_report
 from mezzotint.benchmarks.report.rows import measurement_row
 from mezzotint.benchmarks.report.strips import build_gallery, ranked_prompts
 from mezzotint.benchmarks.report.summary import headline, speed_table, summary_table
-from mezzotint.benchmarks.results import RESULTS_NAME, Results, find_score, read_results, write_results
 from mezzotint.errors import MezzotintError
 from tests.benchmarks.synthetic import PROMPTS, case_row, latency, measured, record, results
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from mezzotint.benchmarks.figures.results import write_results
 from mezzotint.benchmarks.report.report import make_report
-from mezzotint.benchmarks.results import write_results
 from tests.benchmarks.synthetic import results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -8,13 +8,13 @@ from PIL import Image
 
 from mezzotint.benchmarks.cases.case import REFERENCE, Case
 from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.benchmarks.figures.results import CaseRow
 from mezzotint.benchmarks.measure.measure import TimedImage, Timing
 from mezzotint.benchmarks.measure.record import write_record
 from mezzotint.benchmarks.measure.rounds import Outcome, Plan
 from mezzotint.benchmarks.measure.task import Task
 from mezzotint.benchmarks.report import rows as rows_module
 from mezzotint.benchmarks.report.rows import case_rows
-from mezzotint.benchmarks.results import CaseRow
 from tests.benchmarks.synthetic import PROMPTS, record
 
 CASES = (

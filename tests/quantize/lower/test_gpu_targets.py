@@ -12,9 +12,9 @@ from mezzotint.engines.lineup import choose_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.quantize.decide.recipe import component_storages, find_recipe
 from mezzotint.quantize.lower.check_tensorrt import check_tensorrt
 from mezzotint.quantize.lower.target import find_target, fit_storages, parity_engine
-from mezzotint.quantize.recipe import component_storages, find_recipe
 from mezzotint.runtime import Bundle, MezzotintError
 
 PROMPTS = ("a red apple", "a dog on a blue background")

@@ -8,6 +8,7 @@ from mezzotint.bundle.precision import NodeScheme, Storage
 from mezzotint.engines.engine import Engine
 from mezzotint.errors import MezzotintError
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
+from mezzotint.quantize.decide.recipe import component_storages, find_recipe
 from mezzotint.quantize.lower.onnxruntime import LOWER_ONNXRUNTIME
 from mezzotint.quantize.lower.openvino import LOWER_OPENVINO
 from mezzotint.quantize.lower.target import (
@@ -22,7 +23,6 @@ from mezzotint.quantize.lower.tensorrt import LOWER_TENSORRT
 from mezzotint.quantize.passes.contract import Pass
 from mezzotint.quantize.passes.half import STORE_HALF
 from mezzotint.quantize.passes.half_arithmetic import COMPUTE_IN_HALF
-from mezzotint.quantize.recipe import component_storages, find_recipe
 from tests.quantize.small_graphs import CONV, LINEAR, decided, grid, operators, small_graph
 
 GRID = grid(-3.0, 5.0)

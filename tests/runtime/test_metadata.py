@@ -22,7 +22,7 @@ from mezzotint.runtime import (
     read_origin,
     read_settings,
 )
-from mezzotint.runtime.images.metadata import text_chunks
+from mezzotint.runtime.metadata import text_chunks
 from tests.runtime.test_image_to_image import photo
 
 ORIGIN = Origin("runwayml/sd, v1-5", "ab" * 32, "int8", "openvino", "openvino", "bf16", "1.2.3")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mezzotint.errors import MezzotintError
-from mezzotint.export.json_file import copy_text, needs_recoding, read_object, write_object
+from mezzotint.export.files.json_file import copy_text, needs_recoding, read_object, write_object
 
 CONTENT = {"_class_name": "DDIMScheduler", "beta_end": 0.012, "note": "wörter"}
 TEXT = json.dumps(CONTENT, indent=2, ensure_ascii=False)

@@ -7,12 +7,8 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
+from mezzotint.quantize.decide.recipe import RECIPES, component_storages, find_recipe
 from mezzotint.quantize.lower.target import TARGETS, find_target
-from mezzotint.quantize.recipe import (
-    RECIPES,
-    component_storages,
-    find_recipe,
-)
 
 COMPONENTS = STABLE_DIFFUSION.components
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.benchmarks.measure import machine as machine_module
-from mezzotint.benchmarks.measure.machine import describe_machine
+from mezzotint.benchmarks.machine import machine as machine_module
+from mezzotint.benchmarks.machine.machine import describe_machine
 
 
 def test_the_processor_is_the_kernels() -> None:

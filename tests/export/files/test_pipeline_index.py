@@ -12,7 +12,7 @@ import pytest
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
 from mezzotint.export.families.stable_diffusion import STABLE_DIFFUSION as EXPORT
-from mezzotint.export.pipeline_index import AnotherPipelineWarning, read_index
+from mezzotint.export.files.pipeline_index import AnotherPipelineWarning, read_index
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 
 OURS = {"vae", "text_encoder", "tokenizer", "unet", "scheduler"}

@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig
 
 from mezzotint.errors import MezzotintError
-from mezzotint.export.effective_config import effective_scheduler_config
 from mezzotint.export.families.stable_diffusion_configs import effective_config
+from mezzotint.export.files.effective_config import effective_scheduler_config
 from tests.export.published import PUBLISHED
 
 BETAS: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -6,8 +6,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mezzotint.benchmarks import results as results_module
-from mezzotint.benchmarks.results import read_results, write_results
+from mezzotint.benchmarks.figures import results as results_module
+from mezzotint.benchmarks.figures.results import read_results, write_results
 from mezzotint.errors import MezzotintError
 from tests.benchmarks.synthetic import results
 

@@ -9,8 +9,8 @@ import psutil
 from mezzotint import __version__
 from mezzotint.engines.cpu import cpu_features, cpu_generation, cpu_model
 
-from ..versions import installed_versions
 from .gpu import gpu_name
+from .versions import installed_versions
 
 _INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 # Variables that set how many threads the engines' math libraries use, and how these wait.

@@ -34,8 +34,8 @@ def rank_by_st_lpips(
 ) -> Ranking:
     """By ST-LPIPS, on each drawn picture's own background."""
     from mezzotint.benchmarks.metrics.perceptual_lpips import (
-        st_lpips_embeddings,
-    )  # not with the module: it imports torch
+        st_lpips_embeddings,  # not with the module: it imports torch
+    )
 
     ranking = np.empty((len(pixels), count), dtype=np.int64)
     for group in _by_background(backgrounds, gallery, progress, "comparing features"):

@@ -9,8 +9,8 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
+from ..files.quiet import quiet
 from .graph_source import GraphSource
-from .quiet import quiet
 from .tidy import tidy
 
 OPSET = 23

@@ -14,8 +14,8 @@ from PIL import Image
 
 from mezzotint.errors import MezzotintError
 
-from ..settings import Settings, check_settings
-from .files import open_image
+from .images.files import open_image
+from .settings import Settings, check_settings
 
 _CHUNK = "mezzotint"
 _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep their name here

@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict, cast
 from mezzotint.atomic_file import write_text
 from mezzotint.errors import MezzotintError
 
-from .measure.machine import Machine
+from ..machine.machine import Machine
 
 RESULTS_NAME = "results.json"
 SCHEMA_VERSION = 4

@@ -12,9 +12,9 @@ from mezzotint.errors import CheckFailed
 from mezzotint.export import ParityError, export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.export.families.stable_diffusion import graph_sources
-from mezzotint.export.graph_source import GraphSource
-from mezzotint.export.loaded_checkpoint import Checkpoint
-from mezzotint.export.parity import PARITY_FLOOR_DB, check_parity, reference_outputs
+from mezzotint.export.files.loaded_checkpoint import Checkpoint
+from mezzotint.export.graphs.graph_source import GraphSource
+from mezzotint.export.graphs.parity import PARITY_FLOOR_DB, check_parity, reference_outputs
 from mezzotint.runtime import Bundle
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mezzotint.benchmarks.bootstrap import median_interval, quantile
+from mezzotint.benchmarks.figures.bootstrap import median_interval, quantile
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.25, 0.5, 0.95, 1.0])

@@ -1,0 +1,1 @@
+"""The figures themselves: results.json, intervals, and how figures are written."""

@@ -1,0 +1,1 @@
+"""What a benchmark ran on: processor, GPU, and versions of packages."""
