@@ -62,8 +62,7 @@ def benchmark(
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
     from mezzotint.runtime.text.prompts import read_prompts
 
-    workload = _workload(checkpoint, scheduler, steps, guidance, read_prompts(prompts)[:limit])
-    workload = replace(workload, height=height, width=width)
+    asked = _workload(checkpoint, scheduler, steps, guidance, read_prompts(prompts)[:limit])
     extent = Extent(
         rounds=rounds,
         images=images,
@@ -77,21 +76,24 @@ def benchmark(
         peers=peers,
         weights=weights,
     )
-    sections = sections_for(fidelity=fidelity, speed=speed)
     with show_progress() as progress:
         outcome = run_benchmark(
             checkpoint,
             bundles,
             output,
-            workload,
+            replace(asked, height=height, width=width),
             extent,
             fail_if=fail_if or [],
-            gate=read_gate(gate, sections) if gate is not None else [],
+            gate=[] if gate is None else read_gate(gate, sections_for(fidelity=fidelity, speed=speed)),
             fresh=fresh,
             command=shlex.join(["mezzotint", *sys.argv[1:]]),
             progress=progress,
         )
     _show(outcome, as_json=as_json)
+    _check(outcome)
+
+
+def _check(outcome: "Benchmark") -> None:
     if outcome.failures:
         raise CheckFailed("; ".join(outcome.failures))
 
