@@ -59,7 +59,7 @@ def quantize(
     trajectories: Annotated[int, typer.Option(min=1, help=_TRAJECTORIES, rich_help_panel=_CALIBRATION)] = 32,
     steps_per_prompt: Annotated[int, typer.Option(min=1, help=_STEPS, rich_help_panel=_CALIBRATION)] = 12,
     samples: Annotated[
-        int, typer.Option(min=1, help="UNet calls used for activation statistics.", rich_help_panel=_CALIBRATION)
+        int, typer.Option(min=1, help="Denoiser calls used for activation statistics.", rich_help_panel=_CALIBRATION)
     ] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.", rich_help_panel=_CALIBRATION)] = 0,
     memory_limit: Annotated[str | None, typer.Option(help=_MEMORY, rich_help_panel=_CALIBRATION)] = None,
@@ -145,7 +145,6 @@ class _DryRun:
 
     def plan(self) -> "Plan":
         """Two short runs and some counting."""
-        from mezzotint.quantize.calibrate.default_prompts import default_prompts
         from mezzotint.quantize.estimate import plan_quantization
         from mezzotint.quantize.lower.storages import storages_of
         from mezzotint.quantize.lower.target import find_target
@@ -153,7 +152,6 @@ class _DryRun:
         from mezzotint.runtime import Bundle
 
         bundle, target = Bundle.open(self.bundle), find_target(self.target)
-        count = len(default_prompts() if self.prompts is None else self.prompts)
         with show_progress() as progress:
             return plan_quantization(
                 bundle,
@@ -161,7 +159,7 @@ class _DryRun:
                 storages_of(bundle, find_recipe(self.recipe), target, self.overrides),
                 target,
                 self.settings,
-                prompts=count,
+                prompts=self.prompts,
                 is_searched=self.is_searched,
                 progress=progress,
             )
@@ -178,7 +176,7 @@ def _show_plan(job: _DryRun, *, as_json: bool) -> None:
         size = f"{one.bytes_before / 1e6:.1f} -> about {one.bytes_after / 1e6:.1f} MB"
         STDOUT.print(f"{one.name}: {one.storage}, {size}, {one.work}, about {_duration(one.seconds)}")
     STDOUT.print(
-        f"estimate: {_duration(plan.seconds)} and {plan.peak_bytes / 1e9:.1f} GB of memory, from a UNet step of "
+        f"estimate: {_duration(plan.seconds)} and {plan.peak_bytes / 1e9:.1f} GB of memory, from a denoiser step of "
         f"{plan.step_seconds:.3g} s measured here; less where the cache has parts of it"
     )
 
