@@ -1,12 +1,12 @@
 """What a quantization would do, and about how long and how much memory it would take: two short runs, and counting.
 
-The seconds of one UNet step and of one VAE decoding are measured on this machine; how many of them each part of the
+The seconds of one denoiser step and of one decoding are measured on this machine; how many of them each part of the
 work stands for was measured once, on SD 1.5's shape (docs/quantization.md, "Time and memory"). It is an estimate: what
 earlier runs left in the cache is not subtracted, and other work on the machine is not foreseen.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mezzotint.bundle.bundle import Bundle
@@ -19,13 +19,14 @@ from mezzotint.progress import Progress, silent
 from mezzotint.runtime import TextToImage
 
 from .calibrate.trajectories import CalibrationSettings
-from .lower.target import Target, needs_prompts
+from .lower.target import Target, settle_prompts
 
 _PROMPT = "a bowl of fruit on a table"
 _OBSERVED = 1.2  # an instrumented FP32 call, in plain ones
 _COMPARED = 1.2 + 0.5  # a call in FP32 on the reference engine, and one of the quantized graph
-_UNET_PARITY_CALLS = 25
+_DENOISER_PARITY_CALLS = 25
 _DECODER_PARITY_CALLS = 8
+_DECODER_RANGE_CALLS = 8
 _SEARCH_CALLS = 10 * 120  # ten of each node alone, of about so many
 _FIXED_SECONDS = 4.0  # a component: reading it, opening engines, hashing
 _SECONDS_A_GIGABYTE = 9.0  # of FP32 weights: smoothing, ranges, lowering, writing
@@ -52,7 +53,7 @@ class Plan:
 
     recipe: str
     target: str
-    step_seconds: float  # a guided UNet step in FP32, measured
+    step_seconds: float  # a denoiser step in FP32, as it will be asked for, measured
     calibration: str
     calibration_seconds: float
     components: tuple[ComponentPlan, ...]
@@ -66,7 +67,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class StepTimes:
-    """Seconds, measured here: a guided UNet step in the fastest arithmetic and in FP32, and a decoding in FP32."""
+    """Seconds, measured here: a denoiser step in the fastest arithmetic and in FP32, and a decoding in FP32."""
 
     fast: float
     float32: float
@@ -80,35 +81,39 @@ def plan_quantization(
     target: Target,
     settings: CalibrationSettings,
     *,
-    prompts: int,
+    prompts: Sequence[str] | None = None,
     is_searched: bool = False,
     progress: Progress = silent,
 ) -> Plan:
-    """The plan for an FP32 bundle, whose components become `storages`; `prompts` is how many calibrate it.
+    """The plan for an FP32 bundle, whose components become `storages`; `prompts` are as `quantize_bundle` takes them.
 
-    Raises MezzotintError for a bundle that is quantized already, and as loading it does.
+    Raises MezzotintError for a bundle that is quantized already, for prompts that lack, and as loading it does.
     """
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(
             f"{bundle.path} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from"
         )
+    family = family_of(bundle)
+    texts = settle_prompts(family, storages, target, prompts)
+    count = min(len(texts), settings.trajectories) if family.texts else settings.trajectories
     times = measure_steps(bundle, settings, progress)
-    calls = _trajectory_calls(settings, prompts) if needs_prompts(storages, target) else 0
+    calls = _trajectory_calls(settings, count)
     weights = {name: sum(entry.bytes for entry in one.files) for name, one in bundle.manifest.components.items()}
     return Plan(
         recipe=recipe,
         target=target.name,
         step_seconds=times.float32,
-        calibration=f"{calls} UNet steps of {min(prompts, settings.trajectories)} prompts" if calls else "none",
+        calibration=f"{calls} denoiser steps of {count} {'prompts' if family.texts else 'runs'}" if calls else "none",
         calibration_seconds=calls * times.fast,
         components=tuple(
             _component_plan(
                 name,
-                family_of(bundle).role(name),
+                family.role(name),
                 storages[name],
                 size,
                 settings,
                 times,
+                is_in_half=target.is_in_half,
                 is_calibrated=calls > 0,
                 is_searched=is_searched,
             )
@@ -125,12 +130,11 @@ def measure_steps(bundle: Bundle, settings: CalibrationSettings, progress: Progr
     for index, precision in enumerate(dict.fromkeys((fastest, Compute.F32))):
         progress(f"timing two steps in {precision}", index, 2)
         pipe = TextToImage.load(bundle.path, backend=engine.name, precision=precision)
-        guidance = max(settings.guidance, 1.5)  # both halves run
         result = pipe(
-            _PROMPT,
+            _PROMPT if pipe.family.texts else "",
             scheduler=settings.scheduler,
             steps=2,
-            guidance=guidance,
+            guidance=settings.guidance,
             height=settings.height,
             width=settings.width,
         )
@@ -141,9 +145,8 @@ def measure_steps(bundle: Bundle, settings: CalibrationSettings, progress: Progr
     return StepTimes(fast=found[fastest][0], float32=found[Compute.F32][0], decoder=found[Compute.F32][1])
 
 
-def _trajectory_calls(settings: CalibrationSettings, prompts: int) -> int:
-    """UNet steps of all trajectories: every n-th of the schedule, and the first."""
-    count = min(prompts, settings.trajectories)
+def _trajectory_calls(settings: CalibrationSettings, count: int) -> int:
+    """Denoiser steps of so many trajectories: every n-th of the schedule, and the first."""
     stride = settings.stride(count)
     made = [len({0, *range(index % stride, settings.steps, stride)}) for index in range(count)]
     return sum(made)
@@ -157,16 +160,20 @@ def _component_plan(
     settings: CalibrationSettings,
     times: StepTimes,
     *,
+    is_in_half: bool,
     is_calibrated: bool,
     is_searched: bool,
 ) -> ComponentPlan:
     parts: dict[str, float] = {}
     call, parity_calls = _CALLS.get(role, ("", 0))
+    range_calls = settings.steps if role is Role.DENOISER else _DECODER_RANGE_CALLS
     seconds = {"step": times.float32, "decoding": times.decoder}.get(call, 0.0)
     if storage is Storage.INT8:
         parts[f"statistics of {settings.calls} calls"] = settings.calls * _OBSERVED * seconds
         if is_searched:
             parts["a search for nodes to leave out"] = _SEARCH_CALLS * seconds
+    if is_in_half and call and storage is not Storage.FLOAT32:
+        parts[f"ranges of {range_calls} calls"] = range_calls * _OBSERVED * seconds
     if storage is not Storage.FLOAT32:
         parts["lowering"] = _SECONDS_A_GIGABYTE * size / 1e9
     if is_calibrated and parity_calls:
@@ -182,6 +189,6 @@ def _component_plan(
 
 
 _CALLS: Mapping[Role, tuple[str, int]] = {
-    Role.DENOISER: ("step", _UNET_PARITY_CALLS),
+    Role.DENOISER: ("step", _DENOISER_PARITY_CALLS),
     Role.IMAGE_DECODER: ("decoding", _DECODER_PARITY_CALLS),
 }

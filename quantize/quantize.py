@@ -24,7 +24,6 @@ from mezzotint.progress import Progress, silent
 
 from .calibrate.calibrate import calibrate
 from .calibrate.data import CalibrationData
-from .calibrate.default_prompts import default_prompts
 from .calibrate.run import CalibrationRun
 from .calibrate.trajectories import CalibrationSettings
 from .decide.half_fallback import with_fallbacks
@@ -34,7 +33,7 @@ from .decide.recipe import Recipe, find_recipe
 from .graphs.graph_file import load_graph, save_graph
 from .lower.half_target import convert_to_half
 from .lower.storages import storages_of
-from .lower.target import Target, check_prompts, find_target, needs_prompts
+from .lower.target import Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.contract import Rewritten, run_passes
 from .passes.half import STORE_HALF
@@ -94,10 +93,7 @@ def quantize_bundle(
     storages = storages_of(bundle, chosen, lowered_for, overrides)
     if bundle.manifest.recipe != "fp32":
         raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
-    if prompts is None:
-        prompts = default_prompts() if family.texts and needs_prompts(storages, lowered_for) else ()
-    if family.texts:
-        check_prompts(storages, lowered_for, prompts)
+    prompts = settle_prompts(family, storages, lowered_for, prompts)
     settings = settings or CalibrationSettings.of(bundle)
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,12 +90,6 @@ def benchmark(
             progress=progress,
         )
     _show(outcome, as_json=as_json)
-    _check(outcome)
-
-
-def _check(outcome: "Benchmark") -> None:
-    if outcome.failures:
-        raise CheckFailed("; ".join(outcome.failures))
 
 
 def _workload(
@@ -110,11 +104,18 @@ def _workload(
 
 
 def _show(outcome: "Benchmark", *, as_json: bool) -> None:
+    """What was written; then CheckFailed where a gate condition failed."""
     pages = {"report_html": outcome.report_html, "report_md": outcome.report_md, "results": outcome.results}
     if as_json:
         paths = {name: str(path) for name, path in pages.items()}
         write_json({**paths, "failures": list(outcome.failures), "skipped": list(outcome.not_asked)})
-        return
+    else:
+        _print(outcome, pages)
+    if outcome.failures:
+        raise CheckFailed("; ".join(outcome.failures))
+
+
+def _print(outcome: "Benchmark", pages: Mapping[str, Path]) -> None:
     STDOUT.print(f"wrote {', '.join(map(str, pages.values()))}", markup=False)
     if outcome.not_asked:
         skipped = ", ".join(outcome.not_asked)

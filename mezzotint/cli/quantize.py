@@ -33,7 +33,7 @@ _STEPS = "Minimum denoising steps recorded per prompt; all prompts together cove
 _OUTPUT = "Where the result goes; not needed for --dry-run."
 _TARGET = "The engine that is to run the bundle; auto takes the fastest here"
 _SCHEDULE = f"Steps of the schedule; {OWN}."
-_SAMPLES = "UNet calls used for activation statistics."
+_SAMPLES = "Denoiser calls used for activation statistics."
 _VERBOSE = "Say on stderr what became of the nodes, what rewrites declined, and why."
 _FLOOR = "Leave nodes out of INT8 until the output reaches this many dB."
 _COSTS = "File of measured times for --min-sqnr-db; what it lacks is added."
@@ -163,7 +163,6 @@ class _DryRun:
 
     def plan(self) -> "Plan":
         """Two short runs and some counting."""
-        from mezzotint.quantize.calibrate.default_prompts import default_prompts
         from mezzotint.quantize.decide.recipe import find_recipe
         from mezzotint.quantize.estimate import plan_quantization
         from mezzotint.quantize.lower.storages import storages_of
@@ -171,7 +170,6 @@ class _DryRun:
         from mezzotint.runtime import Bundle
 
         bundle, target = Bundle.open(self.bundle), find_target(self.target)
-        count = len(default_prompts() if self.prompts is None else self.prompts)
         with show_progress() as progress:
             return plan_quantization(
                 bundle,
@@ -179,7 +177,7 @@ class _DryRun:
                 storages_of(bundle, find_recipe(self.recipe), target, self.overrides),
                 target,
                 self.settings,
-                prompts=count,
+                prompts=self.prompts,
                 is_searched=self.is_searched,
                 progress=progress,
             )
@@ -196,7 +194,7 @@ def _show_plan(job: _DryRun, *, as_json: bool) -> None:
         size = f"{one.bytes_before / 1e6:.1f} -> about {one.bytes_after / 1e6:.1f} MB"
         STDOUT.print(f"{one.name}: {one.storage}, {size}, {one.work}, about {_duration(one.seconds)}")
     STDOUT.print(
-        f"estimate: {_duration(plan.seconds)} and {plan.peak_bytes / 1e9:.1f} GB of memory, from a UNet step of "
+        f"estimate: {_duration(plan.seconds)} and {plan.peak_bytes / 1e9:.1f} GB of memory, from a denoiser step of "
         f"{plan.step_seconds:.3g} s measured here; less where the cache has parts of it"
     )
 

@@ -92,10 +92,8 @@ def with_fallbacks(decisions: Mapping[str, Decision], fallbacks: Sequence[Fallba
     noted = dict(decisions)
     for fallback in fallbacks:
         rule = f"FP32 fallback: {fallback.reason}"
-        if fallback.node in noted:
-            noted[fallback.node] = replace(
-                noted[fallback.node], fallback=rule
-            )  # the floats around the integers are FP32
+        if fallback.node in noted:  # then the floats around the integers are FP32
+            noted[fallback.node] = replace(noted[fallback.node], fallback=rule)
         else:
             noted[fallback.node] = Decision(fallback.node, NodeScheme.FLOAT, rule)
     return noted

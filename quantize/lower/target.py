@@ -11,7 +11,9 @@ from mezzotint.engines.engine import Engine
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Family
 
+from ..calibrate.default_prompts import default_prompts
 from ..decide.recipe import Recipe
 from ..passes.contract import Context, Pass, Rewritten, run_passes
 from ..passes.half import STORE_HALF
@@ -145,6 +147,21 @@ def check_prompts(storages: Mapping[str, Storage], target: Target, prompts: Sequ
             f"FP16 on {target.name} needs calibration prompts, to find what FP16 would overflow; pass --prompts FILE "
             "with one prompt a line"
         )
+
+
+def settle_prompts(
+    family: Family, storages: Mapping[str, Storage], target: Target, prompts: Sequence[str] | None
+) -> Sequence[str]:
+    """What a bundle of `family` is calibrated on: `prompts`; for None those of the package, where something must be.
+
+    Of a family that reads none there are none. MezzotintError as `check_prompts`.
+    """
+    if not family.texts:
+        return ()
+    if prompts is None:
+        prompts = default_prompts() if needs_prompts(storages, target) else ()
+    check_prompts(storages, target, prompts)
+    return prompts
 
 
 def parity_engine(target: Target) -> Engine:

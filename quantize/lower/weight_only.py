@@ -37,7 +37,7 @@ def compress_with_nncf(model: ir.Model, _context: Context) -> Outcome:
     Declined are matrices that it leaves in FP32.
     """
     os.environ.setdefault("NNCF_DISABLE_TELEMETRY", "1")
-    with contextlib.redirect_stdout(io.StringIO()):  # it generates a table and a progress bar
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a table and a progress bar
         import nncf
 
         logging.getLogger("nncf").setLevel(logging.ERROR)

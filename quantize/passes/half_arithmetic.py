@@ -34,7 +34,7 @@ _RESULT_TYPES = {  # of operators whose output has another type than their first
 class ArithmeticReason(StrEnum):
     """Why a node computes in FP32."""
 
-    ISLAND = "its numbers outgrow FP16"
+    FALLBACK = "its numbers outgrow FP16"
     PERIODIC = "a sine or cosine needs more digits of what it leads to"
     TYPE_OF_ITS_OWN = "its type does not follow from its inputs, or it holds a graph"
 
@@ -75,7 +75,7 @@ def _left_in_float(graph: ir.Graph, context: Context) -> dict[str, Declined]:
     for node in graph:
         key, reason, got = node_key(node), None, ""
         if key in context.float32_nodes:
-            reason, got = ArithmeticReason.ISLAND, context.float32_nodes[key]
+            reason, got = ArithmeticReason.FALLBACK, context.float32_nodes[key]
         elif key in exact:
             reason = ArithmeticReason.PERIODIC
         elif _keeps_float(node):

@@ -21,7 +21,7 @@ from .audit_onnxruntime import record_onnxruntime
 from .audit_openvino import record_openvino
 from .kernel import Kernel
 
-KEPT_PROMISE_FLOOR = 0.99
+INT8_COVERAGE_FLOOR = 0.99
 RECORDERS = (("openvino", record_openvino), ("onnxruntime", record_onnxruntime))
 
 
@@ -71,7 +71,7 @@ def audit_bundle(bundle: Bundle, backend: str = "auto", component: str | None = 
     return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
 
 
-def check_coverage(audit: Audit, floor: float = KEPT_PROMISE_FLOOR) -> None:
+def check_coverage(audit: Audit, floor: float = INT8_COVERAGE_FLOOR) -> None:
     """CheckFailed when fewer than `floor` of the promised multiplications ran in integer kernels."""
     if audit.int8_coverage < floor:
         broken = [kernel.node for kernel in audit.kernels if kernel.node in audit.promised and not kernel.is_integer]

@@ -3,13 +3,16 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mezzotint.engines.cpu import cpu_features
 from mezzotint.engines.lineup import ENGINES, installed_engines
 from mezzotint.errors import MezzotintError
+from mezzotint.quantize.calibrate import calibrate
 from mezzotint.quantize.calibrate.default_prompts import default_prompts
+from mezzotint.quantize.calibrate.trajectories import Trajectory
 from mezzotint.quantize.decide.recipe import find_recipe
 from mezzotint.quantize.lower import auto_target
 from mezzotint.quantize.lower.auto_target import choose_target
@@ -41,6 +44,27 @@ def test_verbose_says_what_became_of_the_nodes(cli: Cli, tiny_bundle: Bundle) ->
     assert "nodes" not in out
 
 
+def test_verbose_says_what_rewrites_declined(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A line for each entry of the components' passes.json; without the flag it is their number alone."""
+    options = ("--recipe", "fp16", "--target", "onnxruntime")
+    code, out, err = cli("quantize", tiny_bundle.path, "-o", "told", "--verbose", *options)
+    assert code == 0, err
+    entries = [
+        (path.parent.name, rewrite, entry["node"], entry["reason"])
+        for path in sorted((tmp_path / "told").glob("*/passes.json"))
+        for rewrite, declined in json.loads(path.read_text(encoding="utf-8")).items()
+        for entry in declined
+    ]
+    assert entries != []
+    for component, rewrite, node, reason in entries:
+        assert f"{component}: {rewrite} left {node}: {reason}" in err
+    assert " left " not in out
+    code, _, err = cli("quantize", tiny_bundle.path, "-o", "untold", *options)
+    assert code == 0
+    assert f"left {len(entries)} " in err
+    assert not any(node in err for _, _, node, _ in entries)
+
+
 def test_a_dry_run_plans_and_writes_nothing(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
     code, out, err = cli("quantize", tiny_bundle.path, "--dry-run", "--json", "--target", "onnxruntime")
     assert code == 0, err
@@ -56,9 +80,48 @@ def test_a_dry_run_plans_and_writes_nothing(cli: Cli, tiny_bundle: Bundle, tmp_p
         plan["calibration_seconds"] + sum(one["seconds"] for one in plan["components"])
     )
     # 32 prompts, every second step of 25: 13 odd or 12 even ones and the first
-    assert plan["calibration"] == "416 UNet steps of 32 prompts"
+    assert plan["calibration"] == "416 denoiser steps of 32 prompts"
     assert plan["peak_bytes"] > 500_000_000
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_counts_the_trajectories_that_a_run_makes(
+    cli: Cli, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts that were passed are run even where nothing needs them, and parity is then measured on them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "prompts.txt").write_text("a red apple\na blue car\na green tree\n", encoding="utf-8")
+    options = ("--recipe", "fp16", "--target", "onnxruntime", "--prompts", "prompts.txt")
+    quick = ("--steps", "7", "--steps-per-prompt", "3", "--trajectories", "2")
+    code, out, err = cli("quantize", tiny_bundle.path, "--dry-run", "--json", *options, *quick)
+    assert code == 0, err
+    made: list[int] = []
+    really = calibrate.run_trajectory
+
+    def spy(*arguments: Any) -> Trajectory:
+        made.append(len(really(*arguments).calls))
+        return really(*arguments)
+
+    monkeypatch.setattr(calibrate, "run_trajectory", spy)
+    assert cli("quantize", tiny_bundle.path, "-o", "small", *options, *quick)[0] == 0
+    assert len(made) == 2
+    assert json.loads(out)["calibration"] == f"{sum(made)} denoiser steps of 2 prompts"
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(cli: Cli, tiny_bundle: Bundle, tiny_int8: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "none.txt").write_text("\n", encoding="utf-8")
+    target = ("--target", "onnxruntime")
+    for command in (
+        (tiny_int8.path, *target),
+        (tiny_bundle.path, *target, "--prompts", "none.txt"),
+        (tiny_bundle.path, *target, "--set", "nose=fp16"),
+        (tiny_bundle.path, "--target", "cuda"),
+        (tiny_bundle.path, *target, "--width", "13"),
+    ):
+        planned = cli("quantize", *command, "--dry-run")
+        made = cli("quantize", *command, "-o", "small")
+        assert planned[0] == made[0] == 2, command
+        assert planned[2].splitlines()[-1] == made[2].splitlines()[-1], command
 
 
 def test_a_dry_run_for_a_reader_says_that_it_is_an_estimate(cli: Cli, tiny_bundle: Bundle) -> None:

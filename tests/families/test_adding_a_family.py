@@ -13,10 +13,13 @@ import pytest
 import torch
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.precision import Storage
 from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
 from mezzotint.families import lineup as families
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.quantize.estimate import plan_quantization
+from mezzotint.quantize.lower.target import find_target
 from mezzotint.runtime import Bundle, ImageToImage, MezzotintError, TextToImage
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +128,14 @@ def test_it_quantizes_without_prompts(target: str, bundle: Bundle, tmp_path: Pat
     expected = TextToImage.load(bundle.path, backend="onnxruntime")("", steps=STEPS, seed=SEED).pixels
     found = TextToImage.load(quantized.path)("", steps=STEPS, seed=SEED).pixels
     assert psnr_db(expected, found) > 25.0
+
+
+def test_a_dry_run_plans_it(bundle: Bundle) -> None:
+    settings = CalibrationSettings(scheduler="ddim", steps=STEPS, trajectories=2, calls=8)
+    plan = plan_quantization(bundle, "int8", {"denoiser": Storage.INT8}, find_target("onnxruntime"), settings)
+    assert plan.calibration == f"{2 * STEPS} denoiser steps of 2 runs"
+    assert [one.name for one in plan.components] == ["denoiser"]
+    assert plan.seconds > plan.calibration_seconds > 0.0
 
 
 def test_what_the_family_has_not_is_refused(bundle: Bundle) -> None:

@@ -58,7 +58,7 @@ def test_figures_equal_numpys(probe: Probe, tmp_path: Path) -> None:
     for sample, where, channels_of_call in zip(found.samples, found.channels, rows, strict=True):
         for value, channel in zip(sample[:200], where[:200], strict=True):
             assert np.abs(channels_of_call[channel] - value).min() < 1e-5  # the value is there, in that very channel
-        assert len(np.unique(sample)) > 0.4 * min(sample.size, channels_of_call.size)  # generated all over
+        assert len(np.unique(sample)) > 0.4 * min(sample.size, channels_of_call.size)  # sampled all over
         assert abs(float(sample.mean() - channels_of_call.mean())) < 0.2 * float(channels_of_call.std())
 
 

@@ -76,7 +76,7 @@ def test_a_planted_overflow_is_black_without_fallbacks_and_right_with_them() -> 
     assert [fallback.node for fallback in found] == ["b/MatMul", "b/Add", "n/LayerNormalization"]
     outcome = COMPUTE_IN_HALF(model, Context(float32_nodes={fallback.key: fallback.reason for fallback in found}))
     assert [(one.node, one.reason, one.got) for one in outcome.declined] == [
-        (fallback.node, ArithmeticReason.ISLAND, fallback.reason) for fallback in found
+        (fallback.node, ArithmeticReason.FALLBACK, fallback.reason) for fallback in found
     ]
     assert sqnr_db(expected, numpys(model, x)) > 50
     types = {str(node.name): node.outputs[0].dtype for node in model.graph}
