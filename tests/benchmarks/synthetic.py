@@ -13,7 +13,7 @@ from mezzotint.benchmarks.measure.record import Record
 from mezzotint.benchmarks.metrics.fidelity import score_record
 from mezzotint.benchmarks.report.images import write_images
 from mezzotint.benchmarks.report.rows import measurement_row
-from mezzotint.benchmarks.results import CaseRow, Latency, MeasurementRow, NodeRow, Results
+from mezzotint.benchmarks.results import SCHEMA_VERSION, CaseRow, Latency, MeasurementRow, NodeRow, Results
 
 NODES: list[NodeRow] = [
     {"name": "conv_in/Conv", "scheme": "w8", "rule": "* -> w8: deny all", "range_method": None, "range": None},
@@ -121,7 +121,7 @@ def results(folder: Path) -> Results:
     ]
     cases[5]["quantized"] = ["unet"]
     return {
-        "schema_version": 3,
+        "schema_version": SCHEMA_VERSION,
         "created": "2026-11-21T12:00:00+00:00",
         "command": "mezzotint benchmark checkpoint bundles/x -o report",
         "machine": {
