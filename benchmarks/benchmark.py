@@ -20,7 +20,7 @@ from .figures.results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Res
 from .gate import check_conditions, describe_failure, evaluate, parse_conditions, put_to_measured
 from .machine.machine import Machine, describe_machine
 from .measure.fingerprint import fingerprint_case
-from .measure.measure import WARM_UP_PICTURES
+from .measure.measure import WARM_UP_IMAGES
 from .measure.rounds import Plan, measure_all
 from .report.report import make_report
 from .report.rows import case_rows
@@ -178,7 +178,7 @@ def _results(
                 [case.name for case in plan.order(index)] for index in range(plan.rounds if plan.is_timed else 0)
             ],
             "images_per_round": plan.images,
-            "warm_up_images": WARM_UP_PICTURES,
+            "warm_up_images": WARM_UP_IMAGES,
             "parts": plan.parts,
         },
         "cases": rows,

@@ -20,7 +20,7 @@ from .memory import read_memory
 from .record import read_record, stack_record, write_record
 from .task import Task, TaskKind
 
-WARM_UP_PICTURES = 1
+WARM_UP_IMAGES = 1
 """Generated after the cold start's image and before the timed ones."""
 
 
@@ -95,7 +95,7 @@ def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int,
 
     generate(0)
     cold_start_ms = (time.monotonic_ns() - started_ns) / 1e6
-    for _ in range(WARM_UP_PICTURES):
+    for _ in range(WARM_UP_IMAGES):
         generate(0)
     samples, before = [], read_cpu_times()
     for index in range(count):

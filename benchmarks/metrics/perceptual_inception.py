@@ -17,7 +17,7 @@ from mezzotint.runtime.images.files import to_images
 
 from .metric import Generation, NotComputedError
 
-FID_PICTURES = 2048
+FID_IMAGES = 2048
 """As many as there are features: with fewer the covariance has no full rank, and the figure means nothing."""
 
 _Features = NDArray[np.float64]
@@ -32,8 +32,8 @@ def set_kid(references: Sequence[Generation], tests: Sequence[Generation], weigh
 
 def set_fid(references: Sequence[Generation], tests: Sequence[Generation], weights: Path) -> float:
     """Frechet inception distance (Heusel et al. 2017)."""
-    if len(references) < FID_PICTURES:
-        raise NotComputedError(f"{len(references)} images are fewer than the {FID_PICTURES} that FID needs; see KID")
+    if len(references) < FID_IMAGES:
+        raise NotComputedError(f"{len(references)} images are fewer than the {FID_IMAGES} that FID needs; see KID")
     return frechet_distance(_features(references, weights), _features(tests, weights))
 
 

@@ -12,14 +12,14 @@ from mezzotint.arrays import Array, FloatArray
 from mezzotint.atomic_file import atomic_path
 from mezzotint.runtime.images.files import to_images
 
-PICTURES_FOLDER = "images"
+IMAGES_FOLDER = "images"
 AMPLIFICATION = 8
 _UNSAFE = re.compile(r"[^\w.@-]+")
 
 
 def write_images(pixels: FloatArray, report: Path, case_name: str) -> list[str]:
     """Write (N, H, W, 3) in [0, 1] as 8-bit PNG files; their paths relative to the folder `report`."""
-    folder = Path(PICTURES_FOLDER) / _UNSAFE.sub("_", case_name)
+    folder = Path(IMAGES_FOLDER) / _UNSAFE.sub("_", case_name)
     (report / folder).mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:04}.png" for index in range(len(pixels))]
     for image, path in zip(to_images(pixels), paths, strict=True):

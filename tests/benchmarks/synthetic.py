@@ -121,7 +121,7 @@ def results(folder: Path) -> Results:
     ]
     cases[5]["quantized"] = ["unet"]
     return {
-        "schema_version": 3,
+        "schema_version": SCHEMA_VERSION,
         "created": "2026-11-21T12:00:00+00:00",
         "command": "mezzotint benchmark checkpoint bundles/x -o report",
         "machine": {

@@ -54,8 +54,9 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list
     monkeypatch.setattr(benchmark_module, "measure_all", partial(measure_all, run=fake_run))
     checkpoint = Path("checkpoint")
     checkpoint.mkdir()
-    (checkpoint / "model_index.json").write_text("{}")
-    monkeypatch.setattr(lineup_module, "weights_sha256", lambda _checkpoint: "0" * 64)
+    (checkpoint / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    for module in (lineup_module, benchmark_module):
+        monkeypatch.setattr(module, "weights_sha256", lambda _checkpoint: "0" * 64)
     bundles = [Path("bundles/ov"), Path("bundles/ort")]
     make_bundle(bundles[0], "int8", "openvino")
     make_bundle(bundles[1], "int8", "onnxruntime")
@@ -190,7 +191,7 @@ def test_no_rounds_or_images_is_refused(sources: tuple[Path, list[Path]], rounds
         )
 
 
-@pytest.mark.parametrize("module", ["benchmark", "report", "worker", "bundle_subject"])
+@pytest.mark.parametrize("module", ["benchmark", "report.report", "measure.worker", "cases.bundle_subject"])
 def test_only_the_baseline_imports_torch(module: str) -> None:
     code = (
         f"import sys, mezzotint.benchmarks.{module}\n"

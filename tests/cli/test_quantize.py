@@ -10,7 +10,7 @@ import pytest
 from mezzotint.engines.cpu import cpu_features
 from mezzotint.engines.lineup import ENGINES, installed_engines
 from mezzotint.errors import MezzotintError
-from mezzotint.quantize.calibrate import calibrate
+from mezzotint.quantize.calibrate import calibrate, trajectories
 from mezzotint.quantize.calibrate.default_prompts import default_prompts
 from mezzotint.quantize.calibrate.trajectories import Trajectory
 from mezzotint.quantize.decide.recipe import find_recipe
@@ -96,7 +96,7 @@ def test_a_dry_run_counts_the_trajectories_that_a_run_makes(
     code, out, err = cli("quantize", tiny_bundle.path, "--dry-run", "--json", *options, *quick)
     assert code == 0, err
     made: list[int] = []
-    really = calibrate.run_trajectory
+    really = trajectories.run_trajectory
 
     def spy(*arguments: Any) -> Trajectory:
         made.append(len(really(*arguments).calls))

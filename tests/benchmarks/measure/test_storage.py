@@ -11,8 +11,9 @@ from mezzotint.bundle.manifest import MANIFEST_NAME
 from mezzotint.errors import MezzotintError
 from tests.benchmarks.cases.test_lineup import make_bundle
 
+INDEX = b'{"_class_name": "StableDiffusionPipeline"}'
 FILES = {
-    "model_index.json": 5,
+    "model_index.json": len(INDEX),
     "README.md": 999,
     "contact-sheet.png": 999,
     "unet/config.json": 3,
@@ -32,14 +33,14 @@ def checkpoint(tmp_path: Path) -> Case:
     for name, size in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x" * size)
+        path.write_bytes(INDEX if name == "model_index.json" else b"x" * size)
     return Case("diffusers-fp32", "baseline", str(tmp_path), "diffusers", "fp32")
 
 
 def test_a_checkpoint_is_what_diffusers_loads_of_it(checkpoint: Case) -> None:
     names = {path.relative_to(checkpoint.source).as_posix() for path in case_files(checkpoint)}
     assert names == {name for name, size in FILES.items() if size != 999}
-    assert bytes_on_disk(case_files(checkpoint)) == 170
+    assert bytes_on_disk(case_files(checkpoint)) == 165 + len(INDEX)
 
 
 def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
