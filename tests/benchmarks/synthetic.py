@@ -9,7 +9,7 @@ from mezzotint.arrays import FloatArray
 from mezzotint.benchmarks.cases.case import REFERENCE
 from mezzotint.benchmarks.cases.lineup import OTHER_SEED
 from mezzotint.benchmarks.cases.workload import Workload
-from mezzotint.benchmarks.figures.results import CaseRow, Latency, MeasurementRow, NodeRow, Results
+from mezzotint.benchmarks.figures.results import SCHEMA_VERSION, CaseRow, Latency, MeasurementRow, NodeRow, Results
 from mezzotint.benchmarks.measure.record import Record
 from mezzotint.benchmarks.metrics.fidelity import score_record
 from mezzotint.benchmarks.report.images import write_images
