@@ -10,15 +10,15 @@ import pytest
 from mezzotint.engines.cpu import cpu_features
 from mezzotint.engines.lineup import ENGINES, installed_engines
 from mezzotint.errors import MezzotintError
-from mezzotint.quantize.calibrate import calibrate, trajectories
 from mezzotint.quantize.calibrate.default_prompts import default_prompts
-from mezzotint.quantize.calibrate.trajectories import Trajectory
+from mezzotint.quantize.calibrate.trajectories import Trajectory, run_trajectory
 from mezzotint.quantize.decide.recipe import find_recipe
 from mezzotint.quantize.lower import auto_target
 from mezzotint.quantize.lower.auto_target import choose_target
 from mezzotint.quantize.lower.target import TARGETS
 from mezzotint.runtime import Bundle
-from tests.cli.conftest import Cli
+
+from .conftest import Cli
 
 QUICK = ("--steps", "2", "--trajectories", "2", "--samples", "2", "--steps-per-prompt", "1")
 
@@ -96,13 +96,13 @@ def test_a_dry_run_counts_the_trajectories_that_a_run_makes(
     code, out, err = cli("quantize", tiny_bundle.path, "--dry-run", "--json", *options, *quick)
     assert code == 0, err
     made: list[int] = []
-    really = trajectories.run_trajectory
 
     def spy(*arguments: Any) -> Trajectory:
-        made.append(len(really(*arguments).calls))
-        return really(*arguments)
+        trajectory = run_trajectory(*arguments)
+        made.append(len(trajectory.calls))
+        return trajectory
 
-    monkeypatch.setattr(calibrate, "run_trajectory", spy)
+    monkeypatch.setattr("mezzotint.quantize.calibrate.calibrate.run_trajectory", spy)
     assert cli("quantize", tiny_bundle.path, "-o", "small", *options, *quick)[0] == 0
     assert len(made) == 2
     assert json.loads(out)["calibration"] == f"{sum(made)} denoiser steps of 2 prompts"
