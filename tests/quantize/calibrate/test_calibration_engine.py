@@ -43,7 +43,7 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
         gpu = replace(CUDA, precisions=lambda: precisions, lacks=lambda: None, open=open_graph)
         engines = tuple(gpu if engine is CUDA else engine for engine in ENGINES)
         assert engines[0] is gpu
-        for module in ("runtime.engines", "quantize.target"):
+        for module in ("engines.lineup", "quantize.lower.target"):
             monkeypatch.setattr(f"mezzotint.{module}.ENGINES", engines)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         return opened
@@ -107,7 +107,7 @@ def test_references_come_from_one_engine_whatever_else_is_installed(
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_rest: None if name in missing else object())
     assert reference_engine("a test") is OPENVINO
     missing.add("openvino")
-    with pytest.raises(MezzotintError, match=r"^a test needs an engine .*mezzotint\[cpu\].*mezzotint\[openvino\]"):
+    with pytest.raises(MezzotintError, match=r"^a test needs an engine .*mezzotint\[onnxruntime\].*mezzotint\[openvino\]"):
         reference_engine("a test")
 
 

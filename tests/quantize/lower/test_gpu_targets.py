@@ -135,7 +135,7 @@ def test_cpu_targets_take_every_recipe_as_it_is() -> None:
 @pytest.mark.parametrize("target", ["cuda", "tensorrt"])
 def test_fp16_on_a_gpu_wants_prompts(tiny_bundle: Bundle, tmp_path: Path, target: str) -> None:
     with pytest.raises(MezzotintError, match=f"FP16 on {target} needs calibration prompts, .*--prompts FILE"):
-        quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="fp16", target=target)
+        quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="fp16", target=target, prompts=())
     assert list(tmp_path.iterdir()) == []
 
 
