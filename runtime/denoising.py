@@ -21,7 +21,7 @@ from .samplers.sampling import Sampling
 from .samplers.schedule import Schedule
 from .samplers.scheduler_config import SchedulerConfig
 from .settings import Settings
-from .start import Begin
+from .start import Start
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,15 @@ class Denoised:
 def denoise(
     plan: Plan,
     conditions: Conditions,
-    begin: Begin,
+    start: Start,
     *,
     session: Session,
     family: Family,
     on_step: OnStep | None = None,
     on_call: OnCall | None = None,
 ) -> Denoised:
-    """Run the batch on the denoiser's `session`. Raises Cancelled when `on_step` says so."""
-    settings, start = plan.settings[0], begin(plan.schedule, plan.noise)
-    schedule = start.schedule
+    """Run the batch from `start` on the denoiser's `session`. Raises Cancelled when `on_step` says so."""
+    settings, schedule = plan.settings[0], start.schedule
     conditioning = Conditioning(
         conditions,
         plan.sampling.guidance,

@@ -219,8 +219,9 @@ class Pipeline:
         on_step: OnStep | None,
         on_call: OnCall | None = None,
     ) -> Denoised:
+        start = begin(plan.schedule, plan.noise)  # may run the image encoder, which is then freed before the next opens
         session = self.sessions[self.family.denoiser]
-        return denoise(plan, conditions, begin, session=session, family=self.family, on_step=on_step, on_call=on_call)
+        return denoise(plan, conditions, start, session=session, family=self.family, on_step=on_step, on_call=on_call)
 
     def _generate(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
         """Generate a batch whose settings differ in prompts and consecutive seeds alone."""

@@ -63,10 +63,7 @@ class PipelineIndex:
 def read_index(folder: Path) -> PipelineIndex:
     """Read and check a folder's index. Raises MezzotintError for a pipeline of another family."""
     path = folder / "model_index.json"
-    try:
-        options = read_object(path)
-    except MezzotintError as error:
-        raise MezzotintError(f"{error} (expected a diffusers folder)") from None
+    options = read_object(path)
     name = options.get("_class_name")
     family = family_of_class(name)
     if not isinstance(name, str) or family is None:

@@ -51,8 +51,8 @@ def parse_record(kind: type[T], data: Any, where: str, readers: Readers | None =
     unknown = sorted(set(data) - known)
     if unknown:
         raise MezzotintError(
-            f"{where}: unknown field {unknown[0]!r}, expected {sorted(known)}; install the newer Mezzotint that made "
-            "it, or make the bundle again"
+            f"{where}: unknown field {unknown[0]!r}, expected {', '.join(sorted(known))}; install the newer Mezzotint "
+            "that made it, or make the bundle again"
         )
     values = {name: _convert(hints[name], value, f"{where}: {name}", readers or {}) for name, value in data.items()}
     try:

@@ -89,7 +89,9 @@ class Request:
 
 def _check_inputs(image: Path | None, mask: Path | None, strength: float | None, like: Path | None) -> None:
     if image is None and like is not None:
-        raise MezzotintError(where=like, what="was made from an image", advice="pass that one with --init-image FILE")
+        raise MezzotintError(
+            where=like, what="this image was made from another one", advice="pass that one with --init-image"
+        )
     if image is None and (mask is not None or strength is not None):
         raise MezzotintError(what="--mask and --strength need an image to start from", advice="pass --init-image FILE")
 

@@ -20,7 +20,9 @@ def report(
     from mezzotint.benchmarks.report.report import make_report
 
     if compare is not None and compare.resolve() == results.resolve():
-        raise MezzotintError(where=results, what="is compared with itself", advice="pass an older one to --compare")
+        raise MezzotintError(
+            where=results, what="this file would be compared with itself", advice="pass an older one to --compare"
+        )
     paths = make_report(results, compare)
     if as_json:
         write_json({"written": [str(path) for path in paths]})

@@ -107,7 +107,7 @@ def find_target(name: str) -> Target:
     """The target called `name`; MezzotintError lists those that there are."""
     target = next((target for target in TARGETS if target.name == name), None)
     if target is None:
-        raise MezzotintError(f"unknown target {name!r}; expected {' or '.join(target.name for target in TARGETS)}")
+        raise MezzotintError(what="target", got=name, expected=[target.name for target in TARGETS])
     return target
 
 

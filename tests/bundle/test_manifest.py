@@ -127,7 +127,7 @@ UNET = ("components", "unet")
         (("schema_version",), 2, "schema_version is 2, expected 1"),
         (("schema_version",), "1", "schema_version is '1', expected 1"),
         (("schema_version",), True, "schema_version"),
-        (("colour",), "red", r"unknown field 'colour', expected \['calibration'"),
+        (("colour",), "red", r"unknown field 'colour', expected calibration, components"),
         (("family",), 3, "family: expected .*str.*, got 3"),
         (("source",), None, "source: expected an object, got NoneType"),
         (("source", "path"), "x", "source: unknown field 'path'"),

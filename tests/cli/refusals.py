@@ -61,7 +61,7 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("quantize {tiny} -o {copy} --recipe fp16 --target onnxruntime", ("copy", "--overwrite")),
     ("quantize {tiny} -o {empty}/.. --recipe fp16 --target onnxruntime --overwrite", ("mezzotint.json",)),
     ("export nowhere -o out", ("nowhere",)),
-    ("export {empty} -o out", ("empty",)),
+    ("export {empty} -o out", ("empty", "model_index.json is missing", "diffusers folder")),
     ("export {image} -o out", ("image.png", "diffusers folder")),
     ("export {flux} -o out", ("FluxPipeline", "StableDiffusionPipeline")),
     ("export {lossy} -o out", ("missing weights",)),
