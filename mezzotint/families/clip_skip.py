@@ -1,4 +1,4 @@
-"""Leaving out the last layers of a text encoder, as checkpoints for drawn images want it: diffusers' `clip_skip`.
+"""Leaving out the last layers of a text encoder, as many fine-tuned checkpoints want it: diffusers' `clip_skip`.
 
 A text encoder's graph has an output for each count of layers that can be left out: `clip_skip.1` is the final layer
 norm of what the layer before the last says, and so on. The graphs of bundles that were made earlier lack them.

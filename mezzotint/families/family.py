@@ -94,10 +94,10 @@ class Family:
     """`components` are all that a whole bundle has, in the order in which a call runs them.
 
     `classes` are the `_class_name`s in model_index.json that it covers, the usual one first, each with the class that a
-    bundle's index names instead. `checkpoint` the folders that a checkpoint
-    of it consists of besides "scheduler". `condition` combines what the text stages made of one prompt, in their order,
-    into a condition of one row. A negative prompt of None is the empty text, or `none_is_zeros`. `symbol_sizes` has the
-    sizes of the denoiser's symbolic dims besides batch_size, height and width.
+    bundle's index names instead. `checkpoint` has the folders that a checkpoint of it consists of besides "scheduler".
+    `condition` combines what the text stages made of one prompt, in their order, into a condition of one row. A
+    negative prompt of None is the empty text, or `none_is_zeros`. `symbol_sizes` has the sizes of the denoiser's
+    symbolic dims besides batch_size, height and width.
     """
 
     name: str
