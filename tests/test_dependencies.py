@@ -39,6 +39,7 @@ NOT_IMPORTED = {  # declared all the same, and why
         "build": "tests run `python -m build`",
         "fastapi": "the programs of docs/embedding.md import it, and tests run them",
         "mypy": "a tool",
+        "pytest_xdist": "`make test` runs two processes with it",
         "ruff": "a tool",
         "torchmetrics": "tests import it where it is installed",
     },
