@@ -64,7 +64,7 @@ doctor: $(READY) ## Show which engines, CPU features and packages this machine h
 report: $(READY) ## Write report.md and report.html again from raw results: RESULTS=results.json
 	$(BIN)/python -m mezzotint report "$(RESULTS)" $(ARGS)
 
-# The bundles of `make demo`, by name: whatever else lies in bundles/ is no part of what is promised.
+# The bundles of `make demo`, by name: whatever else lies in bundles/ is not held to the gate.
 DEMO_BUNDLES := $(addprefix bundles/demo-,fp32 fp16-openvino fp16-onnxruntime int8-openvino int8-onnxruntime)
 DEMO         := demo/checkpoint $(DEMO_BUNDLES) --prompts demo/prompts/evaluation.txt
 
@@ -86,16 +86,16 @@ peers: $(READY) ## Install and export what other people have, for MODEL and BUND
 	$(BIN)/python -m mezzotint dev peers "$(MODEL)" "$(BUNDLE)" -o "$(OUT)" --environments "$(PEER_ENVS)" \
 	  --prompts "$(PROMPTS)" $(ARGS)
 
-bench-demo: $(READY) ## The README's second table: all cases on the embedded checkpoint, after `make demo` and `make peers`
+bench-demo: $(READY) ## Measure all cases on the embedded checkpoint for docs/results.md, after `make demo` and `make peers`
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
 	  --attribution --peers bundles/peers/demo $(ARGS)
 
-bench-sd15: $(READY) ## The README's third table: speed at full size, of the bundles bundles/sd15-* made of SD15
+bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --images 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
-tables: $(READY) ## Put the results of demo, bench-demo and bench-sd15 into docs/results and README.md
+tables: $(READY) ## Copy the results of demo, bench-demo and bench-sd15 to docs/results; write docs/results.md and README.md's table
 	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/demo/results.json reports/bench-*/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
