@@ -64,7 +64,7 @@ doctor: $(READY) ## Show which engines, CPU features and packages this machine h
 report: $(READY) ## Write report.md and report.html again from raw results: RESULTS=results.json
 	$(BIN)/python -m mezzotint report "$(RESULTS)" $(ARGS)
 
-# The bundles of `make demo`, by name: whatever else lies in bundles/ is no part of what is promised.
+# The bundles of `make demo`, by name: whatever else lies in bundles/ is not held to the gate.
 DEMO_BUNDLES := $(addprefix bundles/demo-,fp32 fp16-openvino fp16-onnxruntime int8-openvino int8-onnxruntime)
 DEMO         := demo/checkpoint $(DEMO_BUNDLES) --prompts demo/prompts/evaluation.txt
 
@@ -91,7 +91,7 @@ bench-demo: $(READY) ## Measure all cases on the embedded checkpoint; after `mak
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
 	  --attribution $(if $(wildcard bundles/peers/demo),--peers bundles/peers/demo) $(ARGS)
 
-bench-sd15: $(READY) ## The README's third table: speed at full size, of the bundles bundles/sd15-* made of SD15
+bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --images 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)

@@ -19,7 +19,7 @@ class OutsideCalibrationWarning(UserWarning):
 
 
 def outside_calibration(record: CalibrationRecord | None, settings: Settings, latent_shape: Sequence[int]) -> list[str]:
-    """What of `settings` leaves the manifest's calibration `record`, one phrase each; none without a record."""
+    """What of settled `settings` leaves the manifest's calibration `record`, a phrase each; none without a record."""
     if record is None:
         return []
     found = []

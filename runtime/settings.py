@@ -18,7 +18,7 @@ _MOST_IMAGES = 1024  # in one batch
 class Settings:
     """The settings of one image; `height` and `width` in pixels.
 
-    `steps`, `guidance`, `scheduler` and the size are None where nobody chose, for the checkpoint's own; those of a
+    `steps`, `guidance`, `scheduler` and the size are None where nobody chose, for the checkpoint's own; those of an
     image that was generated never are. A `negative_prompt` of None is the empty text to most families, and no condition
     at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).

@@ -83,7 +83,7 @@ def python(environments: Callable[[str], Path]) -> Path:
     return environments("onnxruntime")
 
 
-def test_five_lines_generate_a_image(python: Path, tiny_int8: Bundle, tmp_path: Path) -> None:
+def test_five_lines_generate_an_image(python: Path, tiny_int8: Bundle, tmp_path: Path) -> None:
     bundle = shutil.copytree(tiny_int8.path, tmp_path / "copied")
     run(python, "-c", APP, bundle, "apple.png", cwd=tmp_path)
     expected = TextToImage.load(tiny_int8.path)("a red apple", steps=3, seed=0).images[0]

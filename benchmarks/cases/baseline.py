@@ -30,6 +30,8 @@ from .case import Case, Sample
 from .workload import SCHEDULERS, Workload
 
 _DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+# What the runtime reads where the checkpoint says nothing, and diffusers' other classes otherwise; see SchedulerConfig.
+_UNSTATED = {"clip_sample": False, "skip_prk_steps": True}
 
 
 @dataclass
@@ -124,8 +126,10 @@ class Baseline:
         return noise.to(self.tensors)
 
     def _set_scheduler(self, name: str) -> None:
-        class_name = next(class_name for class_name, known in SCHEDULERS if known == name)
-        config = dict(self.pipe.scheduler.config)
+        class_name = next(class_name for class_name, own_name in SCHEDULERS if own_name == name)
+        known = dict(self.pipe.scheduler.config)
+        defaults = known.pop("_use_default_values", ())  # of the class so far, which are not the next one's
+        config = _UNSTATED | {key: value for key, value in known.items() if key not in defaults}
         algorithm = str(config.get("algorithm_type", ""))
         if algorithm.startswith("sde-"):  # a solver without noise in its steps was asked for
             config["algorithm_type"] = algorithm.removeprefix("sde-")
@@ -134,22 +138,20 @@ class Baseline:
 
 def load(case: Case) -> Baseline:
     """Load a diffusers folder in the case's precision, "f32" or "bf16"."""
-    from mezzotint.export.checkpoint import (
-        load_checkpoint,  # not with the module: peers' environments lack what it needs
-    )
+    from mezzotint.export.checkpoint import load_checkpoint  # here, as peers' environments lack what it needs
 
     precision = case.precision or "f32"
     if precision not in _DTYPES:
         raise MezzotintError(f"the baseline computes in {' or '.join(_DTYPES)}, got {precision}")
     checkpoint = load_checkpoint(case.source)
-    # Effective: `from_config` forgets what a pipeline forces upon keys that the file lacks.
-    scheduler = diffusers.DDIMScheduler.from_config(checkpoint.scheduler_config)
+    # Effective, of the class that it names: with another, the pipeline forces values that the runtime knows nothing of.
+    scheduler_class = getattr(diffusers, checkpoint.scheduler_config["_class_name"])
     pipe = diffusers.StableDiffusionPipeline(
         vae=checkpoint.modules["vae"],
         text_encoder=checkpoint.modules["text_encoder"],
         tokenizer=load_tokenizer(checkpoint.folder),
         unet=checkpoint.modules["unet"],
-        scheduler=scheduler,
+        scheduler=scheduler_class.from_config(checkpoint.scheduler_config),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

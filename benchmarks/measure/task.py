@@ -46,9 +46,8 @@ class Task:
     def name(self) -> str:
         """File name of the task without an ending, readable and unique to its content."""
         what = f"{self.kind}-{self.round}" if self.is_timing else self.kind
-        content = replace(
-            self, case=replace(self.case, source="", python=None)
-        ).to_json()  # the fingerprint stands for the files
+        case = replace(self.case, source="", python=None)  # the fingerprint stands for the files
+        content = replace(self, case=case).to_json()
         return f"{self.case.name}.{what}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
     @property

@@ -8,7 +8,8 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.text import Annotation
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..figures.formats import format_bytes, format_ms, format_score
 from ..figures.results import CaseRow, MeasurementRow, Results, find_score
@@ -77,6 +78,7 @@ def _pareto(results: Results) -> Plot | None:
     axes.set_xlim(left=0)
     axes.margins(x=0.15)
     axes.set_ylim(0, CEILING_DB + 5)
+    _count_by_thousands(axes, most_ticks=7)
     axes.set_xlabel("time of an image, ms (less is better)")
     axes.set_ylabel(f"PSNR against FP32, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
@@ -121,8 +123,9 @@ def _time_bars(results: Results, part: _Part, title: str, caption: str) -> Plot 
     labels = [format_ms(samples) for _, samples in measured]
     figure = _figure(0.9 + 0.34 * len(rows))
     axes = figure.add_subplot()
-    _bars(axes, results, rows, values, labels, errors)
+    texts = _bars(axes, results, rows, values, labels, errors)
     axes.set_xlabel("ms; median and quartiles")
+    _make_room(axes, texts)
     text = "; ".join(f"{row['name']} {label}" for row, label in zip(rows, labels, strict=True))
     return Plot(title, inline_svg(figure, part.replace("_", "-"), f"Bar chart. {text}."), caption)
 
@@ -138,12 +141,16 @@ def _memory(results: Results) -> Plot | None:
     figure = _figure(1.5 + 0.62 * len(rows))
     upper, lower = figure.subplots(2, 1)
     spans = [_peak_span(row) for row in rows]
+    charts = []
     for axes, counts, label, errors in (
         (upper, peaks, "peak resident memory, MB", spans),
         (lower, sizes, "files on disk, MB", ()),
     ):
-        _bars(axes, results, rows, [count / 1e6 for count in counts], [format_bytes(count) for count in counts], errors)
+        megabytes, labels = [count / 1e6 for count in counts], [format_bytes(count) for count in counts]
+        charts.append((axes, _bars(axes, results, rows, megabytes, labels, errors)))
         axes.set_xlabel(label)
+    for axes, texts in charts:
+        _make_room(axes, texts)
     text = "; ".join(
         f"{row['name']} {format_bytes(peak)} in memory, {format_bytes(size)} on disk"
         for row, peak, size in zip(rows, peaks, sizes, strict=True)
@@ -228,22 +235,44 @@ def _bars(
     values: Sequence[float],
     labels: Sequence[str],
     errors: Sequence[tuple[float, float]] = (),
-) -> None:
-    """Horizontal bars, the first row on top, each with its figure at the end."""
+) -> list[Annotation]:
+    """Horizontal bars, the first row on top, each with its figure at the end; these texts, for `_make_room`."""
     styles = _styles(results)
     places = range(len(rows))
-    reach = max(value + (errors[index][1] if errors else 0.0) for index, value in enumerate(values))
     axes.barh(places, values, color=[styles[row["name"]].colour for row in rows], height=0.62)
-    for place, (value, label) in enumerate(zip(values, labels, strict=True)):
-        above = errors[place][1] if errors else 0.0
-        axes.annotate(label, (value + above, place), (6, 0), textcoords="offset points", va="center")
+    ends = [value + (errors[place][1] if errors else 0.0) for place, value in enumerate(values)]
+    texts = [
+        axes.annotate(label, (end, place), (6, 0), textcoords="offset points", va="center")
+        for place, (end, label) in enumerate(zip(ends, labels, strict=True))
+    ]
     if errors:
         reaches = tuple(zip(*errors, strict=True))
         axes.errorbar(values, places, xerr=reaches, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
     axes.set_yticks(places, [row["name"] for row in rows])
-    axes.set_xlim(0, reach * 1.38)  # room for the labels
+    axes.set_xlim(0, max(ends))
+    axes.margins(y=0.02)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
+    _count_by_thousands(axes, most_ticks=5)
+    return texts
+
+
+def _make_room(axes: Axes, texts: Sequence[Annotation]) -> None:
+    """Widen the axis until the figures beside the bars end within it. Everything else of the figure must be there."""
+    for text in texts:
+        text.set_in_layout(False)  # or the layout would make the axes narrower instead
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # the axes were made by one
+    figure.draw_without_rendering()
+    width, gap = axes.get_window_extent().width, 0.02
+    shares = [(text.xy[0], text.get_window_extent().width / width + gap) for text in texts]
+    offset = 6 / 72 * figure.dpi / width
+    axes.set_xlim(0, max(end / max(1 - share - offset, 0.1) for end, share in shares))
+
+
+def _count_by_thousands(axes: Axes, most_ticks: int) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(most_ticks - 1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def _figure(height_in: float) -> Figure:

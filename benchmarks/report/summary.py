@@ -41,9 +41,8 @@ _SUMMARY = (
     _Column("SSIM", lambda row: _score_cell(row, "ssim", "median", "")),
     _Column("ST-LPIPS", lambda row: _score_cell(row, "st_lpips", "median", "")),
     _Column("eps SQNR", lambda row: _score_cell(row, "eps_sqnr_db", "median", "dB")),
+    _Column("top-1 concept", lambda row: _score_cell(row, "top1_concept", "median", "")),
 )
-
-_IF_COMPUTED = ("top1_concept", _Column("top-1 concept", lambda row: _score_cell(row, "top1_concept", "median", "")))
 
 _SPEED = (
     _Column("case", lambda row: row["name"]),
@@ -86,17 +85,13 @@ _PUBLISHED = (
 def published_table(results: Results) -> Table:
     """The summary for docs/results.md, its times marked: columns in which one besides the reference has a figure."""
     rows = [row for row in results["cases"] if row["role"] != "attribution"]
-    others = [row for row in rows if row["role"] != "reference"]
-    columns = [column for column in _PUBLISHED if any(column.cell(row) not in (MISSING, "failed") for row in others)]
-    return _table("Results", columns, rows)
+    return _table("Results", _with_figures(_PUBLISHED, rows), rows)
 
 
 def summary_table(results: Results) -> Table:
-    """One row a case: speed, memory, size and fidelity, and what the images show where that is known."""
-    metric, column = _IF_COMPUTED
-    is_known = any(_is_computed(find_score(row, metric)) for row in results["cases"])
-    columns = (*_SUMMARY, column) if is_known else _SUMMARY
-    return _table("Summary", columns, [row for row in results["cases"] if row["role"] != "attribution"])
+    """One row a case: speed, memory, size and fidelity. Columns in which only the reference has a cell are left out."""
+    rows = [row for row in results["cases"] if row["role"] != "attribution"]
+    return _table("Summary", _with_figures(_SUMMARY, rows), rows)
 
 
 def attribution_table(results: Results) -> Table:
@@ -194,6 +189,11 @@ def headline(results: Results) -> str:
     if best["fidelity"] is not None:
         parts.append(f"PSNR {_score_cell(best, 'psnr_db', 'median', 'dB')} against FP32 (median over prompts)")
     return ", ".join(parts) + "."
+
+
+def _with_figures(columns: Sequence[_Column], rows: Sequence[CaseRow]) -> list[_Column]:
+    others = [row for row in rows if row["role"] != "reference"]
+    return [column for column in columns if any(column.cell(row) not in (MISSING, "failed") for row in others)]
 
 
 def _table(name: str, columns: Sequence[_Column], cases: Sequence[CaseRow]) -> Table:

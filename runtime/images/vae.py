@@ -43,8 +43,8 @@ def decode(session: Session, latents: FloatArray, geometry: Geometry, *, tiled: 
     """
     scaled = (latents / geometry.scaling_factor + geometry.shift_factor).astype(np.float32)
     side = geometry.native_side_pixels // geometry.vae_factor
-    decode = _decode_tiled if tiled and max(scaled.shape[2:]) > side else _decode_whole
-    return np.concatenate([decode(session, scaled[index : index + 1], geometry) for index in range(len(scaled))])
+    decode_one = _decode_tiled if tiled and max(scaled.shape[2:]) > side else _decode_whole
+    return np.concatenate([decode_one(session, scaled[index : index + 1], geometry) for index in range(len(scaled))])
 
 
 def tile_starts(side: int, tile: int) -> list[int]:

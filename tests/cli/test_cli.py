@@ -89,7 +89,7 @@ def test_auto_says_which_backend_and_why(cli: Cli, tiny_int8: Bundle) -> None:
     assert "backend onnxruntime: " in err
 
 
-def test_overwrite_replaces_a_image(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_overwrite_replaces_an_image(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "out.png").write_bytes(b"old")
     command = ("generate", tiny_bundle.path, PROMPT, "-o", "out.png", "--steps", "1", "--backend", "onnxruntime")
     assert cli(*command, "--overwrite")[0] == 0

@@ -137,3 +137,36 @@ def test_another_scheduler_keeps_what_the_pipeline_forces(tiny_checkpoint: Path,
     assert one.pipe.scheduler.config.steps_offset == 1
     one.generate(PROMPT, 0, Workload(prompts=(PROMPT,), steps=1, scheduler="ddim"))
     assert (one.pipe.scheduler.config.steps_offset, one.pipe.scheduler.config.clip_sample) == (1, False)
+
+
+@pytest.fixture(scope="module", params=["stated", "unstated"])
+def both_sides(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The baseline and a bundle of one checkpoint, whose scheduler_config.json says all or next to nothing."""
+    from mezzotint.benchmarks.cases import baseline, bundle_subject
+    from mezzotint.export import export_checkpoint
+
+    folder = tmp_path_factory.mktemp("both")
+    checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
+    if request.param == "unstated":
+        path = checkpoint / "scheduler" / "scheduler_config.json"
+        kept = {key: value for key, value in json.loads(path.read_text(encoding="utf-8")).items() if "beta" in key}
+        name = "EulerDiscreteScheduler"
+        path.write_text(json.dumps(kept | {"_class_name": name}), encoding="utf-8")
+        index = checkpoint / "model_index.json"
+        entries = json.loads(index.read_text(encoding="utf-8"))
+        index.write_text(json.dumps(entries | {"scheduler": ["diffusers", name]}), encoding="utf-8")
+    bundle = str(export_checkpoint(str(checkpoint), folder / "bundle").path)
+    return (
+        baseline.load(Case("x", "baseline", str(checkpoint), "diffusers", "fp32", "f32")),
+        bundle_subject.load(Case("y", "bundle", bundle, "onnxruntime", "fp32")),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # numpy on tensors in diffusers' DEIS
+@pytest.mark.parametrize("scheduler", [name for _, name in SCHEDULERS])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_every_scheduler_takes_the_steps_of_the_runtimes(both_sides: Any, scheduler: str, steps: int) -> None:
+    workload = Workload(prompts=(PROMPT,), steps=steps, scheduler=scheduler)
+    theirs, ours = (subject.generate(PROMPT, 1000, workload) for subject in both_sides)
+    assert len(theirs.unet_step_ms) == len(ours.unet_step_ms)
+    assert sqnr_db(theirs.latents, ours.latents) > 100

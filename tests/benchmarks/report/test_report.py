@@ -181,7 +181,7 @@ def test_a_small_budget_leaves_strips_out_and_says_so(folder: Path) -> None:
     assert (len(little.marked), len(little.others), little.left_out) == (3, 0, 2)
 
 
-def test_a_image_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_an_image_that_is_gone_is_said(tmp_path: Path) -> None:
     write_results(results(tmp_path), tmp_path / "results.json")
     (tmp_path / "images" / "int8-openvino" / "0001.png").unlink()
     with pytest.raises(MezzotintError, match=r"0001\.png is gone"):

@@ -39,6 +39,22 @@ axe.run().then((found) => {{
 }});
 </script>
 """
+FIND_CLIPPED = """
+<script>
+document.querySelectorAll("details").forEach((part) => { part.open = true; });
+const clipped = [];
+document.querySelectorAll("svg text").forEach((text) => {
+  const box = text.getBoundingClientRect(), room = text.ownerSVGElement.getBoundingClientRect();
+  if (box.left < room.left || box.right > room.right) clipped.push(text.textContent);
+});
+if (document.documentElement.scrollWidth > innerWidth) clipped.push("the page");
+const wide = [...document.querySelectorAll(".scroll")].filter((part) => part.scrollWidth > part.clientWidth);
+const place = document.createElement("pre");
+place.id = "clipped";
+place.textContent = JSON.stringify({ clipped, wide: wide.map((part) => part.getAttribute("aria-label")) });
+document.body.append(place);
+</script>
+"""
 WATCH = """
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
@@ -100,6 +116,29 @@ def test_axe_would_complain(page: Path) -> None:
     light = "--blink-settings=preferredColorScheme=1"
     ids = {found["id"] for found in axe(spoiled, light, width=1280)["violations"]}
     assert {"html-has-lang", "color-contrast"} <= ids
+
+
+@pytest.fixture(scope="module", params=["synthetic", "demo", "bench-demo", "bench-sd15"])
+def long_page(request: pytest.FixtureRequest, page: Path, repo_root: Path) -> Path:
+    """The synthetic page, or that of committed results, which have more cases and longer figures."""
+    if request.param == "synthetic":
+        return page
+    folder = page.parent / request.param
+    folder.mkdir()
+    shutil.copy(repo_root / "docs" / "results" / f"{request.param}.json", folder / "results.json")
+    return make_report(folder / "results.json")[1]
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_nothing_is_cut_off(long_page: Path, width: int) -> None:
+    """On a desktop the first table needs no scrolling either; on a phone tables may."""
+    checked = long_page.with_name("clipped.html")
+    text = long_page.read_text(encoding="utf-8")
+    checked.write_text(text.replace("</body>", f"{FIND_CLIPPED}</body>"), encoding="utf-8")
+    (found,) = re.findall(r'<pre id="clipped">(.*?)</pre>', browse(checked, width=width), flags=re.DOTALL)
+    report = json.loads(html.unescape(found))
+    assert report["clipped"] == []
+    assert width < 1280 or "Summary" not in report["wide"]
 
 
 def refused(page: Path, text: str) -> list[str]:

@@ -9,6 +9,8 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.geometry import Geometry
+from mezzotint.bundle.manifest import Component, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.images.vae import decode, sample_latents, tile_starts
@@ -34,8 +36,19 @@ def test_tiles_cover_a_side_overlap_by_half_and_end_at_its_end(tile: int) -> Non
         assert len(gaps) == 0 or (gaps.min() > 0 and gaps.max() <= max(1, -(-tile // 2)))
 
 
+COMPONENT = Component(
+    (),
+    Storage.FLOAT32,
+    Compute.F32,
+    (TensorSpec("latent_sample", "float32", ("batch", 4, "h", "w")),),
+    (TensorSpec("sample", "float32", ("batch", 3, "H", "W")),),
+)
+
+
 class PixelDecoder:
     """A decoder that looks at each latent alone: tiles must then change nothing. `bias` makes each call brighter."""
+
+    component = COMPONENT
 
     def __init__(self, bias: float = 0.0) -> None:
         self.shapes: list[tuple[int, ...]] = []
