@@ -8,22 +8,18 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ..figures.formats import format_bytes, format_ms, format_score
 from ..figures.results import CaseRow, MeasurementRow, Results, find_score
 from ..measure.timing import Measurement
-from .svg import FIGURE_WIDTH_IN, INK, MUTED, inline_svg, page_style
+from .bars import bars, count_by_thousands, make_room
+from .styles import styles_of
+from .svg import FIGURE_WIDTH_IN, MUTED, inline_svg, page_style
 
 CEILING_DB = 60.0
 """Where decibel axes end: rounding to 8 bits alone costs an image 59 dB, so what lies above cannot be seen."""
 
-# All have a contrast of 3:1 or more both on white and on the dark theme's near-black.
-_COLOURS = ("#3b7dd8", "#c8641b", "#2f8f5b", "#8a63d2", "#c2487f", "#8a7a12", "#1f8a99")
-_CONTROL_COLOUR = "#7d8590"
-_PEER_COLOUR = "#6b7d3c"
-_MARKERS = "osD^vPX<>*ph"
 _Part = Literal["end_to_end", "unet_step"]
 
 
@@ -36,12 +32,6 @@ class Plot:
     caption: str
 
 
-@dataclass(frozen=True)
-class _Style:
-    colour: str
-    marker: str
-
-
 def draw_plots(results: Results) -> list[Plot]:
     """Those plots for which there are figures."""
     with page_style():
@@ -49,21 +39,11 @@ def draw_plots(results: Results) -> list[Plot]:
     return [plot for plot in drawn if plot is not None]
 
 
-def _styles(results: Results) -> dict[str, _Style]:
-    """Bundles get colours in their order; reference and controls stay grey, peers share a colour."""
-    bundles, peers = ([row["name"] for row in results["cases"] if row["role"] == role] for role in ("bundle", "peer"))
-    styles = {row["name"]: _Style(_CONTROL_COLOUR, "o") for row in results["cases"]}
-    for index, name in enumerate(bundles):
-        styles[name] = _Style(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
-    styles |= {name: _Style(_PEER_COLOUR, _MARKERS[index % len(_MARKERS)]) for index, name in enumerate(peers)}
-    return styles
-
-
 def _pareto(results: Results) -> Plot | None:
     rows = [row for row in results["cases"] if _has_image_time(row) and _is_scored(row)]
     if not rows:
         return None
-    styles = _styles(results)
+    styles = styles_of(results)
     largest = max(row["bytes_on_disk"] or 0 for row in rows) or 1
     columns = _legend_columns([row["name"] for row in rows])
     figure = _figure(3.2 + 0.2 * len(rows) / columns)
@@ -78,7 +58,7 @@ def _pareto(results: Results) -> Plot | None:
     axes.set_xlim(left=0)
     axes.margins(x=0.15)
     axes.set_ylim(0, CEILING_DB + 5)
-    _count_by_thousands(axes, most_ticks=7)
+    count_by_thousands(axes, most_ticks=7)
     axes.set_xlabel("time of an image, ms (less is better)")
     axes.set_ylabel(f"PSNR against FP32, dB, cut at {CEILING_DB:.0f}")
     axes.grid(visible=True)
@@ -123,9 +103,9 @@ def _time_bars(results: Results, part: _Part, title: str, caption: str) -> Plot 
     labels = [format_ms(samples) for _, samples in measured]
     figure = _figure(0.9 + 0.34 * len(rows))
     axes = figure.add_subplot()
-    texts = _bars(axes, results, rows, values, labels, errors)
+    texts = bars(axes, results, rows, values, labels, errors)
     axes.set_xlabel("ms; median and quartiles")
-    _make_room(axes, texts)
+    make_room(axes, texts)
     text = "; ".join(f"{row['name']} {label}" for row, label in zip(rows, labels, strict=True))
     return Plot(title, inline_svg(figure, part.replace("_", "-"), f"Bar chart. {text}."), caption)
 
@@ -147,10 +127,10 @@ def _memory(results: Results) -> Plot | None:
         (lower, sizes, "files on disk, MB", ()),
     ):
         megabytes, labels = [count / 1e6 for count in counts], [format_bytes(count) for count in counts]
-        charts.append((axes, _bars(axes, results, rows, megabytes, labels, errors)))
+        charts.append((axes, bars(axes, results, rows, megabytes, labels, errors)))
         axes.set_xlabel(label)
     for axes, texts in charts:
-        _make_room(axes, texts)
+        make_room(axes, texts)
     text = "; ".join(
         f"{row['name']} {format_bytes(peak)} in memory, {format_bytes(size)} on disk"
         for row, peak, size in zip(rows, peaks, sizes, strict=True)
@@ -190,7 +170,7 @@ def _curves(results: Results, metrics: Sequence[tuple[str, str]], title: str, ca
     ]
     if not curves:
         return None
-    styles = _styles(results)
+    styles = styles_of(results)
     columns = _legend_columns([case for case, _, _ in curves])
     figure = _figure(3.2 + 0.2 * len(curves) / columns)
     axes = figure.add_subplot()
@@ -226,53 +206,6 @@ _PLOTS: tuple[Callable[[Results], Plot | None], ...] = (
     _eps_curve,
     _eps_halves,
 )
-
-
-def _bars(
-    axes: Axes,
-    results: Results,
-    rows: Sequence[CaseRow],
-    values: Sequence[float],
-    labels: Sequence[str],
-    errors: Sequence[tuple[float, float]] = (),
-) -> list[Annotation]:
-    """Horizontal bars, the first row on top, each with its figure at the end; these texts, for `_make_room`."""
-    styles = _styles(results)
-    places = range(len(rows))
-    axes.barh(places, values, color=[styles[row["name"]].colour for row in rows], height=0.62)
-    ends = [value + (errors[place][1] if errors else 0.0) for place, value in enumerate(values)]
-    texts = [
-        axes.annotate(label, (end, place), (6, 0), textcoords="offset points", va="center")
-        for place, (end, label) in enumerate(zip(ends, labels, strict=True))
-    ]
-    if errors:
-        reaches = tuple(zip(*errors, strict=True))
-        axes.errorbar(values, places, xerr=reaches, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-    axes.set_yticks(places, [row["name"] for row in rows])
-    axes.set_xlim(0, max(ends))
-    axes.margins(y=0.02)
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", length=0)
-    _count_by_thousands(axes, most_ticks=5)
-    return texts
-
-
-def _make_room(axes: Axes, texts: Sequence[Annotation]) -> None:
-    """Widen the axis until the figures beside the bars end within it. Everything else of the figure must be there."""
-    for text in texts:
-        text.set_in_layout(False)  # or the layout would make the axes narrower instead
-    figure = axes.get_figure(root=True)
-    assert figure is not None  # the axes were made by one
-    figure.draw_without_rendering()
-    width, gap = axes.get_window_extent().width, 0.02
-    shares = [(text.xy[0], text.get_window_extent().width / width + gap) for text in texts]
-    offset = 6 / 72 * figure.dpi / width
-    axes.set_xlim(0, max(end / max(1 - share - offset, 0.1) for end, share in shares))
-
-
-def _count_by_thousands(axes: Axes, most_ticks: int) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(most_ticks - 1))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def _figure(height_in: float) -> Figure:
