@@ -26,6 +26,8 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 FOREIGN_WARNINGS = (
     # diffusers' set_timesteps calls np.array on tensors, whose __array__ lacks numpy 2's argument
     "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",
+    # its DEIS scheduler hands tensors to numpy's functions, whose results torch wraps the old way
+    "ignore:__array_wrap__ must accept context:DeprecationWarning",
 )
 
 
