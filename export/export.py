@@ -23,6 +23,7 @@ from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
+from mezzotint.families.lineup import is_optimum_folder
 from mezzotint.progress import Progress, silent
 
 from .checkpoint import load_checkpoint, resolve_folder
@@ -33,7 +34,7 @@ from .graphs.graph_source import GraphSource
 from .graphs.parity import check_parity, reference_outputs
 from .graphs.to_onnx import to_onnx
 from .open_check import check_opens, check_texts
-from .optimum_folder import adopt_optimum, is_optimum_folder
+from .optimum_folder import adopt_optimum
 from .scheduler import Chosen, defaults_of
 
 _SCHEDULER = "scheduler/scheduler_config.json"

@@ -6,10 +6,8 @@ from pathlib import Path
 from mezzotint.bundle.bundle import GRAPH_FILE
 from mezzotint.disk_full import disk_full_error
 from mezzotint.errors import MezzotintError
-from mezzotint.families.lineup import family_of_checkpoint
+from mezzotint.families.lineup import family_of_checkpoint, is_optimum_folder
 from mezzotint.families.weight_files import choose_weights, local_names, shard_names, weight_paths
-
-from .optimum_folder import is_optimum_folder
 
 _TEXTS = ("README.md", "model_index.json", "*/*.json", "*/*.txt")  # the first states the licence
 _GRAPHS = (".onnx", ".onnx_data")  # of a repository that Optimum exported

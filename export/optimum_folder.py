@@ -16,7 +16,6 @@ from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE, file_entry, 
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Source, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
-from mezzotint.families import lineup
 
 from .families.export_family import ExportFamily
 from .families.lineup import export_of
@@ -24,11 +23,6 @@ from .files.effective_config import effective_scheduler_config
 from .files.json_file import copy_text, read_object, write_object
 from .files.pipeline_index import PipelineIndex, read_index
 from .open_check import check_interface
-
-
-def is_optimum_folder(folder: Path) -> bool:
-    """Whether `folder` holds ONNX graphs in Optimum's layout rather than PyTorch weights."""
-    return any((folder / family.denoiser / GRAPH_FILE).is_file() for family in lineup.FAMILIES)
 
 
 def adopt_optimum(folder: Path, staging: Path) -> Manifest:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.bundle import GRAPH_FILE, Bundle
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
 
@@ -49,3 +49,8 @@ def family_of_checkpoint(folder: Path) -> Family:
 def usual_classes() -> list[str]:
     """The class of each family that messages name."""
     return [next(iter(family.classes)) for family in FAMILIES]
+
+
+def is_optimum_folder(folder: Path) -> bool:
+    """Whether `folder` holds ONNX graphs in Optimum's layout rather than PyTorch weights."""
+    return any((folder / family.denoiser / GRAPH_FILE).is_file() for family in FAMILIES)

@@ -42,7 +42,7 @@ def compress_with_nncf(model: ir.Model, _context: Context) -> Outcome:
 
         logging.getLogger("nncf").setLevel(logging.ERROR)
         # In memory: NNCF looks for external weights in the working folder.
-        proto: onnx.ModelProto = ir.to_proto(ir.external_data.load_to_model(model))
+        proto: onnx.ModelProto = ir.to_proto(ir.external_data.load_to_model(model.clone()))
         compressed: onnx.ModelProto = nncf.compress_weights(proto, mode=nncf.CompressWeightsMode.INT8_SYM)
     result = ir.from_proto(compressed)
     before, after = _matrices(model), _matrices(result)

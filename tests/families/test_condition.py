@@ -42,7 +42,7 @@ def test_attention_over_repeated_keys_is_attention_over_them_once() -> None:
 
 
 def test_lengths_without_a_bearable_multiple_are_refused() -> None:
-    with pytest.raises(MezzotintError, match=r"prompts of 14, 22, 26 tokens cannot be generated in one batch"):
+    with pytest.raises(MezzotintError, match=r"prompts of 14, 22, 26 tokens cannot share one batch"):
         stack([condition(count * 2, 0.0) for count in (7, 11, 13)])
 
 
