@@ -101,7 +101,8 @@ tables: $(READY) ## Put the results of bench-demo and bench-sd15 into docs/resul
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" --ignore=tests/demo
+	$(BIN)/python -m pytest -m "not slow and not gpu" tests/demo # trainings that are killed and compared to the bit: alone
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
