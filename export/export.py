@@ -1,7 +1,6 @@
 """`mezzotint export`: a checkpoint folder or hub id in, a bundle out."""
 
 import importlib.metadata
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,10 +86,14 @@ def _export(
     _write_texts(checkpoint, staging)
     defaults = defaults_of(staging / _SCHEDULER, chosen)
     components: dict[str, Component] = {}
-    sources = export_of(checkpoint.family).sources(checkpoint)
-    for index, source in enumerate(sources):
-        progress(f"exporting {source.name}", index + 1, len(sources) + 1)
-        components[source.name] = _export_component(source, staging, keep=sources[index + 1 :])
+    export, names = export_of(checkpoint.family), list(checkpoint.family.components)
+    progress(f"exporting {names[0]}", 1, len(names) + 1)
+    for index, source in enumerate(export.sources(checkpoint), start=1):
+        later = {export.folder_of(name) for name in names[index:]}
+        is_needed = export.folder_of(source.name) in later
+        components[source.name] = _export_component(source, staging, is_needed=is_needed)
+        if index < len(names):
+            progress(f"exporting {names[index]}", index + 1, len(names) + 1)
     return Manifest(
         family=checkpoint.family.name,
         source=checkpoint.source,
@@ -102,8 +105,8 @@ def _export(
     )
 
 
-def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSource]) -> Component:
-    """Write one graph and check it; `keep` are the sources whose weights are needed afterwards."""
+def _export_component(source: GraphSource, staging: Path, *, is_needed: bool) -> Component:
+    """Write one graph and check it; `is_needed` says whether a later one is of the same weights."""
     folder = staging / source.name
     model = to_onnx(source)
     names = _save(model, folder)
@@ -118,7 +121,8 @@ def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSo
         outputs=source.outputs,
     )
     expected = reference_outputs(source)
-    _free(source, keep)
+    if not is_needed:
+        _free(source)
     parity = check_parity(source, expected, folder / GRAPH_FILE, component)
     give_back_memory()
     return replace(component, parity=parity)
@@ -130,16 +134,14 @@ def _drop_weights(model: ir.Model) -> None:
         value.const_value = None
 
 
-def _free(source: GraphSource, keep: Sequence[GraphSource]) -> None:
+def _free(source: GraphSource) -> None:
     """Give back the memory of weights that no later source needs: an engine is about to load its own copy of them.
 
     They are emptied where they are, since others than the module hold the same parameters.
     """
-    needed = {id(parameter) for later in keep for parameter in later.module.parameters()}
-    if needed.isdisjoint(id(parameter) for parameter in source.module.parameters()):
-        for parameter in source.module.parameters():
-            parameter.data = torch.empty(0)
-        give_back_memory()  # the exporter's program is a cycle that holds them too
+    for parameter in source.module.parameters():
+        parameter.data = torch.empty(0)
+    give_back_memory()  # the exporter's program is a cycle that holds them too
 
 
 def _save(model: ir.Model, folder: Path) -> list[str]:

@@ -8,7 +8,9 @@ from typing import TypedDict
 
 from mezzotint.bundle.defaults import MOST_GUIDANCE
 from mezzotint.errors import MezzotintError
+from mezzotint.families.micro_conditioning import Pair
 
+from .micro_conditioning import MICRO_OPTIONS, check_micro_option
 from .text.encoding import PROMPT_SYNTAXES
 
 _MOST_IMAGES = 1024  # in one batch
@@ -25,6 +27,9 @@ class Settings:
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
     `clip_skip` leaves out the text encoder's last layers for the prompt and, as in diffusers, not for the negative one.
     `strength` in (0, 1] is how much of the run an input image goes through; None where there is no input image.
+    `original_size` and those after it are for families that are told of them, and have diffusers' names: sizes
+    (height, width) and places (top, left) in pixels. None is the image's own size, its top left corner, and diffusers'
+    scores; of negative ones, what the prompt has.
     """
 
     prompt: str
@@ -42,6 +47,14 @@ class Settings:
     vae_tiling: bool | None = None
     clip_skip: int = 0
     strength: float | None = None
+    original_size: Pair | None = None
+    crops_coords_top_left: Pair | None = None
+    target_size: Pair | None = None
+    negative_original_size: Pair | None = None
+    negative_crops_coords_top_left: Pair | None = None
+    negative_target_size: Pair | None = None
+    aesthetic_score: float | None = None
+    negative_aesthetic_score: float | None = None
 
 
 class Options(TypedDict, total=False):
@@ -60,6 +73,14 @@ class Options(TypedDict, total=False):
     rng: str
     vae_tiling: bool | None
     clip_skip: int
+    original_size: Pair | None
+    crops_coords_top_left: Pair | None
+    target_size: Pair | None
+    negative_original_size: Pair | None
+    negative_crops_coords_top_left: Pair | None
+    negative_target_size: Pair | None
+    aesthetic_score: float | None
+    negative_aesthetic_score: float | None
 
 
 def settings_of_batch(
@@ -135,6 +156,8 @@ def check_settings(settings: Settings) -> None:
         _check_finite("strength", settings.strength)
         if not 0.0 < settings.strength <= 1.0:
             raise MezzotintError(f"strength is {settings.strength}, expected above 0 and at most 1; 1 keeps nothing")
+    for name in MICRO_OPTIONS:
+        check_micro_option(name, getattr(settings, name))
 
 
 def _check_integer(name: str, value: object) -> None:

@@ -5,8 +5,9 @@ from mezzotint.families.family import Family
 
 from .export_family import ExportFamily
 from .stable_diffusion import STABLE_DIFFUSION
+from .stable_diffusion_xl import STABLE_DIFFUSION_XL
 
-EXPORT_FAMILIES: tuple[ExportFamily, ...] = (STABLE_DIFFUSION,)
+EXPORT_FAMILIES: tuple[ExportFamily, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL)
 
 
 def export_of(family: Family) -> ExportFamily:

@@ -21,7 +21,7 @@ _VAE_TRACE_SIZE = ExampleSize(2, 6, 5)
 
 def graph_sources(checkpoint: Checkpoint) -> tuple[GraphSource, ...]:
     """The four graphs of a Stable Diffusion checkpoint, in the order a pipeline runs them."""
-    return (_text_encoder(checkpoint), _unet(checkpoint), _vae_decoder(checkpoint), _vae_encoder(checkpoint))
+    return (_text_encoder(checkpoint), _unet(checkpoint), vae_decoder(checkpoint), vae_encoder(checkpoint))
 
 
 class _TextEncoder(torch.nn.Module):
@@ -106,7 +106,7 @@ def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
 def _unet(checkpoint: Checkpoint) -> GraphSource:
     config, text_config = checkpoint.modules["unet"].config, checkpoint.modules["text_encoder"].config
     channels, width, window = config.in_channels, config.cross_attention_dim, text_config.max_position_embeddings
-    native = _native_side(checkpoint)
+    native = native_side(checkpoint)
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         generator = generator_of(size)
@@ -124,7 +124,7 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
         ),
         outputs=(TensorSpec("out_sample", "float32", ("batch_size", config.out_channels, "height", "width")),),
         example_inputs=inputs,
-        trace_size=_unet_trace_size(len(config.block_out_channels)),
+        trace_size=unet_trace_size(len(config.block_out_channels)),
         parity_sizes=(
             ExampleSize(1, native, native, timestep=981.0),
             ExampleSize(3, native // 2 + 2, max(native // 2 - 2, 1), timestep=21.0),  # small: scores are (3, H, S, S)
@@ -133,7 +133,7 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
     )
 
 
-def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
+def vae_decoder(checkpoint: Checkpoint) -> GraphSource:
     config = checkpoint.modules["vae"].config
     factor = checkpoint.geometry.vae_factor
 
@@ -155,7 +155,7 @@ def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
     )
 
 
-def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
+def vae_encoder(checkpoint: Checkpoint) -> GraphSource:
     config = checkpoint.modules["vae"].config
     factor = checkpoint.geometry.vae_factor
 
@@ -182,16 +182,16 @@ def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
 
 
 def _vae_parity_sizes(checkpoint: Checkpoint) -> tuple[ExampleSize, ...]:
-    native = _native_side(checkpoint)
+    native = native_side(checkpoint)
     return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, max(native // 2, 1))
 
 
-def _native_side(checkpoint: Checkpoint) -> int:
+def native_side(checkpoint: Checkpoint) -> int:
     """Latents a side of the size that images have when nothing is asked for."""
     return checkpoint.geometry.native_side_pixels // checkpoint.geometry.vae_factor
 
 
-def _unet_trace_size(levels: int) -> ExampleSize:
+def unet_trace_size(levels: int) -> ExampleSize:
     """Sides that no halving divides evenly: else the exporter takes divisibility for granted at skip connections."""
     multiple = 2 ** (levels - 1)
     return ExampleSize(2, 4 * multiple + multiple // 2, 3 * multiple + multiple // 2)
@@ -203,7 +203,7 @@ def _bundle_class(stated: str, geometry: Geometry) -> str:
     return "StableDiffusionInpaintPipeline" if is_inpainting else FAMILY.classes[stated]
 
 
-def _least_side(read: ReadConfig, geometry: Geometry) -> int:
+def least_side(read: ReadConfig, geometry: Geometry) -> int:
     """One that every level of the UNet can halve; a UNet of one level attends to 2x2 latents at least."""
     blocks = read("unet/config.json").get("block_out_channels")
     levels = len(blocks) if isinstance(blocks, list) else 4
@@ -233,5 +233,5 @@ STABLE_DIFFUSION = ExportFamily(
     adopt=adopt_configs,
     bundle_class=_bundle_class,
     interfaces=_INTERFACES,
-    least_side=_least_side,
+    least_side=least_side,
 )

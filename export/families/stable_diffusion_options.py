@@ -148,7 +148,7 @@ def check_components(folder: Path) -> None:
     Raises MezzotintError for the first key that this family does not understand. What is not of the usual class is left
     to the loader, which refuses it by that class.
     """
-    stated = {name: _read(folder / name / "config.json") for name in ("text_encoder", "unet", "vae")}
+    stated = {name: read_stated(folder / name / "config.json") for name in ("text_encoder", "unet", "vae")}
     if all(stated[name].get(key, usual[0]) in usual for name, (key, usual) in _CLASSES.items()):
         for name, config in stated.items():
             check_options(name, config)
@@ -167,14 +167,17 @@ def adopt_configs(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
     return whole
 
 
-def check_options(name: str, stated: Mapping[str, Any]) -> None:
-    """Raises MezzotintError that names the key of `stated`, a config of "unet", "vae" or "text_encoder"."""
-    known = {"unet": UNET_OPTIONS, "vae": VAE_OPTIONS, "text_encoder": TEXT_OPTIONS}[name]
+def check_options(name: str, stated: Mapping[str, Any], known: Mapping[str, Values | None] | None = None) -> None:
+    """Raises MezzotintError that names the key of `stated`, a config of "unet", "vae" or "text_encoder".
+
+    `known` are the keys that it may have, where they are not those of this family.
+    """
+    known = {"unet": UNET_OPTIONS, "vae": VAE_OPTIONS, "text_encoder": TEXT_OPTIONS}[name] if known is None else known
     for key, value in stated.items():
         values = known.get(key, _NONE if key == "quantization_config" else ANY)
         if values is not None and value not in values:
             raise _unsupported(name, key, value, values)
-        is_unknown = key not in known and not key.startswith("_") and name != "text_encoder"
+        is_unknown = key not in known and not key.startswith("_") and known is not TEXT_OPTIONS
         if is_unknown and value is not None:
             raise MezzotintError(
                 f"{name}/config.json has the key {key} = {value!r:.80}, which Mezzotint does not know, so that it "
@@ -184,6 +187,16 @@ def check_options(name: str, stated: Mapping[str, Any]) -> None:
 
 def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     """Whether effective configs belong to one model; MezzotintError names the two numbers that disagree."""
+    check_latents(unet, vae)
+    if unet["cross_attention_dim"] != text["hidden_size"]:
+        raise MezzotintError(
+            f"unet/config.json has cross_attention_dim = {unet['cross_attention_dim']!r:.40}, expected "
+            f"{text['hidden_size']}, the text encoder's hidden_size"
+        )
+
+
+def check_latents(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    """Whether effective configs of a UNet and a VAE are of the same latents; MezzotintError as `check_fit`."""
     latent, channels = vae["latent_channels"], unet["in_channels"]
     if channels not in (latent, 2 * latent + 1):
         raise MezzotintError(
@@ -194,11 +207,6 @@ def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str
         raise MezzotintError(
             f"unet/config.json has out_channels = {unet['out_channels']!r:.40}, expected {latent}, the VAE's "
             "latent_channels"
-        )
-    if unet["cross_attention_dim"] != text["hidden_size"]:
-        raise MezzotintError(
-            f"unet/config.json has cross_attention_dim = {unet['cross_attention_dim']!r:.40}, expected "
-            f"{text['hidden_size']}, the text encoder's hidden_size"
         )
     _check_number("unet", "sample_size", unet["sample_size"], "a whole number of latents a side, or two equal ones")
     _check_number("vae", "scaling_factor", vae["scaling_factor"], "a number above 0, such as 0.18215")
@@ -219,7 +227,8 @@ def _unsupported(name: str, key: str, value: object, values: Values) -> Mezzotin
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_stated(path: Path) -> dict[str, Any]:
+    """A config.json as diffusers and transformers read it; MezzotintError for what they could not."""
     stated = read_object(path)
     if needs_recoding(path):
         raise MezzotintError(

@@ -8,8 +8,9 @@ from mezzotint.runtime import Bundle
 
 from .rule import FamilyRules, Rule
 from .stable_diffusion import STABLE_DIFFUSION
+from .stable_diffusion_xl import STABLE_DIFFUSION_XL
 
-FAMILY_RULES: tuple[FamilyRules, ...] = (STABLE_DIFFUSION,)
+FAMILY_RULES: tuple[FamilyRules, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL)
 
 
 def rules_of(bundle: Bundle, component: str, nodes: Sequence[str]) -> tuple[Rule, ...]:
