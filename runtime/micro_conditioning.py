@@ -17,7 +17,7 @@ MICRO_OPTIONS: Final = (*_PAIRS, *_SCORES)
 
 
 def check_micro_option(name: str, value: object) -> None:
-    """MezzotintError for a size, a place or a score that no image has; None says nothing. `name` is in MICRO_OPTIONS."""
+    """MezzotintError for a size, a place or a score that no image has; None, which says nothing, is fine."""
     if value is None:
         return
     if name in _PAIRS:

@@ -1,4 +1,4 @@
-"""What a graph is fed: named values in the dtype and shape that a graph's inputs have: exporters differ in nothing else."""
+"""What a graph is fed: named values in the dtype and shape of its inputs; exporters differ in nothing else."""
 
 from collections.abc import Mapping
 

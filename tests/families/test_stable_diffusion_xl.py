@@ -11,7 +11,7 @@ from PIL import Image
 
 from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
-from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, TextToImage, read_settings
+from mezzotint.runtime import Bundle, TextToImage, read_settings
 from tests.families.tiny_xl import DiffusersXL, save_tiny_xl
 
 PROMPT, NEGATIVE = "a flat emoji of a red apple", "a blue background"
@@ -27,9 +27,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) 
 
 
 @pytest.fixture(scope="module")
-def exported(
-    tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]
-) -> Callable[[str], Bundle]:
+def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]) -> Callable[[str], Bundle]:
     """The FP32 bundle of a kind."""
     folder = tmp_path_factory.mktemp("xl-fp32")
     return cache(lambda kind: export_checkpoint(str(checkpoint(kind)), folder / kind))
@@ -86,7 +84,7 @@ def test_each_image_of_a_batch_is_that_of_diffusers(pipe: TextToImage, oracle: D
     assert psnr_db(found[0], found[1]) < 30
 
 
-@pytest.mark.parametrize("clip_skip", [1, 2])
+@pytest.mark.parametrize("clip_skip", [1])
 def test_clip_skip_is_that_of_diffusers(pipe: TextToImage, oracle: DiffusersXL, clip_skip: int) -> None:
     expected = oracle.text(PROMPT, clip_skip=clip_skip, **RUN)
     assert psnr_db(expected, pipe(PROMPT, guidance=5.0, clip_skip=clip_skip, **RUN).pixels) > FLOOR_DB

@@ -72,7 +72,7 @@ def _text_config(width: int) -> Any:
         hidden_size=width,
         intermediate_size=2 * width,
         projection_dim=_POOLED,
-        num_hidden_layers=3,
+        num_hidden_layers=2,
         num_attention_heads=4,
         hidden_act="gelu",
         bos_token_id=0,
@@ -153,7 +153,9 @@ class DiffusersXL:
         own = getattr(diffusers, index["_class_name"]).from_pretrained(checkpoint, add_watermarker=False)
         zeros = {"force_zeros_for_empty_prompt": index["force_zeros_for_empty_prompt"], "add_watermarker": False}
         scored = {"requires_aesthetics_score": index.get("requires_aesthetics_score", False)}
-        parts = {name: part for name, part in own.components.items() if name not in ("image_encoder", "feature_extractor")}
+        parts = {
+            name: part for name, part in own.components.items() if name not in ("image_encoder", "feature_extractor")
+        }
         self._scheduler = own.scheduler.config
         self._pipes: dict[str, Any] = {
             "text": diffusers.StableDiffusionXLPipeline(**parts, **zeros),
