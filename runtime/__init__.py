@@ -8,9 +8,11 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.errors import Cancelled, CheckFailed, MezzotintError
 
 from .calibration_range import OutsideCalibrationWarning
+from .hand_over import HandOver
 from .image_to_image import ImageToImage
 from .inpaint import Inpaint
 from .metadata import Origin, read_origin, read_settings
+from .refine import Refine
 from .result import Result, Step, Timings
 from .settings import Options, Settings
 from .text_to_image import TextToImage
@@ -19,12 +21,14 @@ __all__ = [
     "Bundle",
     "Cancelled",
     "CheckFailed",
+    "HandOver",
     "ImageToImage",
     "Inpaint",
     "MezzotintError",
     "Options",
     "Origin",
     "OutsideCalibrationWarning",
+    "Refine",
     "Result",
     "Settings",
     "Step",

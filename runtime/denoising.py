@@ -49,7 +49,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Denoised:
-    """Final latents (B, C, h, w), and milliseconds: of each call of the denoiser, and of encoding images."""
+    """Latents (B, C, h, w) that the run left, as the model sees them, and milliseconds of calls and of encoding images.
+
+    They are final ones, unless the run ended before its schedule.
+    """
 
     latents: FloatArray
     calls_ms: tuple[float, ...]
@@ -68,6 +71,7 @@ def denoise(
 ) -> Denoised:
     """Run the batch from `start` on the denoiser's `session`. Raises Cancelled when `on_step` says so."""
     settings, schedule = plan.settings[0], start.schedule
+    steps = schedule.steps if start.steps is None else start.steps
     conditioning = Conditioning(
         conditions,
         plan.sampling.guidance,
@@ -80,11 +84,24 @@ def denoise(
     def report(index: int, x: FloatArray, x0: FloatArray) -> None:
         if start.after_step is not None:
             start.after_step(index, x)
-        if on_step is not None and on_step(Step(index, schedule.steps, x, x0)):
-            raise Cancelled(f"generation was cancelled after step {index + 1} of {schedule.steps}")
+        if on_step is not None and on_step(Step(index, steps, x, x0)):
+            raise Cancelled(f"generation was cancelled after step {index + 1} of {steps}")
+        if index + 1 == steps < schedule.steps:
+            raise _Ended(x / schedule.model_scale(float(schedule.sigma_pairs[index, 1])))
 
-    x = plan.sampling.sampler.sample(denoiser, start.x, schedule, report, plan.noise)
-    return Denoised(schedule.final_latents(x), tuple(denoiser.calls_ms), start.vae_encoder_ms)
+    try:
+        latents = schedule.final_latents(plan.sampling.sampler.sample(denoiser, start.x, schedule, report, plan.noise))
+    except _Ended as ended:
+        latents = ended.latents
+    return Denoised(latents, tuple(denoiser.calls_ms), start.vae_encoder_ms)
+
+
+class _Ended(Exception):  # noqa: N818 -- nothing went wrong
+    """The run ends before its schedule: the sampler has made its steps as those of a whole run."""
+
+    def __init__(self, latents: FloatArray) -> None:
+        super().__init__()
+        self.latents = latents
 
 
 def _guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[float, float]:

@@ -134,8 +134,8 @@ def _settings(record: Mapping[str, Any], path: Path) -> Settings:
     if unknown or "prompt" not in values:
         wrong = f"the unknown setting {unknown[0]!r:.40}" if unknown else "no prompt"
         raise MezzotintError(f"{path} has {wrong}; expected what this version of Mezzotint writes")
-    # JSON has no tuples
-    settings = Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    told: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+    settings = Settings(**told)  # JSON has no tuples
     negative = () if settings.negative_prompt is None else (settings.negative_prompt,)
     texts = (settings.prompt, *negative, settings.scheduler or "", settings.prompt_syntax, settings.rng)
     if not all(isinstance(text, str) for text in texts):

@@ -209,7 +209,7 @@ class Pipeline:
     def _plan(self, settings: Sequence[Settings]) -> Plan:
         sampling = self.sampling(settings[0])
         refuse_unknown_options(self.family, settings[0])
-        return Plan.of([_settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
+        return Plan.of([settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
 
     def _denoise(
         self,
@@ -268,7 +268,8 @@ class Pipeline:
         )
 
 
-def _settled(settings: Settings, sampling: Sampling) -> Settings:
+def settled(settings: Settings, sampling: Sampling) -> Settings:
+    """The settings with the sampler, steps and guidance that they come to."""
     return replace(settings, scheduler=sampling.sampler.name, steps=sampling.steps, guidance=sampling.guidance)
 
 

@@ -29,7 +29,8 @@ class Settings:
     `strength` in (0, 1] is how much of the run an input image goes through; None where there is no input image.
     `original_size` and those after it are for families that are told of them, and have diffusers' names: sizes
     (height, width) and places (top, left) in pixels. None is the image's own size, its top left corner, and diffusers'
-    scores; of negative ones, what the prompt has.
+    scores; of negative ones, what the prompt has. `refined_from` in (0, 1) is where in the run another bundle took
+    over, which generated the image; None where none did.
     """
 
     prompt: str
@@ -55,6 +56,7 @@ class Settings:
     negative_target_size: Pair | None = None
     aesthetic_score: float | None = None
     negative_aesthetic_score: float | None = None
+    refined_from: float | None = None
 
 
 class Options(TypedDict, total=False):
@@ -156,6 +158,10 @@ def check_settings(settings: Settings) -> None:
         _check_finite("strength", settings.strength)
         if not 0.0 < settings.strength <= 1.0:
             raise MezzotintError(f"strength is {settings.strength}, expected above 0 and at most 1; 1 keeps nothing")
+    if settings.refined_from is not None:
+        _check_finite("refined_from", settings.refined_from)
+        if not 0.0 < settings.refined_from < 1.0:
+            raise MezzotintError(f"refined_from is {settings.refined_from}, expected between 0 and 1, such as 0.8")
     for name in MICRO_OPTIONS:
         check_micro_option(name, getattr(settings, name))
 

@@ -17,7 +17,7 @@ class Start:
     """The latents `x` (B, C, h, w) that `schedule` takes down, in variance-exploding coordinates.
 
     `after_step(index, x)` may change `x` in place after each step, and `extra_channels` (B, k, h, w) go into the UNet
-    beside it: these are how a mask acts.
+    beside it: these are how a mask acts. The run ends after the first `steps` of the schedule; None: after all.
     """
 
     x: FloatArray
@@ -25,6 +25,7 @@ class Start:
     after_step: Callable[[int, FloatArray], None] | None = None
     extra_channels: FloatArray | None = None
     vae_encoder_ms: float = 0.0
+    steps: int | None = None
 
 
 Begin = Callable[[Schedule, Noise], Start]

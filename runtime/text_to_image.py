@@ -7,14 +7,18 @@ A pipe holds no state between calls, and may be called from several threads.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 from mezzotint.errors import MezzotintError
 
-from .pipeline import Pipeline
+from .hand_over import HandOver, steps_before
+from .pipeline import Pipeline, settled
 from .result import OnStep, Result
+from .samplers.sampler import Noise
+from .samplers.schedule import Schedule
 from .settings import Options, Settings, settings_of_batch
-from .start import begin_from_noise
+from .start import Start, begin_from_noise
 
 
 class TextToImage(Pipeline):
@@ -41,10 +45,41 @@ class TextToImage(Pipeline):
             raise MezzotintError("these settings start from an image; generate them with ImageToImage or Inpaint")
         return self._generate_all((settings,), on_step)
 
+    def hand_over(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        at: float = 0.8,
+        count: int = 1,
+        on_step: OnStep | None = None,
+        **options: Unpack[Options],
+    ) -> HandOver:
+        """Make the first part of a run, up to the part `at` in (0, 1) of it, for `Refine` to make the rest.
+
+        `options` are as in a call. The image decoder does not run. Raises MezzotintError as a call does, and where the
+        part holds no step, or all.
+        """
+        settings = settings_of_batch(prompt, count, options)
+        self._check_channels()
+
+        def begin(schedule: Schedule, noise: Noise) -> Start:
+            return replace(begin_from_noise(schedule, noise), steps=steps_before(schedule, at))
+
+        latents = self.denoise(settings, begin=begin, on_step=on_step).latents
+        height, width = (side * self.geometry.vae_factor for side in latents.shape[2:])
+        sampling = self.sampling(settings[0])
+        done = tuple(replace(settled(one, sampling), height=height, width=width) for one in settings)
+        return HandOver(latents, done, at, self.geometry.scaling_factor)
+
     def _generate_all(self, settings: Sequence[Settings], on_step: OnStep | None) -> Result:
+        if settings[0].refined_from is not None:
+            raise MezzotintError("these settings end in another bundle; generate with hand_over and Refine")
+        self._check_channels()
+        return self._generate(settings, begin_from_noise, on_step)
+
+    def _check_channels(self) -> None:
         if self.geometry.unet_channels != self.geometry.latent_channels:
             raise MezzotintError(
                 f"{self.bundle.path} has a UNet of {self.geometry.unet_channels} channels, which was made to inpaint; "
                 "use Inpaint"
             )
-        return self._generate(settings, begin_from_noise, on_step)

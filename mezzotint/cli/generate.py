@@ -12,7 +12,8 @@ from mezzotint.runtime.noise.batch import RNGS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
-from .images import Load, Request, generate_images
+from .images import REFINE_FROM, Load, Refining, Request, generate_images
+from .micro_options import parse_micro
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_seed, pick
 from .terminal import STDOUT, write_json
 
@@ -27,6 +28,9 @@ _GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
 _RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
 _CLIP_SKIP = "Last layers of the text encoder to leave out: 1 where web interfaces say 2 (default: 0)."
+_MICRO = "What SDXL is told of the image, as NAME=VALUE: original_size=768x1024 (height x width), aesthetic_score=6.5."
+_REFINER = "A bundle that makes the last part of each run, such as SDXL's refiner."
+_REFINE_FROM = f"Part of the run, 0 to 1, from which the refiner goes on (default: {REFINE_FROM})."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
 _PRECISION = "Arithmetic instead of what the bundle states"
 
@@ -52,6 +56,9 @@ ClipSkip = Annotated[int | None, typer.Option(min=0, help=_CLIP_SKIP, rich_help_
 InitImage = Annotated[Path | None, typer.Option(help="An image to start from.", rich_help_panel=_IMAGE)]
 Mask = Annotated[Path | None, typer.Option(help="Inpainting mask: white is regenerated.", rich_help_panel=_IMAGE)]
 Strength = Annotated[float | None, typer.Option(help=_STRENGTH, rich_help_panel=_IMAGE)]
+Micro = Annotated[list[str] | None, typer.Option("--micro", help=_MICRO, rich_help_panel=_SAMPLING)]
+Refiner = Annotated[Path | None, typer.Option(help=_REFINER, rich_help_panel=_SAMPLING)]
+RefineFrom = Annotated[float | None, typer.Option(help=_REFINE_FROM, rich_help_panel=_SAMPLING)]
 Backend = Annotated[str, pick("--backend", _BACKENDS, "Engine", panel=_ENGINE)]
 Precision = Annotated[str | None, pick("--precision", tuple(Compute), _PRECISION, panel=_ENGINE)]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).", rich_help_panel=_ENGINE)]
@@ -84,6 +91,9 @@ def generate(
     rng: Rng = None,
     prompt_syntax: Syntax = None,
     clip_skip: ClipSkip = None,
+    micro: Micro = None,
+    refiner: Refiner = None,
+    refine_from: RefineFrom = None,
     init_image: InitImage = None,
     mask: Mask = None,
     strength: Strength = None,
@@ -110,12 +120,14 @@ def generate(
         "rng": rng,
         "vae_tiling": vae_tiling,
         "clip_skip": clip_skip,
+        **parse_micro(micro or []),
     }
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )
+    refining = Refining.read(refiner, refine_from, request)
     load = Load(bundle=bundle, backend=backend, precision=precision, threads=threads, low_memory=low_memory)
-    generated = generate_images(load, request, output, overwrite=overwrite)
+    generated = generate_images(load, request, output, refining=refining, overwrite=overwrite)
     if as_json:
         write_json(generated.record())
     else:

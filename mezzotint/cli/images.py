@@ -1,7 +1,8 @@
 """What `mezzotint generate` does: settings from options and from another image, and a call for each prompt."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from mezzotint.runtime import (
     ImageToImage,
     Inpaint,
     Options,
+    Refine,
     Result,
     Settings,
     Step,
@@ -27,6 +29,8 @@ from mezzotint.runtime.text.prompts import read_prompts
 
 from .terminal import STDERR, show_progress, warnings_as_lines
 
+REFINE_FROM = 0.8  # as SDXL's refiner was trained for
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -38,6 +42,7 @@ class Request:
     image: Image.Image | None = None
     mask: Image.Image | None = None
     strength: float | None = None
+    refined_from: float | None = None  # in the image `like`
     count: int = 1
 
     @classmethod
@@ -62,7 +67,7 @@ class Request:
         liked = (str(settings.pop("prompt")),) if settings else ()
         if not texts and not liked:
             raise MezzotintError(what="got no prompt", advice="pass one, or --prompts FILE, or --like IMAGE")
-        liked_strength = settings.pop("strength", None)
+        liked_strength, refined_from = settings.pop("strength", None), settings.pop("refined_from", None)
         is_liked = strength is None and liked_strength is not None
         strength = liked_strength if strength is None else strength
         _check_inputs(image, mask, strength, like if is_liked else None)
@@ -74,6 +79,7 @@ class Request:
             image=None if image is None else read_image(image),
             mask=None if mask is None else read_image(mask),
             strength=strength,
+            refined_from=refined_from,
             count=count,
         )
 
@@ -120,6 +126,51 @@ class Load:
         return pipe
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refining:
+    """The bundle that goes on from the part `at` of each run."""
+
+    bundle: Path
+    at: float
+
+    def open(self, load: Load) -> "_Refiner":
+        """Opened as the bundle that begins is."""
+        pipe = replace(load, bundle=self.bundle).pipeline(Refine)
+        assert isinstance(pipe, Refine)  # as it was asked for
+        return _Refiner(pipe, self.at)
+
+    @classmethod
+    def read(cls, bundle: Path | None, at: float | None, request: Request) -> "Refining | None":
+        """From options, and from the settings of the image `like`; MezzotintError where they lack one another."""
+        liked = request.refined_from
+        if bundle is None and (at is not None or liked is not None):
+            what = (
+                "--refine-from needs a refiner" if liked is None else f"{request.like} was finished by another bundle"
+            )
+            raise MezzotintError(what=what, advice="pass --refiner BUNDLE")
+        if bundle is not None and request.image is not None:
+            raise MezzotintError(
+                what="--refiner goes on from text, not from an image", advice="leave --init-image away"
+            )
+        return None if bundle is None else cls(bundle=bundle, at=at or liked or REFINE_FROM)
+
+
+@dataclass(frozen=True)
+class _Refiner:
+    pipe: Refine
+    at: float
+
+    def generate(self, base: TextToImage, prompt: str, count: int, options: Options, on_step: OnStep) -> Result:
+        """A run of both bundles; what is said of the image's beauty is for the refiner alone."""
+        started = time.perf_counter()
+        scores = {name: value for name, value in options.items() if name.endswith("aesthetic_score")}
+        others = {name: value for name, value in options.items() if name not in scores}
+        begun = base.hand_over(prompt, at=self.at, count=count, on_step=on_step, **cast(Options, others))
+        result = self.pipe(begun, on_step=on_step, **cast(Options, scores))
+        elapsed_ms = (time.perf_counter() - started) * 1e3
+        return replace(result, timings=replace(result.timings, total_ms=elapsed_ms))
+
+
 @dataclass(frozen=True)
 class Generated:
     """The files that were written, with the settings of each, and the timings of each call."""
@@ -148,13 +199,16 @@ class Generated:
         return {"backend": self.backend, "precision": self.precision, "images": images, "timings": timings}
 
 
-def generate_images(load: Load, request: Request, output: Path, *, overwrite: bool) -> Generated:
+def generate_images(
+    load: Load, request: Request, output: Path, *, refining: Refining | None = None, overwrite: bool
+) -> Generated:
     """Generate and write every image of `request`, one call a prompt; image i has the seed `seed + i`."""
     count = len(request.prompts) * request.count
     paths = [output] if count == 1 else [output.with_stem(f"{output.stem}-{index}") for index in range(count)]
     for path in paths:
         check_output(path, overwrite=overwrite)
     pipe = load.pipeline(request.kind())
+    refiner = None if refining is None else refining.open(load)
     _tell_other_weights(request.like, pipe)
     results: list[Result] = []
     with show_progress() as progress, warnings_as_lines():
@@ -165,7 +219,11 @@ def generate_images(load: Load, request: Request, output: Path, *, overwrite: bo
                 progress(what, step.index + 1, step.steps)
 
             seed = request.seed + index * request.count
-            result = _generate(pipe, request, prompt, {**request.options, "seed": seed}, on_step)
+            options: Options = {**request.options, "seed": seed}
+            if refiner is None:
+                result = _generate(pipe, request, prompt, options, on_step)
+            else:
+                result = refiner.generate(TextToImage.sharing(pipe), prompt, request.count, options, on_step)
             for place_in_call in range(request.count):
                 path = paths[index * request.count + place_in_call]
                 result.write(path, place_in_call, overwrite=overwrite)

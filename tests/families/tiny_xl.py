@@ -185,10 +185,11 @@ class DiffusersXL:
         guidance: float = 5.0,
         seed: int,
         output_type: str = "np",
+        spacing: str = "leading",
         **options: Any,
     ) -> Array:
         pipe = self._pipes[kind]
-        pipe.scheduler = ORACLES[scheduler].from_config(self._scheduler)
+        pipe.scheduler = ORACLES[scheduler].from_config({**self._scheduler, "timestep_spacing": spacing})
         count = 1 if isinstance(prompt, str) else len(prompt)
         generators = [torch.Generator().manual_seed(seed + index) for index in range(count)]
         generated = pipe(
