@@ -11,6 +11,7 @@ from mezzotint.bundle.calibration_record import CalibrationRecord
 
 from .settings import Settings
 
+_NO_GUIDANCE = 1.0  # all that are no more are the same
 _FACTOR = 2.0  # steps and guidance within half and double of the calibrated ones pass
 
 
@@ -27,7 +28,9 @@ def outside_calibration(record: CalibrationRecord | None, settings: Settings, la
         ("steps", settings.steps, record.steps),
         ("guidance", settings.guidance, record.guidance),
     ):
-        if asked is not None and not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
+        if asked is None or (name == "guidance" and max(asked, calibrated) <= _NO_GUIDANCE):
+            continue
+        if not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
             found.append(f"{name} {asked:g} (calibrated with {calibrated:g})")
     if record.scheduler != settings.scheduler:
         found.append(f"scheduler {settings.scheduler} (calibrated with {record.scheduler})")

@@ -29,13 +29,16 @@ class CalibrationData:
     trajectories: tuple[Trajectory, ...]
 
     def calls(self, component: str, count: int, seed: int) -> list[Call]:
-        """`count` seeded calls of a component; none of an image encoder, and of others without trajectories."""
+        """`count` seeded calls of a component; none of an image encoder, and of others without trajectories.
+
+        Of a denoiser, whose calls weigh the most, none comes twice: there are fewer where fewer were made.
+        """
         family = family_of(self.bundle)
         match family.role(component):
             case Role.TEXT_ENCODER:
                 return token_calls(self.bundle, component, self.prompts, count)
             case Role.DENOISER if self.trajectories:
-                return denoiser_calls(self.trajectories, count, seed)
+                return denoiser_calls(self.trajectories, min(count, self._calls_made), seed)
             case Role.IMAGE_DECODER if self.trajectories:
                 geometry = family.geometry(self.bundle.config)
                 return decoder_calls(self.trajectories, self.bundle.component(component), geometry, count, seed)
@@ -67,12 +70,17 @@ class CalibrationData:
             steps=settings.steps,
             guidance=settings.guidance,
             latent_shape=(channels, height, width),
-            calls=settings.calls,
+            calls=min(settings.calls, self._calls_made),
             seed=settings.seed,
             trajectories=len(self.trajectories),
             visits=settings.visits,
             split_shortcuts=splits_shortcuts,
         )
+
+    @property
+    def _calls_made(self) -> int:
+        """Of the denoiser, in all trajectories."""
+        return sum(len(trajectory.calls) for trajectory in self.trajectories)
 
     @property
     def key(self) -> dict[str, object]:

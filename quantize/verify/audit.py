@@ -14,6 +14,7 @@ from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.engines.lineup import choose_engine
+from mezzotint.families.family import Guidance
 from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
 
@@ -53,9 +54,12 @@ class Audit:
         return sum(kernel.macs for kernel in kernels.values() if kernel.is_integer) / total if total else 0.0
 
 
-def audit_bundle(bundle: Bundle, backend: str = "auto", component: str | None = None, batch: int = 2) -> Audit:
+def audit_bundle(
+    bundle: Bundle, backend: str = "auto", component: str | None = None, batch: int | None = None
+) -> Audit:
     """Run `component`, by default the denoiser, at the native size and read what the engine ran.
 
+    `batch` is by default that of one image: both halves where the bundle's own guidance makes two.
     MezzotintError when it cannot be loaded.
     """
     engine = choose_engine(bundle.manifest, backend).engine
@@ -67,6 +71,8 @@ def audit_bundle(bundle: Bundle, backend: str = "auto", component: str | None = 
     component = component or family_of(bundle).denoiser
     spec = bundle.component(component)
     precision = spec.compute if spec.compute in engine.precisions() else engine.precisions()[0]
+    is_guided = family_of(bundle).guidance is Guidance.CFG and bundle.defaults().guidance > 1.0
+    batch = 1 + is_guided if batch is None else batch
     kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, batch), precision)
     return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
 

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from PIL import Image
 
 from mezzotint.arrays import Array
 from tests.runtime.scheduler_oracle import ORACLES
 
-__all__ = ["KINDS", "DiffusersXL", "save_tiny_xl"]
+__all__ = ["KINDS", "PROMPT", "RUN", "DiffusersXL", "image_and_mask", "save_tiny_xl"]
 
+PROMPT: Final = "a flat emoji of a red apple"
+RUN: Final[dict[str, Any]] = {"steps": 4, "seed": 3}
 KINDS: Final = ("base", "refiner", "inpaint", "pruned")
 _WINDOW, _POOLED, _WIDTHS, _EACH = 32, 40, (32, 64), 8
 _SCHEDULER: Final = {  # as SDXL was published
@@ -141,6 +145,13 @@ def _index(kind: str) -> dict[str, Any]:
 def _write(path: Path, data: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def image_and_mask(height: int = 32, width: int = 32) -> tuple[Image.Image, Image.Image]:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    white = np.zeros((height, width), dtype=np.uint8)
+    white[:, width // 2 :] = 255
+    return Image.fromarray(pixels), Image.fromarray(white)
 
 
 class DiffusersXL:

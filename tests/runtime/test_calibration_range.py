@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,13 @@ def test_what_leaves_the_calibration(settings: dict[str, Any], shape: tuple[int,
     asked = Settings("a", **{**SETTLED, **settings})
     assert outside_calibration(RECORD, asked, shape) == expected
     assert outside_calibration(None, asked, shape) == []
+
+
+def test_every_run_without_guidance_is_the_same() -> None:
+    few = replace(RECORD, steps=1, guidance=0.0)
+    for guidance, expected in ((0.0, []), (1.0, []), (1.5, ["guidance 1.5 (calibrated with 0)"])):
+        asked = Settings("a", **{**SETTLED, "steps": 1, "guidance": guidance})
+        assert outside_calibration(few, asked, (4, 16, 16)) == expected
 
 
 def test_a_call_warns_once_and_generates(tiny_int8: Bundle) -> None:
