@@ -1,14 +1,20 @@
 """Stable Diffusion XL's kinds of checkpoint, and the bundles exported from them: made once, when first asked for."""
 
+import importlib
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from mezzotint.bundle.manifest import Component
 from mezzotint.export import export_checkpoint
+from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.runtime import Bundle
 from tests.families.tiny_xl import DiffusersXL, save_tiny_xl
+
+export = importlib.import_module("mezzotint.export.export")
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +28,26 @@ def xl_checkpoint(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Pat
 def xl_bundle(
     tmp_path_factory: pytest.TempPathFactory, xl_checkpoint: Callable[[str], Path]
 ) -> Callable[[str], Bundle]:
-    """The FP32 bundle of a kind. Not to be written to."""
-    folder = tmp_path_factory.mktemp("xl-fp32")
-    return cache(lambda kind: export_checkpoint(str(xl_checkpoint(kind)), folder / kind))
+    """The FP32 bundle of a kind. Not to be written to.
+
+    All kinds have the base's text encoders and VAE, whose graphs are taken from its bundle: tracing is what takes time.
+    """
+    folder, trace = tmp_path_factory.mktemp("xl-fp32"), export._export_component
+
+    @cache
+    def bundle(kind: str) -> Bundle:
+        def take(source: GraphSource, staging: Path, *, is_needed: bool) -> Component:
+            if kind == "base" or source.name == "unet":
+                return trace(source, staging, is_needed=is_needed)
+            base = bundle("base")
+            shutil.copytree(base.path / source.name, staging / source.name)
+            return base.component(source.name)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(export, "_export_component", take)
+            return export_checkpoint(str(xl_checkpoint(kind)), folder / kind)
+
+    return bundle
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,16 @@
 """The refiner of Stable Diffusion XL: over an image, and on the latents that a base hands over."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from mezzotint.cli.app import main
 from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, MezzotintError, Refine, TextToImage, read_settings
 from tests.families.tiny_xl import PROMPT, RUN, DiffusersXL, image_and_mask
@@ -62,6 +66,22 @@ def test_a_refined_image_says_so(pipe: TextToImage, xl_bundle: Callable[[str], B
     assert (settings.refined_from, settings.steps, settings.aesthetic_score) == (0.5, 4, 7.0)
     with pytest.raises(MezzotintError, match="end in another bundle"):
         pipe.generate(settings)
+
+
+def test_the_command_line_runs_both(
+    pipe: TextToImage, xl_bundle: Callable[[str], Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, refiner = tmp_path / "out.png", xl_bundle("refiner").path
+    told = ["--micro", "original_size=20x24", "--micro", "aesthetic_score=7", "--guidance", "5"]
+    command = [pipe.bundle.path, PROMPT, "-o", out, "--refiner", refiner, "--refine-from", 0.5, *told, "--steps", 4]
+    monkeypatch.setattr(sys, "argv", ["mezzotint", "generate", *map(str, command), "--backend", "onnxruntime"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    begun = pipe.hand_over(PROMPT, at=0.5, steps=4, guidance=5.0, original_size=(20, 24))
+    expected = Refine.load(refiner, backend="onnxruntime")(begun, aesthetic_score=7.0)
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), np.asarray(expected.images[0]))
+    assert read_settings(out) == expected.settings[0]
 
 
 def test_a_part_without_a_step_is_refused(pipe: TextToImage) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,31 +40,41 @@ _SCHEDULER: Final = {  # as SDXL was published
 
 def save_tiny_xl(folder: Path, demo_checkpoint: Path, kind: str = "base") -> Path:
     """Write a checkpoint folder of one of `KINDS`, with seeded random weights: 32x32 pixels, 32 tokens."""
-    from diffusers import AutoencoderKL
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     has_first = kind != "refiner"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        if has_first:
-            CLIPTextModel(_text_config(_WIDTHS[0])).save_pretrained(folder / "text_encoder")
-        CLIPTextModelWithProjection(_text_config(_WIDTHS[1])).save_pretrained(folder / "text_encoder_2")
-        _unet(kind).save_pretrained(folder / "unet")
-        AutoencoderKL(
-            block_out_channels=(32, 32),
-            layers_per_block=1,
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            norm_num_groups=8,
-            scaling_factor=0.13025,
-            sample_size=32,
-        ).save_pretrained(folder / "vae")
+    if has_first:
+        _seeded(lambda: CLIPTextModel(_text_config(_WIDTHS[0]))).save_pretrained(folder / "text_encoder")
+    _seeded(lambda: CLIPTextModelWithProjection(_text_config(_WIDTHS[1]))).save_pretrained(folder / "text_encoder_2")
+    _seeded(lambda: _unet(kind)).save_pretrained(folder / "unet")
+    _seeded(_vae).save_pretrained(folder / "vae")
     if has_first:
         shutil.copytree(demo_checkpoint / "tokenizer", folder / "tokenizer")
     _save_second_tokenizer(folder / "tokenizer_2", demo_checkpoint / "tokenizer")
     _write(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
     _write(folder / "model_index.json", _index(kind))
     return folder
+
+
+def _seeded(make: Callable[[], Any]) -> Any:
+    """Each part alone, so that the kinds share the parts that do not differ."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make()
+
+
+def _vae() -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=8,
+        scaling_factor=0.13025,
+        sample_size=32,
+    )
 
 
 def _text_config(width: int) -> Any:
