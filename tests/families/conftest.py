@@ -38,7 +38,8 @@ def xl_bundle(
     def bundle(kind: str) -> Bundle:
         def take(source: GraphSource, staging: Path, *, is_needed: bool) -> Component:
             if kind == "base" or source.name == "unet":
-                return trace(source, staging, is_needed=is_needed)
+                traced: Component = trace(source, staging, is_needed=is_needed)
+                return traced
             base = bundle("base")
             shutil.copytree(base.path / source.name, staging / source.name)
             return base.component(source.name)

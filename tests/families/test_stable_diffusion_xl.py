@@ -12,6 +12,7 @@ import torch
 
 from mezzotint.bundle.bundle import write_manifest
 from mezzotint.decibel import psnr_db
+from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.quantize import CalibrationSettings
 from mezzotint.runtime import (
     Bundle,
@@ -22,6 +23,7 @@ from mezzotint.runtime import (
     TextToImage,
     read_settings,
 )
+from mezzotint.runtime.conditions import refuse_unknown_options
 from tests.families.tiny_xl import PROMPT, RUN, DiffusersXL, image_and_mask
 
 NEGATIVE = "a blue background"
@@ -103,7 +105,14 @@ def test_image_to_image_is_that_of_diffusers(xl_bundle: Callable[[str], Bundle],
     assert psnr_db(expected, found.pixels) > FLOOR_DB
 
 
-@pytest.mark.parametrize(("kind", "strength"), [("base", 0.8), ("inpaint", 1.0), ("inpaint", 0.8)])
+@pytest.mark.parametrize(
+    ("kind", "strength"),
+    [
+        ("base", 0.8),
+        pytest.param("inpaint", 1.0, marks=pytest.mark.slow),
+        pytest.param("inpaint", 0.8, marks=pytest.mark.slow),
+    ],
+)
 def test_inpainting_is_that_of_diffusers(
     xl_bundle: Callable[[str], Bundle], xl_oracle: Callable[[str], DiffusersXL], kind: str, strength: float
 ) -> None:
@@ -133,9 +142,9 @@ def test_what_a_model_is_not_told_is_refused(
         pipe(PROMPT, guidance=5.0, **RUN, **wrong)
 
 
-def test_other_families_are_told_nothing_of_it(tiny_bundle: Bundle) -> None:
+def test_other_families_are_told_nothing_of_it() -> None:
     with pytest.raises(MezzotintError, match="stable-diffusion takes no original_size"):
-        TextToImage.load(tiny_bundle.path, backend="onnxruntime")(PROMPT, steps=1, original_size=(64, 64))
+        refuse_unknown_options(STABLE_DIFFUSION, Settings(PROMPT, original_size=(64, 64)))
 
 
 def test_a_distilled_checkpoint_makes_one_step_of_one_half(
@@ -161,7 +170,7 @@ OPTIMUM_DB = 60.0
 
 
 @pytest.mark.filterwarnings("ignore")  # Optimum's own
-@pytest.mark.parametrize("kind", ["base", "refiner", "inpaint"])
+@pytest.mark.parametrize("kind", ["base", "refiner", pytest.param("inpaint", marks=pytest.mark.slow)])
 def test_optimum_draws_the_bundle(xl_bundle: Callable[[str], Bundle], kind: str) -> None:
     optimum = pytest.importorskip("optimum.onnxruntime", reason="Optimum is not installed", exc_type=ImportError)
     bundle = xl_bundle(kind)

@@ -15,7 +15,7 @@ from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, MezzotintError, Refine, TextToImage, read_settings
 from tests.families.tiny_xl import PROMPT, RUN, DiffusersXL, image_and_mask
 
-FLOOR_DB = 80.0
+FLOOR_DB, OTHER_DB = 80.0, 60.0
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_run_that_is_handed_over_is_that_of_diffusers(
     result = refine(pipe.hand_over(PROMPT, at=0.7, guidance=5.0, **options))
     assert psnr_db(expected, result.pixels) > FLOOR_DB
     assert len(result.timings.unet_step_ms) == 3
-    assert psnr_db(pipe(PROMPT, guidance=5.0, **options).pixels, result.pixels) < 40
+    assert psnr_db(pipe(PROMPT, guidance=5.0, **options).pixels, result.pixels) < OTHER_DB
 
 
 def test_a_refined_image_says_so(pipe: TextToImage, xl_bundle: Callable[[str], Bundle], tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def _unet(kind: str) -> Any:
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         mid_block_type="UNetMidBlock2D" if is_pruned else "UNetMidBlock2DCrossAttn",
-        transformer_layers_per_block=[1, 2],
+        transformer_layers_per_block=1 if is_refiner else [1, 2],  # a refiner's file has one number
         reverse_transformer_layers_per_block=[[1, 1], 1] if is_pruned else None,
         addition_embed_type="text_time",
         addition_time_embed_dim=_EACH,
