@@ -1,7 +1,6 @@
 """Files that mean harm, by name, with the words that the refusal has; None where the tensors are read all the same."""
 
 import io
-import pickle
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +16,10 @@ def hostile_files() -> dict[str, tuple[bytes, str | None]]:
     """All of them."""
     return {
         **{name: (zipped(data), said) for name, data, said in _pickles()},
-        **{f"legacy {name}": (legacy(data), said) for name, data, said in _pickles()},
+        **{
+            f"legacy {name}": (legacy(pickled(value), ("0",) if b"storage" in code(value) else ()), said)
+            for name, value, said in (*_calls(), *_objects())
+        },
         **{name: (content, said) for name, content, said in _archives()},
     }
 
@@ -47,8 +49,8 @@ def _calls() -> Iterator[tuple[str, object, str | None]]:
     yield "object", {**GOOD, "b": Raw(b"(" + named("os.system").code + code("touch ran") + b"o")}, None
     yield "call of a text", {**GOOD, "b": Raw(code("os.system") + code(("x",)) + b"R")}, DAMAGED
     yield "call without a tuple", {**GOOD, "b": Raw(named("os.system").code + code("x") + b"R")}, DAMAGED
-    yield "a copied list", _many_calls(), "more than 4000000 instructions"
-    yield "types in types", {"a": _types_in_types()}, DAMAGED
+    yield "a copied list", _many_calls(), "more than 2000000 instructions"
+    yield "types in types", {"a": _types_in_types()}, NO_TENSORS
     yield "codec", {**GOOD, "b": called("_codecs.encode", "x", "bz2")}, None
     yield "numpy objects", {"a": _numpy("O8", (2,), b"12345678" * 2)}, "numpy's type"
     yield "numpy too short", {"a": _numpy("f4", (1 << 40,), b"1234")}, DAMAGED
@@ -122,14 +124,14 @@ def _instructions() -> Iterator[tuple[str, bytes, str | None]]:
     }.items():
         yield f"code {name}", codes, DAMAGED
     yield "code frame", b"\x95" + b"\xff" * 8 + good + b".", None
-    yield "code deep tuples", b")" + b"\x85" * 1_000_000 + b".", NO_TENSORS
-    yield "code deep lists", b"]" + b"]" * 500_000 + b"a" * 500_000 + b".", NO_TENSORS
-    yield "code key", b"}" + b")" + b"\x85" * 500_000 + b"K\x01s.", NO_TENSORS
-    yield "code itself", b"}q\x00" + code("state_dict") + b"h\x00s.", NO_TENSORS
+    yield "code deep tuples", b")" + b"\x85" * 200_000 + b".", NO_TENSORS
+    yield "code deep lists", b"]" + b"]" * 100_000 + b"a" * 100_000 + b".", NO_TENSORS
+    yield "code key", b"}" + b")" + b"\x85" * 100_000 + b"K\x01s.", NO_TENSORS
+    yield "code itself", b"}q\x00" + code("state_dict") + b"h\x00s.", "dictionaries in each other"
     yield "code itself by another name", b"}q\x00" + code("a") + b"h\x00s.", "dictionaries in each other"
     yield "code laughs", _laughs("abcdefgh"), "more names than any model"
     yield "code wrapped laughs", _laughs(("state_dict", "model", "module", "model_state_dict")), "more names"
-    yield "code many lists", b"]" * 4_100_000, "more than 4000000 instructions"
+    yield "code many values", b")" * 2_100_000, "more than 2000000 instructions"
 
 
 def _archives() -> Iterator[tuple[str, bytes, str | None]]:
@@ -178,7 +180,7 @@ def _many_calls() -> Raw:
 
 def _types_in_types() -> Raw:
     function = named("torch._tensor._rebuild_from_type_v2").code
-    return Raw(function + (function + b"N") * 10_000 + code(()) + (b"N" + b"(" + b"1") * 0 + b"\x87" * 10_000 + b"R")
+    return Raw(function + (function + b"N") * 10_000 + code(()) + b"\x87" * 10_000 + b"R")
 
 
 def _numpy(kind: str, shape: object, data: bytes) -> Raw:
@@ -201,13 +203,3 @@ def _twice(good: bytes) -> bytes:
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("archive/data/1", struct.pack("<6f", *range(6)))
     return file.getvalue().replace(b"archive/data/1", b"archive/data/0")
-
-
-def reduced(marker: str) -> bytes:
-    """What `pickle` itself makes of an object with code in it."""
-
-    class Code:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return __import__("os").mkdir, (marker,)
-
-    return pickle.dumps({"a": Code()}, 2)

@@ -85,7 +85,7 @@ def test_nested_state_dicts(tmp_path: Path, is_zip: bool, keys: tuple[str, ...])
 
 def test_several_state_dicts_get_dotted_names(tmp_path: Path) -> None:
     """As in a file of textual inversion."""
-    value = {
+    value: dict[str, Any] = {
         "string_to_token": {"*": torch.tensor(265)},
         "string_to_param": torch.nn.ParameterDict({"*": torch.randn(2, 4)}),
         "name": "a style",
@@ -106,7 +106,7 @@ def test_a_module_that_was_saved_as_a_whole(tmp_path: Path, is_zip: bool) -> Non
 
 @LAYOUTS
 def test_arrays_and_numbers_of_numpy(tmp_path: Path, is_zip: bool) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "rows": np.arange(6, dtype=np.float32).reshape(2, 3),
         "columns": np.asfortranarray(np.arange(6, dtype=np.int16).reshape(2, 3)),
         "flags": np.array([True, False]),
