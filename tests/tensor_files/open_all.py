@@ -38,9 +38,7 @@ def main() -> None:
     strange: list[str] = []
 
     def watch(event: str, given: tuple[object, ...]) -> None:
-        if event.startswith(WATCHED) and not (
-            event == "open" and str(arguments[0]) in own and arguments[1] in ("r", "rb")
-        ):
+        if event.startswith(WATCHED) and not (event == "open" and str(given[0]) in own and given[1] in ("r", "rb")):
             strange.append(f"{event} {given!r:.200}")
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

@@ -12,7 +12,17 @@ from safetensors.torch import save_file
 
 from mezzotint.errors import MezzotintError
 from mezzotint.tensor_files.opening import open_tensor_file
-from tests.tensor_files.saved import DTYPES, MODULE, OLD_DTYPES, assert_equal, gone_module, numbers, save, state_dict
+from tests.tensor_files.saved import (
+    DTYPES,
+    MODULE,
+    OLD_DTYPES,
+    assert_equal,
+    bits,
+    gone_module,
+    numbers,
+    save,
+    state_dict,
+)
 
 LAYOUTS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 
@@ -157,6 +167,22 @@ def test_arrays_stay_after_the_file_was_closed_and_never_change_it(tmp_path: Pat
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="was closed"):
         file.read("a")
+
+
+def test_an_archive_of_more_than_4_gigabytes(tmp_path: Path) -> None:
+    """Which has other records; written without the numbers, so that it takes up no room."""
+    weights = {"a": torch.ones(3), "large": torch.empty(1100 << 20, 1), "b": torch.ones(5, dtype=torch.bfloat16)}
+    with torch.serialization.skip_data():
+        path = save(weights, tmp_path / "a.ckpt")
+    with open_tensor_file(path) as file:
+        assert {name: spec.shape for name, spec in file.specs.items()} == {
+            name: tuple(tensor.shape) for name, tensor in weights.items()
+        }
+        with path.open("r+b") as written:  # what the last storage holds, by where PyTorch finds it
+            written.seek(torch._C.PyTorchFileReader(str(path)).get_record_offset("data/2"))
+            written.write(bits(weights["b"]))
+        assert file.read_float32("b").tolist() == [1.0] * 5
+        assert file.read("large")[-1].tolist() == [0.0]
 
 
 def test_a_tensor_that_is_not_there(tmp_path: Path) -> None:
