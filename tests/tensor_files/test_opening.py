@@ -174,12 +174,13 @@ def test_an_archive_of_more_than_4_gigabytes(tmp_path: Path) -> None:
     weights = {"a": torch.ones(3), "large": torch.empty(1100 << 20, 1), "b": torch.ones(5, dtype=torch.bfloat16)}
     with torch.serialization.skip_data():
         path = save(weights, tmp_path / "a.ckpt")
+    reader: Any = torch._C.PyTorchFileReader(str(path))
     with open_tensor_file(path) as file:
         assert {name: spec.shape for name, spec in file.specs.items()} == {
             name: tuple(tensor.shape) for name, tensor in weights.items()
         }
         with path.open("r+b") as written:  # what the last storage holds, by where PyTorch finds it
-            written.seek(torch._C.PyTorchFileReader(str(path)).get_record_offset("data/2"))
+            written.seek(reader.get_record_offset("data/2"))
             written.write(bits(weights["b"]))
         assert file.read_float32("b").tolist() == [1.0] * 5
         assert file.read("large")[-1].tolist() == [0.0]
