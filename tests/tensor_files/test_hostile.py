@@ -1,9 +1,11 @@
 """Files that mean harm, and 2,000 damaged ones: tensors or one sentence, in little memory, and nothing else happens."""
 
+import io
 import json
 import random
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,7 @@ def test_damaged_files(count: int, whole: list[bytes], tmp_path: Path) -> None:
     folder = tmp_path / "damaged"
     folder.mkdir()
     for index in range(count):
-        content = mutated(whole[index % len(whole)], random.Random(index))
+        content = _damaged(whole, index)
         (folder / f"{index}.ckpt").write_bytes(content)
     found = open_all(folder)
     assert len(found) == count
@@ -88,6 +90,16 @@ def test_damaged_files(count: int, whole: list[bytes], tmp_path: Path) -> None:
             assert_sentence(outcome, folder / name)
     read = sum(outcome == READ for outcome in found.values())
     assert count // 10 < read < count - count // 10  # most bits are of numbers, which may be any
+
+
+def _damaged(whole: list[bytes], index: int) -> bytes:
+    """A whole file with damage, every fourth time to nothing but the pickle in an archive."""
+    rng = random.Random(index)
+    if index % 4:
+        return mutated(whole[index % 4 - 1], rng)
+    with zipfile.ZipFile(io.BytesIO(whole[0])) as archive:
+        parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    return zipped(mutated(parts.pop("data.pkl"), rng), parts)
 
 
 def test_every_end_of_a_file_is_told(tmp_path: Path, whole: list[bytes]) -> None:

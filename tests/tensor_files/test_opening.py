@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from mezzotint.errors import MezzotintError
 from mezzotint.tensor_files.opening import open_tensor_file
+from tests.tensor_files.pickles import Raw, called, legacy, pickled, storage
 from tests.tensor_files.saved import (
     DTYPES,
     MODULE,
@@ -127,6 +128,19 @@ def test_arrays_and_numbers_of_numpy(tmp_path: Path, is_zip: bool) -> None:
             np.testing.assert_array_equal(file.read(name), array)
             assert file.specs[name].dtype == array.dtype.name
         assert file.scalars == {"rate": 0.25}
+
+
+def test_views_of_storages_in_the_old_layout(tmp_path: Path) -> None:
+    """Which PyTorch wrote up to version 0.3, and reads to this day; with texts as Python 2 had them."""
+    storage_of_six = storage("0", 6, "torch.cuda.FloatStorage", ("1", 2, 4))
+    view = called("torch._utils._rebuild_tensor", storage_of_six, 1, (3,), (1,))
+    whole = called("torch._utils._rebuild_tensor", storage("0", 6, "torch.FloatStorage", None), 0, (3, 2), (1, 3))
+    items = [[Raw(b"U\x01a"), view], [Raw(b"T\x01\x00\x00\x00b"), whole]]
+    path = tmp_path / "old.pth"
+    path.write_bytes(legacy(pickled(called("collections.OrderedDict", items))))
+    with open_tensor_file(path) as file:
+        assert_equal(file, torch.load(path, weights_only=False))
+        assert file.read("a").tolist() == [3, 4, 5]
 
 
 def test_floats_are_the_numbers_that_torch_has(tmp_path: Path) -> None:
