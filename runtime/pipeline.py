@@ -157,7 +157,7 @@ class Pipeline:
         return decode(self.sessions[decoder], latents, self.geometry, tiled=tiled)
 
     def encode(self, pixels: FloatArray) -> Array:
-        """Of images (B, 3, H, W) in [-1, 1]: mean and log-variance (B, 2C, h, w) of their latents."""
+        """What the image encoder says of images (B, 3, H, W) in [-1, 1]; `image_latents` makes latents of it."""
         return encode(self.sessions[self.family.names(Role.IMAGE_ENCODER)[0]], pixels)
 
     def preview(self, denoised: FloatArray) -> tuple[Image.Image, ...]:
