@@ -51,6 +51,22 @@ class Interface:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VaeExport:
+    """A family's VAE by itself, such as takes the place of a bundle's: `folder` is the checkpoint's that holds one.
+
+    `check` raises MezzotintError for a stated config of what the family cannot do; `sources` are the graphs of a module
+    with its effective config, in a bundle of that geometry. `is_deterministic` tells by a config whether the encoder
+    gives latents and no distribution: such a VAE works on the denoiser's latents as they are, and its scaling factor
+    does not tell which these are.
+    """
+
+    folder: str
+    check: Callable[[Config], None]
+    sources: Callable[[Any, Config, Geometry], tuple[GraphSource, ...]]
+    is_deterministic: Callable[[Config], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportFamily:
     """`sources` are a graph for each of the family's components, in the order in which a call runs them.
 
@@ -59,6 +75,7 @@ class ExportFamily:
     effective one of a checkpoint's folder, and `adopt` those of a bundle's components that another exporter wrote.
     `bundle_class` is what the bundle's index names; None: what the family says. `interfaces` are of graphs that another
     exporter made, by component; `least_side` is that of the smallest image, in pixels, that runs through all of them.
+    `vae` is what a bundle's VAE may be replaced by; None: by nothing.
     """
 
     family: Family
@@ -70,6 +87,7 @@ class ExportFamily:
     bundle_class: Callable[[str, Geometry], str] | None = None
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     least_side: Callable[[ReadConfig, Geometry], int] = _native_side
+    vae: VaeExport | None = None
 
     def geometry(self, configs: Configs) -> Geometry:
         """Sizes from the effective configs of a checkpoint's folders."""

@@ -1,5 +1,6 @@
 """Stable Diffusion 1 and 2: CLIP's text encoder, the UNet, and the two halves of the VAE as graphs."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from mezzotint.families.stable_diffusion import STABLE_DIFFUSION as FAMILY
 
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
-from .export_family import ExportFamily, Interface
+from .autoencoder_tiny import is_tiny
+from .export_family import ExportFamily, Interface, VaeExport
 from .stable_diffusion_configs import effective_config
-from .stable_diffusion_options import FOLDERS, adopt_configs, check_components
+from .stable_diffusion_options import FOLDERS, adopt_configs, check_components, check_options
 from .vae import DECODER, DISTRIBUTION, ENCODER, LATENTS, vae_sources
 
 
@@ -160,4 +162,7 @@ STABLE_DIFFUSION = ExportFamily(
     bundle_class=_bundle_class,
     interfaces=_INTERFACES,
     least_side=_least_side,
+    vae=VaeExport(
+        folder="vae", check=partial(check_options, "vae"), sources=vae_sources, is_deterministic=is_tiny
+    ),
 )
