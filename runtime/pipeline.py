@@ -264,7 +264,14 @@ class Pipeline:
         manifest = self.bundle.manifest
         source = manifest.source
         return Origin(
-            source.name, source.sha256, manifest.recipe, manifest.target, self.backend, self.precision, __version__
+            source.name,
+            source.sha256,
+            manifest.recipe,
+            manifest.target,
+            self.backend,
+            self.precision,
+            __version__,
+            "; ".join(f"{part} {one.name} {one.sha256[:10]}" for part, one in manifest.replaced.items()),
         )
 
 

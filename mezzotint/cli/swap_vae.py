@@ -8,6 +8,7 @@ import typer
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.precision import Storage
+from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
 
 from .options import AsJson, BundlePath, Output, Overwrite
@@ -49,7 +50,7 @@ def swap_vae(
         return
     for folder, taken in swapped.manifest.replaced.items():
         STDOUT.print(f"{folder}: {taken.name} (sha256 {taken.sha256[:12]})", markup=False)
-    for name, component in _replaced(before, swapped).items():
+    for name, component in _halves(swapped).items():
         parity = component.parity
         agreement = "not checked" if parity is None else f"{parity.sqnr_db} dB against {parity.against}"
         STDOUT.print(f"{name}: {component.storage}, {agreement}")
@@ -83,18 +84,20 @@ def storages_of(bundle: Bundle) -> "StoredAs":
     return stored
 
 
-def _replaced(before: Bundle, swapped: Bundle) -> dict[str, Component]:
-    old = before.manifest.components
-    return {name: one for name, one in swapped.manifest.components.items() if one != old[name]}
+def _halves(bundle: Bundle) -> dict[str, Component]:
+    """Decoder and encoder."""
+    family = family_of(bundle)
+    names = [*family.names(Role.IMAGE_DECODER), *family.names(Role.IMAGE_ENCODER)]
+    return {name: bundle.component(name) for name in names}
 
 
 def _advise(before: Bundle, swapped: Bundle) -> None:
     """Say what of the old VAE's storage the new one has not."""
-    family, old = family_of(before), before.manifest.components
-    for name, one in swapped.manifest.components.items():
-        if one.storage is not old[name].storage:
+    for name, one in _halves(swapped).items():
+        old = before.component(name).storage
+        if one.storage is not old:
             STDERR.print(
-                f"{name} was {old[name].storage} and is {one.storage} now: for another storage swap the VAE in the "
-                f"FP32 bundle of this {family.name} checkpoint, and quantize that",
+                f"{name} was {old} and is {one.storage} now; for {old} swap the VAE in the FP32 bundle, and quantize "
+                "that",
                 markup=False,
             )
