@@ -88,9 +88,7 @@ def _write_index(bundle: Bundle, export: ExportFamily, loaded: LoadedVae, stagin
         write_object(staging / _INDEX, {**index, folder: [part.library, loaded.config["_class_name"]]})
 
 
-def _manifest(
-    bundle: Bundle, export: ExportFamily, loaded: LoadedVae, components: dict[str, Component]
-) -> Manifest:
+def _manifest(bundle: Bundle, export: ExportFamily, loaded: LoadedVae, components: dict[str, Component]) -> Manifest:
     replacement = Replacement(
         name=loaded.name,
         sha256=loaded.sha256,

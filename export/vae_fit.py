@@ -74,7 +74,7 @@ def _check_space(bundle: Bundle, export: ExportFamily, loaded: LoadedVae, new: G
     found = _named_scale(loaded.names, expected) if is_distilled else new.scaling_factor
     if expected is None or found is None:
         warnings.warn(
-            f"nothing tells whether {loaded.name} has the latents of {bundle.path}; look at an image before you trust it",
+            f"nothing tells whether {loaded.name} has the latents of {bundle.path}; look at an image of it first",
             LatentSpaceWarning,
             stacklevel=4,
         )

@@ -101,7 +101,7 @@ class Inpaint(Pipeline):
     def _begin(self, schedule: Schedule, noise: Noise, masked: _Masked) -> Start:
         """Noise is drawn in diffusers' order: the image's latents, the noise, the masked image's latents.
 
-        It encodes the last of them whether the UNet sees them or not; no noise goes into latents without a distribution.
+        It encodes the last of them whether the UNet sees them or not. An encoder without a distribution takes no noise.
         """
         is_trained = self.geometry.unet_channels != self.geometry.latent_channels
         is_whole = masked.strength == 1.0

@@ -67,5 +67,7 @@ def _channels(config: Mapping[str, Any], half: str) -> list[int]:
     key = f"{half}_block_out_channels"
     stated = config[key]
     if not isinstance(stated, list | tuple) or not stated:
-        raise MezzotintError(f"vae/config.json has {key} = {stated!r:.40}, expected a list with a number for each level")
+        raise MezzotintError(
+            f"vae/config.json has {key} = {stated!r:.40}, expected a list with a number for each level"
+        )
     return list(stated)

@@ -162,7 +162,5 @@ STABLE_DIFFUSION = ExportFamily(
     bundle_class=_bundle_class,
     interfaces=_INTERFACES,
     least_side=_least_side,
-    vae=VaeExport(
-        folder="vae", check=partial(check_options, "vae"), sources=vae_sources, is_deterministic=is_tiny
-    ),
+    vae=VaeExport(folder="vae", check=partial(check_options, "vae"), sources=vae_sources, is_deterministic=is_tiny),
 )

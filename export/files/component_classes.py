@@ -50,8 +50,8 @@ def check_classes(family: Family, folder: Path) -> None:
 
 def _other_class(where: Path, component: str, name: str, part: Part) -> MezzotintError:
     return MezzotintError(
-        f"{where} says that the {component} is a {name:.80}, expected {' or '.join(part.classes)}; this class cannot be "
-        f"exported{_hint(name)}"
+        f"{where} says that the {component} is a {name:.80}, expected {' or '.join(part.classes)}; this class cannot "
+        f"be exported{_hint(name)}"
     )
 
 

@@ -115,9 +115,7 @@ def test_the_manifest_says_what_was_replaced(swapped: Swapped, tiny_bundle: Bund
     assert origin.replaced == f"vae sd-vae-ft-mse {replaced.sha256[:10]}"
 
 
-def test_a_checkpoints_folder_holds_one_too(
-    tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_checkpoints_folder_holds_one_too(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path) -> None:
     """Its own VAE gives the same graphs again."""
     bundle = swap_vae(tiny_bundle.path, str(tiny_checkpoint), tmp_path / "bundle")
     assert bundle.manifest.replaced["vae"].name == tiny_checkpoint.name
@@ -183,7 +181,10 @@ def test_latents_are_remembered_through_a_distilled_vae(
         (lambda folder: folder / "nowhere", ("nowhere does not exist", "VAE folder")),
         (lambda folder: folder, ("holds no VAE", "config.json")),
         (lambda folder: _file(folder / "vae.safetensors"), ("single file", "save_pretrained")),
-        (lambda folder: _of_class(folder / "dc", "AutoencoderDC"), ("AutoencoderDC", "AutoencoderKL", "AutoencoderTiny")),
+        (
+            lambda folder: _of_class(folder / "dc", "AutoencoderDC"),
+            ("AutoencoderDC", "AutoencoderKL", "AutoencoderTiny"),
+        ),
         (lambda folder: _of_class(folder / "lost", "AutoencoderTiny"), ("lost has no weights",)),
         (lambda folder: _of_class(folder / "odd", "AutoencoderTiny", warp_drive=9), ("warp_drive",)),
         (

@@ -55,7 +55,9 @@ def pipe(bundle: Bundle) -> TextToImage:
 def test_its_graphs_say_what_they_are(bundle: Bundle) -> None:
     (latents,) = bundle.component("vae_encoder").outputs
     assert (latents.name, latents.dims[1]) == ("latent_sample", 4)
-    assert all(one.parity is not None and one.parity.against == "PyTorch FP32" for one in bundle.manifest.components.values())
+    assert all(
+        one.parity is not None and one.parity.against == "PyTorch FP32" for one in bundle.manifest.components.values()
+    )
     config = bundle.config("vae_decoder/config.json")
     assert (config["scaling_factor"], config["block_out_channels"]) == (1.0, [16, 16])
 
