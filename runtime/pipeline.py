@@ -171,7 +171,14 @@ class Pipeline:
 
     def sampling(self, settings: Settings) -> Sampling:
         """The sampler, steps and guidance of `settings`, or the checkpoint's own where they have none."""
-        return Sampling.settle(self.defaults, settings.scheduler, settings.steps, settings.guidance)
+        return Sampling.settle(
+            self.defaults,
+            settings.scheduler,
+            settings.steps,
+            settings.guidance,
+            eta=settings.eta,
+            spacing=settings.schedule,
+        )
 
     def conditions(self, settings: Sequence[Settings]) -> Conditions:
         """Of a batch's prompts and negative prompts; without guidance the latter are not even encoded."""

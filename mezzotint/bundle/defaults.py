@@ -14,7 +14,7 @@ STEPS: Final = 25
 GUIDANCE: Final = 5.0
 MOST_GUIDANCE: Final = 1000.0  # far beyond any use; much more overflows float32
 
-_FEW_STEPS: Final[Mapping[str, int]] = {"lcm": 4}  # samplers whose models were distilled to few steps
+_FEW_STEPS: Final[Mapping[str, int]] = {"lcm": 4, "tcd": 4}  # samplers whose models were distilled to few steps
 
 OF_CLASSES: Final[Mapping[str, str]] = {  # diffusers' scheduler class -> the sampler here
     "DDIMScheduler": "ddim",
@@ -31,6 +31,7 @@ OF_CLASSES: Final[Mapping[str, str]] = {  # diffusers' scheduler class -> the sa
     "UniPCMultistepScheduler": "unipc",
     "DEISMultistepScheduler": "deis",
     "LCMScheduler": "lcm",
+    "TCDScheduler": "tcd",
     "FlowMatchEulerDiscreteScheduler": "flow-euler",
 }
 _STOCHASTIC: Final = {"dpmpp-2m": "dpmpp-2m-sde"}  # what a sampler is where the file says algorithm_type "sde-..."

@@ -10,6 +10,7 @@ from .dpm_solver import Known, Method, multistep_differences, multistep_orders, 
 from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 
 def sample_dpmpp_2m(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
@@ -36,4 +37,4 @@ def dpmpp_2m_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     return solver_schedule("dpmpp-2m", config, steps, cuts_on_cosine=True, has_lu=True)
 
 
-DPMPP_2M = Deterministic("dpmpp-2m", dpmpp_2m_schedule, sample_dpmpp_2m)
+DPMPP_2M = Deterministic("dpmpp-2m", dpmpp_2m_schedule, sample_dpmpp_2m, spacings=SPACINGS)

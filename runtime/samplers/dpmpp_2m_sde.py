@@ -10,6 +10,7 @@ from .dpm_solver import Known, Method, multistep_differences, multistep_orders, 
 from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
 from .schedule import Schedule, lacking
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 
 def sample_dpmpp_2m_sde(
@@ -37,4 +38,4 @@ def dpmpp_2m_sde_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     return solver_schedule("dpmpp-2m-sde", config, steps, cuts_on_cosine=True, has_lu=True)
 
 
-DPMPP_2M_SDE = Stochastic("dpmpp-2m-sde", dpmpp_2m_sde_schedule, sample_dpmpp_2m_sde)
+DPMPP_2M_SDE = Stochastic("dpmpp-2m-sde", dpmpp_2m_sde_schedule, sample_dpmpp_2m_sde, spacings=SPACINGS)

@@ -15,6 +15,7 @@ from .respacing import respaced
 from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
 from .schedule import Schedule, lacking, spaced_timesteps
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma is 4096
 
@@ -80,4 +81,4 @@ def _initial_scale(config: SchedulerConfig, sigma_max: float) -> float:
     return math.sqrt(1.0 + sigma_max**2) if config.timestep_spacing == "leading" else sigma_max
 
 
-EULER = Deterministic("euler", euler_schedule, sample_euler)
+EULER = Deterministic("euler", euler_schedule, sample_euler, spacings=SPACINGS)

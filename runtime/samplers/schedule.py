@@ -35,6 +35,7 @@ class Schedule:
     trained_sigmas: NDArray[np.float64]  # (T,) ascending, one for each training timestep
     landings: NDArray[np.float64] | None = None  # (N,) the sigmas that steps land on, where they are not sigmas[1:]
     first_step: int = 0  # how many steps of the whole run were left out before this schedule
+    eta: float = 0.0  # how much noise an adjustable sampler's steps add: 0 is none, 1 is the most
     ends_unscaled: bool = False  # what diffusers' Euler leaves above sigma 0 is x itself, not what the model would see
 
     def __post_init__(self) -> None:
