@@ -10,6 +10,7 @@ from typing import Any
 from mezzotint.bundle.defaults import Defaults
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
+from mezzotint.runtime.samplers.noise_levels import EDM_SAMPLERS
 from mezzotint.runtime.samplers.sampler import Sampler
 from mezzotint.runtime.samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
@@ -88,7 +89,9 @@ def _refusals(config: SchedulerConfig) -> dict[str, str]:
 
 
 def _of_its_training(config: SchedulerConfig) -> list[Sampler]:
-    """Those for flow matching, or those for models trained on betas."""
+    """Those for flow matching, for EDM, or for models trained on betas."""
+    if config.sigma_data is not None:
+        return [sampler for sampler in SAMPLERS if sampler.name in EDM_SAMPLERS]
     is_flow = config.prediction_type == FLOW_PREDICTION
     return [sampler for sampler in SAMPLERS if (sampler.name == "flow-euler") == is_flow]
 

@@ -32,6 +32,8 @@ OF_CLASSES: Final[Mapping[str, str]] = {  # diffusers' scheduler class -> the sa
     "DEISMultistepScheduler": "deis",
     "LCMScheduler": "lcm",
     "TCDScheduler": "tcd",
+    "EDMEulerScheduler": "euler",
+    "EDMDPMSolverMultistepScheduler": "dpmpp-2m",
     "FlowMatchEulerDiscreteScheduler": "flow-euler",
 }
 _STOCHASTIC: Final = {"dpmpp-2m": "dpmpp-2m-sde"}  # what a sampler is where the file says algorithm_type "sde-..."

@@ -36,7 +36,8 @@ class Schedule:
     landings: NDArray[np.float64] | None = None  # (N,) the sigmas that steps land on, where they are not sigmas[1:]
     first_step: int = 0  # how many steps of the whole run were left out before this schedule
     eta: float = 0.0  # how much noise an adjustable sampler's steps add: 0 is none, 1 is the most
-    ends_unscaled: bool = False  # what diffusers' Euler leaves above sigma 0 is x itself, not what the model would see
+    # Finished latents are x itself, not what the model would see: in EDM, and above sigma 0 in diffusers' Euler.
+    ends_unscaled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse levels that repeat or rise, between which there is no step; only the end may repeat the last one."""
@@ -74,7 +75,12 @@ class Schedule:
         )
 
     def model_scale(self, sigma: float) -> float:
-        """The model sees x divided by this: x_VP, or (1 - s) x0 + s noise with s / (1 - s) = sigma in flow matching."""
+        """The model sees x divided by this: x_VP, or (1 - s) x0 + s noise with s / (1 - s) = sigma in flow matching.
+
+        In EDM it sees x at the deviation 1, of data whose own is sigma_data.
+        """
+        if self.config.sigma_data is not None:
+            return math.hypot(sigma, self.config.sigma_data)
         return 1.0 + sigma if self.config.prediction_type == FLOW_PREDICTION else math.sqrt(1.0 + sigma * sigma)
 
     @property
@@ -110,12 +116,15 @@ class Schedule:
     def timestep_at(self, sigma: float) -> float:
         """The timestep to tell the model at `sigma` > 0: the schedule's own where it has that sigma.
 
-        Elsewhere it is interpolated, linear in log sigma, between the training timesteps; in flow matching it is T s.
+        Elsewhere it is interpolated, linear in log sigma, between the training timesteps; in flow matching it is T s, and in EDM
+        log(sigma) / 4.
         """
         starts = self.sigmas[:-1]  # (N,)
         nearest = int(np.argmin(np.abs(starts - sigma)))
         if math.isclose(starts[nearest], sigma, rel_tol=_SAME_SIGMA):
             return float(self.timesteps[nearest])
+        if self.config.sigma_data is not None:
+            return math.log(sigma) / 4.0
         if self.config.prediction_type == FLOW_PREDICTION:
             return self.config.num_train_timesteps * sigma / (1.0 + sigma)
         return float(interpolate_timesteps(np.array([sigma]), self.trained_sigmas)[0])

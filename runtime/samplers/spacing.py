@@ -10,7 +10,7 @@
 | leading     | timestep_spacing="leading"  | -                                          |
 | linspace    | timestep_spacing="linspace" | -                                          |
 
-The first three are noise levels by a formula between the ends that the file's own spacing has; the others are training
+Models of EDM take the first two, which are what the file would say in sigma_schedule. The first three are noise levels by a formula between the ends that the file's own spacing has; the others are training
 timesteps (Lin et al. 2024, table 2). Each replaces whatever the file says. Equal to diffusers with that option.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from mezzotint.errors import MezzotintError
 
-from .scheduler_config import SchedulerConfig
+from .scheduler_config import EDM_SCHEDULES, SchedulerConfig
 
 _OPTIONS: Final[Mapping[str, str]] = {
     "karras": "use_karras_sigmas",
@@ -41,12 +41,23 @@ SPACINGS: Final = (*OF_LEVELS, *OF_TIMESTEPS)
 
 
 def with_spacing(config: SchedulerConfig, name: str | None) -> SchedulerConfig:
-    """`config` with the spacing `name`, one of SPACINGS; None is its own."""
+    """`config` with the spacing `name`, one of SPACINGS; None is its own. MezzotintError for what EDM does not have."""
     if name is None:
         return config
+    if config.sigma_data is not None:
+        return _of_edm(config, name)
     changed: dict[str, Any] = dict.fromkeys(_OWN, False)
     changed |= {_OPTIONS[name]: True} if name in _OPTIONS else {"timestep_spacing": _TIMESTEPS[name]}
     return replace(config, **changed)
+
+
+def _of_edm(config: SchedulerConfig, name: str) -> SchedulerConfig:
+    if name not in EDM_SCHEDULES:
+        raise MezzotintError(
+            f"the checkpoint was trained with the preconditioning of EDM, for which there is no schedule {name!r:.40}; "
+            f"choose {' or '.join(EDM_SCHEDULES)}, or leave it away"
+        )
+    return replace(config, sigma_schedule=name)
 
 
 def check_spacing(sampler: str, name: str | None, taken: tuple[str, ...]) -> None:

@@ -76,7 +76,19 @@ BETA_ORACLES = {
     "lcm": Oracle(diffusers.LCMScheduler, "preserving"),
     "tcd": Oracle(diffusers.TCDScheduler, "preserving"),
 }
+EDM_ORACLES = {
+    "euler": Oracle(diffusers.EDMEulerScheduler, "exploding"),
+    "dpmpp-2m": Oracle(diffusers.EDMDPMSolverMultistepScheduler, "exploding"),
+    "dpmpp-2m-sde": Oracle(
+        diffusers.EDMDPMSolverMultistepScheduler, "exploding", {"algorithm_type": "sde-dpmsolver++"}
+    ),
+}
 ORACLES = {**BETA_ORACLES, "flow-euler": Oracle(diffusers.FlowMatchEulerDiscreteScheduler, "flow")}
+
+
+def oracle_of(name: str, options: Mapping[str, Any]) -> Oracle:
+    """The one for a file with these options: models of EDM have classes of their own."""
+    return EDM_ORACLES[name] if "sigma_data" in options else ORACLES[name]
 
 
 def ddim_config(**options: Any) -> dict[str, Any]:
@@ -102,6 +114,9 @@ def denoiser(schedule: Schedule) -> Denoise:
     def denoise(x: Array, sigma: float) -> Array:
         scale = schedule.model_scale(sigma)
         output = model(x / scale, schedule.timestep_at(sigma))
+        if (data := schedule.config.sigma_data) is not None:
+            sign = -1 if schedule.config.prediction_type == "v_prediction" else 1
+            return (data / scale) ** 2 * x + sign * sigma * data / scale * output
         match schedule.config.prediction_type:
             case "epsilon":
                 return x - sigma * output
@@ -132,7 +147,7 @@ def oracle_trajectory(
 
 def prepared(name: str, options: Mapping[str, Any], steps: int) -> Any:
     """diffusers' scheduler, set up for a run in float64."""
-    oracle = ORACLES[name]
+    oracle = oracle_of(name, options)
     converts = options.get("prediction_type") == "sample" and not oracle.predicts_sample
     scheduler = oracle.from_config({**options, "prediction_type": "epsilon"} if converts else options)
     scheduler.set_timesteps(steps)
@@ -188,7 +203,7 @@ def our_trajectory(
     sampler = find_sampler(name)
     schedule = sampler.schedule(with_spacing(SchedulerConfig.from_dict(options), spacing), steps)
     schedule = schedule if eta is None else replace(schedule, eta=eta)
-    exploding = ORACLES[name].coordinates == "exploding"
+    exploding = oracle_of(name, options).coordinates == "exploding"
     states: list[Array] = []
 
     def on_step(index: int, x: Array, x0: Array) -> None:
