@@ -1,7 +1,7 @@
 """Whether a call is within what a quantized bundle was calibrated for.
 
-Activation ranges hold for the latents that calibration saw. Another scheduler, schedule or size, or a number of steps or a
-guidance far from the calibrated one, may leave them: the image is generated all the same, and a warning says so.
+Activation ranges hold for the latents that calibration saw. Another scheduler, schedule or size, or a number of steps
+or a guidance far from the calibrated one, may leave them: the image is generated all the same, and a warning says so.
 """
 
 import warnings

@@ -170,9 +170,7 @@ def check_settings(settings: Settings) -> None:
 
 def _check_spaced(settings: Settings) -> None:
     if settings.schedule not in (None, *SPACINGS):
-        raise MezzotintError(
-            f"there is no schedule {settings.schedule!r:.40}; choose one of {', '.join(SPACINGS)}"
-        )
+        raise MezzotintError(f"there is no schedule {settings.schedule!r:.40}; choose one of {', '.join(SPACINGS)}")
     if settings.eta is not None:
         _check_finite("eta", settings.eta)
         if not 0.0 <= settings.eta <= 1.0:

@@ -15,7 +15,8 @@ class CalibrationRecord:
 
     `latent_shape` is (C, h, w); `calls` counts the UNet calls that statistics were taken from, `trajectories` the
     prompts that were run, each with `visits` steps at least (None: a bundle from before that was written down).
-    `schedule` is the spacing of noise levels that was asked for, if any. `costs_sha256` is of the times that a search for exclusions went by.
+    `costs_sha256` is of the times that a search for exclusions went by, `schedule` the spacing of noise levels that was
+    asked for, if any.
     """
 
     prompts_sha256: str

@@ -34,13 +34,13 @@ def edm_schedule(name: str, config: SchedulerConfig, steps: int) -> Schedule:
     low, high = _ends(config)
     if not low < high <= _MOST_SIGMA:
         raise MezzotintError(
-            f"scheduler_config.json has noise levels from {low} to {high}, expected to rise, and {_MOST_SIGMA:g} at most"
+            f"scheduler_config.json has noise levels from {low} to {high}, expected to rise to at most {_MOST_SIGMA:g}"
         )
     levels = _levels(config, steps)  # (N,)
     return Schedule(
         config=config,
         timesteps=np.log(levels) / 4.0,
-        sigmas=np.append(levels, 0.0 if config.final_sigmas_type == "zero" else low),
+        sigmas=np.append(levels, 0.0 if config.final_sigmas_type == "zero" else min(low, float(levels[-1]))),
         initial_scale=math.hypot(high, 1.0),
         trained_sigmas=_levels(config, config.num_train_timesteps)[::-1],
         ends_unscaled=True,

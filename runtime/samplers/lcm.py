@@ -48,7 +48,7 @@ def lcm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
 
 
 def distilled_schedule(name: str, config: SchedulerConfig, steps: int, *, ends_at_zero: bool) -> Schedule:
-    """`steps` of the original_inference_steps that the model was distilled on, then sigma 0 or the first trained one.
+    """`steps` of the original_inference_steps that the model was distilled on, then sigma 0 or the first trained.
 
     Raises MezzotintError for more steps than those, and for a start at zero SNR with a model that predicts noise.
     """

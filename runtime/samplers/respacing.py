@@ -42,9 +42,7 @@ def respaced(
     return exponential_sigmas(high, low, steps) if config.use_exponential_sigmas else beta_sigmas(high, low, steps)
 
 
-def karras_sigmas(
-    sigma_max: float, sigma_min: float, steps: int, rho: float = _KARRAS_RHO
-) -> NDArray[np.float64]:
+def karras_sigmas(sigma_max: float, sigma_min: float, steps: int, rho: float = _KARRAS_RHO) -> NDArray[np.float64]:
     """`steps` noise levels from `sigma_max` down to `sigma_min` (Karras et al. 2022, equation 5)."""
     ramp = np.linspace(0.0, 1.0, steps)
     start, end = sigma_max ** (1 / rho), sigma_min ** (1 / rho)

@@ -116,8 +116,8 @@ class Schedule:
     def timestep_at(self, sigma: float) -> float:
         """The timestep to tell the model at `sigma` > 0: the schedule's own where it has that sigma.
 
-        Elsewhere it is interpolated, linear in log sigma, between the training timesteps; in flow matching it is T s, and in EDM
-        log(sigma) / 4.
+        Elsewhere it is interpolated, linear in log sigma, between the training timesteps; it is T s in flow matching,
+        and log(sigma) / 4 in EDM.
         """
         starts = self.sigmas[:-1]  # (N,)
         nearest = int(np.argmin(np.abs(starts - sigma)))

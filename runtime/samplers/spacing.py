@@ -10,8 +10,9 @@
 | leading     | timestep_spacing="leading"  | -                                          |
 | linspace    | timestep_spacing="linspace" | -                                          |
 
-Models of EDM take the first two, which are what the file would say in sigma_schedule. The first three are noise levels by a formula between the ends that the file's own spacing has; the others are training
-timesteps (Lin et al. 2024, table 2). Each replaces whatever the file says. Equal to diffusers with that option.
+The first three are noise levels by a formula between the ends that the file's own spacing has; the others are training
+timesteps (Lin et al. 2024, table 2). Each replaces whatever the file says. Equal to diffusers with that option. Models
+of EDM take the first two, which are what their file says in sigma_schedule.
 """
 
 from collections.abc import Mapping

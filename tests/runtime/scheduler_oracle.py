@@ -233,7 +233,9 @@ def assert_same_trajectory(
     states, latents = our_trajectory(name, options, steps, spacing=spacing, eta=eta)
     expected = list(oracle_trajectory(name, {**options, **(as_options or {})}, steps, eta=eta))
     assert len(expected) == steps
-    assert_same_states([*states, latents], [*expected, expected[-1]], f"{name} with {dict(options)}, schedule {spacing}, eta {eta}")
+    assert_same_states(
+        [*states, latents], [*expected, expected[-1]], f"{name} with {dict(options)}, schedule {spacing}, eta {eta}"
+    )
 
 
 def assert_same_states(states: Sequence[Array], expected: Sequence[Array], what: str) -> None:

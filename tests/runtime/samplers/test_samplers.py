@@ -168,7 +168,10 @@ def test_the_options_of_flow_matching(shift: float, steps: int) -> None:
 @pytest.mark.parametrize(
     ("options", "refusing"),
     [
-        ({"rescale_betas_zero_snr": True, "timestep_spacing": "leading"}, {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm", "tcd"}),
+        (
+            {"rescale_betas_zero_snr": True, "timestep_spacing": "leading"},
+            {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm", "tcd"},
+        ),
         (
             {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
             {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm", "tcd", "ddim", "ddpm"},
