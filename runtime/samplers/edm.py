@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
 
-from .respacing import exponential_sigmas, karras_sigmas
 from .schedule import Schedule, lacking
 from .scheduler_config import SchedulerConfig
+from .spacing import exponential_sigmas, karras_sigmas
 
 _SIGMA_MIN, _SIGMA_MAX = 0.002, 80.0
 _MOST_SIGMA = 1e5

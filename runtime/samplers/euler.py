@@ -12,11 +12,10 @@ from mezzotint.arrays import FloatArray
 
 from .edm import edm_schedule
 from .noise_levels import interpolate_timesteps, training_sigmas
-from .respacing import respaced
 from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
 from .schedule import Schedule, lacking, spaced_timesteps
 from .scheduler_config import SchedulerConfig
-from .spacing import SPACINGS
+from .spacing import SPACINGS, respaced
 
 _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma is 4096
 

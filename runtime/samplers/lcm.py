@@ -39,7 +39,7 @@ def sample_lcm(
 
 
 def lcm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
-    """`distilled_schedule`, which ends at sigma 0. Raises MezzotintError as it does, and for a huge timestep_scaling."""
+    """`distilled_schedule` to sigma 0. Raises MezzotintError as it does, and for a huge timestep_scaling."""
     if config.timestep_scaling > _MOST_SCALING:
         raise MezzotintError(
             f"scheduler_config.json has timestep_scaling={config.timestep_scaling}, expected at most {_MOST_SCALING:g}"
