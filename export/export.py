@@ -17,6 +17,7 @@ from mezzotint.bundle.bundle import (
     write_manifest,
 )
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
+from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.bundle.weight_faults import check_no_pointers
@@ -29,6 +30,7 @@ from .checkpoint import load_checkpoint, resolve_folder
 from .families.lineup import export_of
 from .files.json_file import copy_text, write_object
 from .files.loaded_checkpoint import Checkpoint
+from .files.pipeline_index import read_index
 from .graphs.graph_source import GraphSource
 from .graphs.parity import check_parity, reference_outputs
 from .graphs.to_onnx import to_onnx
@@ -66,7 +68,7 @@ def export_checkpoint(
             check_no_pointers(folder.glob("*/*"))
             progress("copying Optimum's graphs", 0, 1)
             manifest = adopt_optimum(folder, staging)
-            manifest = replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen))
+            manifest = replace(manifest, defaults=_defaults(staging, chosen))
         else:
             manifest = _export(model, folder, variant, staging, chosen, progress)
         write_card(staging, manifest, read_licence(folder / CARD_NAME))
@@ -84,7 +86,7 @@ def _export(
     checkpoint = load_checkpoint(model, variant, folder)
     checkpoint.index.warn_of_more()
     _write_texts(checkpoint, staging)
-    defaults = defaults_of(staging / _SCHEDULER, chosen)
+    defaults = _defaults(staging, chosen)
     components: dict[str, Component] = {}
     export, names = export_of(checkpoint.family), list(checkpoint.family.components)
     progress(f"exporting {names[0]}", 1, len(names) + 1)
@@ -103,6 +105,10 @@ def _export(
         defaults=defaults,
         versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
     )
+
+
+def _defaults(staging: Path, chosen: Chosen) -> Defaults:
+    return defaults_of(staging / _SCHEDULER, chosen, read_index(staging).family.own_guidance)
 
 
 def _export_component(source: GraphSource, staging: Path, *, is_needed: bool) -> Component:

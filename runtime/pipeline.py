@@ -33,6 +33,7 @@ from .conditions import asked_of, encode_conditions, refuse_unknown_options
 from .denoiser import Conditions
 from .denoiser_calls import OnCall
 from .denoising import Denoised, Plan, denoise
+from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
 from .images.vae import decode, encode
@@ -216,6 +217,7 @@ class Pipeline:
     def _plan(self, settings: Sequence[Settings]) -> Plan:
         sampling = self.sampling(settings[0])
         refuse_unknown_options(self.family, settings[0])
+        refuse_guidance_options(self.family, settings)
         return Plan.of([_settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
 
     def _denoise(

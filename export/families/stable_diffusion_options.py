@@ -142,8 +142,8 @@ _CHANNELS: Mapping[int, str] = {
 }
 
 
-def check_components(folder: Path) -> None:
-    """Check the configs of a diffusers folder before any weight is read.
+def check_components(folder: Path, unet: Mapping[str, Values | None] = UNET_OPTIONS) -> None:
+    """Check the configs of a diffusers folder before any weight is read; `unet` are the keys that the UNet's may have.
 
     Raises MezzotintError for the first key that this family does not understand. What is not of the usual class is left
     to the loader, which refuses it by that class.
@@ -151,17 +151,19 @@ def check_components(folder: Path) -> None:
     stated = {name: read_stated(folder / name / "config.json") for name in ("text_encoder", "unet", "vae")}
     if all(stated[name].get(key, usual[0]) in usual for name, (key, usual) in _CLASSES.items()):
         for name, config in stated.items():
-            check_options(name, config)
+            check_options(name, config, unet if name == "unet" else None)
         check_fit(*(effective_config(name, config) for name, config in stated.items()))
 
 
-def adopt_configs(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def adopt_configs(
+    stated: Mapping[str, Mapping[str, Any]], unet: Mapping[str, Values | None] = UNET_OPTIONS
+) -> dict[str, dict[str, Any]]:
     """The effective configs of a bundle's components, from what those of a folder from elsewhere state.
 
     Raises MezzotintError for the first key that this family does not understand, and for parts of different models.
     """
     for name, config in stated.items():
-        check_options(FOLDERS.get(name, name), config)
+        check_options(FOLDERS.get(name, name), config, unet if name == "unet" else None)
     whole = {name: effective_config(FOLDERS.get(name, name), config) for name, config in stated.items()}
     check_fit(whole["text_encoder"], whole["unet"], whole["vae_decoder"])
     return whole

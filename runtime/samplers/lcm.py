@@ -14,7 +14,7 @@ from mezzotint.errors import MezzotintError
 from .ddim import ALPHA_BAR_AT_ZERO_SNR
 from .noise_levels import training_sigmas
 from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
-from .schedule import Schedule, refuse_epsilon_at_zero_snr
+from .schedule import Schedule, evenly_selected, refuse_epsilon_at_zero_snr
 from .scheduler_config import SchedulerConfig
 
 _DATA_VARIANCE = 0.5**2  # sigma_data of Song et al. 2023, "Consistency models", appendix C
@@ -63,13 +63,20 @@ def distilled_schedule(name: str, config: SchedulerConfig, steps: int, *, ends_a
             f"the number of steps must be between 1 and {original} (original_inference_steps) for {name}, got {steps}"
         )
     distilled = np.arange(original, 0, -1) * (trained_steps // original) - 1  # (original,) descending
-    chosen = distilled[np.floor(np.linspace(0, original, steps, endpoint=False)).astype(np.int64)]  # (N,)
+    chosen = evenly_selected(distilled, steps)  # (N,)
     refuse_epsilon_at_zero_snr(name, config, float(chosen[0]))
     trained = training_sigmas(config, ALPHA_BAR_AT_ZERO_SNR)  # (T,)
     levels = trained[chosen]  # (N,)
     initial_scale = math.sqrt(1.0 + float(levels[0]) ** 2)
     end = 0.0 if ends_at_zero else trained[0]
-    return Schedule(config, chosen.astype(np.float64), np.append(levels, end), initial_scale, trained)
+    return Schedule(
+        config=config,
+        timesteps=chosen.astype(np.float64),
+        sigmas=np.append(levels, end),
+        initial_scale=initial_scale,
+        trained_sigmas=trained,
+        selected_from=distilled,
+    )
 
 
 LCM = Stochastic("lcm", lcm_schedule, sample_lcm, spacings=())

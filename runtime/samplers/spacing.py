@@ -52,22 +52,23 @@ _NEWTON_STEPS = 12  # the function is convex and almost straight: each doubles t
 
 def with_spacing(config: SchedulerConfig, name: str | None) -> SchedulerConfig:
     """`config` with the spacing `name`, one of SPACINGS; None is its own. MezzotintError for what EDM does not have."""
-    if name is None:
-        return config
-    if config.sigma_data is not None:
-        return _of_edm(config, name)
-    changed: dict[str, Any] = dict.fromkeys(_OWN, False)
-    changed |= {_OPTIONS[name]: True} if name in _OPTIONS else {"timestep_spacing": _TIMESTEPS[name]}
-    return replace(config, **changed)
+    return config if name is None else replace(config, **spacing_options(config, name))
 
 
-def _of_edm(config: SchedulerConfig, name: str) -> SchedulerConfig:
+def spacing_options(config: SchedulerConfig, name: str) -> dict[str, Any]:
+    """What a file says for the spacing `name`, one of SPACINGS, the switches that are off for it among them.
+
+    MezzotintError for what EDM does not have, if `config` is of it.
+    """
+    if config.sigma_data is None:
+        chosen = {_OPTIONS[name]: True} if name in _OPTIONS else {"timestep_spacing": _TIMESTEPS[name]}
+        return {**dict.fromkeys(_OWN, False), **chosen}
     if name not in EDM_SCHEDULES:
         raise MezzotintError(
             f"the checkpoint was trained with the preconditioning of EDM, for which there is no schedule {name!r:.40}; "
             f"choose {' or '.join(EDM_SCHEDULES)}, or leave it away"
         )
-    return replace(config, sigma_schedule=name)
+    return {"sigma_schedule": name}
 
 
 def check_spacing(sampler: str, name: str | None, taken: tuple[str, ...]) -> None:
