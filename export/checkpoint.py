@@ -5,8 +5,9 @@ One variant of each component is read, as FP32 whatever it is stored as; missing
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from mezzotint.families.weight_files import PLAIN, Weights, choose_weights, loca
 from .families.lineup import export_of
 from .files.component_classes import check_classes, class_name
 from .files.json_file import read_object
-from .files.load_module import load_module
+from .files.lazy_modules import LazyModules
+from .files.load_module import check_module, load_module
 from .files.loaded_checkpoint import Checkpoint
 from .files.pipeline_index import read_index
 from .files.quiet import quiet
@@ -31,10 +33,11 @@ _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
 
 
 def load_checkpoint(model: str, variant: str | None = None, folder: Path | None = None) -> Checkpoint:
-    """Load a diffusers folder or a hub id, which lies in `folder` if that is known already.
+    """Open a diffusers folder or a hub id, which lies in `folder` if that is known already.
 
-    `variant` names the weights to take where there are several (see `choose_weights`). Raises MezzotintError for
-    everything that is not a whole checkpoint of a known family.
+    `variant` names the weights to take where there are several (see `choose_weights`). Modules are loaded when they are
+    asked for, but what is wrong with their files is found now. Raises MezzotintError for everything that is not a whole
+    checkpoint of a known family.
     """
     folder = folder or resolve_folder(model, variant)
     check_no_pointers(folder.glob("*.json"))
@@ -49,7 +52,9 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     with quiet(*_LOADERS):
         kinds = {name: _class_of(part, folder / name) for name, part in family.weighted_parts.items()}
     with quiet(*_LOADERS), _no_progress_bar():
-        modules = {name: load_module(kind, folder / name, files[name]) for name, kind in kinds.items()}
+        for name, kind in kinds.items():
+            check_module(kind, folder / name, files[name])
+    modules = LazyModules({name: partial(_load, kind, folder / name, files[name]) for name, kind in kinds.items()})
     configs = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
     geometry = export.geometry(configs)
     return Checkpoint(
@@ -65,6 +70,11 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
 
 def _class_of(part: Part, folder: Path) -> Any:
     return getattr(importlib.import_module(part.library), class_name(part, folder))
+
+
+def _load(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
+    with quiet(*_LOADERS), _no_progress_bar():
+        return load_module(kind, folder, files)
 
 
 def _source(model: str, folder: Path, variant: str | None, weights: Mapping[str, Weights]) -> Source:

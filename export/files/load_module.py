@@ -27,6 +27,18 @@ def load_module(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
 
     Raises MezzotintError for a config or a file that cannot be read, and for weights that do not fit the config.
     """
+    module, fitted = _fit(kind, folder, files)
+    module.load_state_dict({name: fitted.pop(name).to(torch.float32) for name in list(fitted)}, assign=True)
+    return module.eval()
+
+
+def check_module(kind: Any, folder: Path, files: Sequence[Path]) -> None:
+    """Raise what `load_module` would, without reading the weights themselves where their format allows it."""
+    _fit(kind, folder, files)
+
+
+def _fit(kind: Any, folder: Path, files: Sequence[Path]) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A module without weights, and its weights as stored, by name."""
     config = _read_config(folder)
     module = _empty_module(kind, folder, config)
     weights = read_weights(files)
@@ -37,8 +49,7 @@ def load_module(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
     fitted = {new: weights.pop(name) for name, new in names.items() if new in expected}
     for name, shape in expected.items():
         _check_tensor(folder, name, fitted[name], shape)
-    module.load_state_dict({name: fitted.pop(name).to(torch.float32) for name in expected}, assign=True)
-    return module.eval()
+    return module, fitted
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
