@@ -6,5 +6,7 @@ The contract is `GraphSource` (graph_source.py): a PyTorch module with the graph
 from .export import export_checkpoint
 from .graphs.parity import ParityError
 from .scheduler import Chosen, SamplerWarning
+from .swap_vae import swap_vae
+from .vae_fit import LatentSpaceWarning
 
-__all__ = ["Chosen", "ParityError", "SamplerWarning", "export_checkpoint"]
+__all__ = ["Chosen", "LatentSpaceWarning", "ParityError", "SamplerWarning", "export_checkpoint", "swap_vae"]

@@ -19,7 +19,7 @@ from mezzotint.families.source_hash import weights_sha256
 from mezzotint.families.weight_files import PLAIN, Weights, choose_weights, local_names, weight_paths
 
 from .families.lineup import export_of
-from .files.component_classes import check_classes
+from .files.component_classes import check_classes, class_name
 from .files.json_file import read_object
 from .files.lazy_modules import LazyModules
 from .files.load_module import check_module, load_module
@@ -50,7 +50,7 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     weights = choose_weights(family, str(folder), local_names(family, folder), variant)
     files = {name: weight_paths(folder, chosen) for name, chosen in weights.items()}
     with quiet(*_LOADERS):
-        kinds = {name: _class_of(part) for name, part in family.weighted_parts.items()}
+        kinds = {name: _class_of(part, folder / name) for name, part in family.weighted_parts.items()}
     with quiet(*_LOADERS), _no_progress_bar():
         for name, kind in kinds.items():
             check_module(kind, folder / name, files[name])
@@ -68,9 +68,8 @@ def load_checkpoint(model: str, variant: str | None = None, folder: Path | None 
     )
 
 
-def _class_of(part: Part) -> Any:
-    """The class that a part usually is: the others that it may be are loaded as that one."""
-    return getattr(importlib.import_module(part.library), part.classes[0])
+def _class_of(part: Part, folder: Path) -> Any:
+    return getattr(importlib.import_module(part.library), class_name(part, folder))
 
 
 def _load(kind: Any, folder: Path, files: Sequence[Path]) -> Any:

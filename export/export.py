@@ -17,8 +17,8 @@ from mezzotint.bundle.bundle import (
     write_manifest,
 )
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
+from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
-from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
@@ -29,8 +29,10 @@ from .checkpoint import load_checkpoint, resolve_folder
 from .families.lineup import export_of
 from .files.json_file import copy_text, write_object
 from .files.loaded_checkpoint import Checkpoint
+from .files.pipeline_index import read_index
 from .graphs.graph_source import GraphSource
 from .graphs.parity import check_parity, reference_outputs
+from .graphs.stored import IN_FLOAT32, Stored
 from .graphs.to_onnx import to_onnx
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum
@@ -38,7 +40,7 @@ from .scheduler import Chosen, defaults_of
 
 _SCHEDULER = "scheduler/scheduler_config.json"
 _NOTHING_CHOSEN = Chosen()
-_TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
+TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
 def export_checkpoint(
@@ -66,7 +68,7 @@ def export_checkpoint(
             check_no_pointers(folder.glob("*/*"))
             progress("copying Optimum's graphs", 0, 1)
             manifest = adopt_optimum(folder, staging)
-            manifest = replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen))
+            manifest = replace(manifest, defaults=_defaults(staging, chosen))
         else:
             manifest = _export(model, folder, variant, staging, chosen, progress)
         write_card(staging, manifest, read_licence(folder / CARD_NAME))
@@ -84,14 +86,14 @@ def _export(
     checkpoint = load_checkpoint(model, variant, folder)
     checkpoint.index.warn_of_more()
     _write_texts(checkpoint, staging)
-    defaults = defaults_of(staging / _SCHEDULER, chosen)
+    defaults = _defaults(staging, chosen)
     components: dict[str, Component] = {}
     export, names = export_of(checkpoint.family), list(checkpoint.family.components)
     progress(f"exporting {names[0]}", 1, len(names) + 1)
     for index, source in enumerate(export.sources(checkpoint), start=1):
         later = {export.folder_of(name) for name in names[index:]}
         is_needed = export.folder_of(source.name) in later
-        components[source.name] = _export_component(source, staging, is_needed=is_needed)
+        components[source.name] = export_component(source, staging, is_needed=is_needed)
         if index < len(names):
             progress(f"exporting {names[index]}", index + 1, len(names) + 1)
     return Manifest(
@@ -101,29 +103,34 @@ def _export(
         target="portable",
         components=components,
         defaults=defaults,
-        versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        versions={tool: importlib.metadata.version(tool) for tool in TOOLS},
     )
 
 
-def _export_component(source: GraphSource, staging: Path, *, is_needed: bool) -> Component:
+def _defaults(staging: Path, chosen: Chosen) -> Defaults:
+    return defaults_of(staging / _SCHEDULER, chosen, read_index(staging).family.own_guidance)
+
+
+def export_component(source: GraphSource, staging: Path, *, is_needed: bool, stored: Stored = IN_FLOAT32) -> Component:
     """Write one graph and check it; `is_needed` says whether a later one is of the same weights."""
     folder = staging / source.name
-    model = to_onnx(source)
+    model, float32_weights = stored.rewrite(to_onnx(source))
     names = _save(model, folder)
     _drop_weights(model)
     del model
     write_object(folder / "config.json", source.config)
     component = Component(
         files=tuple(file_entry(staging, f"{source.name}/{name}") for name in names),
-        storage=Storage.FLOAT32,
-        compute=Compute.F32,
+        storage=stored.storage,
+        compute=stored.compute,
         inputs=source.inputs,
         outputs=source.outputs,
+        float32_weights=float32_weights,
     )
     expected = reference_outputs(source)
     if not is_needed:
         _free(source)
-    parity = check_parity(source, expected, folder / GRAPH_FILE, component)
+    parity = check_parity(source, expected, folder / GRAPH_FILE, component, stored.floor_db)
     give_back_memory()
     return replace(component, parity=parity)
 

@@ -14,13 +14,13 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 
 from .images.init_image import ImageLike, as_image, fitting_size, image_pixels
-from .images.vae import sample_latents
+from .images.vae import image_latents
 from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
 from .settings import Options, Settings, settings_of_batch
-from .start import Start, first_step, noised
+from .start import Start, noised, rest_of
 
 
 class ImageToImage(Pipeline):
@@ -57,19 +57,20 @@ class ImageToImage(Pipeline):
             raise MezzotintError(f"{self.bundle.path} has a UNet that was made to inpaint; use Inpaint")
         source = as_image(image)
         height, width = fitting_size(source, self.geometry, first.height, first.width)
-        step = first_step(self.sampling(first).steps, first.strength)
+        strength, keeps_steps = first.strength, self.family.strength_keeps_steps
+        rest_of(self.sampling(first).schedule(self.config), strength, keeps_steps=keeps_steps)  # before graphs are run
         pixels = image_pixels(source, height, width)  # (1, 3, H, W)
 
         def begin(schedule: Schedule, noise: Noise) -> Start:
-            return self._begin(schedule.tail(step), noise, pixels)
+            return self._begin(rest_of(schedule, strength, keeps_steps=keeps_steps), noise, pixels)
 
         sized = [replace(one, height=height, width=width) for one in settings]
         return self._generate(sized, begin, on_step)
 
     def _begin(self, schedule: Schedule, noise: Noise, pixels: FloatArray) -> Start:
         started = time.perf_counter()
-        distribution = self.encode(pixels)  # (1, 2C, h, w)
-        latents = sample_latents(distribution, noise(), self.geometry)  # (B, C, h, w); noise for it first, as diffusers
+        encoded = self.encode(pixels)  # (1, 2C or C, h, w)
+        latents = image_latents(encoded, noise, self.geometry)  # (B or 1, C, h, w); noise for it first, as diffusers
         vae_encoder_ms = (time.perf_counter() - started) * 1e3
         x = noised(latents, noise(), float(schedule.sigmas[0]))
         return Start(x, schedule, vae_encoder_ms=vae_encoder_ms)

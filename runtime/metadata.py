@@ -32,7 +32,12 @@ _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep thei
     "unipc": "UniPC",
     "deis": "DEIS",
     "lcm": "LCM",
+    "tcd": "TCD",
 }
+_SCHEDULE_NAMES = {"karras": "Karras", "exponential": "Exponential", "beta": "Beta", "sgm_uniform": "SGM Uniform"}
+
+
+_WHERE_THERE_IS_ONE = {"replaced"}  # of an origin: others have no such entry
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,13 @@ class Origin:
     backend: str
     precision: str
     version: str  # of Mezzotint
+    replaced: str = ""  # parts that are not the checkpoint's own: "vae taesd 0123456789", with their hashes' beginnings
 
 
 def text_chunks(settings: Settings, origin: Origin) -> dict[str, str]:
     """The two text chunks of an image's PNG."""
-    record = {"settings": asdict(settings), "origin": asdict(origin)}
+    told = {name: value for name, value in asdict(origin).items() if value or name not in _WHERE_THERE_IS_ONE}
+    record = {"settings": asdict(settings), "origin": told}
     return {"parameters": _parameters(settings, origin), _CHUNK: json.dumps(record, sort_keys=True)}
 
 
@@ -66,7 +73,7 @@ def read_origin(path: Path | str) -> Origin:
     """What generated a PNG of ours. Raises MezzotintError as `read_settings` does."""
     values = _section(_record(Path(path)), "origin", Path(path))
     known = {field.name for field in fields(Origin)}
-    if set(values) != known or not all(isinstance(value, str) for value in values.values()):
+    if set(values) | _WHERE_THERE_IS_ONE != known or not all(isinstance(value, str) for value in values.values()):
         raise MezzotintError(f"{path}: origin has {sorted(values)}, expected texts for {sorted(known)}")
     return Origin(**values)
 
@@ -75,12 +82,15 @@ def _parameters(settings: Settings, origin: Origin) -> str:
     values: dict[str, object] = {
         "Steps": settings.steps,
         "Sampler": _SAMPLER_NAMES.get(str(settings.scheduler), settings.scheduler),
+        **_spaced(settings),
         "CFG scale": f"{settings.guidance:g}",
         "Seed": settings.seed,
         "Size": f"{settings.width}x{settings.height}",
         "Model hash": origin.model_sha256[:10],
         "Model": _quoted(origin.model),
     }
+    if origin.replaced:
+        values["Replaced"] = _quoted(origin.replaced)
     if settings.strength is not None:
         values["Denoising strength"] = f"{settings.strength:g}"
     if settings.guidance_rescale:
@@ -94,6 +104,15 @@ def _parameters(settings: Settings, origin: Origin) -> str:
         lines.append(f"Negative prompt: {settings.negative_prompt}")
     lines.append(", ".join(f"{name}: {value}" for name, value in values.items()))
     return "\n".join(lines)
+
+
+def _spaced(settings: Settings) -> dict[str, object]:
+    values: dict[str, object] = {}
+    if settings.schedule is not None:
+        values["Schedule type"] = _SCHEDULE_NAMES.get(settings.schedule, settings.schedule)
+    if settings.eta is not None:
+        values["Eta DDIM" if settings.scheduler == "ddim" else "Eta"] = f"{settings.eta:g}"
+    return values
 
 
 def _quoted(text: str) -> str:
@@ -134,10 +153,12 @@ def _settings(record: Mapping[str, Any], path: Path) -> Settings:
     if unknown or "prompt" not in values:
         wrong = f"the unknown setting {unknown[0]!r:.40}" if unknown else "no prompt"
         raise MezzotintError(f"{path} has {wrong}; expected what this version of Mezzotint writes")
-    told: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
-    settings = Settings(**told)  # JSON has no tuples
+    # JSON has no tuples
+    typed: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+    settings = Settings(**typed)
     negative = () if settings.negative_prompt is None else (settings.negative_prompt,)
-    texts = (settings.prompt, *negative, settings.scheduler or "", settings.prompt_syntax, settings.rng)
+    names = (settings.scheduler or "", settings.schedule or "", settings.prompt_syntax, settings.rng)
+    texts = (settings.prompt, *negative, *names)
     if not all(isinstance(text, str) for text in texts):
         raise MezzotintError(f"{path} has a prompt or a name that is no text; the file was changed")
     check_settings(settings)

@@ -33,6 +33,7 @@ from .conditions import asked_of, encode_conditions, refuse_unknown_options
 from .denoiser import Conditions
 from .denoiser_calls import OnCall
 from .denoising import Denoised, Plan, denoise
+from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
 from .images.vae import decode, encode
@@ -156,7 +157,7 @@ class Pipeline:
         return decode(self.sessions[decoder], latents, self.geometry, tiled=tiled)
 
     def encode(self, pixels: FloatArray) -> Array:
-        """Of images (B, 3, H, W) in [-1, 1]: mean and log-variance (B, 2C, h, w) of their latents."""
+        """What the image encoder says of images (B, 3, H, W) in [-1, 1]; `image_latents` makes latents of it."""
         return encode(self.sessions[self.family.names(Role.IMAGE_ENCODER)[0]], pixels)
 
     def preview(self, denoised: FloatArray) -> tuple[Image.Image, ...]:
@@ -171,7 +172,14 @@ class Pipeline:
 
     def sampling(self, settings: Settings) -> Sampling:
         """The sampler, steps and guidance of `settings`, or the checkpoint's own where they have none."""
-        return Sampling.settle(self.defaults, settings.scheduler, settings.steps, settings.guidance)
+        return Sampling.settle(
+            self.defaults,
+            settings.scheduler,
+            settings.steps,
+            settings.guidance,
+            eta=settings.eta,
+            spacing=settings.schedule,
+        )
 
     def conditions(self, settings: Sequence[Settings]) -> Conditions:
         """Of a batch's prompts and negative prompts; without guidance the latter are not even encoded."""
@@ -209,6 +217,7 @@ class Pipeline:
     def _plan(self, settings: Sequence[Settings]) -> Plan:
         sampling = self.sampling(settings[0])
         refuse_unknown_options(self.family, settings[0])
+        refuse_guidance_options(self.family, settings)
         return Plan.of([settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
 
     def _denoise(
@@ -264,7 +273,14 @@ class Pipeline:
         manifest = self.bundle.manifest
         source = manifest.source
         return Origin(
-            source.name, source.sha256, manifest.recipe, manifest.target, self.backend, self.precision, __version__
+            source.name,
+            source.sha256,
+            manifest.recipe,
+            manifest.target,
+            self.backend,
+            self.precision,
+            __version__,
+            "; ".join(f"{part} {one.name} {one.sha256[:10]}" for part, one in manifest.replaced.items()),
         )
 
 

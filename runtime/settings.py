@@ -11,6 +11,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.micro_conditioning import Pair
 
 from .micro_conditioning import MICRO_OPTIONS, check_micro_option
+from .samplers.spacing import SPACINGS
 from .text.encoding import PROMPT_SYNTAXES
 
 _MOST_IMAGES = 1024  # in one batch
@@ -21,7 +22,9 @@ class Settings:
     """The settings of one image; `height` and `width` in pixels.
 
     `steps`, `guidance`, `scheduler` and the size are None where nobody chose, for the checkpoint's own; those of an
-    image that was generated never are. A `negative_prompt` of None is the empty text to most families, and no condition
+    image that was generated never are. `schedule` is how noise levels are spaced (samplers/spacing.py) and `eta` in
+    [0, 1] how much noise the steps of ddim and tcd add; None is what scheduler_config.json says, and 0 and 0.3.
+    A `negative_prompt` of None is the empty text to most families, and no condition
     at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
@@ -56,6 +59,8 @@ class Settings:
     negative_target_size: Pair | None = None
     aesthetic_score: float | None = None
     negative_aesthetic_score: float | None = None
+    schedule: str | None = None
+    eta: float | None = None
     refined_from: float | None = None
 
 
@@ -83,6 +88,8 @@ class Options(TypedDict, total=False):
     negative_target_size: Pair | None
     aesthetic_score: float | None
     negative_aesthetic_score: float | None
+    schedule: str | None
+    eta: float | None
 
 
 def settings_of_batch(
@@ -154,6 +161,7 @@ def check_settings(settings: Settings) -> None:
             raise MezzotintError(f"{name} is {value!r:.40}, expected a name")
     if settings.vae_tiling not in (None, False, True):
         raise MezzotintError(f"vae_tiling is {settings.vae_tiling!r:.40}, expected true, false or none")
+    _check_spaced(settings)
     if settings.strength is not None:
         _check_finite("strength", settings.strength)
         if not 0.0 < settings.strength <= 1.0:
@@ -164,6 +172,15 @@ def check_settings(settings: Settings) -> None:
             raise MezzotintError(f"refined_from is {settings.refined_from}, expected between 0 and 1, such as 0.8")
     for name in MICRO_OPTIONS:
         check_micro_option(name, getattr(settings, name))
+
+
+def _check_spaced(settings: Settings) -> None:
+    if settings.schedule not in (None, *SPACINGS):
+        raise MezzotintError(f"there is no schedule {settings.schedule!r:.40}; choose one of {', '.join(SPACINGS)}")
+    if settings.eta is not None:
+        _check_finite("eta", settings.eta)
+        if not 0.0 <= settings.eta <= 1.0:
+            raise MezzotintError(f"eta is {settings.eta}, expected 0 to 1; 0 adds no noise")
 
 
 def _check_integer(name: str, value: object) -> None:

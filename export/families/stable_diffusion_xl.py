@@ -13,9 +13,10 @@ from mezzotint.families.stable_diffusion_xl import STABLE_DIFFUSION_XL as FAMILY
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
 from .export_family import ExportFamily, Interface
-from .stable_diffusion import least_side, native_side, unet_trace_size, vae_decoder, vae_encoder
+from .stable_diffusion import STABLE_DIFFUSION, least_side, native_side, unet_trace_size
 from .stable_diffusion_options import FOLDERS
 from .stable_diffusion_xl_options import adopt_xl_configs, check_xl_components, count_of_numbers, effective_xl_config
+from .vae import vae_sources
 
 _LARGEST_NUMBER = 1024.0  # pixels, as the UNet hears of them
 
@@ -26,8 +27,7 @@ def graph_sources(checkpoint: Checkpoint) -> Iterator[GraphSource]:
         if name in checkpoint.modules:
             yield _text_encoder(checkpoint, name)
     yield _unet(checkpoint)
-    yield vae_decoder(checkpoint)
-    yield vae_encoder(checkpoint)
+    yield from vae_sources(checkpoint.modules["vae"], checkpoint.configs["vae"], checkpoint.geometry)
 
 
 class _TextEncoder(torch.nn.Module):
@@ -178,4 +178,5 @@ STABLE_DIFFUSION_XL = ExportFamily(
     bundle_class=_bundle_class,
     interfaces=_INTERFACES,
     least_side=least_side,
+    vae=STABLE_DIFFUSION.vae,
 )

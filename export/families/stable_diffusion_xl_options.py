@@ -7,13 +7,12 @@ from typing import Any, Final
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of_checkpoint
 
+from .option_values import Values
 from .stable_diffusion_configs import effective_config
 from .stable_diffusion_options import (
     FOLDERS,
     TEXT_OPTIONS,
     UNET_OPTIONS,
-    VAE_OPTIONS,
-    Values,
     check_latents,
     check_options,
     read_stated,
@@ -24,8 +23,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, Values | None]]] = {
     "text_encoder": TEXT_OPTIONS,
     "text_encoder_2": TEXT_OPTIONS,
     "unet": {**UNET_OPTIONS, "addition_embed_type": (_TIMES_AND_TEXT,)},
-    "vae": VAE_OPTIONS,
-}
+}  # those of the VAE are Stable Diffusion's
 _COUNTS: Final = (6, 5)  # of numbers that the UNet hears; a refiner's are the fewer
 
 
@@ -57,7 +55,7 @@ def _effective(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     whole = {}
     for name, config in stated.items():
         folder = FOLDERS.get(name, name)
-        check_options(folder, config, _OPTIONS[folder])
+        check_options(folder, config, _OPTIONS.get(folder))
         whole[name] = effective_xl_config(folder, config)
     _check_fit(whole, whole["vae" if "vae" in whole else "vae_decoder"])
     return whole

@@ -77,6 +77,20 @@ class Source:
     variants: Mapping[str, str] = field(default_factory=dict, metadata=LEFT_OUT)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """A part of the checkpoint that came from elsewhere: the name of that place, and a SHA-256 over its weight files.
+
+    `variant` is what it was read from where that was no plain file. `latent_scale` is the scaling factor of the VAE
+    whose place another took: it tells which latents the denoiser makes, where the new one's own factor does not.
+    """
+
+    name: str
+    sha256: str
+    variant: str = field(default="", metadata=LEFT_OUT)
+    latent_scale: float | None = field(default=None, metadata=LEFT_OUT)
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The whole of `mezzotint.json`. `target` is "portable" for graphs of standard ONNX operators in floats."""
@@ -91,6 +105,8 @@ class Manifest:
     calibration: CalibrationRecord | None = None
     # Of older bundles, which have none, it is what scheduler_config.json stands for.
     defaults: Defaults | None = field(default=None, metadata=LEFT_OUT)
+    # By folder of the checkpoint: what did not come from `source`.
+    replaced: Mapping[str, Replacement] = field(default_factory=dict, metadata=LEFT_OUT)
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

@@ -32,7 +32,7 @@ class Role(StrEnum):
     TEXT_ENCODER = "text_encoder"  # token ids to what the denoiser attends to
     DENOISER = "denoiser"  # a noisy sample and the time to what is to be taken from it
     IMAGE_DECODER = "image_decoder"  # latents to pixels in [-1, 1]; a family without one denoises pixels
-    IMAGE_ENCODER = "image_encoder"  # pixels in [-1, 1] to the distribution of their latents
+    IMAGE_ENCODER = "image_encoder"  # pixels in [-1, 1] to their latents, or to a distribution of those
 
 
 class Guidance(StrEnum):
@@ -114,7 +114,8 @@ class Family:
     Of both, the names in `optional` may be absent, as `without` makes them. A negative prompt of None is the empty
     text, or no text at all where `none_is_zeros`. `symbol_sizes` has the sizes of the denoiser's symbolic dims besides
     batch_size, height and width. `options` are the settings of a run that not every family takes, `index_options` the
-    keys of model_index.json that say how to run it.
+    keys of model_index.json that say how to run it. `own_guidance` is the scale of a run where nobody chose one, if it
+    is not the product's. With `strength_keeps_steps` a run from an image makes all steps, closer to each other.
     """
 
     name: str
@@ -131,6 +132,8 @@ class Family:
     optional: frozenset[str] = frozenset()
     options: frozenset[str] = frozenset()
     index_options: tuple[str, ...] = ()
+    own_guidance: float | None = None
+    strength_keeps_steps: bool = False
 
     def without(self, absent: Collection[str]) -> "Family":
         """The family of a checkpoint or a bundle that lacks `absent`; what is not optional stays."""

@@ -10,10 +10,11 @@ from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
 
 from .family import Family
+from .latent_consistency import LATENT_CONSISTENCY
 from .stable_diffusion import STABLE_DIFFUSION
 from .stable_diffusion_xl import STABLE_DIFFUSION_XL
 
-FAMILIES: tuple[Family, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL)
+FAMILIES: tuple[Family, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
 
 
 def family_of(bundle: Bundle) -> Family:

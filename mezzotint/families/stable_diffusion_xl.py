@@ -115,7 +115,7 @@ STABLE_DIFFUSION_XL = Family(
         "text_encoder_2": Part("transformers", ("CLIPTextModelWithProjection",)),
         "tokenizer_2": Part("transformers", _TOKENIZERS, has_weights=False),
         "unet": Part("diffusers", ("UNet2DConditionModel",)),
-        "vae": Part("diffusers", ("AutoencoderKL",)),
+        "vae": Part("diffusers", ("AutoencoderKL", "AutoencoderTiny")),
     },
     texts=(
         TextStage("text_encoder", "tokenizer", penultimate_output),

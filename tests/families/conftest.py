@@ -32,7 +32,7 @@ def xl_bundle(
 
     All kinds have the base's text encoders and VAE, whose graphs are taken from its bundle: tracing is what takes time.
     """
-    folder, trace = tmp_path_factory.mktemp("xl-fp32"), export._export_component
+    folder, trace = tmp_path_factory.mktemp("xl-fp32"), export.export_component
 
     @cache
     def bundle(kind: str) -> Bundle:
@@ -45,7 +45,7 @@ def xl_bundle(
             return base.component(source.name)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(export, "_export_component", take)
+            patch.setattr(export, "export_component", take)
             return export_checkpoint(str(xl_checkpoint(kind)), folder / kind)
 
     return bundle
