@@ -164,8 +164,7 @@ _INTERFACES = {
         },
         "out_sample",
     ),
-    "vae_decoder": Interface({"latent_sample": ("batch", None, "height", "width")}, "sample"),
-    "vae_encoder": Interface({"sample": ("batch", None, "height", "width")}, "latent_parameters"),
+    **{name: STABLE_DIFFUSION.interfaces[name] for name in ("vae_decoder", "vae_encoder")},
 }
 
 STABLE_DIFFUSION_XL = ExportFamily(
