@@ -15,8 +15,10 @@ from PIL import Image
 from mezzotint.errors import MezzotintError
 
 from .images.files import open_image
+from .micro_conditioning import MICRO_PAIRS
 from .settings import Settings, check_settings
 
+_PAIRS = ("guidance_interval", *MICRO_PAIRS)
 _CHUNK = "mezzotint"
 _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep their name here
     "ddim": "DDIM",
@@ -153,9 +155,8 @@ def _settings(record: Mapping[str, Any], path: Path) -> Settings:
     if unknown or "prompt" not in values:
         wrong = f"the unknown setting {unknown[0]!r:.40}" if unknown else "no prompt"
         raise MezzotintError(f"{path} has {wrong}; expected what this version of Mezzotint writes")
-    # JSON has no tuples
-    typed: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
-    settings = Settings(**typed)
+    pairs = {name: tuple(values[name]) for name in _PAIRS if isinstance(values.get(name), list)}  # JSON has no tuples
+    settings = Settings(**values | pairs)
     negative = () if settings.negative_prompt is None else (settings.negative_prompt,)
     names = (settings.scheduler or "", settings.schedule or "", settings.prompt_syntax, settings.rng)
     texts = (settings.prompt, *negative, *names)

@@ -13,7 +13,8 @@ _LEAST: Final = {"original_size": 1, "crops_coords_top_left": 0, "target_size": 
 _MOST: Final = 65536  # pixels
 _PAIRS: Final = {**_LEAST, **{f"negative_{name}": least for name, least in _LEAST.items()}}
 _SCORES: Final = ("aesthetic_score", "negative_aesthetic_score")
-MICRO_OPTIONS: Final = (*_PAIRS, *_SCORES)
+MICRO_PAIRS: Final = tuple(_PAIRS)
+MICRO_OPTIONS: Final = (*MICRO_PAIRS, *_SCORES)
 
 
 def check_micro_option(name: str, value: object) -> None:
