@@ -37,9 +37,9 @@ def write_sdxl_style(output: Path, *, overwrite: bool = False) -> None:
     Raises MezzotintError when `output` exists and `overwrite` is not set.
     """
     with replace_folder(output, marker=_MARKER, overwrite=overwrite) as staging, torch.no_grad():
-        first = CLIPTextModel.from_pretrained(_EMBEDDED / "text_encoder", torch_dtype=torch.float32)
+        first = CLIPTextModel.from_pretrained(_EMBEDDED / "text_encoder").float()
         _with_norm_inside(first).save_pretrained(staging / "text_encoder")
-        unet = UNet2DConditionModel.from_pretrained(_EMBEDDED / "unet", torch_dtype=torch.float32)
+        unet = UNet2DConditionModel.from_pretrained(_EMBEDDED / "unet").float()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED)
             _second_text_encoder(first.config).save_pretrained(staging / "text_encoder_2")

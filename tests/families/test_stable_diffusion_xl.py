@@ -12,6 +12,7 @@ import torch
 
 from mezzotint.bundle.bundle import write_manifest
 from mezzotint.decibel import psnr_db
+from mezzotint.export import export_checkpoint
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.quantize import CalibrationSettings
 from mezzotint.runtime import (
@@ -49,6 +50,25 @@ def test_text_to_image_is_that_of_diffusers(
     expected = oracle.text(PROMPT, **options)
     assert expected.std() > 0.05  # an image, not a grey field that any would equal
     assert psnr_db(expected, pipe(PROMPT, guidance=5.0, **options).pixels) > FLOOR_DB
+
+
+def test_openvino_generates_it_too(xl_bundle: Callable[[str], Bundle], oracle: DiffusersXL) -> None:
+    pytest.importorskip("openvino")
+    pipe = TextToImage.load(xl_bundle("base").path, backend="openvino", precision="f32")
+    assert psnr_db(oracle.text(PROMPT, **RUN), pipe(PROMPT, guidance=5.0, **RUN).pixels) > FLOOR_DB
+
+
+def test_long_prompts_are_windows_of_both_encoders(pipe: TextToImage) -> None:
+    long = ", ".join([PROMPT] * 5)
+    told, first = (
+        pipe.conditions([Settings(text, guidance=1.0, prompt_syntax="weighted")]).positive.arrays
+        for text in (f"{PROMPT} BREAK {long}", PROMPT)
+    )
+    windows = told["encoder_hidden_states"].shape[1] // 32
+    assert windows > 2
+    assert told["encoder_hidden_states"].shape == (1, 32 * windows, 96)
+    np.testing.assert_array_equal(told["encoder_hidden_states"][:, :32], first["encoder_hidden_states"])
+    np.testing.assert_array_equal(told["text_embeds"], first["text_embeds"])
 
 
 def test_no_negative_prompt_is_not_the_empty_one(pipe: TextToImage) -> None:
@@ -194,6 +214,21 @@ def test_optimum_draws_the_bundle(xl_bundle: Callable[[str], Bundle], kind: str)
         inpaint = Inpaint.load(bundle.path, backend="onnxruntime")
         found = inpaint(PROMPT, image, mask, strength=0.8, guidance=5.0, **RUN)
     assert psnr_db(expected, found.pixels) > OPTIMUM_DB
+
+
+@pytest.mark.parametrize("kind", ["base", "refiner"])
+def test_a_folder_in_optimums_layout_is_adopted(xl_bundle: Callable[[str], Bundle], kind: str, tmp_path: Path) -> None:
+    source = xl_bundle(kind)
+    folder = Path(shutil.copytree(source.path, tmp_path / "exported"))
+    (folder / "mezzotint.json").unlink()
+    adopted = export_checkpoint(str(folder), tmp_path / "bundle")
+    assert list(adopted.manifest.components) == list(source.manifest.components)
+    image, _ = image_and_mask()
+    found, expected = (
+        ImageToImage.load(bundle.path, backend="onnxruntime")(PROMPT, image, strength=0.5, **RUN).pixels
+        for bundle in (adopted, source)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.slow
