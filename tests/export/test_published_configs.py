@@ -20,7 +20,13 @@ STEPS, GUIDANCE, SEED, SIDE = 4, 5.0, 3, 32
 FLOOR_DB = 90.0
 
 
-@pytest.fixture(scope="module", params=PUBLISHED)
+SLOW = ("sd-turbo",)  # whose files are those of 2.1-base but for the scheduler's
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PUBLISHED],
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

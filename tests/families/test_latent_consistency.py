@@ -130,7 +130,8 @@ def test_the_embedding_is_that_of_diffusers(oracle: Any, guidance: float, width:
     theirs = oracle["text"].get_guidance_scale_embedding(torch.tensor([guidance - 1]), embedding_dim=width)
     ours = guidance_embedding(guidance, width)
     assert (ours.shape, ours.dtype) == ((width,), np.float32)
-    np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-5 + 2e-4 * guidance)  # angles of thousands, in float32
+    tolerance = 1e-4 * max(abs(guidance - 1.0), 0.1)  # of angles of thousands, in float32
+    np.testing.assert_allclose(ours, theirs[0].numpy(), atol=tolerance)
 
 
 @pytest.mark.filterwarnings("ignore")  # Optimum's own
@@ -143,7 +144,7 @@ def test_optimum_draws_the_bundle(bundle: Bundle, pipe: TextToImage) -> None:
     assert psnr_db(drawn, pipe(PROMPT, seed=3).pixels) > 60.0
 
 
-@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("target", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_it_quantizes_on_its_own_steps(target: str, bundle: Bundle, pipe: TextToImage, tmp_path: Path) -> None:
     pytest.importorskip(target)
     settings = replace(CalibrationSettings.of(bundle), trajectories=2, calls=8)
