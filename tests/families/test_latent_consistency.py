@@ -153,8 +153,7 @@ def test_it_quantizes_on_its_own_steps(target: str, bundle: Bundle, pipe: TextTo
     int8 = quantize_bundle(
         bundle.path, tmp_path / "int8", recipe="int8", target=target, prompts=prompts, settings=settings
     )
-    kernels = [kernel for kernel in audit_bundle(int8, target).kernels if kernel.macs]
-    assert kernels
+    assert audit_bundle(int8, target).int8_coverage >= 0.99
     parity = int8.component("unet").parity
     assert parity is not None and parity.sqnr_db is not None and parity.sqnr_db > 15.0
     found = TextToImage.load(int8.path)(PROMPT, seed=3).pixels

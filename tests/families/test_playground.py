@@ -101,10 +101,7 @@ def test_from_an_image_too(bundle: Bundle, oracle: Any) -> None:
     import diffusers
     import torch
 
-    parts = {
-        name: part for name, part in oracle.components.items() if name not in ("image_encoder", "feature_extractor")
-    }
-    parts["scheduler"] = diffusers.EDMEulerScheduler(sigma_data=0.5)
+    parts = {**oracle.components, "scheduler": diffusers.EDMEulerScheduler(sigma_data=0.5)}
     theirs = diffusers.StableDiffusionXLImg2ImgPipeline(**parts, add_watermarker=False)
     theirs.set_progress_bar_config(disable=True)
     image, _ = image_and_mask()
