@@ -129,7 +129,8 @@ def test_what_needs_a_negative_half_is_refused(pipe: TextToImage, options: Optio
 def test_the_embedding_is_that_of_diffusers(oracle: Any, guidance: float, width: int) -> None:
     theirs = oracle["text"].get_guidance_scale_embedding(torch.tensor([guidance - 1]), embedding_dim=width)
     ours = guidance_embedding(guidance, width)
-    assert (ours.shape, ours.dtype) == ((width,), np.float32)
+    assert ours.shape == (width,)
+    assert ours.dtype == np.float32
     tolerance = 1e-4 * max(abs(guidance - 1.0), 0.1)  # of angles of thousands, in float32
     np.testing.assert_allclose(ours, theirs[0].numpy(), atol=tolerance)
 
