@@ -68,7 +68,8 @@ def _scaled(latents: FloatArray, geometry: Geometry) -> FloatArray:
 def unscaled(latents: FloatArray, geometry: Geometry) -> FloatArray:
     """Latents of the denoiser (B, C, h, w) as the decoder's graph takes them, float32."""
     shift, scale = _shift_and_scale(geometry)
-    return (latents / scale + shift).astype(np.float32)
+    raw: FloatArray = (latents / scale + shift).astype(np.float32)
+    return raw
 
 
 def _shift_and_scale(geometry: Geometry) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Latent consistency models on tiny weights: the images are diffusers', whatever is asked, and Optimum's."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -145,6 +146,17 @@ def test_optimum_draws_the_bundle(bundle: Bundle, pipe: TextToImage) -> None:
     assert psnr_db(drawn, pipe(PROMPT, seed=3).pixels) > 60.0
 
 
+def test_a_folder_of_graphs_is_adopted(bundle: Bundle, pipe: TextToImage, tmp_path: Path) -> None:
+    """As one that Optimum exported: without our manifest."""
+    folder = tmp_path / "graphs"
+    shutil.copytree(bundle.path, folder)
+    (folder / "mezzotint.json").unlink()
+    adopted = export_checkpoint(str(folder), tmp_path / "bundle")
+    assert adopted.defaults() == bundle.defaults()
+    again = TextToImage.load(adopted.path, backend="onnxruntime")(PROMPT, seed=3)
+    np.testing.assert_array_equal(again.pixels, pipe(PROMPT, seed=3).pixels)
+
+
 @pytest.mark.parametrize("target", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_it_quantizes_on_its_own_steps(target: str, bundle: Bundle, pipe: TextToImage, tmp_path: Path) -> None:
     pytest.importorskip(target)
@@ -173,8 +185,6 @@ def test_calibration_makes_its_four_steps_without_a_second_half(bundle: Bundle) 
 def test_a_unet_that_is_not_told_the_scale_is_refused(
     checkpoint: Path, tmp_path: Path, value: object, got: str
 ) -> None:
-    import shutil
-
     folder = tmp_path / "checkpoint"
     shutil.copytree(checkpoint, folder)
     path = folder / "unet" / "config.json"
