@@ -20,7 +20,8 @@ STEPS, GUIDANCE, SEED, SIDE = 4, 5.0, 3, 32
 FLOOR_DB = 90.0
 
 
-SLOW = ("sd-turbo",)  # whose files are those of 2.1-base but for the scheduler's
+# Of the first the files are those of 2.1-base but for the scheduler's; the second has tests of its family.
+SLOW = ("sd-turbo", "lcm-dreamshaper-7")
 
 
 @pytest.fixture(
