@@ -7,12 +7,14 @@ from typing import Any, Final
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of_checkpoint
 
-from .option_values import Values
+from .autoencoder_tiny import is_tiny
+from .option_values import ANY, Values
 from .stable_diffusion_configs import effective_config
 from .stable_diffusion_options import (
     FOLDERS,
     TEXT_OPTIONS,
     UNET_OPTIONS,
+    VAE_OPTIONS,
     check_latents,
     check_options,
     read_stated,
@@ -23,7 +25,12 @@ _OPTIONS: Final[Mapping[str, Mapping[str, Values | None]]] = {
     "text_encoder": TEXT_OPTIONS,
     "text_encoder_2": TEXT_OPTIONS,
     "unet": {**UNET_OPTIONS, "addition_embed_type": (_TIMES_AND_TEXT,)},
-}  # those of the VAE are Stable Diffusion's
+}
+_VAE_OPTIONS: Final[Mapping[str, Values | None]] = {  # a small autoencoder's are Stable Diffusion's
+    **VAE_OPTIONS,
+    "latents_mean": ANY,  # Geometry checks both
+    "latents_std": ANY,
+}
 _COUNTS: Final = (6, 5)  # of numbers that the UNet hears; a refiner's are the fewer
 
 
@@ -55,7 +62,8 @@ def _effective(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     whole = {}
     for name, config in stated.items():
         folder = FOLDERS.get(name, name)
-        check_options(folder, config, _OPTIONS.get(folder))
+        is_normalized = folder == "vae" and not is_tiny(config)
+        check_options(folder, config, _VAE_OPTIONS if is_normalized else _OPTIONS.get(folder))
         whole[name] = effective_xl_config(folder, config)
     _check_fit(whole, whole["vae" if "vae" in whole else "vae_decoder"])
     return whole

@@ -14,7 +14,11 @@ _OLD_SCALING_FACTOR = 0.18215  # of every VAE before its config had a place for 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Latent channels, the VAE's factor between pixels and latents, the native side in pixels, and latent scaling."""
+    """Latent channels, the VAE's factor between pixels and latents, the native side in pixels, and latent scaling.
+
+    `channel_means` and `channel_deviations` are of the VAE's latents where it is normalized by channel, one of each for
+    every latent channel; the shift is not used then.
+    """
 
     latent_channels: int
     vae_factor: int
@@ -22,6 +26,8 @@ class Geometry:
     scaling_factor: float
     shift_factor: float
     unet_channels: int = 4  # 9 where the UNet also takes a mask and a masked image, to inpaint
+    channel_means: tuple[float, ...] = ()
+    channel_deviations: tuple[float, ...] = ()
 
     @classmethod
     def from_configs(cls, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> "Geometry":
@@ -38,6 +44,8 @@ class Geometry:
                 native_side_pixels=int(unet["sample_size"]) * factor,
                 scaling_factor=float(vae.get("scaling_factor", _OLD_SCALING_FACTOR)),
                 shift_factor=float(vae.get("shift_factor") or 0.0),
+                channel_means=_numbers(vae.get("latents_mean")),
+                channel_deviations=_numbers(vae.get("latents_std")),
                 unet_channels=int(unet.get("in_channels") or vae["latent_channels"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -58,7 +66,15 @@ class Geometry:
 
     def _is_possible(self) -> bool:
         counts = (self.latent_channels, self.native_side_pixels, self.unet_channels)
-        return min(counts) >= 1 and math.isfinite(self.shift_factor) and 0.0 < self.scaling_factor < math.inf
+        numbers = (self.shift_factor, *self.channel_means)
+        scales = (self.scaling_factor, *self.channel_deviations)
+        return (
+            min(counts) >= 1
+            and all(math.isfinite(number) for number in numbers)
+            and all(0.0 < scale < math.inf for scale in scales)
+            and len(self.channel_means) == len(self.channel_deviations)
+            and len(self.channel_means) in (0, self.latent_channels)
+        )
 
     def _latent_side(self, name: str, pixels: int | None) -> int:
         factor = self.vae_factor
@@ -71,3 +87,12 @@ class Geometry:
                 f"{name} is {pixels}, expected a multiple of {factor} from {factor} to {_MAX_SIDE_PIXELS}"
             )
         return pixels // factor
+
+
+def _numbers(stated: object) -> tuple[float, ...]:
+    """A list of numbers, none of them where it is null."""
+    if stated is None:
+        return ()
+    if not isinstance(stated, list | tuple):
+        raise TypeError(f"{stated!r:.40} is no list of numbers")
+    return tuple(float(number) for number in stated)

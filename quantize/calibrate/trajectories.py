@@ -17,6 +17,7 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.runtime import Bundle, Settings, TextToImage
 from mezzotint.runtime.denoiser import Conditions
 from mezzotint.runtime.denoiser_calls import DenoiserCall, pack_calls, unpack_calls
+from mezzotint.runtime.images.vae import unscaled
 from mezzotint.runtime.samplers.sampler import Noise
 from mezzotint.runtime.samplers.sampling import Sampling
 from mezzotint.runtime.samplers.schedule import Schedule
@@ -164,7 +165,4 @@ def decoder_calls(
     (spec,) = component.inputs
     order = np.random.default_rng(seed).permutation(len(trajectories))
     chosen = [trajectories[order[index % len(order)]].final for index in range(count)]  # (1, C, h, w)
-    return [
-        Call(0, {spec.name: (latents / geometry.scaling_factor + geometry.shift_factor).astype(np.float32)})
-        for latents in chosen
-    ]
+    return [Call(0, {spec.name: unscaled(latents, geometry)}) for latents in chosen]

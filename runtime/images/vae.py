@@ -10,6 +10,7 @@ over the overlap. A decoder without norms sees no further than its convolutions 
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -59,8 +60,27 @@ def sample_latents(distribution: Array, noise: FloatArray, geometry: Geometry) -
 
 def _scaled(latents: FloatArray, geometry: Geometry) -> FloatArray:
     """As the denoiser sees them."""
-    scaled: FloatArray = (latents - geometry.shift_factor) * geometry.scaling_factor
+    shift, scale = _shift_and_scale(geometry)
+    scaled: FloatArray = (latents - shift) * scale
     return scaled.astype(np.float32)
+
+
+def unscaled(latents: FloatArray, geometry: Geometry) -> FloatArray:
+    """Latents of the denoiser (B, C, h, w) as the decoder's graph takes them, float32."""
+    shift, scale = _shift_and_scale(geometry)
+    raw: FloatArray = (latents / scale + shift).astype(np.float32)
+    return raw
+
+
+def _shift_and_scale(geometry: Geometry) -> tuple[Any, Any]:
+    """Numbers, or one of each for every channel, (C, 1, 1)."""
+    if not geometry.channel_means:
+        return geometry.shift_factor, geometry.scaling_factor
+    means, deviations = (
+        np.array(numbers, dtype=np.float32).reshape(-1, 1, 1)
+        for numbers in (geometry.channel_means, geometry.channel_deviations)
+    )
+    return means, geometry.scaling_factor / deviations
 
 
 def decode(session: Session, latents: FloatArray, geometry: Geometry, *, tiled: bool = False) -> FloatArray:
@@ -69,7 +89,7 @@ def decode(session: Session, latents: FloatArray, geometry: Geometry, *, tiled: 
     `tiled` decodes what is larger than the checkpoint's native size in tiles of that size: peak memory is then that of
     one native image, whatever the size.
     """
-    scaled = (latents / geometry.scaling_factor + geometry.shift_factor).astype(np.float32)
+    scaled = unscaled(latents, geometry)
     side = geometry.native_side_pixels // geometry.vae_factor
     decode_one = _decode_tiled if tiled and max(scaled.shape[2:]) > side else _decode_whole
     return np.concatenate([decode_one(session, scaled[index : index + 1], geometry) for index in range(len(scaled))])

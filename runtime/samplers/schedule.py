@@ -34,9 +34,7 @@ class Schedule:
     initial_scale: float  # x at sigmas[0] is unit noise times this
     trained_sigmas: NDArray[np.float64]  # (T,) ascending, one for each training timestep
     landings: NDArray[np.float64] | None = None  # (N,) the sigmas that steps land on, where they are not sigmas[1:]
-    selected_from: NDArray[np.int64] | None = (
-        None  # descending; of a distilled model, whose timesteps are some of these
-    )
+    selected_from: NDArray[np.int64] | None = None  # descending; those of a distillation, some of which the steps have
     first_step: int = 0  # how many steps of the whole run were left out before this schedule
     eta: float = 0.0  # how much noise an adjustable sampler's steps add: 0 is none, 1 is the most
     # Finished latents are x itself, not what the model would see: in EDM, and above sigma 0 in diffusers' Euler.

@@ -30,6 +30,29 @@ def test_the_class_and_what_was_chosen(tmp_path: Path) -> None:
     )
 
 
+def test_a_spacing_that_was_chosen_is_written_into_the_file(tmp_path: Path) -> None:
+    """Where it replaces what was there, and no switch is added that says no."""
+    path = tmp_path / "scheduler_config.json"
+    for schedule, expected in (
+        ("trailing", {"timestep_spacing": "trailing", "use_karras_sigmas": False}),
+        ("sgm_uniform", {"timestep_spacing": "trailing", "use_karras_sigmas": False}),
+        ("exponential", {"use_exponential_sigmas": True, "use_karras_sigmas": False}),
+    ):
+        own = {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True, **BETAS}
+        assert made(tmp_path, Chosen(schedule=schedule, steps=4, guidance=0.0), **own).steps == 4
+        assert json.loads(path.read_text(encoding="utf-8")) == {**own, **expected}
+    with pytest.raises(MezzotintError, match="sampler lcm has no schedule 'trailing'; leave it away"):
+        made(tmp_path, Chosen(schedule="trailing"), _class_name="LCMScheduler")
+
+
+def test_a_distilled_checkpoint_runs_few_steps_without_a_negative_half(tmp_path: Path) -> None:
+    for name, sampler in (("LCMScheduler", "lcm"), ("TCDScheduler", "tcd")):
+        own = made(tmp_path, _class_name=name)
+        assert (own.sampler, own.steps, own.guidance) == (sampler, 4, 1.0)
+    assert defaults_of(tmp_path / "scheduler_config.json", Chosen(), own_guidance=8.5).guidance == 8.5
+    assert defaults_of(tmp_path / "scheduler_config.json", Chosen(guidance=2.0), own_guidance=8.5).guidance == 2.0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -40,7 +63,7 @@ def test_the_class_and_what_was_chosen(tmp_path: Path) -> None:
         ),
         (
             {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True},
-            "run this checkpoint: deis, dpmpp-2s, heun, lcm, lms, pndm",
+            "run this checkpoint: deis, dpmpp-2s, heun, lcm, lms, pndm, tcd",
         ),
         (
             {"_class_name": "DDIMScheduler", "solver_order": 4},

@@ -1,6 +1,7 @@
 """Latent consistency models on tiny weights: the images are diffusers', whatever is asked, and Optimum's."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,8 +130,10 @@ def test_what_needs_a_negative_half_is_refused(pipe: TextToImage, options: Optio
 def test_the_embedding_is_that_of_diffusers(oracle: Any, guidance: float, width: int) -> None:
     theirs = oracle["text"].get_guidance_scale_embedding(torch.tensor([guidance - 1]), embedding_dim=width)
     ours = guidance_embedding(guidance, width)
-    assert (ours.shape, ours.dtype) == ((width,), np.float32)
-    np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-5 + 2e-4 * guidance)  # angles of thousands, in float32
+    assert ours.shape == (width,)
+    assert ours.dtype == np.float32
+    tolerance = 1e-4 * max(abs(guidance - 1.0), 0.1)  # of angles of thousands, in float32
+    np.testing.assert_allclose(ours, theirs[0].numpy(), atol=tolerance)
 
 
 @pytest.mark.filterwarnings("ignore")  # Optimum's own
@@ -143,7 +146,18 @@ def test_optimum_draws_the_bundle(bundle: Bundle, pipe: TextToImage) -> None:
     assert psnr_db(drawn, pipe(PROMPT, seed=3).pixels) > 60.0
 
 
-@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_a_folder_of_graphs_is_adopted(bundle: Bundle, pipe: TextToImage, tmp_path: Path) -> None:
+    """As one that Optimum exported: without our manifest."""
+    folder = tmp_path / "graphs"
+    shutil.copytree(bundle.path, folder)
+    (folder / "mezzotint.json").unlink()
+    adopted = export_checkpoint(str(folder), tmp_path / "bundle")
+    assert adopted.defaults() == bundle.defaults()
+    again = TextToImage.load(adopted.path, backend="onnxruntime")(PROMPT, seed=3)
+    np.testing.assert_array_equal(again.pixels, pipe(PROMPT, seed=3).pixels)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_it_quantizes_on_its_own_steps(target: str, bundle: Bundle, pipe: TextToImage, tmp_path: Path) -> None:
     pytest.importorskip(target)
     settings = replace(CalibrationSettings.of(bundle), trajectories=2, calls=8)
@@ -152,8 +166,7 @@ def test_it_quantizes_on_its_own_steps(target: str, bundle: Bundle, pipe: TextTo
     int8 = quantize_bundle(
         bundle.path, tmp_path / "int8", recipe="int8", target=target, prompts=prompts, settings=settings
     )
-    kernels = [kernel for kernel in audit_bundle(int8, target).kernels if kernel.macs]
-    assert kernels
+    assert audit_bundle(int8, target).int8_coverage >= 0.99
     parity = int8.component("unet").parity
     assert parity is not None and parity.sqnr_db is not None and parity.sqnr_db > 15.0
     found = TextToImage.load(int8.path)(PROMPT, seed=3).pixels
@@ -172,8 +185,6 @@ def test_calibration_makes_its_four_steps_without_a_second_half(bundle: Bundle) 
 def test_a_unet_that_is_not_told_the_scale_is_refused(
     checkpoint: Path, tmp_path: Path, value: object, got: str
 ) -> None:
-    import shutil
-
     folder = tmp_path / "checkpoint"
     shutil.copytree(checkpoint, folder)
     path = folder / "unet" / "config.json"

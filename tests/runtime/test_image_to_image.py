@@ -58,6 +58,16 @@ def test_the_image_is_that_of_diffusers(
     assert found.timings.vae_encoder_ms > 0
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("scheduler", "strength"), [("ddim", 0.7), ("tcd", 0.7), ("tcd", 0.3), ("tcd", 1.0)])
+def test_eta_is_that_of_diffusers(
+    tiny: ImageToImage, tiny_oracle: DiffusersImages, scheduler: str, strength: float, eta: float
+) -> None:
+    options: dict[str, Any] = {"steps": 7, "guidance": 4.0, "seed": 5, "scheduler": scheduler, "strength": strength}
+    expected = tiny_oracle.image(PROMPT, photo(16, 24), eta=eta, **options)
+    assert psnr_db(expected, tiny(PROMPT, photo(16, 24), eta=eta, **options).pixels) > 80
+
+
 @pytest.mark.parametrize(("scheduler", "strength"), [("ddim", 0.6), ("euler-ancestral", 0.4)])
 def test_the_embedded_checkpoint_regenerates_as_diffusers_does(
     demo_bundle: Bundle, demo_checkpoint: Path, scheduler: str, strength: float

@@ -192,3 +192,19 @@ def test_decoder_calls_are_what_the_decoder_gets(pipe: TextToImage, trajectories
             pipe.decode(trajectory.final)
     calls = decoder_calls(trajectories, decoder.component, pipe.geometry, len(PROMPTS), seed=0)
     assert sorted(call.feeds["latent_sample"].tobytes() for call in calls) == sorted(one.tobytes() for one in got)
+
+
+@pytest.mark.parametrize(("guidance", "rows"), [(0.0, 1), (1.0, 1), (1.5, 2)])
+def test_a_few_step_checkpoint_is_calibrated_on_its_steps_alone(
+    pipe: TextToImage, tiny_bundle: Bundle, guidance: float, rows: int
+) -> None:
+    """As sd-turbo is published: Euler from the last timestep, and no second half where there is no guidance."""
+    own = replace(tiny_bundle.defaults(), sampler="euler", steps=2, guidance=guidance)
+    few = Bundle(tiny_bundle.path, replace(tiny_bundle.manifest, defaults=own))
+    of = CalibrationSettings.of(few, schedule="trailing")
+    assert (of.scheduler, of.steps, of.guidance, of.stride(32)) == ("euler", 2, guidance, 1)
+    run = of.of_run(PROMPTS[0], of.seed)
+    trajectory = run_trajectory(pipe, run, pipe.conditions([run]))
+    assert [call.timestep for call in trajectory.calls] == [999.0, 499.0]
+    assert {len(call.feeds["sample"]) for call in trajectory.calls} == {rows}
+    assert [call.step for call in denoiser_calls([trajectory], 4, 0)] == [0, 1, 0, 1]
