@@ -16,7 +16,7 @@ from .export_family import ExportFamily, Interface
 from .stable_diffusion import STABLE_DIFFUSION, least_side, native_side, unet_trace_size
 from .stable_diffusion_options import FOLDERS
 from .stable_diffusion_xl_options import adopt_xl_configs, check_xl_components, count_of_numbers, effective_xl_config
-from .vae import vae_sources
+from .vae import DECODER, ENCODER, vae_sources
 
 _LARGEST_NUMBER = 1024.0  # pixels, as the UNet hears of them
 
@@ -164,8 +164,8 @@ _INTERFACES = {
         },
         "out_sample",
     ),
-    "vae_decoder": Interface({"latent_sample": ("batch", None, "height", "width")}, "sample"),
-    "vae_encoder": Interface({"sample": ("batch", None, "height", "width")}, "latent_parameters"),
+    DECODER: STABLE_DIFFUSION.interfaces[DECODER],
+    ENCODER: STABLE_DIFFUSION.interfaces[ENCODER],
 }
 
 STABLE_DIFFUSION_XL = ExportFamily(

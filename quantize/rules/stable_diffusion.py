@@ -68,8 +68,9 @@ def _unet(nodes: Sequence[str]) -> tuple[Rule, ...]:
     return with_last_layers(UNET_W8A8, nodes)
 
 
-def _vae_decoder(nodes: Sequence[str]) -> tuple[Rule, ...]:
+def vae_decoder(nodes: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules of a VAE's decoder, by the names that its class gives to layers."""
     return tiny_decoder_rules(nodes) if is_tiny_decoder(nodes) else VAE_DECODER_W8A8
 
 
-STABLE_DIFFUSION = FamilyRules("stable-diffusion", {Role.DENOISER: _unet, Role.IMAGE_DECODER: _vae_decoder})
+STABLE_DIFFUSION = FamilyRules("stable-diffusion", {Role.DENOISER: _unet, Role.IMAGE_DECODER: vae_decoder})

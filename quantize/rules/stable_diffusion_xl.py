@@ -10,7 +10,7 @@ from mezzotint.bundle.precision import NodeScheme
 from mezzotint.families.family import Role
 
 from .rule import FamilyRules, Rule
-from .stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, with_last_layers
+from .stable_diffusion import UNET_W8A8, vae_decoder, with_last_layers
 
 UNET_XL_W8A8: tuple[Rule, ...] = (
     *UNET_W8A8,
@@ -22,8 +22,4 @@ def _unet(nodes: Sequence[str]) -> tuple[Rule, ...]:
     return with_last_layers(UNET_XL_W8A8, nodes)
 
 
-def _vae_decoder(_nodes: Sequence[str]) -> tuple[Rule, ...]:
-    return VAE_DECODER_W8A8
-
-
-STABLE_DIFFUSION_XL = FamilyRules("stable-diffusion-xl", {Role.DENOISER: _unet, Role.IMAGE_DECODER: _vae_decoder})
+STABLE_DIFFUSION_XL = FamilyRules("stable-diffusion-xl", {Role.DENOISER: _unet, Role.IMAGE_DECODER: vae_decoder})

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from mezzotint.decibel import psnr_db
-from mezzotint.export import export_checkpoint
-from mezzotint.runtime import Bundle, TextToImage, read_settings
+from mezzotint.errors import MezzotintError
+from mezzotint.export import export_checkpoint, swap_vae
+from mezzotint.runtime import Bundle, ImageToImage, TextToImage, read_settings
+from tests.export.small_vaes import save_tiny
 from tests.families.tiny_xl import DiffusersXL, save_tiny_xl
 
 PROMPT, NEGATIVE = "a flat emoji of a red apple", "a blue background"
@@ -110,3 +112,20 @@ def test_what_is_said_of_the_size_is_heard_as_in_diffusers(
     result.write(tmp_path / "out.png")
     again = pipe.generate(read_settings(tmp_path / "out.png"))
     np.testing.assert_array_equal(again.pixels, result.pixels)
+
+
+def test_a_small_distilled_vae_takes_the_place_of_its_own(
+    exported: Callable[[str], Bundle], checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from diffusers import AutoencoderTiny
+
+    small = save_tiny(tmp_path / "taesdxl")
+    with pytest.raises(MezzotintError, match=r"0\.18215.*0\.13025"):
+        swap_vae(exported("base").path, str(save_tiny(tmp_path / "taesd")), tmp_path / "other")
+    bundle = swap_vae(exported("base").path, str(small), tmp_path / "bundle")
+    theirs = DiffusersXL(checkpoint("base"), vae=AutoencoderTiny.from_pretrained(small))
+    text = TextToImage.load(bundle.path, backend="onnxruntime")
+    assert psnr_db(theirs.text(PROMPT, **RUN), text(PROMPT, guidance=5.0, **RUN).pixels) > FLOOR_DB
+    image, _ = image_and_mask()
+    found = ImageToImage.sharing(text)(PROMPT, image, strength=0.5, guidance=5.0, **RUN).pixels
+    assert psnr_db(theirs.image(PROMPT, image, strength=0.5, **RUN), found) > FLOOR_DB
