@@ -45,7 +45,7 @@ def swap_vae(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
-    """Put the VAE at `vae`, a diffusers VAE or checkpoint folder, into a copy of the bundle at `source`.
+    """Put the VAE at `vae`, a diffusers VAE or checkpoint folder or TAESD's files, into a copy of the bundle `source`.
 
     Decoder and encoder are exported and checked against PyTorch; the rest is copied byte for byte, and the manifest
     says what was replaced. `variant` names the weights to take where there are several. A VAE of other latents is

@@ -1,4 +1,4 @@
-"""A VAE by itself, as people have one: a diffusers VAE folder, or a checkpoint's whole folder with one in it."""
+"""A VAE by itself, as people have one: a diffusers VAE folder, a checkpoint's folder with one in it, TAESD's files."""
 
 import os
 from collections.abc import Mapping
@@ -11,13 +11,14 @@ from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Part
 from mezzotint.families.source_hash import files_sha256
-from mezzotint.families.weight_files import choose_weights, local_names, weight_paths
+from mezzotint.families.weight_files import PLAIN, choose_weights, local_names, weight_paths
 
 from .families.export_family import ExportFamily, VaeExport
 from .files.component_classes import check_class, class_name
 from .files.json_file import read_object
 from .files.load_module import load_module
 from .files.quiet import quiet
+from .taesd_files import find_taesd, read_taesd
 
 _CONFIG, _INDEX = "config.json", "model_index.json"
 
@@ -41,6 +42,8 @@ def load_vae(given: str, export: ExportFamily, variant: str | None = None) -> Lo
     `load_module` does.
     """
     vae = vae_of(export)
+    if Path(given).is_file():
+        return _of_file(Path(given), export, vae)
     folder = _folder(given, vae)
     check_no_pointers(folder.glob("*.json"))
     part = export.family.checkpoint[vae.folder]
@@ -66,6 +69,25 @@ def load_vae(given: str, export: ExportFamily, variant: str | None = None) -> Lo
     )
 
 
+def _of_file(path: Path, export: ExportFamily, vae: VaeExport) -> LoadedVae:
+    files = find_taesd(path.absolute())
+    if files is None:
+        raise MezzotintError(
+            f"{path} is a single file, expected {_expected(vae)}, or half a TAESD such as taesd_decoder.pth beside its "
+            "encoder; save another VAE with diffusers' save_pretrained first"
+        )
+    module, stated = read_taesd(files)
+    vae.check(stated)
+    return LoadedVae(
+        module=module,
+        config=export.config(vae.folder, stated),
+        name=files.name,
+        names=(files.name,),
+        sha256=files_sha256(files.paths),
+        variant=PLAIN,
+    )
+
+
 def vae_of(export: ExportFamily) -> VaeExport:
     """How the family's VAE is exported; MezzotintError where it has none, or none that can be replaced."""
     if export.vae is None:
@@ -80,16 +102,15 @@ def _class_of(part: Part, folder: Path) -> Any:
 def _folder(given: str, vae: VaeExport) -> Path:
     """The folder with the VAE's config.json."""
     path = Path(os.path.abspath(given))  # noqa: PTH100 -- a link keeps its name, which says what the VAE is
-    expected = f"a diffusers VAE folder with a config.json, or a checkpoint's folder with {vae.folder}/ in it"
-    if path.is_file():
-        raise MezzotintError(
-            f"{given} is a single file, expected {expected}; save the VAE with diffusers' save_pretrained first"
-        )
     if not path.is_dir():
-        raise MezzotintError(f"{given} does not exist, expected {expected}")
+        raise MezzotintError(f"{given} does not exist, expected {_expected(vae)}")
     inner = path / vae.folder
     if (inner / _CONFIG).is_file():
         return inner
     if not (path / _CONFIG).is_file() or (path / _INDEX).is_file():
-        raise MezzotintError(f"{given} holds no VAE, expected {expected}")
+        raise MezzotintError(f"{given} holds no VAE, expected {_expected(vae)}")
     return path
+
+
+def _expected(vae: VaeExport) -> str:
+    return f"a diffusers VAE folder with a config.json, or a checkpoint's folder with {vae.folder}/ in it"

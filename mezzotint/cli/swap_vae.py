@@ -17,12 +17,13 @@ from .terminal import STDERR, STDOUT, bundle_json, show_progress, warnings_as_li
 if TYPE_CHECKING:
     from mezzotint.export.swap_vae import StoredAs
 
+_VAE = "A diffusers VAE folder, a checkpoint's folder with vae/ in it, or TAESD's decoder beside its encoder."
 _FORCE = "Take a VAE whose latents are said to be others, such as one of Stable Diffusion XL for 1.5."
 
 
 def swap_vae(
     bundle: BundlePath,
-    vae: Annotated[str, typer.Argument(help="A diffusers VAE folder, or a checkpoint's folder with vae/ in it.")],
+    vae: Annotated[str, typer.Argument(help=_VAE)],
     output: Output,
     variant: Annotated[str | None, typer.Option(help="Weights to take where there are several, such as fp16.")] = None,
     force_vae: Annotated[bool, typer.Option("--force-vae", help=_FORCE)] = False,
