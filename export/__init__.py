@@ -4,7 +4,8 @@ The contract is `GraphSource` (graph_source.py): a PyTorch module with the graph
 """
 
 from .export import export_checkpoint
+from .files.origins import Origins
 from .graphs.parity import ParityError
 from .scheduler import Chosen, SamplerWarning
 
-__all__ = ["Chosen", "ParityError", "SamplerWarning", "export_checkpoint"]
+__all__ = ["Chosen", "Origins", "ParityError", "SamplerWarning", "export_checkpoint"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.bundle.defaults import Defaults
+from mezzotint.bundle.presets import find_preset
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
 from mezzotint.runtime.samplers.sampler import Sampler
@@ -22,11 +23,25 @@ class SamplerWarning(UserWarning):
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What the bundle is to run with, where it is not what the checkpoint's files say."""
+    """What the bundle is to run with, where it is not what the checkpoint's files say.
+
+    `preset` names what a distilled checkpoint runs with (mezzotint/bundle/presets.py); what else is chosen stands over
+    it. `prediction_type` is what the denoiser predicts, where the checkpoint says nothing of it, or says it wrongly.
+    """
 
     scheduler: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    preset: str | None = None
+    prediction_type: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Sampler, steps and guidance as far as they were chosen; MezzotintError for an unknown sampler or preset."""
+        preset = None if self.preset is None else find_preset(self.preset)
+        usual = {} if preset is None else {"steps": preset.steps, "guidance": preset.guidance}
+        sampler = None if self.scheduler is None else find_sampler(self.scheduler).name
+        given = {"sampler": sampler, "steps": self.steps, "guidance": self.guidance}
+        return {**usual, **{name: value for name, value in given.items() if value is not None}}
 
 
 def defaults_of(path: Path, chosen: Chosen) -> Defaults:
@@ -36,13 +51,7 @@ def defaults_of(path: Path, chosen: Chosen) -> Defaults:
     checkpoint's own is not here or cannot run, and which others the file rules out.
     """
     options = _read(path)
-    given = {
-        "sampler": None if chosen.scheduler is None else find_sampler(chosen.scheduler).name,
-        "steps": chosen.steps,
-        "guidance": chosen.guidance,
-    }
-    kept: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    defaults = replace(Defaults.of_scheduler(options), **kept)
+    defaults = replace(Defaults.of_scheduler(options), **chosen.settings())
     config = SchedulerConfig.from_dict(options)
     runnable_samplers(config)
     _warn_of_refusals(defaults, _refusals(config))

@@ -5,7 +5,7 @@ prefixes and old names are exchanged, and the shapes have to be those that the c
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,31 +14,42 @@ import torch
 
 from mezzotint.errors import MezzotintError
 
+from .checkpoint_parts import Weights
 from .json_file import read_object
 from .weight_names import fit_names, foreign_prefix
-from .weight_reader import read_weights
 
 _WRITERS = (("diffusers", "_diffusers_version"), ("transformers", "transformers_version"))
 _OTHER_MODEL = "config.json describes another model than the weights; take both from one place"
 
 
-def load_module(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
-    """A `kind`, a model class of diffusers or transformers, of `folder`'s config.json with the weights of `files`.
+def load_module(kind: Any, folder: Path, weights: Weights) -> Any:
+    """A `kind`, a model class of diffusers or transformers, of `folder`'s config.json with these weights.
 
-    Raises MezzotintError for a config or a file that cannot be read, and for weights that do not fit the config.
+    `weights` are taken out one by one, so that no more than one of them is there twice. Raises MezzotintError for a
+    config that cannot be read, and for weights that do not fit it.
     """
     config = _read_config(folder)
     module = _empty_module(kind, folder, config)
-    weights = read_weights(files)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     constants = {name for name, _ in module.named_buffers()} - expected.keys()  # old files hold them, for nothing
     names = fit_names(weights, {*expected, *constants})
     _check_names(folder, {name: new for name, new in names.items() if new not in constants}, expected, config)
-    fitted = {new: weights.pop(name) for name, new in names.items() if new in expected}
-    for name, shape in expected.items():
-        _check_tensor(folder, name, fitted[name], shape)
-    module.load_state_dict({name: fitted.pop(name).to(torch.float32) for name in expected}, assign=True)
+    found = {new: name for name, new in names.items()}
+    loaded = {name: _read(folder, name, weights.pop(found[name]), shape) for name, shape in expected.items()}
+    module.load_state_dict(loaded, assign=True)
     return module.eval()
+
+
+def empty_shapes(kind: Any, folder: Path) -> dict[str, tuple[int, ...]]:
+    """The parameters of a `kind` of `folder`'s config.json, without their numbers; MezzotintError as `load_module`."""
+    module = _empty_module(kind, folder, _read_config(folder))
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def _read(folder: Path, name: str, read: Callable[[], torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+    tensor = read()
+    _check_tensor(folder, name, tensor, shape)
+    return tensor.to(torch.float32)
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:

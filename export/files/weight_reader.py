@@ -4,6 +4,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,6 +12,14 @@ from safetensors.torch import load_file
 
 from mezzotint.bundle.weight_faults import check_weight_file
 from mezzotint.errors import MezzotintError
+
+from .checkpoint_parts import Weights
+
+
+def open_weights(paths: Iterable[Path]) -> Weights:
+    """The tensors of the files, as `load_module` takes them; MezzotintError as `read_weights`."""
+    tensors = read_weights(paths)
+    return {name: partial(tensors.pop, name) for name in tensors}
 
 
 def read_weights(paths: Iterable[Path]) -> dict[str, torch.Tensor]:

@@ -1,0 +1,22 @@
+"""The weights of one part, read from a file of another naming."""
+
+from functools import partial
+
+import torch
+
+from ..files.checkpoint_parts import Weights
+from .key_check import PartKeys
+from .place import Place, Take
+from .tensor_file import TensorFile
+
+
+def part_weights(file: TensorFile, part: PartKeys) -> Weights:
+    """The part's parameters by their names in the module, each read when it is called for."""
+    return {name: partial(_read, file, part.places[name]) for name in part.shapes}
+
+
+def _read(file: TensorFile, place: Place) -> torch.Tensor:
+    stored = file.read(place.key)
+    if place.take is Take.WHOLE:
+        return stored
+    return place.take.tensor(stored).clone(memory_format=torch.contiguous_format)  # lets go of the rest of it
