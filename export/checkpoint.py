@@ -1,4 +1,4 @@
-"""A checkpoint, loaded into PyTorch modules: FP32 whatever it is stored as, every weight from the files and none left."""
+"""A checkpoint, loaded into PyTorch modules: FP32 whatever it is stored as, with every weight and no other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -58,7 +58,7 @@ def export_checkpoint(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
-    """Export `model` (diffusers folder, hub id, single file, or a folder that Optimum exported) to a bundle at `output`.
+    """Export `model` to a bundle at `output`: a diffusers folder, a hub id, a single file, or what Optimum exported.
 
     `variant` names the weights to take where a component has several, such as "fp16"; `origins` says which parts come
     from elsewhere, and what is to be taken of a single file; the manifest says what was taken. `chosen` is what the

@@ -1,4 +1,4 @@
-"""What MODEL on the command line stands for: a diffusers folder, a hub id, or one file, and what stands in for parts."""
+"""What a checkpoint's name stands for: a diffusers folder, a hub id or one file, with parts from elsewhere."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +28,7 @@ def find_parts(
         _refuse(f"{model} is a single file", {"variant": variant}, "a single file has no variants")
         parts = file_parts(Path(model), scratch, origins, chosen.prediction_type)
     else:
-        given = {"config": origins.config, "weights": origins.weights}
+        given: dict[str, object] = {"config": origins.config, "weights": origins.weights}
         _refuse(f"{model} is no single file", given, "a folder says it itself, and has its EMA weights as variants")
         parts = _of_folder(model, folder, variant, origins, scratch)
         if chosen.prediction_type is not None:
@@ -39,15 +39,14 @@ def find_parts(
 
 def check_optimum_options(folder: Path, variant: str | None, origins: Origins, chosen: Chosen) -> None:
     """Raise MezzotintError for what cannot be said of a folder that Optimum exported."""
-    given = {"variant": variant, "preset": chosen.preset, "prediction-type": chosen.prediction_type}
+    given: dict[str, object] = {"variant": variant, "preset": chosen.preset}
+    given |= {"prediction-type": chosen.prediction_type}
     given |= {"config": origins.config, "weights": origins.weights}
     given |= {part.replace("_", "-"): path for part, path in origins.replaced.items()}
     _refuse(f"{folder} holds ONNX graphs", given, "graphs are taken as they are")
 
 
-def _of_folder(
-    model: str, folder: Path, variant: str | None, origins: Origins, scratch: Path
-) -> CheckpointParts:
+def _of_folder(model: str, folder: Path, variant: str | None, origins: Origins, scratch: Path) -> CheckpointParts:
     parts = folder_parts(model, folder, variant, without=origins.replaced)
     if not origins.replaced:
         return parts
@@ -74,4 +73,3 @@ def _refuse(what: str, given: Mapping[str, object], advice: str) -> None:
     for option, value in given.items():
         if value is not None:
             raise MezzotintError(f"{what}, and --{option} {value} says nothing of it ({advice}); leave it away")
-

@@ -152,4 +152,3 @@ def _check_whole(path: Path, lacking: Collection[str]) -> None:
     for part in sorted(lacking):
         advice = f"give one with {OPTIONS[part]}" if part in OPTIONS else "take a file that holds all parts"
         raise MezzotintError(f"{path} holds no {part.replace('_', ' ')} that could be read; {advice}")
-

@@ -21,8 +21,8 @@ def write_tokenizer(folder: Path, pad_token: str) -> None:
     """Write a tokenizer folder as CLIP's is published, padding with `pad_token`."""
     folder.mkdir(parents=True)
     (folder / "merges.txt").write_bytes(merges_text())
-    vocabulary = json.dumps(vocabulary_of(merges_text().decode("utf-8")), ensure_ascii=False)
-    (folder / "vocab.json").write_text(vocabulary, encoding="utf-8")
+    vocabulary = json.dumps(vocabulary_of(merges_text().decode("utf-8")), indent=2, ensure_ascii=False)
+    (folder / "vocab.json").write_text(vocabulary + "\n", encoding="utf-8")
     specials = {"bos_token": BOS, "eos_token": EOS, "pad_token": pad_token, "unk_token": EOS}
     config = {
         **specials,
@@ -48,8 +48,9 @@ def vocabulary_of(merges: str) -> dict[str, int]:
     if lines[0] != _HEADER:
         raise ValueError(f"the list of merges begins with {lines[0]!r}, expected {_HEADER}")
     characters = byte_characters()
-    tokens = [*characters, *(character + _END for character in characters), *(line.replace(" ", "") for line in lines[1:])]
-    return {token: index for index, token in enumerate([*tokens, BOS, EOS])}
+    ends = (character + _END for character in characters)
+    merged = (line.replace(" ", "") for line in lines[1:])
+    return {token: index for index, token in enumerate([*characters, *ends, *merged, BOS, EOS])}
 
 
 def byte_characters() -> list[str]:

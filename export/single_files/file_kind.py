@@ -77,4 +77,3 @@ def other_kind(keys: Collection[str]) -> Kind | None:
         (_ALONE[part] for part, homes in ALONE.items() if any(home.is_in(keys) for home in homes)),
         _OTHER if any(key.startswith(DENOISER) for key in keys) else _UNKNOWN,
     )
-

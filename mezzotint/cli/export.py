@@ -52,7 +52,7 @@ def export(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A diffusers folder with configs and tokenizer, for a single file of none of the published structures.",
+            help="A diffusers folder with configs and tokenizer, for a single file of an unpublished structure.",
             rich_help_panel=_PARTS,
         ),
     ] = None,
@@ -62,9 +62,7 @@ def export(
     """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
     from mezzotint.export import Chosen, Origins, export_checkpoint
 
-    chosen = Chosen(
-        scheduler=scheduler, steps=steps, guidance=guidance, preset=preset, prediction_type=prediction_type
-    )
+    chosen = Chosen(scheduler=scheduler, steps=steps, guidance=guidance, preset=preset, prediction_type=prediction_type)
     origins = Origins(config=config, unet=unet, vae=vae, text_encoder=text_encoder, weights=weights)
     with show_progress() as progress, warnings_as_lines():
         bundle = export_checkpoint(
