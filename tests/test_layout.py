@@ -16,6 +16,7 @@ MOST_MODULES = 25  # in one folder, its __init__ not counted
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("",),  # the modules of mezzotint/ itself: errors, numerics, progress, ...
     ("bundle",),
+    ("tensor_files",),
     ("engines", "families"),
     ("runtime",),
     ("export", "quantize"),

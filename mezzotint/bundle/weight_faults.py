@@ -34,6 +34,20 @@ def check_no_pointers(paths: Iterable[Path]) -> None:
 
 def weight_fault(path: Path) -> str | None:
     """One sentence that names the file, what is wrong with it and what to do, or None."""
+    if fault := stand_in_fault(path):
+        return fault
+    size = path.stat().st_size
+    if path.suffix == ".safetensors":
+        return _safetensors_fault(path, size)
+    with path.open("rb") as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP
+    if is_zip and not zipfile.is_zipfile(path):
+        return f"{path} was cut off after {size} bytes: the end of its zip archive is missing; download it again"
+    return None
+
+
+def stand_in_fault(path: Path) -> str | None:
+    """The same for what is no file of weights at all, but lies in its place: nothing, a web page, a pointer."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -44,13 +58,7 @@ def weight_fault(path: Path) -> str | None:
         return f"{path} is empty; download it again"
     if head.lstrip()[:5].lower() in (b"<!doc", b"<html"):
         return f"{path} is a web page, not weights; download the file itself (on the hub /resolve/, not /blob/)"
-    if fault := pointer_fault(path):
-        return fault
-    if path.suffix == ".safetensors":
-        return _safetensors_fault(path, size)
-    if head.startswith(_ZIP) and not zipfile.is_zipfile(path):
-        return f"{path} was cut off after {size} bytes: the end of its zip archive is missing; download it again"
-    return None
+    return pointer_fault(path)
 
 
 def pointer_fault(path: Path) -> str | None:
