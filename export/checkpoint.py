@@ -40,7 +40,7 @@ def _load(parts: CheckpointParts) -> Checkpoint:
     export = export_of(index.family)
     export.check(folder)
     with quiet(*_LOADERS):
-        kinds = {name: class_of(part) for name, part in index.family.weighted_parts.items()}
+        kinds = {name: class_of(part, folder / name) for name, part in index.family.weighted_parts.items()}
     with quiet(*_LOADERS), _no_progress_bar():
         modules = {name: load_module(kind, folder / name, parts.weights[name]()) for name, kind in kinds.items()}
     configs = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
@@ -49,6 +49,7 @@ def _load(parts: CheckpointParts) -> Checkpoint:
         folder=folder,
         index=index,
         source=parts.source,
+        replaced=parts.replaced,
         modules=modules,
         configs=configs,
         geometry=geometry,

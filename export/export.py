@@ -20,7 +20,6 @@ from mezzotint.bundle.bundle import (
 )
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
-from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
@@ -37,6 +36,7 @@ from .files.origins import Origins
 from .find_parts import check_optimum_options, find_parts
 from .graphs.graph_source import GraphSource
 from .graphs.parity import check_parity, reference_outputs
+from .graphs.stored import IN_FLOAT32, Stored
 from .graphs.to_onnx import to_onnx
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum
@@ -45,7 +45,7 @@ from .scheduler import Chosen, defaults_of
 _SCHEDULER = "scheduler/scheduler_config.json"
 _NOTHING_CHOSEN = Chosen()
 _ALL_ITS_OWN = Origins()
-_TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
+TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
 def export_checkpoint(
@@ -101,36 +101,40 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
     sources = export_of(checkpoint.family).sources(checkpoint)
     for index, source in enumerate(sources):
         progress(f"exporting {source.name}", index + 1, len(sources) + 1)
-        components[source.name] = _export_component(source, staging, keep=sources[index + 1 :])
+        components[source.name] = export_component(source, staging, keep=sources[index + 1 :])
     return Manifest(
         family=checkpoint.family.name,
         source=checkpoint.source,
+        replaced=checkpoint.replaced,
         recipe="fp32",
         target="portable",
         components=components,
         defaults=defaults,
-        versions={tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        versions={tool: importlib.metadata.version(tool) for tool in TOOLS},
     )
 
 
-def _export_component(source: GraphSource, staging: Path, keep: Sequence[GraphSource]) -> Component:
+def export_component(
+    source: GraphSource, staging: Path, keep: Sequence[GraphSource], stored: Stored = IN_FLOAT32
+) -> Component:
     """Write one graph and check it; `keep` are the sources whose weights are needed afterwards."""
     folder = staging / source.name
-    model = to_onnx(source)
+    model, float32_weights = stored.rewrite(to_onnx(source))
     names = _save(model, folder)
     _drop_weights(model)
     del model
     write_object(folder / "config.json", source.config)
     component = Component(
         files=tuple(file_entry(staging, f"{source.name}/{name}") for name in names),
-        storage=Storage.FLOAT32,
-        compute=Compute.F32,
+        storage=stored.storage,
+        compute=stored.compute,
         inputs=source.inputs,
         outputs=source.outputs,
+        float32_weights=float32_weights,
     )
     expected = reference_outputs(source)
     _free(source, keep)
-    parity = check_parity(source, expected, folder / GRAPH_FILE, component)
+    parity = check_parity(source, expected, folder / GRAPH_FILE, component, stored.floor_db)
     give_back_memory()
     return replace(component, parity=parity)
 

@@ -11,9 +11,9 @@ from mezzotint.errors import MezzotintError
 from .checkpoint_folder import folder_parts
 from .files.checkpoint_parts import CheckpointParts
 from .files.origins import Origins
+from .replaced_parts import replace_parts
 from .scheduler import Chosen
 from .single_files.checkpoint_file import copy_texts, file_parts
-from .single_files.replaced_part import replace_parts
 
 
 def find_parts(

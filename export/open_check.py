@@ -75,7 +75,7 @@ def check_interface(export: ExportFamily, components: Mapping[str, Component]) -
             if dims is not None:
                 _check_dims(name, got[key], dims)
         outputs = [spec.name for spec in component.outputs]
-        if interface.output not in outputs:
+        if not {interface.output, interface.instead}.intersection(outputs):
             raise MezzotintError(f"{name}'s graph has the outputs {outputs}, expected {interface.output} among them")
 
 

@@ -14,7 +14,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 
 from .images.init_image import ImageLike, as_image, fitting_size, image_pixels
-from .images.vae import sample_latents
+from .images.vae import image_latents
 from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
@@ -68,8 +68,8 @@ class ImageToImage(Pipeline):
 
     def _begin(self, schedule: Schedule, noise: Noise, pixels: FloatArray) -> Start:
         started = time.perf_counter()
-        distribution = self.encode(pixels)  # (1, 2C, h, w)
-        latents = sample_latents(distribution, noise(), self.geometry)  # (B, C, h, w); noise for it first, as diffusers
+        encoded = self.encode(pixels)  # (1, 2C or C, h, w)
+        latents = image_latents(encoded, noise, self.geometry)  # (B or 1, C, h, w); noise for it first, as diffusers
         vae_encoder_ms = (time.perf_counter() - started) * 1e3
         x = noised(latents, noise(), float(schedule.sigmas[0]))
         return Start(x, schedule, vae_encoder_ms=vae_encoder_ms)

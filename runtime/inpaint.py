@@ -20,7 +20,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 
 from .images.init_image import ImageLike, as_image, fitting_size, image_pixels, mask_pixels
-from .images.vae import sample_latents
+from .images.vae import image_latents, is_distribution
 from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
@@ -99,19 +99,24 @@ class Inpaint(Pipeline):
             )
 
     def _begin(self, schedule: Schedule, noise: Noise, masked: _Masked) -> Start:
-        """Noise is drawn in diffusers' order: the image's latents, the noise, the masked image's latents."""
+        """Noise is drawn in diffusers' order: the image's latents, the noise, the masked image's latents.
+
+        It encodes the last of them whether the UNet sees them or not. An encoder without a distribution takes no noise.
+        """
         is_trained = self.geometry.unet_channels != self.geometry.latent_channels
         is_whole = masked.strength == 1.0
         started = time.perf_counter()
-        latents = None if is_trained and is_whole else self._encode(masked.pixels, noise())  # (B, C, h, w)
+        encoded = None if is_trained and is_whole else self.encode(masked.pixels)  # (1, 2C or C, h, w)
+        latents = None if encoded is None else image_latents(encoded, noise, self.geometry)  # (B or 1, C, h, w)
         unit = noise()  # (B, C, h, w)
-        beside = noise()
         factor = self.geometry.vae_factor
         mask = np.broadcast_to(masked.mask[:, :, ::factor, ::factor], (len(unit), 1, *unit.shape[2:]))  # (B, 1, h, w)
         extra = None
         if is_trained:
-            hidden = masked.pixels * (masked.mask < 0.5)
-            extra = np.concatenate([mask, self._encode(hidden, beside)], axis=1)  # (B, 1 + C, h, w)
+            hidden = image_latents(self.encode(masked.pixels * (masked.mask < 0.5)), noise, self.geometry)
+            extra = np.concatenate([mask, np.broadcast_to(hidden, unit.shape)], axis=1)  # (B, 1 + C, h, w)
+        elif encoded is not None and is_distribution(encoded, self.geometry):
+            noise()
         vae_encoder_ms = (time.perf_counter() - started) * 1e3
         rest = schedule.tail(masked.step)
         if latents is None or is_whole:
@@ -120,9 +125,6 @@ class Inpaint(Pipeline):
             x = noised(latents, unit, float(rest.sigmas[0]))
         keep = None if is_trained or latents is None else _keeping(rest, latents, unit, mask)
         return Start(x, rest, keep, extra, vae_encoder_ms)
-
-    def _encode(self, pixels: FloatArray, noise: FloatArray) -> FloatArray:
-        return sample_latents(self.encode(pixels), noise, self.geometry)
 
 
 def _keeping(

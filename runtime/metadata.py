@@ -35,6 +35,9 @@ _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep thei
 }
 
 
+_WHERE_THERE_IS_ONE = {"replaced"}  # of an origin: others have no such entry
+
+
 @dataclass(frozen=True)
 class Origin:
     """What an image came from: the checkpoint's name and hash, the bundle's recipe and target, engine, arithmetic."""
@@ -46,11 +49,13 @@ class Origin:
     backend: str
     precision: str
     version: str  # of Mezzotint
+    replaced: str = ""  # parts that are not the checkpoint's own: "vae taesd 0123456789", with their hashes' beginnings
 
 
 def text_chunks(settings: Settings, origin: Origin) -> dict[str, str]:
     """The two text chunks of an image's PNG."""
-    record = {"settings": asdict(settings), "origin": asdict(origin)}
+    told = {name: value for name, value in asdict(origin).items() if value or name not in _WHERE_THERE_IS_ONE}
+    record = {"settings": asdict(settings), "origin": told}
     return {"parameters": _parameters(settings, origin), _CHUNK: json.dumps(record, sort_keys=True)}
 
 
@@ -66,7 +71,7 @@ def read_origin(path: Path | str) -> Origin:
     """What generated a PNG of ours. Raises MezzotintError as `read_settings` does."""
     values = _section(_record(Path(path)), "origin", Path(path))
     known = {field.name for field in fields(Origin)}
-    if set(values) != known or not all(isinstance(value, str) for value in values.values()):
+    if set(values) | _WHERE_THERE_IS_ONE != known or not all(isinstance(value, str) for value in values.values()):
         raise MezzotintError(f"{path}: origin has {sorted(values)}, expected texts for {sorted(known)}")
     return Origin(**values)
 
@@ -81,6 +86,8 @@ def _parameters(settings: Settings, origin: Origin) -> str:
         "Model hash": origin.model_sha256[:10],
         "Model": _quoted(origin.model),
     }
+    if origin.replaced:
+        values["Replaced"] = _quoted(origin.replaced)
     if settings.strength is not None:
         values["Denoising strength"] = f"{settings.strength:g}"
     if settings.guidance_rescale:

@@ -157,7 +157,7 @@ class Pipeline:
         return decode(self.sessions[decoder], latents, self.geometry, tiled=tiled)
 
     def encode(self, pixels: FloatArray) -> Array:
-        """Of images (B, 3, H, W) in [-1, 1]: mean and log-variance (B, 2C, h, w) of their latents."""
+        """What the image encoder says of images (B, 3, H, W) in [-1, 1]; `image_latents` makes latents of it."""
         return encode(self.sessions[self.family.names(Role.IMAGE_ENCODER)[0]], pixels)
 
     def preview(self, denoised: FloatArray) -> tuple[Image.Image, ...]:
@@ -264,7 +264,14 @@ class Pipeline:
         manifest = self.bundle.manifest
         source = manifest.source
         return Origin(
-            source.name, source.sha256, manifest.recipe, manifest.target, self.backend, self.precision, __version__
+            source.name,
+            source.sha256,
+            manifest.recipe,
+            manifest.target,
+            self.backend,
+            self.precision,
+            __version__,
+            "; ".join(f"{part} {one.name} {one.sha256[:10]}" for part, one in manifest.replaced.items()),
         )
 
 

@@ -26,7 +26,14 @@ FACES = {
         "read_origin",
         "read_settings",
     },
-    "mezzotint.export": {"Chosen", "ParityError", "SamplerWarning", "export_checkpoint"},
+    "mezzotint.export": {
+        "Chosen",
+        "LatentSpaceWarning",
+        "ParityError",
+        "SamplerWarning",
+        "export_checkpoint",
+        "swap_vae",
+    },
     "mezzotint.quantize": {"Audit", "CalibrationSettings", "audit_bundle", "check_coverage", "quantize_bundle"},
     "mezzotint.cli": {"main"},
 }

@@ -81,8 +81,8 @@ class AutoencoderTrainee:
             torch.manual_seed(recipe.seed)
             model = build_autoencoder(training, recipe.side_pixels)
         parameters = list(model.parameters())
-        matrices = [parameter for parameter in parameters if _is_matrix(parameter)]
-        others = [parameter for parameter in parameters if not _is_matrix(parameter)]
+        matrices = [parameter for parameter in parameters if is_matrix(parameter)]
+        others = [parameter for parameter in parameters if not is_matrix(parameter)]
         return cls(
             recipe,
             model,
@@ -140,5 +140,6 @@ def reconstruction_losses(wanted: torch.Tensor, got: torch.Tensor) -> tuple[torc
     return error.abs().mean(), gradient_l1, error.square().mean()
 
 
-def _is_matrix(parameter: nn.Parameter) -> bool:
+def is_matrix(parameter: nn.Parameter) -> bool:
+    """Whether Muon trains it: none of the layers where pixels and latents enter and leave."""
     return parameter.ndim > 1 and parameter.shape[0] >= 16 and parameter[0].numel() >= 32

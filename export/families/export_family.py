@@ -39,7 +39,7 @@ def _native_side(_read: ReadConfig, geometry: Geometry) -> int:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a graph from elsewhere has to look like: `output` is one of its outputs.
+    """What a graph from elsewhere has to look like: `output` is one of its outputs, or `instead` where that is named.
 
     Of each input the dims: named ones must be dynamic, the size of the others (None) is the checkpoint's own. An input
     without dims (None) may be a scalar, or one in an array.
@@ -47,6 +47,23 @@ class Interface:
 
     inputs: Mapping[str, Dims | None]
     output: str
+    instead: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeExport:
+    """A family's VAE by itself, such as takes the place of a bundle's: `folder` is the checkpoint's that holds one.
+
+    `check` raises MezzotintError for a stated config of what the family cannot do; `sources` are the graphs of a module
+    with its effective config, in a bundle of that geometry. `is_deterministic` tells by a config whether the encoder
+    gives latents and no distribution: such a VAE works on the denoiser's latents as they are, and its scaling factor
+    does not tell which these are.
+    """
+
+    folder: str
+    check: Callable[[Config], None]
+    sources: Callable[[Any, Config, Geometry], tuple[GraphSource, ...]]
+    is_deterministic: Callable[[Config], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +75,7 @@ class ExportFamily:
     effective one of a checkpoint's folder, and `adopt` those of a bundle's components that another exporter wrote.
     `bundle_class` is what the bundle's index names; None: what the family says. `interfaces` are of graphs that another
     exporter made, by component; `least_side` is that of the smallest image, in pixels, that runs through all of them.
+    `vae` is what a bundle's VAE may be replaced by; None: by nothing.
     """
 
     family: Family
@@ -69,6 +87,7 @@ class ExportFamily:
     bundle_class: Callable[[str, Geometry], str] | None = None
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     least_side: Callable[[ReadConfig, Geometry], int] = _native_side
+    vae: VaeExport | None = None
 
     def geometry(self, configs: Configs) -> Geometry:
         """Sizes from the effective configs of a checkpoint's folders."""

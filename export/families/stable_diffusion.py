@@ -1,5 +1,6 @@
 """Stable Diffusion 1 and 2: CLIP's text encoder, the UNet, and the two halves of the VAE as graphs."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,16 +13,17 @@ from mezzotint.families.stable_diffusion import STABLE_DIFFUSION as FAMILY
 
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
-from .export_family import ExportFamily, Interface
+from .autoencoder_tiny import is_tiny
+from .export_family import ExportFamily, Interface, VaeExport
 from .stable_diffusion_configs import effective_config
-from .stable_diffusion_options import FOLDERS, adopt_configs, check_components
-
-_VAE_TRACE_SIZE = ExampleSize(2, 6, 5)
+from .stable_diffusion_options import FOLDERS, adopt_configs, check_components, check_options
+from .vae import DECODER, DISTRIBUTION, ENCODER, LATENTS, vae_sources
 
 
 def graph_sources(checkpoint: Checkpoint) -> tuple[GraphSource, ...]:
     """The four graphs of a Stable Diffusion checkpoint, in the order a pipeline runs them."""
-    return (_text_encoder(checkpoint), _unet(checkpoint), _vae_decoder(checkpoint), _vae_encoder(checkpoint))
+    halves = vae_sources(checkpoint.modules["vae"], checkpoint.configs["vae"], checkpoint.geometry)
+    return (_text_encoder(checkpoint), _unet(checkpoint), *halves)
 
 
 class _TextEncoder(torch.nn.Module):
@@ -49,27 +51,6 @@ class _UNet(torch.nn.Module):
     ) -> torch.Tensor:
         output: tuple[torch.Tensor] = self.root(sample, timestep, encoder_hidden_states, return_dict=False)
         return output[0]
-
-
-class _VaeDecoder(torch.nn.Module):
-    def __init__(self, vae: torch.nn.Module) -> None:
-        super().__init__()
-        self.root = vae
-
-    def forward(self, latent_sample: torch.Tensor) -> torch.Tensor:
-        output: tuple[torch.Tensor] = self.root.decode(latent_sample, return_dict=False)  # type: ignore[operator]
-        return output[0]
-
-
-class _VaeEncoder(torch.nn.Module):
-    def __init__(self, vae: torch.nn.Module) -> None:
-        super().__init__()
-        self.root = vae
-
-    def forward(self, sample: torch.Tensor) -> torch.Tensor:
-        output = self.root.encode(sample, return_dict=False)  # type: ignore[operator]
-        moments: torch.Tensor = output[0].parameters  # mean and log-variance, (B, 2C, h, w)
-        return moments
 
 
 def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
@@ -133,59 +114,6 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
     )
 
 
-def _vae_decoder(checkpoint: Checkpoint) -> GraphSource:
-    config = checkpoint.modules["vae"].config
-    factor = checkpoint.geometry.vae_factor
-
-    def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
-        shape = (size.batch, config.latent_channels, size.height, size.width)
-        return (torch.randn(shape, generator=generator_of(size)) / config.scaling_factor,)
-
-    return GraphSource(
-        name="vae_decoder",
-        module=_VaeDecoder(checkpoint.modules["vae"]).eval(),
-        inputs=(TensorSpec("latent_sample", "float32", ("batch_size", config.latent_channels, "height", "width")),),
-        outputs=(
-            TensorSpec("sample", "float32", ("batch_size", config.out_channels, f"{factor}*height", f"{factor}*width")),
-        ),
-        example_inputs=inputs,
-        trace_size=_VAE_TRACE_SIZE,
-        parity_sizes=_vae_parity_sizes(checkpoint),
-        config=checkpoint.configs["vae"],
-    )
-
-
-def _vae_encoder(checkpoint: Checkpoint) -> GraphSource:
-    config = checkpoint.modules["vae"].config
-    factor = checkpoint.geometry.vae_factor
-
-    def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
-        shape = (size.batch, config.in_channels, size.height * factor, size.width * factor)
-        return (torch.rand(shape, generator=generator_of(size)) * 2.0 - 1.0,)
-
-    return GraphSource(
-        name="vae_encoder",
-        module=_VaeEncoder(checkpoint.modules["vae"]).eval(),
-        inputs=(TensorSpec("sample", "float32", ("batch_size", config.in_channels, "height", "width")),),
-        outputs=(
-            TensorSpec(
-                "latent_parameters",
-                "float32",
-                ("batch_size", 2 * config.latent_channels, f"height//{factor}", f"width//{factor}"),
-            ),
-        ),
-        example_inputs=inputs,
-        trace_size=_VAE_TRACE_SIZE,
-        parity_sizes=_vae_parity_sizes(checkpoint),
-        config=checkpoint.configs["vae"],
-    )
-
-
-def _vae_parity_sizes(checkpoint: Checkpoint) -> tuple[ExampleSize, ...]:
-    native = _native_side(checkpoint)
-    return ExampleSize(1, native, native), ExampleSize(3, native // 2 + 1, max(native // 2, 1))
-
-
 def _native_side(checkpoint: Checkpoint) -> int:
     """Latents a side of the size that images have when nothing is asked for."""
     return checkpoint.geometry.native_side_pixels // checkpoint.geometry.vae_factor
@@ -220,8 +148,8 @@ _INTERFACES = {
         },
         "out_sample",
     ),
-    "vae_decoder": Interface({"latent_sample": ("batch", None, "height", "width")}, "sample"),
-    "vae_encoder": Interface({"sample": ("batch", None, "height", "width")}, "latent_parameters"),
+    DECODER: Interface({"latent_sample": ("batch", None, "height", "width")}, "sample"),
+    ENCODER: Interface({"sample": ("batch", None, "height", "width")}, DISTRIBUTION, LATENTS),
 }
 
 STABLE_DIFFUSION = ExportFamily(
@@ -234,4 +162,5 @@ STABLE_DIFFUSION = ExportFamily(
     bundle_class=_bundle_class,
     interfaces=_INTERFACES,
     least_side=_least_side,
+    vae=VaeExport(folder="vae", check=partial(check_options, "vae"), sources=vae_sources, is_deterministic=is_tiny),
 )

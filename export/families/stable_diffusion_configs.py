@@ -15,6 +15,7 @@ from mezzotint.errors import MezzotintError
 
 from ..files.effective_config import public
 from ..files.quiet import quiet
+from .autoencoder_tiny import effective_tiny_config, is_tiny
 
 _LEAST_SIDE = 64
 _TEXT_KEYS = (  # of CLIPTextConfig: what the model computes with
@@ -43,6 +44,8 @@ def effective_config(name: str, stated: Mapping[str, Any]) -> dict[str, Any]:
         if name == "text_encoder":
             usual = CLIPTextConfig()
             return {key: getattr(usual, key) for key in _TEXT_KEYS} | public(_text_part(stated))
+    if name == "vae" and is_tiny(stated):
+        return effective_tiny_config(stated)
     kind: Any = UNet2DConditionModel if name == "unet" else AutoencoderKL
     config = _defaults(kind) | public(stated)
     return config | {"sample_size": _native_side(config)} if name == "unet" else config

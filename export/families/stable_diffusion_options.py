@@ -9,21 +9,17 @@ knows. A key that is null counts as off.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from mezzotint.errors import MezzotintError
 
 from ..files.json_file import needs_recoding, read_object
+from .autoencoder_tiny import TINY_CLASS, TINY_OPTIONS, check_levels, is_tiny
+from .option_values import ANY, NONE, OFF, Values
 from .stable_diffusion_configs import effective_config
-
-Values: TypeAlias = tuple[object, ...]
 
 FOLDERS: Final = {"vae_decoder": "vae", "vae_encoder": "vae"}
 """The checkpoint's folder of a component that has another name there."""
-
-ANY: Final[Values | None] = None  # the module alone knows of it
-_NONE: Final[Values] = (None,)
-_OFF: Final[Values] = (None, False)
 
 UNET_OPTIONS: Mapping[str, Values | None] = {
     # what the module is built of
@@ -63,15 +59,15 @@ UNET_OPTIONS: Mapping[str, Values | None] = {
     "upcast_attention": ANY,
     "use_linear_projection": ANY,
     # inputs beside latents, timestep and text, and other uses of the text
-    "addition_embed_type": _NONE,
+    "addition_embed_type": NONE,
     "attention_type": (None, "default"),
-    "class_embed_type": _NONE,
-    "dual_cross_attention": _OFF,
-    "encoder_hid_dim": _NONE,
-    "encoder_hid_dim_type": _NONE,
-    "num_attention_heads": _NONE,  # diffusers refuses it as well
-    "num_class_embeds": _NONE,
-    "time_cond_proj_dim": _NONE,
+    "class_embed_type": NONE,
+    "dual_cross_attention": OFF,
+    "encoder_hid_dim": NONE,
+    "encoder_hid_dim_type": NONE,
+    "num_attention_heads": NONE,  # diffusers refuses it as well
+    "num_class_embeds": NONE,
+    "time_cond_proj_dim": NONE,
     # read by those that are off above alone
     "addition_embed_type_num_heads": ANY,
     "addition_time_embed_dim": ANY,
@@ -94,8 +90,8 @@ VAE_OPTIONS: Mapping[str, Values | None] = {
     "force_upcast": ANY,  # of half precision alone
     "in_channels": (3,),
     "latent_channels": ANY,
-    "latents_mean": _NONE,  # diffusers' pipelines of Stable Diffusion read neither these nor the shift
-    "latents_std": _NONE,
+    "latents_mean": NONE,  # diffusers' pipelines of Stable Diffusion read neither these nor the shift
+    "latents_std": NONE,
     "layers_per_block": ANY,
     "mid_block_add_attention": ANY,
     "norm_num_groups": ANY,
@@ -111,8 +107,8 @@ VAE_OPTIONS: Mapping[str, Values | None] = {
 # transformers writes keys of every task into every config; these are the ones that change what CLIP's encoder says.
 TEXT_OPTIONS: Mapping[str, Values | None] = {
     "pruned_heads": (None, {}),
-    "quantization_config": _NONE,
-    "use_attention_mask": _OFF,  # diffusers' pipelines then mask the padding
+    "quantization_config": NONE,
+    "use_attention_mask": OFF,  # diffusers' pipelines then mask the padding
 }
 
 _MEANINGS: Mapping[str, str] = {
@@ -133,7 +129,7 @@ _MEANINGS: Mapping[str, str] = {
 _CLASSES: Mapping[str, tuple[str, Values]] = {  # the key that a class is known by, and what it may say
     "text_encoder": ("model_type", ("clip_text_model", "clip")),
     "unet": ("_class_name", ("UNet2DConditionModel",)),
-    "vae": ("_class_name", ("AutoencoderKL",)),
+    "vae": ("_class_name", ("AutoencoderKL", TINY_CLASS)),
 }
 _CHANNELS: Mapping[int, str] = {
     5: ", as one that takes a depth map has",
@@ -169,9 +165,10 @@ def adopt_configs(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
 
 def check_options(name: str, stated: Mapping[str, Any]) -> None:
     """Raises MezzotintError that names the key of `stated`, a config of "unet", "vae" or "text_encoder"."""
-    known = {"unet": UNET_OPTIONS, "vae": VAE_OPTIONS, "text_encoder": TEXT_OPTIONS}[name]
+    vae = TINY_OPTIONS if is_tiny(stated) else VAE_OPTIONS
+    known = {"unet": UNET_OPTIONS, "vae": vae, "text_encoder": TEXT_OPTIONS}[name]
     for key, value in stated.items():
-        values = known.get(key, _NONE if key == "quantization_config" else ANY)
+        values = known.get(key, NONE if key == "quantization_config" else ANY)
         if values is not None and value not in values:
             raise _unsupported(name, key, value, values)
         is_unknown = key not in known and not key.startswith("_") and name != "text_encoder"
@@ -202,6 +199,8 @@ def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str
         )
     _check_number("unet", "sample_size", unet["sample_size"], "a whole number of latents a side, or two equal ones")
     _check_number("vae", "scaling_factor", vae["scaling_factor"], "a number above 0, such as 0.18215")
+    if is_tiny(vae):
+        check_levels(vae)
 
 
 def _check_number(name: str, key: str, value: object, expected: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from mezzotint.bundle.manifest import Source
+from mezzotint.bundle.manifest import Replacement, Source
 from mezzotint.errors import MezzotintError
 
 from .pipeline_index import PipelineIndex
@@ -25,14 +25,16 @@ Weights: TypeAlias = dict[str, Callable[[], torch.Tensor]]
 class CheckpointParts:
     """`folder` has what a diffusers folder has besides weights: the index, configs, the scheduler and tokenizers.
 
-    `weights` opens those of each part that has some. `scheduler` has entries that stand over those of the scheduler's
-    config, `_class_name` among them. `shown` is what messages call folders that are there for the export alone.
+    `weights` opens those of each part that has some, `replaced` has the parts that are not of `source`. `scheduler` has
+    entries that stand over those of the scheduler's config, `_class_name` among them. `shown` is what messages call
+    folders that are there for the export alone.
     """
 
     folder: Path
     index: PipelineIndex
     weights: Mapping[str, Callable[[], Weights]]
     source: Source
+    replaced: Mapping[str, Replacement] = field(default_factory=dict)
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     shown: Mapping[Path, str] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ class Origins:
 
     `unet` and `vae` are files or folders of that part alone, `text_encoder` is a folder; each takes the place of the
     checkpoint's own. `weights` chooses between a training's averages ("ema") and the weights themselves ("plain"),
-    where a single file has both; None takes the averages.
+    where a single file has both; None takes the averages. `force_vae` takes a VAE that seems to be of other latents.
     """
 
     config: Path | None = None
@@ -23,6 +23,7 @@ class Origins:
     vae: Path | None = None
     text_encoder: Path | None = None
     weights: str | None = None
+    force_vae: bool = False
 
     @property
     def replaced(self) -> Mapping[str, Path]:

@@ -18,14 +18,14 @@ from ..files.part_class import class_of
 from ..files.pipeline_index import PipelineIndex, read_index
 from ..files.quiet import quiet
 from .ema_names import ema_places
-from .file_kind import other_kind
+from .file_kind import described, other_kind
 from .homes import IN_CHECKPOINT
 from .key_check import PartKeys, check_ema, check_keys
 from .prediction import EPSILON, VELOCITY, marked_scheduler, predicts_velocity, velocity_spread
 from .read_part import part_weights
 from .structure import find_structure
 from .templates import write_template
-from .tensor_file import TensorFile, open_tensor_file
+from .weight_file import WeightFile
 
 _SCHEDULER = "scheduler/scheduler_config.json"
 _DENOISER = "unet"
@@ -46,7 +46,7 @@ def file_parts(path: Path, scratch: Path, origins: Origins, prediction_type: str
     Parts that `origins` replaces are not looked for. Raises MezzotintError for a file that is something else, for one
     of no known structure where no configs are given, and for keys that are missing, surplus or of another shape.
     """
-    file = open_tensor_file(path)
+    file = WeightFile.open(path)
     _refuse_others(file)
     structure = _write_configs(file, scratch, origins, prediction_type)
     index = read_index(scratch)
@@ -65,7 +65,7 @@ def file_parts(path: Path, scratch: Path, origins: Origins, prediction_type: str
             single_file=SingleFile(structure=structure.name, weights=EMA if takes_ema else PLAIN),
             prediction=prediction,
         ),
-        scheduler=marked_scheduler(file.shapes) | _entry(structure.prediction),
+        scheduler=marked_scheduler(file.names) | _entry(structure.prediction),
         shown={scratch: str(origins.config or f"{path} ({structure.name})")},
     )
 
@@ -74,14 +74,13 @@ def _entry(prediction: Prediction | None) -> dict[str, str]:
     return {} if prediction is None else {"prediction_type": prediction.type}
 
 
-def _refuse_others(file: TensorFile) -> None:
-    kind = other_kind(file.shapes)
+def _refuse_others(file: WeightFile) -> None:
+    kind = other_kind(file.names)
     if kind is not None:
-        article = "an" if kind.name[0] in "AIO" else "a"
-        raise MezzotintError(f"{file.path} is {article} {kind.name}, expected a checkpoint; {kind.advice}")
+        raise MezzotintError(f"{file.path} is {described(kind)}, expected a checkpoint; {kind.advice}")
 
 
-def _write_configs(file: TensorFile, scratch: Path, origins: Origins, prediction_type: str | None) -> _Structure:
+def _write_configs(file: WeightFile, scratch: Path, origins: Origins, prediction_type: str | None) -> _Structure:
     """Put the configs into `scratch`: those given, or those of the published model that the file is of."""
     prediction = _told(file, prediction_type)
     if origins.config is not None:
@@ -96,14 +95,14 @@ def _write_configs(file: TensorFile, scratch: Path, origins: Origins, prediction
     return _Structure(name, prediction)
 
 
-def _told(file: TensorFile, prediction_type: str | None) -> Prediction | None:
+def _told(file: WeightFile, prediction_type: str | None) -> Prediction | None:
     if prediction_type is not None:
         return Prediction(type=prediction_type, said_by="--prediction-type")
-    marked = marked_scheduler(file.shapes).get("prediction_type")
+    marked = marked_scheduler(file.names).get("prediction_type")
     return None if marked is None else Prediction(type=marked, said_by="the key v_pred in the file")
 
 
-def _measured(file: TensorFile) -> Prediction | None:
+def _measured(file: WeightFile) -> Prediction | None:
     spread = velocity_spread(file)
     if spread is None:
         return None
@@ -121,7 +120,7 @@ def copy_texts(source: Path, target: Path) -> None:
 
 
 def _places(
-    file: TensorFile, index: PipelineIndex, folder: Path, replaced: Collection[str], takes_ema: bool
+    file: WeightFile, index: PipelineIndex, folder: Path, replaced: Collection[str], takes_ema: bool
 ) -> tuple[list[PartKeys], set[str]]:
     """Where the parts' weights lie, and the keys of those that are left alone."""
     wanted = {name: part for name, part in index.family.weighted_parts.items() if name not in replaced}
@@ -132,7 +131,7 @@ def _places(
     for name, home in homes.items():
         assert home is not None
         with quiet("diffusers", "transformers"):
-            shapes = empty_shapes(class_of(wanted[name]), folder / name)
+            shapes = empty_shapes(class_of(wanted[name], folder / name), folder / name)
         keys = PartKeys(part=name, shapes=shapes, places=home.places(shapes, file.shapes))
         if name == _DENOISER:
             averages = replace(keys, places=ema_places(keys.places))

@@ -66,6 +66,11 @@ _UNKNOWN = Kind(
 )
 
 
+def described(kind: Kind) -> str:
+    """Its name after the article."""
+    return f"{'an' if kind.name[0] in 'AIO' else 'a'} {kind.name}"
+
+
 def other_kind(keys: Collection[str]) -> Kind | None:
     """The kind of a file that is no whole checkpoint; None for one whose denoiser we could read."""
     for is_one, kind in _KINDS:

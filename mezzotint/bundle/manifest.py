@@ -88,17 +88,29 @@ class Source:
     """Where the weights came from: the checkpoint's name and the SHA-256 over the weight files that were read.
 
     `variants` has the components that were not read from plain files, and the variant that they were read from.
-    `replaced` has those whose weights came from elsewhere, with the SHA-256 over these files: they are not in `sha256`.
     `prediction` is there where the scheduler's config did not say it, `preset` where one was chosen.
     """
 
     name: str
     sha256: str
     variants: Mapping[str, str] = field(default_factory=dict, metadata=LEFT_OUT)
-    replaced: Mapping[str, str] = field(default_factory=dict, metadata=LEFT_OUT)
     single_file: SingleFile | None = field(default=None, metadata=LEFT_OUT)
     prediction: Prediction | None = field(default=None, metadata=LEFT_OUT)
     preset: str | None = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """A part of the checkpoint that came from elsewhere: the name of that place, and a SHA-256 over its weight files.
+
+    `variant` is what it was read from where that was no plain file. `latent_scale` is the scaling factor of the VAE
+    whose place another took: it tells which latents the denoiser makes, where the new one's own factor does not.
+    """
+
+    name: str
+    sha256: str
+    variant: str = field(default="", metadata=LEFT_OUT)
+    latent_scale: float | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,8 @@ class Manifest:
     calibration: CalibrationRecord | None = None
     # Of older bundles, which have none, it is what scheduler_config.json stands for.
     defaults: Defaults | None = field(default=None, metadata=LEFT_OUT)
+    # By folder of the checkpoint: what did not come from `source`.
+    replaced: Mapping[str, Replacement] = field(default_factory=dict, metadata=LEFT_OUT)
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

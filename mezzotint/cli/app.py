@@ -9,6 +9,7 @@ from .epilogue import exit_with_a_sentence
 
 _EXTRAS = {  # what a command needs beyond the runtime
     "export": "onnxruntime,export",
+    "swap-vae": "onnxruntime,export",
     "quantize": "onnxruntime,openvino,quantize",
     "audit": "quantize",
     "benchmark": "benchmark",

@@ -14,7 +14,10 @@ from .terminal import STDOUT
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A command before it is loaded: its file in this folder has a function, or a Typer, of the command's name."""
+    """A command before it is loaded: its file in this folder has a function, or a Typer, of the command's name.
+
+    Where the name has a hyphen, file and function have an underscore.
+    """
 
     name: str
     summary: str
@@ -23,6 +26,7 @@ class Entry:
 
 COMMANDS: tuple[Entry, ...] = (
     Entry(name="export", summary="Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."),
+    Entry(name="swap-vae", summary="Put another VAE into a copy of a bundle; its other graphs stay as they are."),
     Entry(name="quantize", summary="Quantize an FP32 bundle for an engine."),
     Entry(name="generate", summary="Generate images from a bundle, without PyTorch."),
     Entry(
@@ -40,7 +44,8 @@ COMMANDS: tuple[Entry, ...] = (
 
 def load(name: str) -> Any:
     """The command called `name`, from its file."""
-    found = getattr(import_module(f".{name}", __package__), name)
+    python_name = name.replace("-", "_")
+    found = getattr(import_module(f".{python_name}", __package__), python_name)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     alone = typer.Typer(add_completion=False)

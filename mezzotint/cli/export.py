@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mezzotint.bundle.manifest import Source
+from mezzotint.bundle.manifest import Manifest
 from mezzotint.bundle.presets import PRESETS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 
@@ -45,6 +45,9 @@ def export(
     text_encoder: Annotated[
         Path | None, typer.Option(help="A text encoder's folder, for the checkpoint's own.", rich_help_panel=_PARTS)
     ] = None,
+    force_vae: Annotated[
+        bool, typer.Option("--force-vae", help="Even if it seems to be of other latents.", rich_help_panel=_PARTS)
+    ] = False,
     weights: Annotated[
         str | None,
         pick("--weights", ("ema", "plain"), "Of a single file with both; default: ema, the averages", panel=_PARTS),
@@ -63,7 +66,9 @@ def export(
     from mezzotint.export import Chosen, Origins, export_checkpoint
 
     chosen = Chosen(scheduler=scheduler, steps=steps, guidance=guidance, preset=preset, prediction_type=prediction_type)
-    origins = Origins(config=config, unet=unet, vae=vae, text_encoder=text_encoder, weights=weights)
+    origins = Origins(
+        config=config, unet=unet, vae=vae, text_encoder=text_encoder, weights=weights, force_vae=force_vae
+    )
     with show_progress() as progress, warnings_as_lines():
         bundle = export_checkpoint(
             checkpoint,
@@ -77,7 +82,7 @@ def export(
     if as_json:
         write_json(bundle_json(bundle))
         return
-    for line in _taken(bundle.manifest.source):
+    for line in _taken(bundle.manifest):
         STDOUT.print(line)
     for name, component in bundle.manifest.components.items():
         parity = component.parity
@@ -86,12 +91,13 @@ def export(
     STDOUT.print(f"wrote {output}")
 
 
-def _taken(source: Source) -> list[str]:
+def _taken(manifest: Manifest) -> list[str]:
     """What was taken where the checkpoint left a choice, or did not say it."""
+    source = manifest.source
     lines = [f"{name}: from the {taken} weights" for name, taken in source.variants.items()]
     if source.single_file is not None:
         averages = "the EMA weights" if source.single_file.weights == "ema" else "the plain weights"
         lines.append(f"{source.name}: {source.single_file.structure}, {averages}")
     if source.prediction is not None:
         lines.append(f"predicts {source.prediction.type}: said by {source.prediction.said_by}")
-    return [*lines, *(f"{name}: from elsewhere, {digest[:12]}" for name, digest in source.replaced.items())]
+    return [*lines, *(f"{name}: of {one.name}" for name, one in manifest.replaced.items())]

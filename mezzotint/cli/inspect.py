@@ -48,6 +48,7 @@ def component_table(bundle: Bundle) -> Group:
     head = [
         f"{manifest.family}, recipe {manifest.recipe}, target {manifest.target}",
         f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]}){variants}",
+        *(f"{name} of {one.name} (sha256 {one.sha256[:12]})" for name, one in manifest.replaced.items()),
         f"calibration: {_calibration(manifest.calibration)}",
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",
     ]

@@ -29,7 +29,7 @@ class Role(StrEnum):
     TEXT_ENCODER = "text_encoder"  # token ids to what the denoiser attends to
     DENOISER = "denoiser"  # a noisy sample and the time to what is to be taken from it
     IMAGE_DECODER = "image_decoder"  # latents to pixels in [-1, 1]; a family without one denoises pixels
-    IMAGE_ENCODER = "image_encoder"  # pixels in [-1, 1] to the distribution of their latents
+    IMAGE_ENCODER = "image_encoder"  # pixels in [-1, 1] to their latents, or to a distribution of those
 
 
 class Guidance(StrEnum):

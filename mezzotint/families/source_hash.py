@@ -1,7 +1,7 @@
 """The hash by which a bundle's manifest names the checkpoint that it was made from."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from mezzotint.bundle.bundle import sha256_of
@@ -21,4 +21,12 @@ def weights_sha256(checkpoint: Path, variant: str | None = None, without: Collec
     chosen = choose_weights(family, str(checkpoint), local_names(family, checkpoint), variant, without)
     for path in sorted(path for weights in chosen.values() for path in weight_paths(checkpoint, weights)):
         digest.update(f"{path.parent.name}/{path.name} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """The same over the weight files of one part by itself, whose folder may have any name."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()

@@ -21,7 +21,7 @@ _TEXT_TO_IMAGE = "StableDiffusionPipeline"
 _IMAGE_TO_IMAGE = "StableDiffusionImg2ImgPipeline"
 _INPAINT = "StableDiffusionInpaintPipeline"
 
-# Classes of diffusers whose only models are CLIPTextModel, UNet2DConditionModel and AutoencoderKL -> the bundle's.
+# Classes of diffusers whose only models are CLIPTextModel, UNet2DConditionModel and a VAE -> the bundle's.
 _CLASSES: Mapping[str, str] = {
     _TEXT_TO_IMAGE: _TEXT_TO_IMAGE,
     _IMAGE_TO_IMAGE: _IMAGE_TO_IMAGE,
@@ -78,7 +78,7 @@ STABLE_DIFFUSION = Family(
         "text_encoder": Part("transformers", ("CLIPTextModel",)),
         "tokenizer": Part("transformers", ("CLIPTokenizer", "CLIPTokenizerFast"), has_weights=False),
         "unet": Part("diffusers", ("UNet2DConditionModel",)),
-        "vae": Part("diffusers", ("AutoencoderKL",)),
+        "vae": Part("diffusers", ("AutoencoderKL", "AutoencoderTiny")),
     },
     texts=(TextStage("text_encoder", "tokenizer", embeddings_output),),
     condition=_condition,

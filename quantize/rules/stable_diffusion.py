@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.families.family import Role
 
+from .autoencoder_tiny import is_tiny_decoder, tiny_decoder_rules
 from .rule import FamilyRules, Rule
 
 UNET_W8A8: tuple[Rule, ...] = (
@@ -67,8 +68,8 @@ def _unet(nodes: Sequence[str]) -> tuple[Rule, ...]:
     return with_last_layers(UNET_W8A8, nodes)
 
 
-def _vae_decoder(_nodes: Sequence[str]) -> tuple[Rule, ...]:
-    return VAE_DECODER_W8A8
+def _vae_decoder(nodes: Sequence[str]) -> tuple[Rule, ...]:
+    return tiny_decoder_rules(nodes) if is_tiny_decoder(nodes) else VAE_DECODER_W8A8
 
 
 STABLE_DIFFUSION = FamilyRules("stable-diffusion", {Role.DENOISER: _unet, Role.IMAGE_DECODER: _vae_decoder})

@@ -1,8 +1,11 @@
 """The VAE around the sampler: images to latents and back, one at a time, and in tiles where asked.
 
-Latents are scaled as the UNet was trained on them. An image is decoded whole, or in tiles of equal size which overlap
-and are faded into each other: the decoder's group norms see each tile alone, so that neighbours may differ a little in
-brightness, and the fade spreads that difference over the overlap.
+Latents are scaled as the UNet was trained on them. An encoder gives the distribution of an image's latents or, where it
+is a small distilled one, the latents themselves, for which no noise is drawn.
+
+An image is decoded whole, or in tiles of equal size which overlap and are faded into each other: the decoder's group
+norms see each tile alone, so that neighbours may differ a little in brightness, and the fade spreads that difference
+over the overlap. A decoder without norms sees no further than its convolutions reach, and tiles cost it less.
 """
 
 import math
@@ -14,14 +17,33 @@ from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.engines.session import Session
 
+from ..samplers.sampler import Noise
 from .files import to_pixels
 
 _OVERLAP = 0.5  # of a tile's side
 
 
 def encode(session: Session, pixels: FloatArray) -> Array:
-    """The encoder's distribution, mean and log-variance (B, 2C, h, w), of images (B, 3, H, W) in [-1, 1]."""
+    """What the encoder says of images (B, 3, H, W) in [-1, 1].
+
+    Mean and log-variance (B, 2C, h, w) of their latents' distribution, or the latents (B, C, h, w) themselves.
+    """
     return np.concatenate([_run(session, pixels[index : index + 1]) for index in range(len(pixels))])
+
+
+def is_distribution(encoded: Array, geometry: Geometry) -> bool:
+    """Whether the encoder gave a mean and a log-variance, so that noise is drawn for the latents."""
+    return encoded.shape[1] != geometry.latent_channels
+
+
+def image_latents(encoded: Array, noise: Noise, geometry: Geometry) -> FloatArray:
+    """The latents of what `encode` said of one image: (B, C, h, w) of a distribution, at B rows of `noise`.
+
+    Otherwise (1, C, h, w), and `noise` is left alone, as in diffusers.
+    """
+    if is_distribution(encoded, geometry):
+        return sample_latents(encoded, noise(), geometry)
+    return _scaled(encoded.astype(np.float32), geometry)
 
 
 def sample_latents(distribution: Array, noise: FloatArray, geometry: Geometry) -> FloatArray:
@@ -31,8 +53,13 @@ def sample_latents(distribution: Array, noise: FloatArray, geometry: Geometry) -
     """
     mean, log_variance = np.split(distribution.astype(np.float32), 2, axis=1)  # (B, C, h, w) each
     deviation = np.exp(np.float32(0.5) * np.clip(log_variance, -30.0, 20.0))
-    latents: FloatArray = (mean + deviation * noise - geometry.shift_factor) * geometry.scaling_factor
-    return latents.astype(np.float32)
+    return _scaled(mean + deviation * noise, geometry)
+
+
+def _scaled(latents: FloatArray, geometry: Geometry) -> FloatArray:
+    """As the denoiser sees them."""
+    scaled: FloatArray = (latents - geometry.shift_factor) * geometry.scaling_factor
+    return scaled.astype(np.float32)
 
 
 def decode(session: Session, latents: FloatArray, geometry: Geometry, *, tiled: bool = False) -> FloatArray:

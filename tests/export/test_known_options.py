@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
+from mezzotint.export.families.autoencoder_tiny import TINY_OPTIONS, effective_tiny_config
 from mezzotint.export.families.stable_diffusion_options import UNET_OPTIONS, VAE_OPTIONS, check_options
 from tests.export.published import PUBLISHED
 
@@ -81,7 +82,9 @@ def test_a_key_that_nobody_knows_is_refused(name: str, copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "table"), [(UNet2DConditionModel, UNET_OPTIONS), (AutoencoderKL, VAE_OPTIONS)], ids=["unet", "vae"]
+    ("kind", "table"),
+    [(UNet2DConditionModel, UNET_OPTIONS), (AutoencoderKL, VAE_OPTIONS), (AutoencoderTiny, TINY_OPTIONS)],
+    ids=["unet", "vae", "tiny vae"],
 )
 def test_every_option_of_diffusers_is_in_the_table(kind: Any, table: Mapping[str, object]) -> None:
     """One that a new diffusers adds has to be looked at, not passed."""
@@ -91,12 +94,17 @@ def test_every_option_of_diffusers_is_in_the_table(kind: Any, table: Mapping[str
 
 @pytest.mark.parametrize(
     ("name", "kind", "table"),
-    [("unet", UNet2DConditionModel, UNET_OPTIONS), ("vae", AutoencoderKL, VAE_OPTIONS)],
-    ids=["unet", "vae"],
+    [
+        ("unet", UNet2DConditionModel, UNET_OPTIONS),
+        ("vae", AutoencoderKL, VAE_OPTIONS),
+        ("vae", AutoencoderTiny, TINY_OPTIONS),
+    ],
+    ids=["unet", "vae", "tiny vae"],
 )
 def test_every_default_of_diffusers_is_supported(name: str, kind: Any, table: Mapping[str, object]) -> None:
     parameters = inspect.signature(kind.__init__).parameters
-    check_options(name, {key: one.default for key, one in parameters.items() if key in table})
+    defaults = {key: one.default for key, one in parameters.items() if key in table}
+    check_options(name, {"_class_name": kind.__name__, **defaults})
 
 
 @pytest.mark.parametrize("published", PUBLISHED)
@@ -104,6 +112,35 @@ def test_published_configs_are_understood(published: str) -> None:
     one = PUBLISHED[published]
     for name, stated in (("unet", one.unet), ("vae", one.vae), ("text_encoder", one.text)):
         check_options(name, stated)
+
+
+def test_a_small_autoencoders_config_is_what_diffusers_makes_of_it() -> None:
+    """The keys of taesd as it was published lack one that its constructor adds."""
+    sizes = {f"{half}_block_out_channels": [16, 16] for half in ("encoder", "decoder")}
+    sizes |= {f"num_{half}_blocks": [1, 2] for half in ("encoder", "decoder")}
+    stated = {"_class_name": "AutoencoderTiny", "_diffusers_version": "0.30.0", "act_fn": "relu", **sizes}
+    expected = {key: value for key, value in AutoencoderTiny.from_config(stated).config.items() if key[0] != "_"}
+    found = {key: value for key, value in effective_tiny_config(stated).items() if key[0] != "_"}
+    assert {key: list(value) if isinstance(value, tuple) else value for key, value in expected.items()} == found
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"upsampling_scaling_factor": 4}, ("upsampling_scaling_factor = 4", "expected 2")),
+        ({"decoder_block_out_channels": [16] * 3}, ("2 levels", "for 3")),
+        ({"decoder_block_out_channels": None}, ("decoder_block_out_channels = None", "list")),
+        ({"shift_factor": 0.1}, ("shift_factor",)),
+    ],
+)
+def test_what_a_small_autoencoder_cannot_be(values: dict[str, Any], words: tuple[str, ...], copy: Path) -> None:
+    sizes = {f"{half}_block_out_channels": [16, 16] for half in ("encoder", "decoder")}
+    index = json.loads((copy / "model_index.json").read_text(encoding="utf-8"))
+    index["vae"] = ["diffusers", "AutoencoderTiny"]
+    (copy / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    (copy / "vae" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderTiny", **sizes}))
+    message = refusal(copy, "vae", **values)
+    assert [word for word in words if word not in message] == [], message
 
 
 def test_null_is_off_even_for_a_key_that_nobody_knows() -> None:

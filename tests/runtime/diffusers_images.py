@@ -14,16 +14,19 @@ __all__ = ["DiffusersImages"]
 
 
 class DiffusersImages:
-    """The pipelines of one checkpoint. Every call returns pixels (1, H, W, 3) in [0, 1]."""
+    """The pipelines of one checkpoint, with some of its `parts` exchanged for others.
 
-    def __init__(self, checkpoint: Path) -> None:
-        text = diffusers.StableDiffusionPipeline.from_pretrained(checkpoint).to(torch.float32)
-        parts = {**text.components, "requires_safety_checker": False}
+    Every call returns pixels (1, H, W, 3) in [0, 1].
+    """
+
+    def __init__(self, checkpoint: Path, **parts: Any) -> None:
+        text = diffusers.StableDiffusionPipeline.from_pretrained(checkpoint, **parts).to(torch.float32)
+        own = {**text.components, "requires_safety_checker": False}
         self._scheduler = text.scheduler.config
         self._pipes: dict[str, Any] = {
             "text": text,
-            "image": diffusers.StableDiffusionImg2ImgPipeline(**parts),
-            "inpaint": diffusers.StableDiffusionInpaintPipeline(**parts),
+            "image": diffusers.StableDiffusionImg2ImgPipeline(**own),
+            "inpaint": diffusers.StableDiffusionInpaintPipeline(**own),
         }
         for pipe in self._pipes.values():
             pipe.set_progress_bar_config(disable=True)

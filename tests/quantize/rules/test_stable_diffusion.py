@@ -4,8 +4,15 @@ import pytest
 
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
+from mezzotint.quantize.rules.autoencoder_tiny import tiny_decoder_rules
 from mezzotint.quantize.rules.rule import Rule, decide
-from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8, VAE_DECODER_W8A8, with_last_layers
+from mezzotint.quantize.rules.stable_diffusion import (
+    STABLE_DIFFUSION,
+    UNET_W8A8,
+    VAE_DECODER_W8A8,
+    with_last_layers,
+)
 
 DENY_ALL = Rule("*", NodeScheme.W8, "deny all")
 
@@ -88,3 +95,20 @@ def test_the_feed_forwards_of_the_last_transformers_stay_out() -> None:
 
 def test_graphs_without_up_blocks_get_no_rule_more() -> None:
     assert with_last_layers([DENY_ALL], ["decoder.up_blocks.0.resnets.0.conv2/Conv"]) == (DENY_ALL,)
+
+
+def test_a_small_autoencoders_decoder_has_rules_of_its_own() -> None:
+    """Its layers are numbered, and which one is the last depends on how many there are."""
+    layers = ("0", "2.conv.0", "2.conv.4", "2.skip", "4", "10.conv.2", "11")
+    nodes = tuple(f"decoder.layers.{layer}/Conv" for layer in layers)
+    for rules in (STABLE_DIFFUSION.by_role[Role.IMAGE_DECODER](nodes), tiny_decoder_rules(nodes)):
+        found = {name.split("layers.")[1].split("/")[0]: scheme for name, scheme in schemes(nodes, *rules).items()}
+        assert {layer for layer, scheme in found.items() if scheme is NodeScheme.W8A8} == {
+            "2.conv.0",
+            "2.conv.4",
+            "4",
+            "10.conv.2",
+        }
+        assert (found["0"], found["11"], found["2.skip"]) == (NodeScheme.FLOAT, NodeScheme.FLOAT, NodeScheme.W8)
+    large = ("decoder.up_blocks.0.resnets.0.conv1/Conv", "decoder.conv_out/Conv")
+    assert STABLE_DIFFUSION.by_role[Role.IMAGE_DECODER](large) == VAE_DECODER_W8A8

@@ -1,0 +1,91 @@
+"""A VAE by itself, as people have one: a diffusers VAE folder, or a checkpoint's whole folder with one in it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mezzotint.bundle.weight_faults import check_no_pointers
+from mezzotint.errors import MezzotintError
+from mezzotint.families.source_hash import files_sha256
+from mezzotint.families.weight_files import choose_weights, local_names, weight_paths
+
+from .families.export_family import ExportFamily, VaeExport
+from .files.component_classes import check_class, class_name
+from .files.json_file import read_object
+from .files.load_module import load_module
+from .files.part_class import class_of
+from .files.quiet import quiet
+from .files.weight_reader import open_weights
+
+_CONFIG, _INDEX = "config.json", "model_index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedVae:
+    """A VAE's module, its effective config, and where it came from: names from the outermost to the innermost."""
+
+    module: Any
+    config: Mapping[str, Any]
+    name: str
+    names: tuple[str, ...]  # the folder's, and what the config says that it was saved from
+    sha256: str  # over the weight files that were read
+    variant: str
+
+
+def load_vae(given: str, export: ExportFamily, variant: str | None = None) -> LoadedVae:
+    """The VAE at `given` for a bundle of the family; `variant` chooses weights as in `choose_weights`.
+
+    Raises MezzotintError for what is no VAE, for a class or an option that the family has no use for, and as
+    `load_module` does.
+    """
+    vae = vae_of(export)
+    folder = _folder(given, vae)
+    check_no_pointers(folder.glob("*.json"))
+    part = export.family.checkpoint[vae.folder]
+    stated = {**read_object(folder / _CONFIG)}
+    check_class(part, vae.folder, folder)
+    vae.check(stated)
+    stated["_class_name"] = class_name(part, folder)
+    alone = replace(export.family, checkpoint={folder.name: part})  # the only part that weights are looked for
+    parent = folder.parent
+    weights = choose_weights(alone, str(parent), local_names(alone, parent), variant)[folder.name]
+    files = weight_paths(parent, weights)
+    with quiet("diffusers"):
+        module = load_module(class_of(part, folder), folder, open_weights(files))
+    name = parent.name if folder.name == vae.folder else folder.name
+    saved_from = stated.get("_name_or_path")
+    return LoadedVae(
+        module=module,
+        config=export.config(vae.folder, stated),
+        name=name,
+        names=(name, saved_from) if isinstance(saved_from, str) else (name,),
+        sha256=files_sha256(files),
+        variant=weights.variant,
+    )
+
+
+def vae_of(export: ExportFamily) -> VaeExport:
+    """How the family's VAE is exported; MezzotintError where it has none, or none that can be replaced."""
+    if export.vae is None:
+        raise MezzotintError(f"bundles of {export.family.name} have no VAE that another could take the place of")
+    return export.vae
+
+
+def _folder(given: str, vae: VaeExport) -> Path:
+    """The folder with the VAE's config.json."""
+    path = Path(os.path.abspath(given))  # noqa: PTH100 -- a link keeps its name, which says what the VAE is
+    expected = f"a diffusers VAE folder with a config.json, or a checkpoint's folder with {vae.folder}/ in it"
+    if path.is_file():
+        raise MezzotintError(
+            f"{given} is a single file, expected {expected}; save the VAE with diffusers' save_pretrained first"
+        )
+    if not path.is_dir():
+        raise MezzotintError(f"{given} does not exist, expected {expected}")
+    inner = path / vae.folder
+    if (inner / _CONFIG).is_file():
+        return inner
+    if not (path / _CONFIG).is_file() or (path / _INDEX).is_file():
+        raise MezzotintError(f"{given} holds no VAE, expected {expected}")
+    return path
