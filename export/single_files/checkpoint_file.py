@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +17,16 @@ from ..files.origins import EMA, OPTIONS, PLAIN, Origins
 from ..files.part_class import class_of
 from ..files.pipeline_index import PipelineIndex, read_index
 from ..files.quiet import quiet
-from .ema_names import ema_places
 from .file_kind import described, other_kind
 from .homes import IN_CHECKPOINT
 from .key_check import PartKeys, check_ema, check_keys
 from .prediction import EPSILON, VELOCITY, marked_scheduler, predicts_velocity, velocity_spread
-from .read_part import part_weights
+from .read_part import part_keys, part_weights, prefixes_of
 from .structure import find_structure
 from .templates import write_template
 from .weight_file import WeightFile
 
 _SCHEDULER = "scheduler/scheduler_config.json"
-_DENOISER = "unet"
 _TWO_RESOLUTIONS = {"sd2": "sd2-v"}  # the larger of the two predicts the velocity
 
 
@@ -132,19 +130,10 @@ def _places(
         assert home is not None
         with quiet("diffusers", "transformers"):
             shapes = empty_shapes(class_of(wanted[name], folder / name), folder / name)
-        keys = PartKeys(part=name, shapes=shapes, places=home.places(shapes, file.shapes))
-        if name == _DENOISER:
-            averages = replace(keys, places=ema_places(keys.places))
-            keys, others = (averages, keys) if takes_ema else (keys, averages)
-            unread = {place.key for place in others.places.values()}
+        keys, others = part_keys(file, name, home, shapes, takes_ema=takes_ema)
+        unread |= others
         parts.append(keys)
-    return parts, unread | {key for name in replaced for key in file.shapes if key.startswith(_prefixes(name))}
-
-
-def _prefixes(part: str) -> tuple[str, ...]:
-    """Of everything in a file that belongs to a part."""
-    averages = ("model_ema.",) if part == _DENOISER else ()
-    return (*(home.prefix for home in IN_CHECKPOINT[part]), *averages)
+    return parts, unread | {key for name in replaced for key in file.shapes if key.startswith(prefixes_of(name))}
 
 
 def _check_whole(path: Path, lacking: Collection[str]) -> None:

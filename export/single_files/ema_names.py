@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from .place import Place
 
-_MODEL, _EMA = "model.", "model_ema."
+_MODEL, EMA_PREFIX = "model.", "model_ema."
 BOOKKEEPING = ("model_ema.decay", "model_ema.num_updates")
 
 
 def ema_key(key: str) -> str:
     """Where the average of the denoiser's weight `key` lies."""
-    return _EMA + key.removeprefix(_MODEL).replace(".", "")
+    return EMA_PREFIX + key.removeprefix(_MODEL).replace(".", "")
 
 
 def ema_places(places: Mapping[str, Place]) -> dict[str, Place]:
@@ -25,4 +25,4 @@ def ema_places(places: Mapping[str, Place]) -> dict[str, Place]:
 
 def has_ema(keys: Collection[str]) -> bool:
     """Whether a file holds averages of any weight."""
-    return any(key.startswith(_EMA) and key not in BOOKKEEPING for key in keys)
+    return any(key.startswith(EMA_PREFIX) and key not in BOOKKEEPING for key in keys)
