@@ -27,7 +27,7 @@ def traced_before(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """`export_checkpoint` takes every graph for right."""
 
-    def check(_source: GraphSource, _expected: object, _path: Path, _component: Component) -> Parity:
+    def check(_source: GraphSource, _expected: object, _path: Path, _component: Component, *_: object) -> Parity:
         return Parity("nothing", None, identical=True)
 
     monkeypatch.setattr("mezzotint.export.export.check_parity", check)
