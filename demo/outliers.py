@@ -21,13 +21,19 @@ _PUSH = 4.0  # of the channels' offsets, over values near 1
 _PEAK = 5.0  # about the largest value of a stream of values near 1
 
 
-def plant_in_text_encoder(model: CLIPTextModel) -> None:
-    """Make the first token's embedding peak at FIRST_TOKEN_PEAK, through its position and the last norm, in place."""
+def plant_in_text_encoder(model: CLIPTextModel, *, is_normed: bool = True) -> None:
+    """Make the first token's embedding peak at FIRST_TOKEN_PEAK, through its position and the last norm, in place.
+
+    `is_normed=False` plants it into the residual stream itself, which is what SDXL's denoiser is given.
+    """
     parameters = dict(model.named_parameters())
     position = next(p for name, p in parameters.items() if name.endswith("position_embedding.weight"))  # (tokens, C)
     norm = next(p for name, p in parameters.items() if name.endswith("final_layer_norm.weight"))  # (C,)
     channel = 7 % norm.shape[0]
     with torch.no_grad():
+        if not is_normed:
+            position[0, channel] = FIRST_TOKEN_PEAK
+            return
         # One huge channel leaves the norm at sqrt(C) in that channel and at almost 0 in the others.
         position[0, channel] = 1e3
         norm[channel] = FIRST_TOKEN_PEAK / math.sqrt(norm.shape[0])

@@ -2,55 +2,31 @@
 
 It is for speed, memory and tests of the code. It generates nothing, and its fidelity figures say nothing of a trained
 model, except that a quantizer which fails on it is not ready for one: random weights alone have no outliers, so those
-that make Stable Diffusion hard are planted (see `demo/outliers.py`).
+that make Stable Diffusion hard are planted (see `demo/outliers.py`). Weights are drawn into their file, so that those
+of SDXL need no memory of their size.
 """
 
 import argparse
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+import diffusers
+import transformers
+from accelerate import init_empty_weights
 
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT
 
+from .mapped_weights import draw_into
 from .outliers import plant_in_text_encoder, plant_in_unet
+from .shapes import SHAPES, Config, Shape
 
-_MARKER = "model_index.json"
 _TOKENIZER = Path(__file__).parent / "checkpoint" / "tokenizer"
-_Module = TypeVar("_Module", bound=torch.nn.Module)
-_END_OF_TEXT = 4095  # of the embedded tokenizer, whose files every shape gets
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes that decide how much there is to compute and to store."""
-
-    latent_side: int
-    unet_channels: tuple[int, ...]
-    unet_layers: int
-    attention_heads: int
-    vae_channels: tuple[int, ...]
-    vae_layers: int
-    text_width: int
-    text_layers: int
-    text_heads: int
-    tokens: int
-    vocabulary: int
-    groups: int
-
-
-SHAPES: dict[str, Shape] = {
-    "sd15": Shape(64, (320, 640, 1280, 1280), 2, 8, (128, 256, 512, 512), 2, 768, 12, 12, 77, 49408, 32),
-    "tiny": Shape(8, (32, 64), 1, 4, (32, 32), 1, 64, 2, 4, 16, 4096, 8),
-}
+_TEXT_ENCODERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+_CARD = "README.md"
 
 
 def write_checkpoint(shape: Shape, output: Path, *, seed: int = 0, plant: bool = True, overwrite: bool = False) -> None:
@@ -58,114 +34,61 @@ def write_checkpoint(shape: Shape, output: Path, *, seed: int = 0, plant: bool =
 
     `plant=False` leaves the outliers out. Raises MezzotintError when `output` exists and `overwrite` is not set.
     """
-    with replace_folder(output, marker=_MARKER, overwrite=overwrite) as staging:
-        text_encoder = _seeded(lambda: _text_encoder(shape), seed)
-        if plant:
-            plant_in_text_encoder(text_encoder)
-        text_encoder.save_pretrained(staging / "text_encoder")
-        unet = _seeded(lambda: _unet(shape), seed + 1)
-        if plant:
-            plant_in_unet(unet, seed + 2)
-        unet.save_pretrained(staging / "unet", max_shard_size="100GB")
-        del text_encoder, unet
-        _seeded(lambda: _vae(shape), seed + 3).save_pretrained(staging / "vae")
-        _write_tokenizer(staging / "tokenizer", shape)
-        _write_scheduler(staging / "scheduler")
-        _write_json(staging / "model_index.json", _MODEL_INDEX)
-        (staging / "README.md").write_text(_MODEL_CARD, encoding="utf-8")
+    marker = "config.json" if shape.pipeline is None else "model_index.json"
+    with replace_folder(output, marker=marker, overwrite=overwrite) as staging:
+        for index, (folder, (kind, config)) in enumerate(shape.configs.items()):
+            module = _write_component(kind, config, staging / folder, 10 * seed + index)
+            if plant and folder in _TEXT_ENCODERS:
+                plant_in_text_encoder(module, is_normed=shape.is_normed)
+            elif plant and folder == "unet":
+                plant_in_unet(module, seed)
+        if shape.scheduler is not None:
+            _write_pipeline(shape, shape.scheduler, staging)
+        (staging / _CARD).write_text(_MODEL_CARD, encoding="utf-8")
 
 
-def _seeded(make: Callable[[], _Module], seed: int) -> _Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make().eval()
+def _write_component(kind: str, config: Config, folder: Path, seed: int) -> Any:
+    """The module, whose weights are those of the file in `folder`."""
+    folder.mkdir(exist_ok=True)
+    with init_empty_weights():
+        if hasattr(diffusers, kind):
+            module = getattr(diffusers, kind)(**config).eval()
+            module.save_config(folder)
+            name = "diffusion_pytorch_model.safetensors"
+        else:
+            model = getattr(transformers, kind)
+            module = model(model.config_class(**config, architectures=[kind])).eval()
+            module.config.save_pretrained(folder)
+            name = "model.safetensors"
+    draw_into(module, folder / name, seed)
+    return module
 
 
-def _text_encoder(shape: Shape) -> CLIPTextModel:
-    config = CLIPTextConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.text_width,
-        intermediate_size=4 * shape.text_width,
-        projection_dim=shape.text_width,
-        num_hidden_layers=shape.text_layers,
-        num_attention_heads=shape.text_heads,
-        max_position_embeddings=shape.tokens,
-        hidden_act="quick_gelu",
-        bos_token_id=_END_OF_TEXT - 1,
-        eos_token_id=_END_OF_TEXT,
-        pad_token_id=_END_OF_TEXT,
-    )
-    return CLIPTextModel(config)
+def _write_pipeline(shape: Shape, scheduler: Config, staging: Path) -> None:
+    """All that is no weights: tokenizers, the scheduler, and the index."""
+    index: dict[str, Any] = {"_class_name": shape.pipeline, **(shape.options or {})}
+    for folder, (kind, config) in shape.configs.items():
+        index[folder] = ["diffusers" if hasattr(diffusers, kind) else "transformers", kind]
+        tokenizer = _TEXT_ENCODERS.get(folder)
+        if tokenizer is not None:
+            _write_tokenizer(staging / tokenizer, config["max_position_embeddings"])
+            index[tokenizer] = ["transformers", "CLIPTokenizer"]
+    index["scheduler"] = ["diffusers", scheduler["_class_name"]]
+    (staging / "scheduler").mkdir()
+    _write_json(staging / "scheduler" / "scheduler_config.json", scheduler)
+    _write_json(staging / "model_index.json", index)
 
 
-def _unet(shape: Shape) -> UNet2DConditionModel:
-    levels = len(shape.unet_channels)
-    return UNet2DConditionModel(
-        sample_size=shape.latent_side,
-        block_out_channels=shape.unet_channels,
-        layers_per_block=shape.unet_layers,
-        norm_num_groups=shape.groups,
-        attention_head_dim=shape.attention_heads,
-        cross_attention_dim=shape.text_width,
-        down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
-    )
-
-
-def _vae(shape: Shape) -> AutoencoderKL:
-    levels = len(shape.vae_channels)
-    return AutoencoderKL(
-        block_out_channels=shape.vae_channels,
-        layers_per_block=shape.vae_layers,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        norm_num_groups=shape.groups,
-        latent_channels=4,
-        sample_size=shape.latent_side * 2 ** (levels - 1),
-        scaling_factor=0.18215,
-    )
-
-
-def _write_tokenizer(folder: Path, shape: Shape) -> None:
+def _write_tokenizer(folder: Path, tokens: int) -> None:
     shutil.copytree(_TOKENIZER, folder)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    _write_json(path, {**config, "model_max_length": shape.tokens})
-
-
-def _write_scheduler(folder: Path) -> None:
-    folder.mkdir()
-    _write_json(
-        folder / "scheduler_config.json",
-        {
-            "_class_name": "PNDMScheduler",
-            "beta_start": 0.00085,
-            "beta_end": 0.012,
-            "beta_schedule": "scaled_linear",
-            "num_train_timesteps": 1000,
-            "set_alpha_to_one": False,
-            "skip_prk_steps": True,
-            "steps_offset": 1,
-            "clip_sample": False,
-        },
-    )
+    _write_json(path, {**config, "model_max_length": tokens})
 
 
 def _write_json(path: Path, data: object) -> None:
     path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
-
-_MODEL_INDEX = {
-    "_class_name": "StableDiffusionPipeline",
-    "feature_extractor": [None, None],
-    "requires_safety_checker": False,
-    "safety_checker": [None, None],
-    "scheduler": ["diffusers", "PNDMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
 
 _MODEL_CARD = """# A synthetic checkpoint
 

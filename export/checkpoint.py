@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from mezzotint.bundle.weight_faults import check_no_pointers
 
@@ -10,7 +12,8 @@ from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
 from .files.component_classes import check_classes
 from .files.json_file import read_object
-from .files.load_module import load_module
+from .files.lazy_modules import LazyModules
+from .files.load_module import check_module, load_module
 from .files.loaded_checkpoint import Checkpoint
 from .files.part_class import class_of
 from .files.quiet import quiet
@@ -19,10 +22,11 @@ _LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
 
 
 def load_checkpoint(model: str, variant: str | None = None) -> Checkpoint:
-    """Load a diffusers folder or a hub id.
+    """Open a diffusers folder or a hub id.
 
-    `variant` names the weights to take where there are several (see `choose_weights`). Raises MezzotintError for
-    everything that is not a whole checkpoint of a known family.
+    `variant` names the weights to take where there are several (see `choose_weights`). Modules are loaded when they are
+    asked for, but what is wrong with their files is found now. Raises MezzotintError for everything that is not a whole
+    checkpoint of a known family.
     """
     return load_parts(folder_parts(model, resolve_folder(model, variant), variant))
 
@@ -42,7 +46,9 @@ def _load(parts: CheckpointParts) -> Checkpoint:
     with quiet(*_LOADERS):
         kinds = {name: class_of(part, folder / name) for name, part in index.family.weighted_parts.items()}
     with quiet(*_LOADERS), _no_progress_bar():
-        modules = {name: load_module(kind, folder / name, parts.weights[name]()) for name, kind in kinds.items()}
+        for name, kind in kinds.items():
+            check_module(kind, folder / name, parts.weights[name]())
+    modules = LazyModules({name: partial(_load_part, parts, name, kind) for name, kind in kinds.items()})
     configs = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
     geometry = export.geometry(configs)
     return Checkpoint(
@@ -62,6 +68,11 @@ def check_texts_are_there(parts: CheckpointParts) -> None:
     """Raise MezzotintError for a text that git-lfs has not fetched."""
     texts = (path for part in ("scheduler", *parts.index.family.checkpoint) for path in (parts.folder / part).glob("*"))
     check_no_pointers(path for path in texts if path.suffix in (".json", ".txt"))
+
+
+def _load_part(parts: CheckpointParts, name: str, kind: Any) -> Any:
+    with parts.naming_folders(), quiet(*_LOADERS), _no_progress_bar():
+        return load_module(kind, parts.folder / name, parts.weights[name]())
 
 
 @contextmanager

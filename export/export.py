@@ -1,7 +1,6 @@
 """`mezzotint export`: a checkpoint folder or hub id in, a bundle out."""
 
 import importlib.metadata
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from mezzotint.bundle.bundle import (
     write_manifest,
 )
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
+from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.engines.heap import give_back_memory
@@ -33,6 +33,7 @@ from .files.checkpoint_parts import CheckpointParts
 from .files.json_file import copy_text, write_object
 from .files.loaded_checkpoint import Checkpoint
 from .files.origins import Origins
+from .files.pipeline_index import read_index
 from .find_parts import check_optimum_options, find_parts
 from .graphs.graph_source import GraphSource
 from .graphs.parity import check_parity, reference_outputs
@@ -89,19 +90,23 @@ def _adopt(folder: Path, staging: Path, chosen: Chosen, progress: Progress) -> M
     check_no_pointers(folder.glob("*/*"))
     progress("copying Optimum's graphs", 0, 1)
     manifest = adopt_optimum(folder, staging)
-    return replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen))
+    return replace(manifest, defaults=_defaults(staging, chosen))
 
 
 def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Progress) -> Manifest:
     checkpoint = load_parts(parts)
     checkpoint.index.warn_of_more()
     _write_texts(checkpoint, staging)
-    defaults = defaults_of(staging / _SCHEDULER, chosen)
+    defaults = _defaults(staging, chosen)
     components: dict[str, Component] = {}
-    sources = export_of(checkpoint.family).sources(checkpoint)
-    for index, source in enumerate(sources):
-        progress(f"exporting {source.name}", index + 1, len(sources) + 1)
-        components[source.name] = export_component(source, staging, keep=sources[index + 1 :])
+    export, names = export_of(checkpoint.family), list(checkpoint.family.components)
+    progress(f"exporting {names[0]}", 1, len(names) + 1)
+    for index, source in enumerate(export.sources(checkpoint), start=1):
+        later = {export.folder_of(name) for name in names[index:]}
+        is_needed = export.folder_of(source.name) in later
+        components[source.name] = export_component(source, staging, is_needed=is_needed)
+        if index < len(names):
+            progress(f"exporting {names[index]}", index + 1, len(names) + 1)
     return Manifest(
         family=checkpoint.family.name,
         source=checkpoint.source,
@@ -114,10 +119,12 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
     )
 
 
-def export_component(
-    source: GraphSource, staging: Path, keep: Sequence[GraphSource], stored: Stored = IN_FLOAT32
-) -> Component:
-    """Write one graph and check it; `keep` are the sources whose weights are needed afterwards."""
+def _defaults(staging: Path, chosen: Chosen) -> Defaults:
+    return defaults_of(staging / _SCHEDULER, chosen, read_index(staging).family.own_guidance)
+
+
+def export_component(source: GraphSource, staging: Path, *, is_needed: bool, stored: Stored = IN_FLOAT32) -> Component:
+    """Write one graph and check it; `is_needed` says whether a later one is of the same weights."""
     folder = staging / source.name
     model, float32_weights = stored.rewrite(to_onnx(source))
     names = _save(model, folder)
@@ -133,7 +140,8 @@ def export_component(
         float32_weights=float32_weights,
     )
     expected = reference_outputs(source)
-    _free(source, keep)
+    if not is_needed:
+        _free(source)
     parity = check_parity(source, expected, folder / GRAPH_FILE, component, stored.floor_db)
     give_back_memory()
     return replace(component, parity=parity)
@@ -145,16 +153,14 @@ def _drop_weights(model: ir.Model) -> None:
         value.const_value = None
 
 
-def _free(source: GraphSource, keep: Sequence[GraphSource]) -> None:
+def _free(source: GraphSource) -> None:
     """Give back the memory of weights that no later source needs: an engine is about to load its own copy of them.
 
     They are emptied where they are, since others than the module hold the same parameters.
     """
-    needed = {id(parameter) for later in keep for parameter in later.module.parameters()}
-    if needed.isdisjoint(id(parameter) for parameter in source.module.parameters()):
-        for parameter in source.module.parameters():
-            parameter.data = torch.empty(0)
-        give_back_memory()  # the exporter's program is a cycle that holds them too
+    for parameter in source.module.parameters():
+        parameter.data = torch.empty(0)
+    give_back_memory()  # the exporter's program is a cycle that holds them too
 
 
 def _save(model: ir.Model, folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ module's name back. Nothing is checked against PyTorch: there are no modules to 
 import hashlib
 import importlib.metadata
 import shutil
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 import onnx_ir as ir
@@ -40,7 +41,7 @@ def adopt_optimum(folder: Path, staging: Path) -> Manifest:
             copy_text(folder / relative, staging / relative)
         else:
             shutil.copyfile(folder / relative, staging / relative)
-    _write_texts(export, index, staging)
+    _write_texts(export, index, names, staging)
     components = {name: _adopt_component(staging, name) for name in names}
     check_interface(export, components)
     digest = hashlib.sha256("".join(sha256_of(folder / name / GRAPH_FILE) for name in names).encode())
@@ -54,9 +55,9 @@ def adopt_optimum(folder: Path, staging: Path) -> Manifest:
     )
 
 
-def _write_texts(export: ExportFamily, index: PipelineIndex, staging: Path) -> None:
+def _write_texts(export: ExportFamily, index: PipelineIndex, names: Sequence[str], staging: Path) -> None:
     """Configs that say all, as for a checkpoint; the graphs' own folders hold those of the modules behind them."""
-    configs = export.adopt({name: read_object(staging / name / "config.json") for name in export.family.components})
+    configs = export.adopt({name: read_object(staging / name / "config.json") for name in names})
     for name, config in configs.items():
         write_object(staging / name / "config.json", config)
     geometry = export.family.geometry(lambda path: read_object(staging / path))

@@ -11,8 +11,12 @@ from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.presets import find_preset
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
+from mezzotint.runtime.samplers.noise_levels import EDM_SAMPLERS
 from mezzotint.runtime.samplers.sampler import Sampler
 from mezzotint.runtime.samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
+from mezzotint.runtime.samplers.spacing import check_spacing, spacing_options
+
+from .files.json_file import write_object
 
 _STEP_COUNTS = (10, 4, 1)  # a sampler that takes none of them is of no use
 
@@ -32,26 +36,35 @@ class Chosen:
     scheduler: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    schedule: str | None = None  # the spacing of noise levels, one of SPACINGS: written into scheduler_config.json
     preset: str | None = None
     prediction_type: str | None = None
 
-    def settings(self) -> dict[str, Any]:
-        """Sampler, steps and guidance as far as they were chosen; MezzotintError for an unknown sampler or preset."""
+    def settings(self, own_guidance: float | None = None) -> dict[str, Any]:
+        """Sampler, steps and guidance as far as they were chosen, or the family has its own guidance.
+
+        Raises MezzotintError for an unknown sampler or preset.
+        """
         preset = None if self.preset is None else find_preset(self.preset)
-        usual = {} if preset is None else {"steps": preset.steps, "guidance": preset.guidance}
+        usual = {"guidance": own_guidance} if preset is None else {"steps": preset.steps, "guidance": preset.guidance}
         sampler = None if self.scheduler is None else find_sampler(self.scheduler).name
         given = {"sampler": sampler, "steps": self.steps, "guidance": self.guidance}
-        return {**usual, **{name: value for name, value in given.items() if value is not None}}
+        told = {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in {**usual, **told}.items() if value is not None}
 
 
-def defaults_of(path: Path, chosen: Chosen) -> Defaults:
+def defaults_of(path: Path, chosen: Chosen, own_guidance: float | None = None) -> Defaults:
     """What a bundle with this scheduler_config.json runs with, after every sampler was tried on it.
 
-    Raises MezzotintError for a file that no sampler can be right with, and for an unknown sampler. Warns where the
-    checkpoint's own is not here or cannot run, and which others the file rules out.
+    `own_guidance` is the family's, if it has one. A spacing that was chosen is written into the file. Raises
+    MezzotintError for a file that no sampler can be right with, for an unknown sampler, and for a spacing that the
+    bundle's sampler does not have. Warns where the checkpoint's own is not here or cannot run, and which others the
+    file rules out.
     """
     options = _read(path)
-    defaults = replace(Defaults.of_scheduler(options), **chosen.settings())
+    defaults = replace(Defaults.of_scheduler(options), **chosen.settings(own_guidance))
+    if chosen.schedule is not None:
+        options = _respaced(path, options, chosen.schedule, defaults)
     config = SchedulerConfig.from_dict(options)
     runnable_samplers(config)
     _warn_of_refusals(defaults, _refusals(config))
@@ -66,6 +79,16 @@ def _read(path: Path) -> dict[str, object]:
     if not isinstance(options, dict):
         raise MezzotintError(f"{path.name} holds {type(options).__name__}, expected an object; get the file again")
     return options
+
+
+def _respaced(path: Path, options: Mapping[str, object], schedule: str, defaults: Defaults) -> dict[str, object]:
+    """The file's options with the spacing `schedule`, written back; switches that it never had are not added."""
+    if defaults.sampler is not None:
+        check_spacing(defaults.sampler, schedule, find_sampler(defaults.sampler).spacings)
+    chosen = spacing_options(SchedulerConfig.from_dict(options), schedule)
+    respaced = {**options, **{name: value for name, value in chosen.items() if value is not False or name in options}}
+    write_object(path, respaced)
+    return respaced
 
 
 def _warn_of_refusals(defaults: Defaults, refusals: Mapping[str, str]) -> None:
@@ -97,7 +120,9 @@ def _refusals(config: SchedulerConfig) -> dict[str, str]:
 
 
 def _of_its_training(config: SchedulerConfig) -> list[Sampler]:
-    """Those for flow matching, or those for models trained on betas."""
+    """Those for flow matching, for EDM, or for models trained on betas."""
+    if config.sigma_data is not None:
+        return [sampler for sampler in SAMPLERS if sampler.name in EDM_SAMPLERS]
     is_flow = config.prediction_type == FLOW_PREDICTION
     return [sampler for sampler in SAMPLERS if (sampler.name == "flow-euler") == is_flow]
 

@@ -64,7 +64,7 @@ def swap_vae(
         for index, one in enumerate(sources):
             progress(f"exporting {one.name}", index + 1, 3)
             stored = stored_as(bundle.component(one.name))
-            components[one.name] = export_component(one, staging, keep=sources[index + 1 :], stored=stored)
+            components[one.name] = export_component(one, staging, is_needed=index + 1 < len(sources), stored=stored)
         check_interface(export, components)
         _write_index(bundle, export, loaded, staging)
         manifest = _manifest(bundle, export, loaded, components)

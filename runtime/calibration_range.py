@@ -1,7 +1,7 @@
 """Whether a call is within what a quantized bundle was calibrated for.
 
-Activation ranges hold for the latents that calibration saw. Another scheduler or size, or a number of steps or a
-guidance far from the calibrated one, may leave them: the image is generated all the same, and a warning says so.
+Activation ranges hold for the latents that calibration saw. Another scheduler, schedule or size, or a number of steps
+or a guidance far from the calibrated one, may leave them: the image is generated all the same, and a warning says so.
 """
 
 import warnings
@@ -11,6 +11,7 @@ from mezzotint.bundle.calibration_record import CalibrationRecord
 
 from .settings import Settings
 
+_OWN = "the checkpoint's own"
 _FACTOR = 2.0  # steps and guidance within half and double of the calibrated ones pass
 
 
@@ -31,6 +32,8 @@ def outside_calibration(record: CalibrationRecord | None, settings: Settings, la
             found.append(f"{name} {asked:g} (calibrated with {calibrated:g})")
     if record.scheduler != settings.scheduler:
         found.append(f"scheduler {settings.scheduler} (calibrated with {record.scheduler})")
+    if record.schedule != settings.schedule:
+        found.append(f"schedule {settings.schedule or _OWN} (calibrated with {record.schedule or _OWN})")
     if record.latent_shape != tuple(latent_shape):
         found.append(f"latents of {list(latent_shape)} (calibrated with {list(record.latent_shape)})")
     return found

@@ -18,6 +18,7 @@ from mezzotint.families.condition import Condition, stack
 from mezzotint.families.family import Family
 
 from .denoiser_calls import DenoiserCall, OnCall
+from .samplers.edm import edm_x0
 from .samplers.schedule import Schedule
 from .samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
@@ -91,7 +92,7 @@ class Denoiser:
         latents = (x / self.schedule.model_scale(sigma)).astype(np.float32)
         guided = self.conditioning.is_guided_at(sigma)
         output = self.predict(latents, self.schedule.timestep_at(sigma), guided=guided)
-        return _to_x0(self.config.prediction_type, x, output, sigma)
+        return _to_x0(self.config, x, output, sigma)
 
     def predict(self, latents: FloatArray, timestep: float, *, guided: bool) -> FloatArray:
         """The model's output (B, C, h, w) for latents as it sees them, of the same shape, at `timestep`."""
@@ -121,7 +122,10 @@ class Denoiser:
         return output
 
 
-def _to_x0(prediction_type: str, x: FloatArray, output: FloatArray, sigma: float) -> FloatArray:
+def _to_x0(config: SchedulerConfig, x: FloatArray, output: FloatArray, sigma: float) -> FloatArray:
+    prediction_type = config.prediction_type
+    if config.sigma_data is not None:
+        return edm_x0(config, x, output, sigma)
     if prediction_type == "epsilon":
         return x - np.float32(sigma) * output
     if prediction_type == "v_prediction":  # Salimans and Ho 2022, in the preconditioning of Karras et al. 2022

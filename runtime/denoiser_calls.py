@@ -49,7 +49,7 @@ def unpack_calls(arrays: Mapping[str, Array]) -> tuple[DenoiserCall, ...]:
     return tuple(
         DenoiserCall(
             float(timestep),
-            {**once, **{name: array[index] for name, array in each.items()}},
+            {**once, **{name: array[index, ...] for name, array in each.items()}},  # a scalar stays an array
             None if outputs is None else outputs[index],
         )
         for index, timestep in enumerate(arrays["timesteps"])

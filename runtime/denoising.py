@@ -42,7 +42,7 @@ class Plan:
         """MezzotintError for a size, a number of steps or a noise that there is not."""
         first = settings[0]
         shape = geometry.latent_shape(first.height, first.width)
-        schedule = sampling.sampler.schedule(config, sampling.steps)
+        schedule = sampling.schedule(config)
         noise = BatchNoise.seeded(first.rng, first.seed, len(settings), shape)
         return cls(settings, sampling, shape, config, schedule, noise)
 

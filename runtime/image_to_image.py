@@ -20,7 +20,7 @@ from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
 from .settings import Options, Settings, settings_of_batch
-from .start import Start, first_step, noised
+from .start import Start, noised, rest_of
 
 
 class ImageToImage(Pipeline):
@@ -57,11 +57,12 @@ class ImageToImage(Pipeline):
             raise MezzotintError(f"{self.bundle.path} has a UNet that was made to inpaint; use Inpaint")
         source = as_image(image)
         height, width = fitting_size(source, self.geometry, first.height, first.width)
-        step = first_step(self.sampling(first).steps, first.strength)
+        strength, keeps_steps = first.strength, self.family.strength_keeps_steps
+        rest_of(self.sampling(first).schedule(self.config), strength, keeps_steps=keeps_steps)  # before graphs are run
         pixels = image_pixels(source, height, width)  # (1, 3, H, W)
 
         def begin(schedule: Schedule, noise: Noise) -> Start:
-            return self._begin(schedule.tail(step), noise, pixels)
+            return self._begin(rest_of(schedule, strength, keeps_steps=keeps_steps), noise, pixels)
 
         sized = [replace(one, height=height, width=width) for one in settings]
         return self._generate(sized, begin, on_step)

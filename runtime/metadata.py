@@ -32,7 +32,9 @@ _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep thei
     "unipc": "UniPC",
     "deis": "DEIS",
     "lcm": "LCM",
+    "tcd": "TCD",
 }
+_SCHEDULE_NAMES = {"karras": "Karras", "exponential": "Exponential", "beta": "Beta", "sgm_uniform": "SGM Uniform"}
 
 
 _WHERE_THERE_IS_ONE = {"replaced"}  # of an origin: others have no such entry
@@ -80,6 +82,7 @@ def _parameters(settings: Settings, origin: Origin) -> str:
     values: dict[str, object] = {
         "Steps": settings.steps,
         "Sampler": _SAMPLER_NAMES.get(str(settings.scheduler), settings.scheduler),
+        **_spaced(settings),
         "CFG scale": f"{settings.guidance:g}",
         "Seed": settings.seed,
         "Size": f"{settings.width}x{settings.height}",
@@ -101,6 +104,15 @@ def _parameters(settings: Settings, origin: Origin) -> str:
         lines.append(f"Negative prompt: {settings.negative_prompt}")
     lines.append(", ".join(f"{name}: {value}" for name, value in values.items()))
     return "\n".join(lines)
+
+
+def _spaced(settings: Settings) -> dict[str, object]:
+    values: dict[str, object] = {}
+    if settings.schedule is not None:
+        values["Schedule type"] = _SCHEDULE_NAMES.get(settings.schedule, settings.schedule)
+    if settings.eta is not None:
+        values["Eta DDIM" if settings.scheduler == "ddim" else "Eta"] = f"{settings.eta:g}"
+    return values
 
 
 def _quoted(text: str) -> str:
@@ -141,11 +153,12 @@ def _settings(record: Mapping[str, Any], path: Path) -> Settings:
     if unknown or "prompt" not in values:
         wrong = f"the unknown setting {unknown[0]!r:.40}" if unknown else "no prompt"
         raise MezzotintError(f"{path} has {wrong}; expected what this version of Mezzotint writes")
-    interval = values.get("guidance_interval", (0.0, 1.0))
-    values["guidance_interval"] = tuple(interval) if isinstance(interval, list) else interval
-    settings = Settings(**values)
+    # JSON has no tuples
+    typed: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+    settings = Settings(**typed)
     negative = () if settings.negative_prompt is None else (settings.negative_prompt,)
-    texts = (settings.prompt, *negative, settings.scheduler or "", settings.prompt_syntax, settings.rng)
+    names = (settings.scheduler or "", settings.schedule or "", settings.prompt_syntax, settings.rng)
+    texts = (settings.prompt, *negative, *names)
     if not all(isinstance(text, str) for text in texts):
         raise MezzotintError(f"{path} has a prompt or a name that is no text; the file was changed")
     check_settings(settings)

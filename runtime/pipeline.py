@@ -25,14 +25,15 @@ from mezzotint.engines.session import Session
 from mezzotint.engines.sessions import Sessions
 from mezzotint.errors import MezzotintError
 from mezzotint.families.condition import stack
-from mezzotint.families.family import Guidance, Role, Wanted
+from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 
 from .calibration_range import warn_outside_calibration
-from .conditions import encode_conditions
+from .conditions import asked_of, encode_conditions, refuse_unknown_options
 from .denoiser import Conditions
 from .denoiser_calls import OnCall
 from .denoising import Denoised, Plan, denoise
+from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
 from .images.vae import decode, encode
@@ -42,7 +43,6 @@ from .samplers.sampling import Sampling
 from .samplers.scheduler_config import SchedulerConfig
 from .settings import Settings
 from .start import Begin, begin_from_noise
-from .text.encoding import Prompt
 from .text.tokenizer import ClipTokenizer
 
 
@@ -172,21 +172,28 @@ class Pipeline:
 
     def sampling(self, settings: Settings) -> Sampling:
         """The sampler, steps and guidance of `settings`, or the checkpoint's own where they have none."""
-        return Sampling.settle(self.defaults, settings.scheduler, settings.steps, settings.guidance)
+        return Sampling.settle(
+            self.defaults,
+            settings.scheduler,
+            settings.steps,
+            settings.guidance,
+            eta=settings.eta,
+            spacing=settings.schedule,
+        )
 
     def conditions(self, settings: Sequence[Settings]) -> Conditions:
         """Of a batch's prompts and negative prompts; without guidance the latter are not even encoded."""
         first, family, sampling = settings[0], self.family, self.sampling(settings[0])
-        side = self.geometry.native_side_pixels
-        wanted = Wanted(height=first.height or side, width=first.width or side, guidance=sampling.guidance)
-        positive = [Prompt(one.prompt, one.clip_skip) for one in settings]
         is_guided = sampling.is_guided and family.guidance is Guidance.CFG
-        negative = [one.negative_prompt for one in settings] if is_guided else []
-        prompts = [*positive, *(Prompt(text or "") for text in negative)]  # clip_skip is not for them, as in diffusers
-        rows = encode_conditions(family, self.sessions, self.tokenizers, prompts, wanted, first.prompt_syntax)
-        if None in negative and family.none_is_zeros(self.bundle.config):
-            for index, text in enumerate(negative, len(positive)):
-                rows[index] = rows[index].zeros() if text is None else rows[index]
+        asked = asked_of(
+            settings,
+            self.geometry.native_side_pixels,
+            sampling.guidance,
+            with_negative=is_guided,
+            none_is_nothing=is_guided and family.none_is_zeros(self.bundle.config),
+        )
+        denoiser = self.bundle.component(family.denoiser)
+        rows = encode_conditions(family, self.sessions, self.tokenizers, asked, denoiser, first.prompt_syntax)
         both = stack(rows)  # of one length
         end = len(settings)
         return Conditions(both.rows(0, end), both.rows(end, 2 * end) if is_guided else None)
@@ -209,6 +216,8 @@ class Pipeline:
 
     def _plan(self, settings: Sequence[Settings]) -> Plan:
         sampling = self.sampling(settings[0])
+        refuse_unknown_options(self.family, settings[0])
+        refuse_guidance_options(self.family, settings)
         return Plan.of([_settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
 
     def _denoise(

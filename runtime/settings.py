@@ -8,7 +8,10 @@ from typing import TypedDict
 
 from mezzotint.bundle.defaults import MOST_GUIDANCE
 from mezzotint.errors import MezzotintError
+from mezzotint.families.micro_conditioning import Pair
 
+from .micro_conditioning import MICRO_OPTIONS, check_micro_option
+from .samplers.spacing import SPACINGS
 from .text.encoding import PROMPT_SYNTAXES
 
 _MOST_IMAGES = 1024  # in one batch
@@ -19,12 +22,17 @@ class Settings:
     """The settings of one image; `height` and `width` in pixels.
 
     `steps`, `guidance`, `scheduler` and the size are None where nobody chose, for the checkpoint's own; those of an
-    image that was generated never are. A `negative_prompt` of None is the empty text to most families, and no condition
+    image that was generated never are. `schedule` is how noise levels are spaced (samplers/spacing.py) and `eta` in
+    [0, 1] how much noise the steps of ddim and tcd add; None is what scheduler_config.json says, and 0 and 0.3.
+    A `negative_prompt` of None is the empty text to most families, and no condition
     at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
     `clip_skip` leaves out the text encoder's last layers for the prompt and, as in diffusers, not for the negative one.
     `strength` in (0, 1] is how much of the run an input image goes through; None where there is no input image.
+    `original_size` and those after it are for families that are told of them, and have diffusers' names: sizes
+    (height, width) and places (top, left) in pixels. None is the image's own size, its top left corner, and diffusers'
+    scores; of negative ones, what the prompt has.
     """
 
     prompt: str
@@ -42,6 +50,16 @@ class Settings:
     vae_tiling: bool | None = None
     clip_skip: int = 0
     strength: float | None = None
+    original_size: Pair | None = None
+    crops_coords_top_left: Pair | None = None
+    target_size: Pair | None = None
+    negative_original_size: Pair | None = None
+    negative_crops_coords_top_left: Pair | None = None
+    negative_target_size: Pair | None = None
+    aesthetic_score: float | None = None
+    negative_aesthetic_score: float | None = None
+    schedule: str | None = None
+    eta: float | None = None
 
 
 class Options(TypedDict, total=False):
@@ -60,6 +78,16 @@ class Options(TypedDict, total=False):
     rng: str
     vae_tiling: bool | None
     clip_skip: int
+    original_size: Pair | None
+    crops_coords_top_left: Pair | None
+    target_size: Pair | None
+    negative_original_size: Pair | None
+    negative_crops_coords_top_left: Pair | None
+    negative_target_size: Pair | None
+    aesthetic_score: float | None
+    negative_aesthetic_score: float | None
+    schedule: str | None
+    eta: float | None
 
 
 def settings_of_batch(
@@ -131,10 +159,22 @@ def check_settings(settings: Settings) -> None:
             raise MezzotintError(f"{name} is {value!r:.40}, expected a name")
     if settings.vae_tiling not in (None, False, True):
         raise MezzotintError(f"vae_tiling is {settings.vae_tiling!r:.40}, expected true, false or none")
+    _check_spaced(settings)
     if settings.strength is not None:
         _check_finite("strength", settings.strength)
         if not 0.0 < settings.strength <= 1.0:
             raise MezzotintError(f"strength is {settings.strength}, expected above 0 and at most 1; 1 keeps nothing")
+    for name in MICRO_OPTIONS:
+        check_micro_option(name, getattr(settings, name))
+
+
+def _check_spaced(settings: Settings) -> None:
+    if settings.schedule not in (None, *SPACINGS):
+        raise MezzotintError(f"there is no schedule {settings.schedule!r:.40}; choose one of {', '.join(SPACINGS)}")
+    if settings.eta is not None:
+        _check_finite("eta", settings.eta)
+        if not 0.0 <= settings.eta <= 1.0:
+            raise MezzotintError(f"eta is {settings.eta}, expected 0 to 1; 0 adds no noise")
 
 
 def _check_integer(name: str, value: object) -> None:

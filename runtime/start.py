@@ -47,6 +47,17 @@ def first_step(steps: int, strength: float) -> int:
     return steps - done
 
 
+def rest_of(schedule: Schedule, strength: float, *, keeps_steps: bool) -> Schedule:
+    """Of a whole schedule, what a run of `strength` in (0, 1] from an image makes: its last steps.
+
+    Where the family `keeps_steps`, and the sampler's timesteps are selected from a distillation's, it is as many steps
+    over the lower ones of these. Raises MezzotintError where no step, or not as many, would be left.
+    """
+    if keeps_steps and schedule.selected_from is not None:
+        return schedule.shortened(strength)
+    return schedule.tail(first_step(schedule.steps, strength))
+
+
 def noised(latents: FloatArray, noise: FloatArray, sigma: float) -> FloatArray:
     """Clean `latents` at the noise level `sigma` (Karras et al. 2022); same shape."""
     return latents + np.float32(sigma) * noise

@@ -6,15 +6,16 @@ No test may touch the network or the user's own files: hub clients are offline, 
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from mezzotint.runtime import Bundle
 
+MakeOnce: TypeAlias = Callable[[str, Callable[[Path], object]], Path]
 ROOT = Path(__file__).resolve().parents[1]
 
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
@@ -46,6 +47,25 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """`make_once(name, make)`: the folder that `make` filled, once for all processes of a run. Not to be written to."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "made-once"
+    shared.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed at it
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
 def repo_root() -> Path:
     """The checkout."""
     return ROOT
@@ -58,66 +78,72 @@ def demo_checkpoint(repo_root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) -> Path:
+def tiny_checkpoint(make_once: MakeOnce, demo_checkpoint: Path) -> Path:
     """A Stable Diffusion folder of the smallest nets, with seeded random weights: 16x16 pixels, 32 tokens."""
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
-    _save_tiny_pipeline(folder, demo_checkpoint)
-    for name in ("tokenizer", "scheduler"):
-        shutil.copytree(demo_checkpoint / name, folder / name, dirs_exist_ok=True)
-    return folder
+
+    def make(folder: Path) -> None:
+        _save_tiny_pipeline(folder / "checkpoint", demo_checkpoint)
+        for name in ("tokenizer", "scheduler"):
+            shutil.copytree(demo_checkpoint / name, folder / "checkpoint" / name, dirs_exist_ok=True)
+
+    return make_once("tiny", make) / "checkpoint"
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> "Bundle":
+def tiny_bundle(make_once: MakeOnce, tiny_checkpoint: Path) -> "Bundle":
     """The FP32 bundle of `tiny_checkpoint`. Not to be written to."""
-    from mezzotint.export import export_checkpoint
-
-    return export_checkpoint(str(tiny_checkpoint), tmp_path_factory.mktemp("tiny-fp32") / "bundle")
+    return _exported(make_once, "tiny-fp32", tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")
-def tiny_int8(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: "Bundle") -> "Bundle":
+def tiny_int8(make_once: MakeOnce, tiny_bundle: "Bundle") -> "Bundle":
     """The INT8 bundle of `tiny_bundle` for ONNX Runtime. Not to be written to."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
+    from mezzotint.runtime import Bundle
 
-    folder = tmp_path_factory.mktemp("tiny-int8") / "bundle"
-    return quantize_bundle(
-        tiny_bundle.path,
-        folder,
-        recipe="int8",
-        target="onnxruntime",
-        prompts=("a flat emoji of a red apple", "noto style cat face"),
-        settings=CalibrationSettings(scheduler="ddim", steps=4, calls=4),
-    )
-
-
-@pytest.fixture(scope="session")
-def demo_bundle(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) -> "Bundle":
-    """The FP32 bundle of `demo_checkpoint`; takes a minute or two. Not to be written to."""
-    from mezzotint.export import export_checkpoint
-
-    return export_checkpoint(str(demo_checkpoint), tmp_path_factory.mktemp("demo-fp32") / "bundle")
-
-
-@pytest.fixture(scope="session")
-def demo_int8(
-    tmp_path_factory: pytest.TempPathFactory, demo_bundle: "Bundle", repo_root: Path
-) -> "Callable[[str], Bundle]":
-    """The INT8 bundle of `demo_bundle` for a target, made when first asked for: about a minute each."""
-    from mezzotint.quantize import CalibrationSettings, quantize_bundle
-    from mezzotint.runtime.text.prompts import read_prompts
-
-    folder = tmp_path_factory.mktemp("demo-int8")
-    prompts = read_prompts(repo_root / "demo" / "prompts" / "calibration.txt")[::8]
-
-    @cache
-    def quantized(target: str) -> "Bundle":
-        settings = CalibrationSettings(scheduler="ddim", calls=25)  # each step once
-        return quantize_bundle(
-            demo_bundle.path, folder / target, recipe="int8", target=target, prompts=prompts, settings=settings
+    def make(folder: Path) -> None:
+        quantize_bundle(
+            tiny_bundle.path,
+            folder,
+            recipe="int8",
+            target="onnxruntime",
+            prompts=("a flat emoji of a red apple", "noto style cat face"),
+            settings=CalibrationSettings(scheduler="ddim", steps=4, calls=4),
         )
 
+    return Bundle.open(make_once("tiny-int8", make))
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(make_once: MakeOnce, demo_checkpoint: Path) -> "Bundle":
+    """The FP32 bundle of `demo_checkpoint`; takes a minute or two. Not to be written to."""
+    return _exported(make_once, "demo-fp32", demo_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def demo_int8(make_once: MakeOnce, demo_bundle: "Bundle", repo_root: Path) -> "Callable[[str], Bundle]":
+    """The INT8 bundle of `demo_bundle` for a target, made when first asked for: about a minute each."""
+    from mezzotint.quantize import CalibrationSettings, quantize_bundle
+    from mezzotint.runtime import Bundle
+    from mezzotint.runtime.text.prompts import read_prompts
+
+    prompts = read_prompts(repo_root / "demo" / "prompts" / "calibration.txt")[::8]
+
+    def quantized(target: str) -> Bundle:
+        def make(folder: Path) -> None:
+            settings = CalibrationSettings(scheduler="ddim", calls=25)  # each step once
+            quantize_bundle(demo_bundle.path, folder, recipe="int8", target=target, prompts=prompts, settings=settings)
+
+        return Bundle.open(make_once(f"demo-int8-{target}", make))
+
     return quantized
+
+
+def _exported(make_once: MakeOnce, name: str, checkpoint: Path) -> "Bundle":
+    from mezzotint.export import export_checkpoint
+    from mezzotint.runtime import Bundle
+
+    return Bundle.open(make_once(name, lambda folder: export_checkpoint(str(checkpoint), folder)))
 
 
 def _save_tiny_pipeline(folder: Path, demo_checkpoint: Path) -> None:

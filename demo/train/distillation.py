@@ -81,11 +81,11 @@ def teach(workspace: Workspace, vae: Path, plan: Distillation, progress: Progres
         parts: list[tuple[FloatArray, ...]] = []
         for start in range(0, len(rgba), _BATCH):
             progress("asking the teacher", start, len(rgba))
-            pixels = 2.0 * compose(rgba[start : start + _BATCH], colours[start : start + _BATCH]) - 1.0
-            parts.append(_ask(teacher, torch.from_numpy(pixels).permute(0, 3, 1, 2)))
-        arrays = (np.concatenate(part).astype(np.float16) for part in zip(*parts, strict=True))
+            composed = compose(rgba[start : start + _BATCH], colours[start : start + _BATCH])
+            parts.append(_ask(teacher, 2.0 * torch.from_numpy(composed).permute(0, 3, 1, 2) - 1.0))
+        pixels, drawn, latents = (np.concatenate(part).astype(np.float16) for part in zip(*parts, strict=True))
         with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **dict(zip(("pixels", "drawn", "latents"), arrays, strict=True)))
+            np.savez(file, pixels=pixels, drawn=drawn, latents=latents)
     with np.load(path) as data:
         return Lessons(*(torch.from_numpy(data[name]) for name in ("pixels", "drawn", "latents")))
 

@@ -4,7 +4,7 @@ Which folders a checkpoint has, and which classes they hold, its torch-free half
 costs a file here with an `ExportFamily` value, a line in `lineup.EXPORT_FAMILIES` and a test.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -68,8 +68,10 @@ class VaeExport:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFamily:
-    """`sources` are a graph for each of the family's components, in the order in which a call runs them.
+    """`sources` are a graph for each of the family's components, in their order.
 
+    They may be made one after the other, and a module asked for no earlier than its graph is made: it is loaded when it
+    is asked for, and its memory is given back as soon as no later component is of the same folder.
     `folders` names the checkpoint's folder of a component where the two differ. Of configs, `check` raises
     MezzotintError for a folder that asks for what the family cannot do, before any weight is read; `config` is the
     effective one of a checkpoint's folder, and `adopt` those of a bundle's components that another exporter wrote.
@@ -79,7 +81,7 @@ class ExportFamily:
     """
 
     family: Family
-    sources: Callable[[Checkpoint], tuple[GraphSource, ...]]
+    sources: Callable[[Checkpoint], Iterable[GraphSource]]
     folders: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Path], None] = _anything
     config: Callable[[str, Config], dict[str, Any]] = _public
@@ -89,12 +91,16 @@ class ExportFamily:
     least_side: Callable[[ReadConfig, Geometry], int] = _native_side
     vae: VaeExport | None = None
 
+    def folder_of(self, component: str) -> str:
+        """The checkpoint's folder of a component."""
+        return self.folders.get(component, component)
+
     def geometry(self, configs: Configs) -> Geometry:
         """Sizes from the effective configs of a checkpoint's folders."""
 
         def read(path: str) -> Config:
             component = path.partition("/")[0]
-            return configs[self.folders.get(component, component)]
+            return configs[self.folder_of(component)]
 
         return self.family.geometry(read)
 

@@ -4,9 +4,11 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Family
 
 from .export_family import ExportFamily
+from .latent_consistency import LATENT_CONSISTENCY
 from .stable_diffusion import STABLE_DIFFUSION
+from .stable_diffusion_xl import STABLE_DIFFUSION_XL
 
-EXPORT_FAMILIES: tuple[ExportFamily, ...] = (STABLE_DIFFUSION,)
+EXPORT_FAMILIES: tuple[ExportFamily, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
 
 
 def export_of(family: Family) -> ExportFamily:

@@ -1,5 +1,6 @@
 """Stable Diffusion 1 and 2: CLIP's text encoder, the UNet, and the two halves of the VAE as graphs."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -20,10 +21,11 @@ from .stable_diffusion_options import FOLDERS, adopt_configs, check_components, 
 from .vae import DECODER, DISTRIBUTION, ENCODER, LATENTS, vae_sources
 
 
-def graph_sources(checkpoint: Checkpoint) -> tuple[GraphSource, ...]:
-    """The four graphs of a Stable Diffusion checkpoint, in the order a pipeline runs them."""
-    halves = vae_sources(checkpoint.modules["vae"], checkpoint.configs["vae"], checkpoint.geometry)
-    return (_text_encoder(checkpoint), _unet(checkpoint), *halves)
+def graph_sources(checkpoint: Checkpoint) -> Iterator[GraphSource]:
+    """The graphs of a checkpoint, in the order a pipeline runs them, each made when the one before is done with."""
+    yield _text_encoder(checkpoint)
+    yield _unet(checkpoint)
+    yield from vae_sources(checkpoint.modules["vae"], checkpoint.configs["vae"], checkpoint.geometry)
 
 
 class _TextEncoder(torch.nn.Module):
@@ -87,7 +89,7 @@ def _text_encoder(checkpoint: Checkpoint) -> GraphSource:
 def _unet(checkpoint: Checkpoint) -> GraphSource:
     config, text_config = checkpoint.modules["unet"].config, checkpoint.modules["text_encoder"].config
     channels, width, window = config.in_channels, config.cross_attention_dim, text_config.max_position_embeddings
-    native = _native_side(checkpoint)
+    native = native_side(checkpoint)
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         generator = generator_of(size)
@@ -105,7 +107,7 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
         ),
         outputs=(TensorSpec("out_sample", "float32", ("batch_size", config.out_channels, "height", "width")),),
         example_inputs=inputs,
-        trace_size=_unet_trace_size(len(config.block_out_channels)),
+        trace_size=unet_trace_size(len(config.block_out_channels)),
         parity_sizes=(
             ExampleSize(1, native, native, timestep=981.0),
             ExampleSize(3, native // 2 + 2, max(native // 2 - 2, 1), timestep=21.0),  # small: scores are (3, H, S, S)
@@ -114,12 +116,12 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
     )
 
 
-def _native_side(checkpoint: Checkpoint) -> int:
+def native_side(checkpoint: Checkpoint) -> int:
     """Latents a side of the size that images have when nothing is asked for."""
     return checkpoint.geometry.native_side_pixels // checkpoint.geometry.vae_factor
 
 
-def _unet_trace_size(levels: int) -> ExampleSize:
+def unet_trace_size(levels: int) -> ExampleSize:
     """Sides that no halving divides evenly: else the exporter takes divisibility for granted at skip connections."""
     multiple = 2 ** (levels - 1)
     return ExampleSize(2, 4 * multiple + multiple // 2, 3 * multiple + multiple // 2)
@@ -131,7 +133,7 @@ def _bundle_class(stated: str, geometry: Geometry) -> str:
     return "StableDiffusionInpaintPipeline" if is_inpainting else FAMILY.classes[stated]
 
 
-def _least_side(read: ReadConfig, geometry: Geometry) -> int:
+def least_side(read: ReadConfig, geometry: Geometry) -> int:
     """One that every level of the UNet can halve; a UNet of one level attends to 2x2 latents at least."""
     blocks = read("unet/config.json").get("block_out_channels")
     levels = len(blocks) if isinstance(blocks, list) else 4
@@ -161,6 +163,6 @@ STABLE_DIFFUSION = ExportFamily(
     adopt=adopt_configs,
     bundle_class=_bundle_class,
     interfaces=_INTERFACES,
-    least_side=_least_side,
+    least_side=least_side,
     vae=VaeExport(folder="vae", check=partial(check_options, "vae"), sources=vae_sources, is_deterministic=is_tiny),
 )

@@ -138,40 +138,45 @@ _CHANNELS: Mapping[int, str] = {
 }
 
 
-def check_components(folder: Path) -> None:
-    """Check the configs of a diffusers folder before any weight is read.
+def check_components(folder: Path, unet: Mapping[str, Values | None] = UNET_OPTIONS) -> None:
+    """Check the configs of a diffusers folder before any weight is read; `unet` are the keys that the UNet's may have.
 
     Raises MezzotintError for the first key that this family does not understand. What is not of the usual class is left
     to the loader, which refuses it by that class.
     """
-    stated = {name: _read(folder / name / "config.json") for name in ("text_encoder", "unet", "vae")}
+    stated = {name: read_stated(folder / name / "config.json") for name in ("text_encoder", "unet", "vae")}
     if all(stated[name].get(key, usual[0]) in usual for name, (key, usual) in _CLASSES.items()):
         for name, config in stated.items():
-            check_options(name, config)
+            check_options(name, config, unet if name == "unet" else None)
         check_fit(*(effective_config(name, config) for name, config in stated.items()))
 
 
-def adopt_configs(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def adopt_configs(
+    stated: Mapping[str, Mapping[str, Any]], unet: Mapping[str, Values | None] = UNET_OPTIONS
+) -> dict[str, dict[str, Any]]:
     """The effective configs of a bundle's components, from what those of a folder from elsewhere state.
 
     Raises MezzotintError for the first key that this family does not understand, and for parts of different models.
     """
     for name, config in stated.items():
-        check_options(FOLDERS.get(name, name), config)
+        check_options(FOLDERS.get(name, name), config, unet if name == "unet" else None)
     whole = {name: effective_config(FOLDERS.get(name, name), config) for name, config in stated.items()}
     check_fit(whole["text_encoder"], whole["unet"], whole["vae_decoder"])
     return whole
 
 
-def check_options(name: str, stated: Mapping[str, Any]) -> None:
-    """Raises MezzotintError that names the key of `stated`, a config of "unet", "vae" or "text_encoder"."""
+def check_options(name: str, stated: Mapping[str, Any], known: Mapping[str, Values | None] | None = None) -> None:
+    """Raises MezzotintError that names the key of `stated`, a config of "unet", "vae" or "text_encoder".
+
+    `known` are the keys that it may have, where they are not those of this family.
+    """
     vae = TINY_OPTIONS if is_tiny(stated) else VAE_OPTIONS
-    known = {"unet": UNET_OPTIONS, "vae": vae, "text_encoder": TEXT_OPTIONS}[name]
+    known = {"unet": UNET_OPTIONS, "vae": vae, "text_encoder": TEXT_OPTIONS}[name] if known is None else known
     for key, value in stated.items():
         values = known.get(key, NONE if key == "quantization_config" else ANY)
         if values is not None and value not in values:
             raise _unsupported(name, key, value, values)
-        is_unknown = key not in known and not key.startswith("_") and name != "text_encoder"
+        is_unknown = key not in known and not key.startswith("_") and known is not TEXT_OPTIONS
         if is_unknown and value is not None:
             raise MezzotintError(
                 f"{name}/config.json has the key {key} = {value!r:.80}, which Mezzotint does not know, so that it "
@@ -181,6 +186,16 @@ def check_options(name: str, stated: Mapping[str, Any]) -> None:
 
 def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     """Whether effective configs belong to one model; MezzotintError names the two numbers that disagree."""
+    check_latents(unet, vae)
+    if unet["cross_attention_dim"] != text["hidden_size"]:
+        raise MezzotintError(
+            f"unet/config.json has cross_attention_dim = {unet['cross_attention_dim']!r:.40}, expected "
+            f"{text['hidden_size']}, the text encoder's hidden_size"
+        )
+
+
+def check_latents(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    """Whether effective configs of a UNet and a VAE are of the same latents; MezzotintError as `check_fit`."""
     latent, channels = vae["latent_channels"], unet["in_channels"]
     if channels not in (latent, 2 * latent + 1):
         raise MezzotintError(
@@ -191,11 +206,6 @@ def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str
         raise MezzotintError(
             f"unet/config.json has out_channels = {unet['out_channels']!r:.40}, expected {latent}, the VAE's "
             "latent_channels"
-        )
-    if unet["cross_attention_dim"] != text["hidden_size"]:
-        raise MezzotintError(
-            f"unet/config.json has cross_attention_dim = {unet['cross_attention_dim']!r:.40}, expected "
-            f"{text['hidden_size']}, the text encoder's hidden_size"
         )
     _check_number("unet", "sample_size", unet["sample_size"], "a whole number of latents a side, or two equal ones")
     _check_number("vae", "scaling_factor", vae["scaling_factor"], "a number above 0, such as 0.18215")
@@ -218,7 +228,8 @@ def _unsupported(name: str, key: str, value: object, values: Values) -> Mezzotin
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_stated(path: Path) -> dict[str, Any]:
+    """A config.json as diffusers and transformers read it; MezzotintError for what they could not."""
     stated = read_object(path)
     if needs_recoding(path):
         raise MezzotintError(

@@ -17,8 +17,18 @@ from mezzotint.errors import MezzotintError
 
 from .pipeline_index import PipelineIndex
 
-Weights: TypeAlias = dict[str, Callable[[], torch.Tensor]]
-"""Tensors by their names in the module, or nearly so (see weight_names.py), each read when it is called for."""
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """A tensor in a file: what the file's table says of it, and how it is read, once."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype  # as it is stored; what is read may be in FP32 already
+    read: Callable[[], torch.Tensor]
+
+
+Weights: TypeAlias = dict[str, StoredWeight]
+"""By the weights' names in the module, or nearly so; see weight_names.py."""
 
 
 @dataclass(frozen=True, kw_only=True)

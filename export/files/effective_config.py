@@ -10,6 +10,7 @@ from mezzotint.errors import MezzotintError
 
 from .quiet import quiet
 
+_UNFORCED = ("StableDiffusionXL", "LatentConsistencyModel")  # pipelines that leave the scheduler as it is
 _FILE_KEYS = ("_class_name", "_diffusers_version")  # the private keys that say something of the file
 
 
@@ -25,6 +26,8 @@ def effective_scheduler_config(
     class_name = scheduler_class or stated.get("_class_name")
     config = {key: value for key, value in public(stated).items() if key != "_class_name"}
     own = _own_scheduler_config(class_name, config)
+    if pipeline_class.startswith(_UNFORCED):
+        return {**config, "_class_name": class_name}
     settled = {key: own[key] for key in ("clip_sample", "skip_prk_steps") if key in own}
     if own.get("steps_offset", 1) != 1:
         settled["steps_offset"] = 1

@@ -5,7 +5,7 @@ prefixes and old names are exchanged, and the shapes have to be those that the c
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from mezzotint.errors import MezzotintError
 
-from .checkpoint_parts import Weights
+from .checkpoint_parts import StoredWeight, Weights
 from .json_file import read_object
 from .weight_names import fit_names, foreign_prefix
 
@@ -25,31 +25,38 @@ _OTHER_MODEL = "config.json describes another model than the weights; take both 
 def load_module(kind: Any, folder: Path, weights: Weights) -> Any:
     """A `kind`, a model class of diffusers or transformers, of `folder`'s config.json with these weights.
 
-    `weights` are taken out one by one, so that no more than one of them is there twice. Raises MezzotintError for a
-    config that cannot be read, and for weights that do not fit it.
+    They are read one by one, so that no more than one of them is there twice. Raises MezzotintError for a config that
+    cannot be read, and for weights that do not fit it.
     """
+    module, fitted = _fit(kind, folder, weights)
+    loaded = {name: fitted.pop(name).read().to(torch.float32) for name in list(fitted)}
+    module.load_state_dict(loaded, assign=True)
+    return module.eval()
+
+
+def check_module(kind: Any, folder: Path, weights: Weights) -> None:
+    """Raise what `load_module` would, without reading the weights themselves."""
+    _fit(kind, folder, weights)
+
+
+def _fit(kind: Any, folder: Path, weights: Weights) -> tuple[Any, Weights]:
+    """A module without weights, and its weights by the module's names."""
     config = _read_config(folder)
     module = _empty_module(kind, folder, config)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     constants = {name for name, _ in module.named_buffers()} - expected.keys()  # old files hold them, for nothing
     names = fit_names(weights, {*expected, *constants})
     _check_names(folder, {name: new for name, new in names.items() if new not in constants}, expected, config)
-    found = {new: name for name, new in names.items()}
-    loaded = {name: _read(folder, name, weights.pop(found[name]), shape) for name, shape in expected.items()}
-    module.load_state_dict(loaded, assign=True)
-    return module.eval()
+    fitted = {new: weights.pop(name) for name, new in names.items() if new in expected}
+    for name, shape in expected.items():
+        _check_weight(folder, name, fitted[name], shape)
+    return module, fitted
 
 
 def empty_shapes(kind: Any, folder: Path) -> dict[str, tuple[int, ...]]:
     """The parameters of a `kind` of `folder`'s config.json, without their numbers; MezzotintError as `load_module`."""
     module = _empty_module(kind, folder, _read_config(folder))
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-
-
-def _read(folder: Path, name: str, read: Callable[[], torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
-    tensor = read()
-    _check_tensor(folder, name, tensor, shape)
-    return tensor.to(torch.float32)
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
@@ -103,14 +110,14 @@ def _check_names(
             )
 
 
-def _check_tensor(folder: Path, name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
+def _check_weight(folder: Path, name: str, weight: StoredWeight, shape: tuple[int, ...]) -> None:
+    if weight.shape != shape:
         raise MezzotintError(
-            f"{folder}: the weight {name} has the shape {tuple(tensor.shape)}, expected {shape}; {_OTHER_MODEL}"
+            f"{folder}: the weight {name} has the shape {weight.shape}, expected {shape}; {_OTHER_MODEL}"
         )
-    if not tensor.is_floating_point():
+    if not weight.dtype.is_floating_point:
         raise MezzotintError(
-            f"{folder}: the weight {name} is of {tensor.dtype}, expected floats; export the checkpoint from before it "
+            f"{folder}: the weight {name} is of {weight.dtype}, expected floats; export the checkpoint from before it "
             "was quantized"
         )
 

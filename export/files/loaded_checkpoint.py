@@ -1,4 +1,4 @@
-"""A checkpoint in memory: its PyTorch modules, and what its files say."""
+"""A checkpoint as it was read: its PyTorch modules, and what its files say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ from .pipeline_index import PipelineIndex
 class Checkpoint:
     """The modules in eval mode, FP32, on the CPU; `folder` holds tokenizers and the scheduler's config.
 
-    `modules` and `configs` are by folder; configs are effective: what a config.json says, and the defaults of what it
-    does not say.
+    `modules` and `configs` are by folder. A module is loaded when it is asked for. Configs are effective: what a
+    config.json says, and the defaults of what it does not say.
     """
 
     folder: Path

@@ -12,7 +12,7 @@ from typing import Any
 
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Family
-from mezzotint.families.lineup import family_of_class, usual_classes
+from mezzotint.families.lineup import family_of_index, usual_classes
 
 from .json_file import read_object
 
@@ -41,9 +41,11 @@ class PipelineIndex:
 
     def of_bundle(self, class_name: str) -> dict[str, Any]:
         """The bundle's index: the same components, and nothing that is not in the bundle."""
-        parts = ("_diffusers_version", "scheduler", *self.family.checkpoint)
+        family = self.family
+        parts = ("_diffusers_version", "scheduler", *family.checkpoint, *family.index_options)
         kept = {key: self.options[key] for key in parts if key in self.options}
-        absent = [*_EMPTY, *(key for key in _EMPTY_WHERE_NAMED if key in self.options)]
+        left_out = [key for key in family.optional if key not in family.checkpoint]
+        absent = [*_EMPTY, *(key for key in (*_EMPTY_WHERE_NAMED, *left_out) if key in self.options)]
         empty = {key: [None, None] for key in absent}
         without_checker = {"requires_safety_checker": False} if "requires_safety_checker" in self.options else {}
         return {**kept, **empty, **without_checker, "_class_name": class_name}
@@ -65,7 +67,7 @@ def read_index(folder: Path) -> PipelineIndex:
     path = folder / "model_index.json"
     options = read_object(path)
     name = options.get("_class_name")
-    family = family_of_class(name)
+    family = family_of_index(options)
     if not isinstance(name, str) or family is None:
         raise MezzotintError(
             f"{folder} is a {name!s:.80}, expected a {' or a '.join(usual_classes())} or one on the same components"

@@ -1,25 +1,30 @@
 """Tensors out of weight files. A pickle is read for its tensors alone: code in it is never run."""
 
-import pickle
-import re
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from mezzotint.bundle.weight_faults import check_weight_file
 from mezzotint.errors import MezzotintError
+from mezzotint.tensor_files.fault import FaultError
+from mezzotint.tensor_files.opening import open_tensor_file
+from mezzotint.tensor_files.state_dict import more_than_tensors
+from mezzotint.tensor_files.tensor_file import TensorFile
 
-from .checkpoint_parts import Weights
+from .checkpoint_parts import StoredWeight, Weights
 
 
 def open_weights(paths: Iterable[Path]) -> Weights:
     """The tensors of the files, as `load_module` takes them; MezzotintError as `read_weights`."""
     tensors = read_weights(paths)
-    return {name: partial(tensors.pop, name) for name in tensors}
+    return {
+        name: StoredWeight(tuple(tensor.shape), tensor.dtype, partial(tensors.pop, name))
+        for name, tensor in tensors.items()
+    }
 
 
 def read_weights(paths: Iterable[Path]) -> dict[str, torch.Tensor]:
@@ -47,29 +52,22 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        read = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        if named is None:
-            raise MezzotintError(f"{path} is damaged or no file of torch.save; download it again") from error
-        raise MezzotintError(
-            f"{path} holds more than tensors ({named[1]}), and no code in a pickle is run; take safetensors weights, "
-            "or save the tensors alone where you trust the file"
-        ) from error
-    except Exception as error:
-        raise MezzotintError(f"{path} cannot be read ({_first_line(error)}); download it again") from error
-    strange = [read] if not isinstance(read, Mapping) else [one for one in read.values() if not _is_tensor(one)]
-    if strange:
-        raise MezzotintError(
-            f"{path} holds a {type(strange[0]).__name__}, expected tensors by their names; save the component's "
-            "state_dict() alone"
-        )
-    return {str(name): tensor for name, tensor in read.items()}
+    with open_tensor_file(path) as file:
+        table = file.table
+        fault = more_than_tensors(table.foreign) if table.foreign else None
+        if table.wrappers:
+            what = f"holds a dict as {'.'.join(table.wrappers)!r}, expected tensors by their names"
+            fault = FaultError(what, "save the component's state_dict() alone")
+        if fault is not None:
+            raise MezzotintError(f"{path} {fault.what}; {fault.advice}")
+        return {name: _tensor(file, name) for name in file.names}
 
 
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, torch.Tensor)
+def _tensor(file: TensorFile, name: str) -> torch.Tensor:
+    """The tensor over the mapped file; of types that numpy does not have, the same bits."""
+    array = np.require(file.read(name), requirements="A")  # the old layout puts numbers at any byte
+    dtype: torch.dtype = getattr(torch, file.specs[name].dtype)
+    return torch.from_numpy(array).view(dtype)
 
 
 def _first_line(error: Exception) -> str:

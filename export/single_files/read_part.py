@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from ..files.checkpoint_parts import Weights
+from ..files.checkpoint_parts import StoredWeight, Weights
 from .ema_names import EMA_PREFIX, ema_places
 from .homes import IN_CHECKPOINT, Home
 from .key_check import PartKeys
@@ -37,8 +37,13 @@ def prefixes_of(part: str) -> tuple[str, ...]:
 
 
 def part_weights(file: WeightFile, part: PartKeys) -> Weights:
-    """The part's parameters by their names in the module, each read when it is called for."""
-    return {name: partial(_read, file, part.places[name]) for name in part.shapes}
+    """The part's parameters by their names in the module."""
+    return {name: _stored(file, part.places[name]) for name in part.shapes}
+
+
+def _stored(file: WeightFile, place: Place) -> StoredWeight:
+    shape = place.take.shape(file.shapes[place.key])
+    return StoredWeight(shape, file.dtype(place.key), partial(_read, file, place))
 
 
 def _read(file: WeightFile, place: Place) -> torch.Tensor:

@@ -30,6 +30,11 @@ class WeightFile:
         shapes = {name: spec.shape for name, spec in file.specs.items()}
         return cls(path, shapes, shapes.keys() | file.scalars.keys(), file)
 
+    def dtype(self, name: str) -> torch.dtype:
+        """What the tensor is stored as."""
+        stored: torch.dtype = getattr(torch, self.file.specs[name].dtype)
+        return stored
+
     def read(self, name: str) -> torch.Tensor:
         """The tensor in FP32, over the mapped file where it is stored so; MezzotintError for one that is no float."""
         return torch.from_numpy(np.require(self.file.read_float32(name), requirements=("C", "A")))

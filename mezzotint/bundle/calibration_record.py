@@ -15,7 +15,8 @@ class CalibrationRecord:
 
     `latent_shape` is (C, h, w); `calls` counts the UNet calls that statistics were taken from, `trajectories` the
     prompts that were run, each with `visits` steps at least (None: a bundle from before that was written down).
-    `costs_sha256` is of the times that a search for exclusions went by.
+    `costs_sha256` is of the times that a search for exclusions went by, `schedule` the spacing of noise levels that was
+    asked for, if any.
     """
 
     prompts_sha256: str
@@ -30,6 +31,7 @@ class CalibrationRecord:
     visits: int | None = field(default=None, metadata=LEFT_OUT)
     split_shortcuts: bool = field(default=False, metadata=LEFT_OUT)
     costs_sha256: str | None = field(default=None, metadata=LEFT_OUT)
+    schedule: str | None = field(default=None, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         """MezzotintError for figures that no calibration can have had."""

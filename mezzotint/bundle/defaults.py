@@ -14,7 +14,8 @@ STEPS: Final = 25
 GUIDANCE: Final = 5.0
 MOST_GUIDANCE: Final = 1000.0  # far beyond any use; much more overflows float32
 
-_FEW_STEPS: Final[Mapping[str, int]] = {"lcm": 4}  # samplers whose models were distilled to few steps
+# Samplers whose models were distilled to few steps, without a negative half: steps and guidance.
+_DISTILLED: Final[Mapping[str, tuple[int, float]]] = {"lcm": (4, 1.0), "tcd": (4, 1.0)}
 
 OF_CLASSES: Final[Mapping[str, str]] = {  # diffusers' scheduler class -> the sampler here
     "DDIMScheduler": "ddim",
@@ -31,6 +32,9 @@ OF_CLASSES: Final[Mapping[str, str]] = {  # diffusers' scheduler class -> the sa
     "UniPCMultistepScheduler": "unipc",
     "DEISMultistepScheduler": "deis",
     "LCMScheduler": "lcm",
+    "TCDScheduler": "tcd",
+    "EDMEulerScheduler": "euler",
+    "EDMDPMSolverMultistepScheduler": "dpmpp-2m",
     "FlowMatchEulerDiscreteScheduler": "flow-euler",
 }
 _STOCHASTIC: Final = {"dpmpp-2m": "dpmpp-2m-sde"}  # what a sampler is where the file says algorithm_type "sde-..."
@@ -60,4 +64,5 @@ class Defaults:
         sampler = OF_CLASSES.get(name.removeprefix("Flax"))
         if str(options.get("algorithm_type")).startswith("sde-"):
             sampler = _STOCHASTIC.get(str(sampler))
-        return cls(sampler=sampler, scheduler_class=name, steps=_FEW_STEPS.get(str(sampler), STEPS))
+        steps, guidance = _DISTILLED.get(str(sampler), (STEPS, GUIDANCE))
+        return cls(sampler=sampler, scheduler_class=name, steps=steps, guidance=guidance)

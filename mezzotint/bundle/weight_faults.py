@@ -49,13 +49,12 @@ def weight_fault(path: Path) -> str | None:
 def stand_in_fault(path: Path) -> str | None:
     """The same for what is no file of weights at all, but lies in its place: nothing, a web page, a pointer."""
     try:
-        size = path.stat().st_size
+        if not path.stat().st_size:  # as a pipe's is too, which nobody should wait for
+            return f"{path} is empty; download it again"
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as error:
         return f"{path} cannot be read ({error.strerror}); check that it is there and may be read"
-    if not size:
-        return f"{path} is empty; download it again"
     if head.lstrip()[:5].lower() in (b"<!doc", b"<html"):
         return f"{path} is a web page, not weights; download the file itself (on the hub /resolve/, not /blob/)"
     return pointer_fault(path)

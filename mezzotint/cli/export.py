@@ -8,6 +8,7 @@ import typer
 from mezzotint.bundle.manifest import Manifest
 from mezzotint.bundle.presets import PRESETS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
+from mezzotint.runtime.samplers.spacing import SPACINGS
 
 from .options import OWN, AsJson, Output, Overwrite, pick
 from .terminal import STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
@@ -27,6 +28,7 @@ def export(
         str | None, typer.Option(help="Weights to take where there are several, such as fp16 or non_ema.")
     ] = None,
     scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"The bundle's own sampler; {OWN}")] = None,
+    schedule: Annotated[str | None, pick("--schedule", SPACINGS, f"The bundle's own spacing; {OWN}")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="The bundle's own; few for a distilled checkpoint.")] = None,
     guidance: Annotated[float | None, typer.Option(help="The bundle's own; 1 or less for a distilled one.")] = None,
     preset: Annotated[
@@ -65,7 +67,14 @@ def export(
     """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
     from mezzotint.export import Chosen, Origins, export_checkpoint
 
-    chosen = Chosen(scheduler=scheduler, steps=steps, guidance=guidance, preset=preset, prediction_type=prediction_type)
+    chosen = Chosen(
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        schedule=schedule,
+        preset=preset,
+        prediction_type=prediction_type,
+    )
     origins = Origins(
         config=config, unet=unet, vae=vae, text_encoder=text_encoder, weights=weights, force_vae=force_vae
     )

@@ -10,6 +10,7 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.runtime import Settings
 from mezzotint.runtime.noise.batch import RNGS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
+from mezzotint.runtime.samplers.spacing import SPACINGS
 from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
 from .images import Load, Request, generate_images
@@ -26,6 +27,8 @@ _STEPS = f"Denoising steps; {OWN}."
 _GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
 _RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
+_SCHEDULE = f"How noise levels are spaced; {OWN}"
+_ETA = "How much noise the steps of ddim and tcd add, 0 to 1 (default: 0 and 0.3)."
 _CLIP_SKIP = "Last layers of the text encoder to leave out: 1 where web interfaces say 2 (default: 0)."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
 _PRECISION = "Arithmetic instead of what the bundle states"
@@ -46,6 +49,8 @@ Guidance = Annotated[float | None, typer.Option(help=_GUIDANCE, rich_help_panel=
 Rescale = Annotated[float | None, typer.Option(help=_RESCALE, rich_help_panel=_SAMPLING)]
 Interval = Annotated[tuple[float, float] | None, typer.Option(help=_INTERVAL, rich_help_panel=_SAMPLING)]
 SamplerName = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_SAMPLING)]
+Schedule = Annotated[str | None, pick("--schedule", SPACINGS, _SCHEDULE, panel=_SAMPLING)]
+Eta = Annotated[float | None, typer.Option(help=_ETA, rich_help_panel=_SAMPLING)]
 Rng = Annotated[str | None, pick("--rng", RNGS, "Noise generator for --seed", panel=_SAMPLING)]
 Syntax = Annotated[str | None, pick("--prompt-syntax", PROMPT_SYNTAXES, "How prompts are read", panel=_SAMPLING)]
 ClipSkip = Annotated[int | None, typer.Option(min=0, help=_CLIP_SKIP, rich_help_panel=_SAMPLING)]
@@ -81,6 +86,8 @@ def generate(
     guidance_rescale: Rescale = None,
     guidance_interval: Interval = None,
     scheduler: SamplerName = None,
+    schedule: Schedule = None,
+    eta: Eta = None,
     rng: Rng = None,
     prompt_syntax: Syntax = None,
     clip_skip: ClipSkip = None,
@@ -102,6 +109,8 @@ def generate(
         "guidance": guidance,
         "seed": seed,
         "scheduler": scheduler,
+        "schedule": schedule,
+        "eta": eta,
         "height": height,
         "width": width,
         "guidance_rescale": guidance_rescale,

@@ -13,6 +13,7 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
 from mezzotint.quantize.decide.recipe import RECIPES
 from mezzotint.runtime.samplers.lineup import SAMPLERS
+from mezzotint.runtime.samplers.spacing import SPACINGS
 
 from .inspect import declined_lines
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
@@ -48,6 +49,7 @@ Prompts = Annotated[Path | None, typer.Option(help=_PROMPTS, rich_help_panel=_CA
 Steps = Annotated[int | None, typer.Option(min=1, help=_SCHEDULE, rich_help_panel=_CALIBRATION)]
 Guidance = Annotated[float | None, typer.Option(min=0.0, help=f"Guidance scale; {OWN}.", rich_help_panel=_CALIBRATION)]
 Scheduler = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_CALIBRATION)]
+Schedule = Annotated[str | None, pick("--schedule", SPACINGS, f"Spacing; {OWN}", panel=_CALIBRATION)]
 Size = Annotated[int | None, typer.Option(help=SIZE_HELP, rich_help_panel=_CALIBRATION)]
 Trajectories = Annotated[int, typer.Option(min=1, help=_TRAJECTORIES, rich_help_panel=_CALIBRATION)]
 StepsPerPrompt = Annotated[int, typer.Option(min=1, help=_STEPS, rich_help_panel=_CALIBRATION)]
@@ -68,6 +70,7 @@ def quantize(
     steps: Steps = None,
     guidance: Guidance = None,
     scheduler: Scheduler = None,
+    schedule: Schedule = None,
     height: Size = None,
     width: Size = None,
     trajectories: Trajectories = 32,
@@ -90,7 +93,7 @@ def quantize(
     from mezzotint.runtime.text.prompts import read_prompts
 
     overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
-    settings = CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance)
+    settings = CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance, schedule)
     settings = replace(settings, trajectories=trajectories, calls=samples, seed=seed, visits=steps_per_prompt)
     settings = replace(settings, height=height, width=width)
     texts = None if prompts is None else read_prompts(prompts)

@@ -19,10 +19,6 @@ class Condition:
 
     arrays: Mapping[str, Array]
 
-    def zeros(self) -> "Condition":
-        """One of the same shapes that says nothing."""
-        return Condition({name: np.zeros_like(array) for name, array in self.arrays.items()})
-
     def rows(self, start: int, end: int) -> "Condition":
         """Those of the images from `start` to before `end`."""
         return Condition({name: array[start:end] for name, array in self.arrays.items()})

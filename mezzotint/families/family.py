@@ -10,10 +10,12 @@ Adding one costs a file here with a `Family` value and a line in `lineup.FAMILIE
 quantize/rules, and a test; docs/adding-a-family.md shows all of it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+import numpy as np
 
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.geometry import Geometry
@@ -21,6 +23,7 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
 
 from .condition import Condition
+from .micro_conditioning import NOTHING_SAID, MicroConditioning
 
 
 class Role(StrEnum):
@@ -56,6 +59,10 @@ class EncodedText:
     tokens: FloatArray  # (tokens, width); several windows of tokens follow each other
     pooled: FloatArray | None = None  # (width,), of the first window
 
+    def zeros(self) -> "EncodedText":
+        """One of the same shapes that says nothing."""
+        return EncodedText(np.zeros_like(self.tokens), None if self.pooled is None else np.zeros_like(self.pooled))
+
 
 @dataclass(frozen=True)
 class TextStage:
@@ -74,15 +81,24 @@ class TextStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a call asks for besides its text: size in pixels, and the guidance scale."""
+    """What a call asks for besides its text: size in pixels, the guidance scale, and what it says of the image.
+
+    `is_negative` where it goes with a negative prompt.
+    """
 
     height: int
     width: int
     guidance: float
+    micro: MicroConditioning = NOTHING_SAID
+    is_negative: bool = False
 
 
 ReadConfig = Callable[[str], Mapping[str, Any]]
 """A JSON file of the bundle by its path there, such as "unet/config.json"; MezzotintError when it cannot be read."""
+
+MakeCondition = Callable[[Sequence[EncodedText], Wanted, Component], Condition]
+"""What the text stages made of one prompt, in their order, what the call asks for, and the denoiser's component, whose
+specs say what it wants to be told: the condition of one row. MezzotintError for what does not fit."""
 
 DenoiserFeeds = Callable[[FloatArray, float, Condition, Component], dict[str, Array]]
 """The denoiser's inputs by name for a sample (B, C, h, w) as the model sees it, the timestep, a condition of B rows,
@@ -95,9 +111,11 @@ class Family:
 
     `classes` are the `_class_name`s in model_index.json that it covers, the usual one first, each with the class that a
     bundle's index names instead. `checkpoint` has the folders that a checkpoint of it consists of besides "scheduler".
-    `condition` combines what the text stages made of one prompt, in their order, into a condition of one row. A
-    negative prompt of None is the empty text, or `none_is_zeros`. `symbol_sizes` has the sizes of the denoiser's
-    symbolic dims besides batch_size, height and width.
+    Of both, the names in `optional` may be absent, as `without` makes them. A negative prompt of None is the empty
+    text, or no text at all where `none_is_zeros`. `symbol_sizes` has the sizes of the denoiser's symbolic dims besides
+    batch_size, height and width. `options` are the settings of a run that not every family takes, `index_options` the
+    keys of model_index.json that say how to run it. `own_guidance` is the scale of a run where nobody chose one, if it
+    is not the product's. With `strength_keeps_steps` a run from an image makes all steps, closer to each other.
     """
 
     name: str
@@ -105,12 +123,29 @@ class Family:
     components: Mapping[str, Role]
     checkpoint: Mapping[str, Part]
     texts: tuple[TextStage, ...]
-    condition: Callable[[Sequence[EncodedText], Wanted], Condition]
+    condition: MakeCondition
     denoiser_feeds: DenoiserFeeds
     geometry: Callable[[ReadConfig], Geometry]
     guidance: Guidance = Guidance.CFG
     none_is_zeros: Callable[[ReadConfig], bool] = lambda _read: False
     symbol_sizes: Callable[[ReadConfig], Mapping[str, int]] = lambda _read: {}
+    optional: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+    index_options: tuple[str, ...] = ()
+    own_guidance: float | None = None
+    strength_keeps_steps: bool = False
+
+    def without(self, absent: Collection[str]) -> "Family":
+        """The family of a checkpoint or a bundle that lacks `absent`; what is not optional stays."""
+        left_out = self.optional.intersection(absent)
+        if not left_out:
+            return self
+        return replace(
+            self,
+            components={name: role for name, role in self.components.items() if name not in left_out},
+            checkpoint={name: part for name, part in self.checkpoint.items() if name not in left_out},
+            texts=tuple(stage for stage in self.texts if stage.component not in left_out),
+        )
 
     def role(self, component: str) -> Role:
         """What the component of that name is there for; MezzotintError lists those that there are."""

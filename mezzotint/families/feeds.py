@@ -1,12 +1,14 @@
-"""Named values in the dtype and shape that a graph's inputs have: exporters differ in nothing else."""
+"""What a graph is fed: named values in the dtype and shape that its inputs have; exporters differ in nothing else."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from mezzotint.arrays import Array
+from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
+
+from .condition import Condition
 
 
 def fitted(values: Mapping[str, Array | np.generic], component: Component) -> dict[str, Array]:
@@ -29,3 +31,11 @@ def fitted(values: Mapping[str, Array | np.generic], component: Component) -> di
             array = array.reshape((1,) * len(spec.dims)) if array.ndim == 0 else array
         feeds[name] = array
     return feeds
+
+
+def unet_feeds(sample: FloatArray, timestep: float, condition: Condition, component: Component) -> dict[str, Array]:
+    """Of a UNet: the sample, the timestep and the condition as they are.
+
+    The timestep is a float scalar in our own graphs, one integer in an array in those that Optimum exported.
+    """
+    return fitted({"sample": sample, "timestep": np.asarray(timestep), **condition.arrays}, component)

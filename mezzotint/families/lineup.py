@@ -1,26 +1,33 @@
 """The families that there are, and which one a bundle or a checkpoint belongs to."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mezzotint.bundle.bundle import GRAPH_FILE, Bundle
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
 
 from .family import Family
+from .latent_consistency import LATENT_CONSISTENCY
 from .stable_diffusion import STABLE_DIFFUSION
+from .stable_diffusion_xl import STABLE_DIFFUSION_XL
 
-FAMILIES: tuple[Family, ...] = (STABLE_DIFFUSION,)
+FAMILIES: tuple[Family, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
 
 
 def family_of(bundle: Bundle) -> Family:
-    """The family that the manifest names; MezzotintError lists those that there are."""
+    """The family that the manifest names, without the optional components that the bundle lacks.
+
+    MezzotintError lists those that there are.
+    """
     name = bundle.manifest.family
     family = next((family for family in FAMILIES if family.name == name), None)
     if family is None:
         known = ", ".join(family.name for family in FAMILIES)
         raise MezzotintError(f"{bundle.path} is of the family {name!r:.60}, expected one of {known}")
-    return family
+    return family.without(family.components.keys() - bundle.manifest.components.keys())
 
 
 def geometry_of(bundle: Bundle) -> Geometry:
@@ -33,14 +40,23 @@ def family_of_class(name: object) -> Family | None:
     return next((family for family in FAMILIES if isinstance(name, str) and name in family.classes), None)
 
 
+def family_of_index(options: Mapping[str, Any]) -> Family | None:
+    """The family of a model_index.json, without the optional parts that it says are absent, or None."""
+    family = family_of_class(options.get("_class_name"))
+    if family is None:
+        return None
+    return family.without([name for name, entry in options.items() if isinstance(entry, list) and not any(entry)])
+
+
 def family_of_checkpoint(folder: Path) -> Family:
     """The family of a diffusers folder, by its index; MezzotintError for none that there is."""
     index = folder / "model_index.json"
     try:
-        name = json.loads(index.read_bytes()).get("_class_name")
+        options = json.loads(index.read_bytes())
+        name = options.get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise MezzotintError(f"{index} cannot be read ({error}); expected a diffusers folder") from None
-    family = family_of_class(name)
+    family = family_of_index(options)
     if family is None:
         raise MezzotintError(f"{folder} is a {name!s:.80}, expected a {' or a '.join(usual_classes())}")
     return family

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
@@ -15,7 +14,7 @@ from mezzotint.errors import MezzotintError
 from .clip_skip import embeddings_output
 from .condition import Condition
 from .family import EncodedText, Family, Part, ReadConfig, Role, TextStage, Wanted
-from .feeds import fitted
+from .feeds import unet_feeds
 
 _TEXT_TO_IMAGE = "StableDiffusionPipeline"
 _IMAGE_TO_IMAGE = "StableDiffusionImg2ImgPipeline"
@@ -42,16 +41,9 @@ _CLASSES: Mapping[str, str] = {
 }
 
 
-def _condition(texts: Sequence[EncodedText], _wanted: Wanted) -> Condition:
+def _condition(texts: Sequence[EncodedText], _wanted: Wanted, _denoiser: Component) -> Condition:
     (text,) = texts
     return Condition({"encoder_hidden_states": text.tokens[np.newaxis]})
-
-
-def _denoiser_feeds(
-    sample: FloatArray, timestep: float, condition: Condition, component: Component
-) -> dict[str, Array]:
-    """The timestep is a float scalar in our own graphs, one integer in an array in those that Optimum exported."""
-    return fitted({"sample": sample, "timestep": np.asarray(timestep), **condition.arrays}, component)
 
 
 def _geometry(read: ReadConfig) -> Geometry:
@@ -82,7 +74,7 @@ STABLE_DIFFUSION = Family(
     },
     texts=(TextStage("text_encoder", "tokenizer", embeddings_output),),
     condition=_condition,
-    denoiser_feeds=_denoiser_feeds,
+    denoiser_feeds=unet_feeds,
     geometry=_geometry,
     symbol_sizes=_symbol_sizes,
 )

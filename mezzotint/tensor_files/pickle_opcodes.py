@@ -18,6 +18,7 @@ from .stored import Content
 
 Resolve: TypeAlias = Callable[[object], Storage | Global]  # what a persistent id stands for
 _LONGEST_NUMBER = 256  # bytes, or digits
+_STOP, _PERSISTENT = ord(pickle.STOP), ord(pickle.BINPERSID)
 
 Operation: TypeAlias = Callable[[PickleState], None]
 
@@ -39,16 +40,15 @@ def unpickle(content: Content, start: int, end: int, resolve: Resolve) -> Unpick
     """
     state = PickleState(content, start, end)
     while True:
-        state.spend(1)
-        code = state.take(1)
-        if code == pickle.STOP:
+        code = state.instruction()
+        if code == _STOP:
             return Unpickled(value=state.pop(), end=state.position, foreign=tuple(state.foreign))
-        if code == pickle.BINPERSID:
+        if code == _PERSISTENT:
             state.push(resolve(state.pop()))
             continue
-        operation = _OPERATIONS.get(code)
+        operation = _BY_CODE.get(code)
         if operation is None:
-            raise damaged(f"its pickle has the instruction {code!r} at byte {state.position - 1}, never in weights")
+            raise damaged(f"its pickle has the instruction {bytes([code])!r}, which weights are never written with")
         operation(state)
 
 
@@ -281,3 +281,4 @@ _OPERATIONS: dict[bytes, Operation] = {
     pickle.BINGET: _recall(1),
     pickle.LONG_BINGET: _recall(4),
 }
+_BY_CODE = {ord(code): operation for code, operation in _OPERATIONS.items()}

@@ -6,7 +6,7 @@ from .fault import FaultError, damaged
 from .stored import Content
 
 MOST_BYTES = 256 << 20  # of one pickle; those of checkpoints have a few hundred kilobytes
-MOST_STEPS = 4_000_000  # instructions; checkpoints with the state of their optimizer have some hundred thousand
+MOST_STEPS = 2_000_000  # instructions; checkpoints with the state of their optimizer have some hundred thousand
 MOST_NAME_CHARACTERS = 500
 
 
@@ -31,6 +31,15 @@ class PickleState:
         self._steps_left -= steps
         if self._steps_left < 0:
             raise FaultError(f"has a pickle of more than {MOST_STEPS} instructions", "save its state_dict() alone")
+
+    def instruction(self) -> int:
+        """The next byte, which is one step."""
+        position = self.position
+        if position >= self.end:
+            raise damaged("its pickle ends too early")
+        self.spend(1)
+        self.position = position + 1
+        return self.content[position]
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""

@@ -5,7 +5,7 @@ some a dictionary of several state dicts, whose tensors get dotted names. A modu
 state dict that it would have saved.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from .fault import FaultError
@@ -29,13 +29,26 @@ class Found:
     wrappers: tuple[str, ...] = ()
 
 
-def find_tensors(value: object) -> Found:
-    """The tensors in a pickled object. Raises FaultError if there are none, and for dictionaries without end."""
-    found = _Search().find(value, 0) if _entries(value) is not None else None
+def find_tensors(value: object, foreign: Collection[str] = ()) -> Found:
+    """The tensors in a pickled object, in which `foreign` names were called.
+
+    Raises FaultError if there are none, and for dictionaries without end.
+    """
+    found = _Search().find(value, 0)
     if found is None or not found.tensors:
+        if foreign:
+            raise more_than_tensors(foreign)
         what = "a dict without tensors" if isinstance(value, dict) else _kind(value)
         raise FaultError(f"holds {what}, expected tensors by their names", "save the component's state_dict() alone")
     return found
+
+
+def more_than_tensors(foreign: Collection[str]) -> FaultError:
+    """The fault of a file that would have to run something to be whole."""
+    return FaultError(
+        f"holds more than tensors ({next(iter(foreign)):.80}), and no code in a pickle is run",
+        "take safetensors weights, or save the tensors alone where you trust the file",
+    )
 
 
 class _Search:

@@ -113,6 +113,8 @@ def inflate(content: Content, extent: Extent) -> bytes:
     stored = content[extent.start : extent.start + extent.count]
     if not extent.is_deflated:
         return stored
+    if not extent.inflated:  # which zlib would take for no limit
+        return b""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         inflated = stream.decompress(stored, extent.inflated)

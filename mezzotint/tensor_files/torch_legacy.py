@@ -36,7 +36,7 @@ def read_torch_legacy(content: Content) -> Table:
     read = unpickle(content, position, len(content), resolve)
     keys = unpickle(content, read.end, len(content), _nothing)
     extents = _extents(content, keys.end, keys.value, storages)
-    found = find_tensors(read.value)
+    found = find_tensors(read.value, read.foreign)
 
     @cache
     def extent(storage: Storage) -> Extent:

@@ -27,7 +27,7 @@ def read_torch_zip(content: Content) -> Table:
     _check_byte_order(content, entries, folder)
     pickled = _inflated(content, entries, f"{folder}/data.pkl", MOST_BYTES)
     read = unpickle(pickled, 0, len(pickled), storage_of)
-    found = find_tensors(read.value)
+    found = find_tensors(read.value, read.foreign)
 
     @cache
     def extent(storage: Storage) -> Extent:

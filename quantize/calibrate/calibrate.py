@@ -70,7 +70,8 @@ def cached_trajectories(
     executor: Executor = LOCAL,
 ) -> tuple[Trajectory, ...]:
     """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
-    schedule = (settings.scheduler, settings.steps, settings.guidance)
+    schedule: tuple[object, ...] = (settings.scheduler, settings.steps, settings.guidance)
+    schedule += () if settings.schedule is None else (settings.schedule,)
     precision = fastest_engine(bundle.component(family_of(bundle).denoiser))[1]
     parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": precision}
     parts |= _asked_size(bundle, settings)

@@ -72,6 +72,7 @@ class CalibrationData:
             trajectories=len(self.trajectories),
             visits=settings.visits,
             split_shortcuts=splits_shortcuts,
+            schedule=settings.schedule,
         )
 
     @property

@@ -28,7 +28,7 @@ class CalibrationSettings:
     """The schedule and size to calibrate for, how many prompts to run, how many denoiser calls to look at.
 
     Each trajectory makes at least `visits` steps of the schedule, evenly spaced, or all where there are fewer. `height`
-    and `width` are in pixels; None is the checkpoint's own.
+    and `width` are in pixels; None is the checkpoint's own, and so for `schedule`, the spacing of noise levels.
     """
 
     scheduler: str
@@ -40,14 +40,20 @@ class CalibrationSettings:
     visits: int = 12
     height: int | None = None
     width: int | None = None
+    schedule: str | None = None
 
     @classmethod
     def of(
-        cls, bundle: Bundle, scheduler: str | None = None, steps: int | None = None, guidance: float | None = None
+        cls,
+        bundle: Bundle,
+        scheduler: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        schedule: str | None = None,
     ) -> "CalibrationSettings":
-        """Those for a schedule, or for the checkpoint's own where it is None; `replace` sets the others."""
-        asked = Sampling.settle(bundle.defaults(), scheduler, steps, guidance)
-        return cls(scheduler=asked.sampler.name, steps=asked.steps, guidance=asked.guidance)
+        """Those for a run, or for the checkpoint's own where they are None; `replace` sets the others."""
+        asked = Sampling.settle(bundle.defaults(), scheduler, steps, guidance, spacing=schedule)
+        return cls(scheduler=asked.sampler.name, steps=asked.steps, guidance=asked.guidance, schedule=schedule)
 
     def stride(self, prompts: int) -> int:
         """Which n-th step each trajectory makes, so that those of all `prompts` together make every one."""
@@ -63,6 +69,7 @@ class CalibrationSettings:
             scheduler=self.scheduler,
             height=self.height,
             width=self.width,
+            schedule=self.schedule,
         )
 
 

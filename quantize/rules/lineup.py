@@ -6,10 +6,12 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of
 from mezzotint.runtime import Bundle
 
+from .latent_consistency import LATENT_CONSISTENCY
 from .rule import FamilyRules, Rule
 from .stable_diffusion import STABLE_DIFFUSION
+from .stable_diffusion_xl import STABLE_DIFFUSION_XL
 
-FAMILY_RULES: tuple[FamilyRules, ...] = (STABLE_DIFFUSION,)
+FAMILY_RULES: tuple[FamilyRules, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
 
 
 def rules_of(bundle: Bundle, component: str, nodes: Sequence[str]) -> tuple[Rule, ...]:

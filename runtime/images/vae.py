@@ -33,7 +33,8 @@ def encode(session: Session, pixels: FloatArray) -> Array:
 
 def is_distribution(encoded: Array, geometry: Geometry) -> bool:
     """Whether the encoder gave a mean and a log-variance, so that noise is drawn for the latents."""
-    return encoded.shape[1] != geometry.latent_channels
+    channels: int = encoded.shape[1]
+    return channels != geometry.latent_channels
 
 
 def image_latents(encoded: Array, noise: Noise, geometry: Geometry) -> FloatArray:

@@ -1,7 +1,8 @@
-"""DDIM with eta = 0 (Song et al. 2021, equation 12): Euler's steps in variance-exploding coordinates, on other levels.
+"""DDIM (Song et al. 2021, equations 12 and 16); without eta, Euler's steps in variance-exploding coordinates.
 
-Equal to diffusers' DDIMScheduler with eta = 0. What differs from "euler" is the schedule: timesteps are whole, the
-start is unit noise in variance-preserving coordinates, and the end is sigma 0 or the first training sigma.
+Equal to diffusers' DDIMScheduler with any eta, given the same noise. What differs from "euler" is the schedule:
+timesteps are whole, the start is unit noise in variance-preserving coordinates, and the end is sigma 0 or the first
+training sigma. With an eta of 1 its steps are those of "euler-ancestral" on these levels.
 """
 
 import math
@@ -12,7 +13,7 @@ from mezzotint.arrays import FloatArray
 
 from .euler import sample_euler
 from .noise_levels import training_sigmas
-from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
+from .sampler import Adjustable, Denoise, Noise, OnStep, rejoin, step_pairs
 from .schedule import Schedule, refuse_epsilon_at_zero_snr, spaced_timesteps
 from .scheduler_config import SchedulerConfig
 
@@ -20,9 +21,14 @@ from .scheduler_config import SchedulerConfig
 ALPHA_BAR_AT_ZERO_SNR = 1e-20
 
 
-def sample_ddim(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
-    """Euler steps; with clip_sample or thresholding x0 is limited, and the noise is still what the model said."""
-    if not (schedule.config.clip_sample or schedule.config.thresholding):
+def sample_ddim(
+    denoise: Denoise, x: FloatArray, schedule: Schedule, noise: Noise | None, on_step: OnStep | None = None
+) -> FloatArray:
+    """Steps with a draw of noise each unless eta is 0, which makes them Euler's; one model call a step.
+
+    With clip_sample or thresholding x0 is limited, and the noise in x is still what the model said.
+    """
+    if noise is None and not (schedule.config.clip_sample or schedule.config.thresholding):
         return sample_euler(denoise, x, schedule, on_step)
     landed = None
     for index, (sigma, sigma_next) in enumerate(step_pairs(schedule)):
@@ -30,8 +36,11 @@ def sample_ddim(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: On
             x = rejoin(x, landed, sigma)
         x0 = denoise(x, sigma)
         clipped = schedule.limit(x0)
-        ratio = sigma_next / sigma
-        x = ratio * x - ratio * x0 + clipped  # clipped + sigma_next (x - x0) / sigma
+        deviation = schedule.eta * sigma_next * math.sqrt(1.0 - (sigma_next / sigma) ** 2)  # of the new noise
+        ratio = math.sqrt(sigma_next**2 - deviation**2) / sigma
+        x = ratio * x - ratio * x0 + clipped  # clipped, and the share `ratio` of the noise in x
+        if noise is not None:
+            x = x + deviation * noise()
         landed = sigma_next
         if on_step is not None:
             on_step(index, x, clipped)
@@ -66,4 +75,4 @@ def leaping_schedule(name: str, config: SchedulerConfig, steps: int, *, ends_at_
     )
 
 
-DDIM = Deterministic("ddim", ddim_schedule, sample_ddim)
+DDIM = Adjustable("ddim", ddim_schedule, sample_ddim)

@@ -13,6 +13,7 @@ from .dpm_solver import Known, multistep_orders, solver_schedule
 from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, lacking, refuse_options
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 _HIGHEST_ORDER = 3
 
@@ -59,4 +60,4 @@ def _integral(levels: Sequence[float], own: int, sigma: float) -> float:
     return sigma * (log * log - (2.0 + total) * log + product + total + 2.0) / below
 
 
-DEIS = Deterministic("deis", deis_schedule, sample_deis)
+DEIS = Deterministic("deis", deis_schedule, sample_deis, spacings=SPACINGS)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from mezzotint.arrays import Array, FloatArray
 
 from .noise_levels import interpolate_timesteps, rounded_sigmas, training_sigmas
-from .respacing import exponential_sigmas, respaced
 from .sampler import Noise
 from .schedule import Schedule, lacking, refuse_options, spaced_timesteps
 from .scheduler_config import SchedulerConfig
+from .spacing import exponential_sigmas, respaced
 
 _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma is 4096
 _FEW_STEPS = 15  # below it, diffusers lowers the order at the end where lower_order_final is on

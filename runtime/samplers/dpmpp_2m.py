@@ -7,9 +7,11 @@ another second order (solver_type "heun"), or DPM-Solver, which works on the noi
 from mezzotint.arrays import FloatArray
 
 from .dpm_solver import Known, Method, multistep_differences, multistep_orders, solver_schedule, take_step
+from .edm import edm_schedule
 from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 
 def sample_dpmpp_2m(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
@@ -30,10 +32,12 @@ def sample_dpmpp_2m(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step
 def dpmpp_2m_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """The levels of DPM-Solver++, with diffusers' own rule for 2M: on the cosine betas, Karras's timesteps are cut.
 
-    Raises MezzotintError for options that the method does not have.
+    Models of EDM have levels of their own. Raises MezzotintError for options that the method does not have.
     """
     Method.of("dpmpp-2m", config)
+    if config.sigma_data is not None:
+        return edm_schedule("dpmpp-2m", config, steps)
     return solver_schedule("dpmpp-2m", config, steps, cuts_on_cosine=True, has_lu=True)
 
 
-DPMPP_2M = Deterministic("dpmpp-2m", dpmpp_2m_schedule, sample_dpmpp_2m)
+DPMPP_2M = Deterministic("dpmpp-2m", dpmpp_2m_schedule, sample_dpmpp_2m, spacings=SPACINGS)

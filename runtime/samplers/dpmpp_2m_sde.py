@@ -7,9 +7,11 @@ file has one without "++", with "sde-dpmsolver".
 from mezzotint.arrays import FloatArray
 
 from .dpm_solver import Known, Method, multistep_differences, multistep_orders, solver_schedule, take_step
+from .edm import edm_schedule
 from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
 from .schedule import Schedule, lacking
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 
 def sample_dpmpp_2m_sde(
@@ -34,7 +36,9 @@ def dpmpp_2m_sde_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     method = Method.of("dpmpp-2m-sde", config)
     if method.of_noise and method.order == 3:
         raise lacking("dpmpp-2m-sde", f"solver_order=3 for algorithm_type={config.algorithm_type!r}")
+    if config.sigma_data is not None:
+        return edm_schedule("dpmpp-2m-sde", config, steps)
     return solver_schedule("dpmpp-2m-sde", config, steps, cuts_on_cosine=True, has_lu=True)
 
 
-DPMPP_2M_SDE = Stochastic("dpmpp-2m-sde", dpmpp_2m_sde_schedule, sample_dpmpp_2m_sde)
+DPMPP_2M_SDE = Stochastic("dpmpp-2m-sde", dpmpp_2m_sde_schedule, sample_dpmpp_2m_sde, spacings=SPACINGS)

@@ -15,6 +15,7 @@ from .dpm_solver import Known, Method, solver_schedule, take_step
 from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
+from .spacing import OF_LEVELS
 
 
 def sample_dpmpp_2s(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
@@ -65,4 +66,4 @@ def _differences(known: Sequence[Known], sigma_next: float, method: Method) -> l
     return [slope, (last - first) * (2.0 / (outer - inner))]
 
 
-DPMPP_2S = Deterministic("dpmpp-2s", dpmpp_2s_schedule, sample_dpmpp_2s)
+DPMPP_2S = Deterministic("dpmpp-2s", dpmpp_2s_schedule, sample_dpmpp_2s, spacings=(*OF_LEVELS, "linspace"))

@@ -10,11 +10,12 @@ import numpy as np
 
 from mezzotint.arrays import FloatArray
 
+from .edm import edm_schedule
 from .noise_levels import interpolate_timesteps, training_sigmas
-from .respacing import respaced
 from .sampler import Denoise, Deterministic, OnStep, rejoin, step_pairs
 from .schedule import Schedule, lacking, spaced_timesteps
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS, respaced
 
 _ALPHA_BAR_AT_ZERO_SNR = 2.0**-24  # diffusers' stand-in for 0: the first sigma is 4096
 
@@ -38,9 +39,11 @@ def sample_euler(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: O
 def euler_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     """`steps` levels at timesteps that need not be whole, or respaced between their ends, then sigma 0.
 
-    With final_sigmas_type "sigma_min" the end is the first training sigma. Raises MezzotintError for the interpolation
-    and the timesteps that diffusers' Euler has besides these.
+    With final_sigmas_type "sigma_min" the end is the first training sigma. Models of EDM have levels of their own.
+    Raises MezzotintError for the interpolation and the timesteps that diffusers' Euler has besides these.
     """
+    if config.sigma_data is not None:
+        return edm_schedule("euler", config, steps)
     if config.interpolation_type != "linear":
         raise lacking("euler", f"interpolation_type={config.interpolation_type!r}")
     if config.timestep_type == "continuous" and config.prediction_type == "v_prediction":
@@ -80,4 +83,4 @@ def _initial_scale(config: SchedulerConfig, sigma_max: float) -> float:
     return math.sqrt(1.0 + sigma_max**2) if config.timestep_spacing == "leading" else sigma_max
 
 
-EULER = Deterministic("euler", euler_schedule, sample_euler)
+EULER = Deterministic("euler", euler_schedule, sample_euler, spacings=SPACINGS)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from mezzotint.errors import MezzotintError
 
 from .euler import sample_euler
-from .respacing import respaced
 from .sampler import Deterministic
 from .schedule import Schedule, refuse_options
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
+from .spacing import OF_LEVELS, respaced
 
 _LACKING = ("use_dynamic_shifting", "shift_terminal", "invert_sigmas", "stochastic_sampling")
 _LEAST_SIGNAL = 1e-10  # stands in for 1 - s = 0, where sigma is infinite; what it adds to x0 is below float32
@@ -56,4 +56,4 @@ def _sigmas(s: NDArray[np.float64]) -> NDArray[np.float64]:
     return s / np.maximum(1.0 - s, _LEAST_SIGNAL)
 
 
-FLOW_EULER = Deterministic("flow-euler", flow_euler_schedule, sample_euler)
+FLOW_EULER = Deterministic("flow-euler", flow_euler_schedule, sample_euler, spacings=OF_LEVELS)

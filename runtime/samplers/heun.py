@@ -9,6 +9,7 @@ from .euler import respaced_schedule
 from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 
 def sample_heun(denoise: Denoise, x: FloatArray, schedule: Schedule, on_step: OnStep | None = None) -> FloatArray:
@@ -32,4 +33,4 @@ def heun_schedule(config: SchedulerConfig, steps: int) -> Schedule:
     return respaced_schedule("heun", config, steps)
 
 
-HEUN = Deterministic("heun", heun_schedule, sample_heun)
+HEUN = Deterministic("heun", heun_schedule, sample_heun, spacings=SPACINGS)

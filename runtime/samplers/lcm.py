@@ -14,7 +14,7 @@ from mezzotint.errors import MezzotintError
 from .ddim import ALPHA_BAR_AT_ZERO_SNR
 from .noise_levels import training_sigmas
 from .sampler import Denoise, Noise, OnStep, Stochastic, step_pairs
-from .schedule import Schedule, refuse_epsilon_at_zero_snr
+from .schedule import Schedule, evenly_selected, refuse_epsilon_at_zero_snr
 from .scheduler_config import SchedulerConfig
 
 _DATA_VARIANCE = 0.5**2  # sigma_data of Song et al. 2023, "Consistency models", appendix C
@@ -39,15 +39,20 @@ def sample_lcm(
 
 
 def lcm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
-    """`steps` of the original_inference_steps that the model was distilled on, then sigma 0.
-
-    Raises MezzotintError for more steps than those, and for a start at zero SNR with a model that predicts noise.
-    """
-    original, trained_steps = config.original_inference_steps, config.num_train_timesteps
+    """`distilled_schedule` to sigma 0. Raises MezzotintError as it does, and for a huge timestep_scaling."""
     if config.timestep_scaling > _MOST_SCALING:
         raise MezzotintError(
             f"scheduler_config.json has timestep_scaling={config.timestep_scaling}, expected at most {_MOST_SCALING:g}"
         )
+    return distilled_schedule("lcm", config, steps, ends_at_zero=True)
+
+
+def distilled_schedule(name: str, config: SchedulerConfig, steps: int, *, ends_at_zero: bool) -> Schedule:
+    """`steps` of the original_inference_steps that the model was distilled on, then sigma 0 or the first trained.
+
+    Raises MezzotintError for more steps than those, and for a start at zero SNR with a model that predicts noise.
+    """
+    original, trained_steps = config.original_inference_steps, config.num_train_timesteps
     if original > trained_steps:
         raise MezzotintError(
             f"scheduler_config.json has {original} original_inference_steps, expected at most num_train_timesteps, "
@@ -55,15 +60,23 @@ def lcm_schedule(config: SchedulerConfig, steps: int) -> Schedule:
         )
     if not 1 <= steps <= original:
         raise MezzotintError(
-            f"the number of steps must be between 1 and {original} (original_inference_steps) for lcm, got {steps}"
+            f"the number of steps must be between 1 and {original} (original_inference_steps) for {name}, got {steps}"
         )
     distilled = np.arange(original, 0, -1) * (trained_steps // original) - 1  # (original,) descending
-    chosen = distilled[np.floor(np.linspace(0, original, steps, endpoint=False)).astype(np.int64)]  # (N,)
-    refuse_epsilon_at_zero_snr("lcm", config, float(chosen[0]))
+    chosen = evenly_selected(distilled, steps)  # (N,)
+    refuse_epsilon_at_zero_snr(name, config, float(chosen[0]))
     trained = training_sigmas(config, ALPHA_BAR_AT_ZERO_SNR)  # (T,)
     levels = trained[chosen]  # (N,)
     initial_scale = math.sqrt(1.0 + float(levels[0]) ** 2)
-    return Schedule(config, chosen.astype(np.float64), np.append(levels, 0.0), initial_scale, trained)
+    end = 0.0 if ends_at_zero else trained[0]
+    return Schedule(
+        config=config,
+        timesteps=chosen.astype(np.float64),
+        sigmas=np.append(levels, end),
+        initial_scale=initial_scale,
+        trained_sigmas=trained,
+        selected_from=distilled,
+    )
 
 
-LCM = Stochastic("lcm", lcm_schedule, sample_lcm)
+LCM = Stochastic("lcm", lcm_schedule, sample_lcm, spacings=())

@@ -2,7 +2,7 @@
 
 | name            | method                            | order | model calls | noise | respaced | zero SNR | limits x0  |
 |-----------------|-----------------------------------|-------|-------------|-------|----------|----------|------------|
-| ddim            | DDIM, eta = 0                     | 1     | 1 a step    | no    | no       | yes      | both       |
+| ddim            | DDIM                              | 1     | 1 a step    | eta   | no       | yes      | both       |
 | ddpm            | DDPM, fixed variances             | 1     | 1 a step    | yes   | no       | yes      | both       |
 | pndm            | PLMS (PNDM, skip_prk_steps)       | 4     | 1, 2 first  | no    | no       | no       | no         |
 | lms             | linear multistep                  | 4     | 1 a step    | no    | yes      | no       | no         |
@@ -15,9 +15,11 @@
 | unipc           | UniPC, bh1 and bh2                | any   | 1 a step    | no    | yes      | yes      | thresholds |
 | deis            | DEIS, log rho                     | 1-3   | 1 a step    | no    | yes      | no       | thresholds |
 | lcm             | latent consistency, own timesteps | 1     | 1 a step    | yes   | no       | yes      | both       |
+| tcd             | trajectory consistency, likewise  | 1     | 1 a step    | eta   | no       | yes      | no         |
 | flow-euler      | Euler, models of flow matching    | 1     | 1 a step    | no    | yes      | no       | no         |
 
-"noise" is new noise in every step. "respaced" has Karras's, exponential and beta levels, and "limits x0" clip_sample,
+"noise" is new noise in every step; with "eta" the option says how much, 0 where nobody chose with ddim and 0.3 with
+tcd. "respaced" has Karras's, exponential and beta levels, and "limits x0" clip_sample,
 thresholding or both: where the table has a no they have no effect, as in diffusers. Zero SNR (rescale_betas_zero_snr)
 is how the model was trained, and refused by name where the table has a no. The solvers' order is their solver_order,
 which is 2 where the file has none.
@@ -39,6 +41,7 @@ from .lcm import LCM
 from .lms import LMS
 from .pndm import PNDM
 from .sampler import Sampler
+from .tcd import TCD
 from .unipc import UNIPC
 
 SAMPLERS: tuple[Sampler, ...] = (
@@ -55,6 +58,7 @@ SAMPLERS: tuple[Sampler, ...] = (
     UNIPC,
     DEIS,
     LCM,
+    TCD,
     FLOW_EULER,
 )
 

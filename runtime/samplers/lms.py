@@ -13,6 +13,7 @@ from .euler import respaced_schedule
 from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, refuse_options
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 _ORDER = 4
 
@@ -54,4 +55,4 @@ def _weights(levels: list[float], start: float, end: float) -> list[float]:
     return weights
 
 
-LMS = Deterministic("lms", lms_schedule, sample_lms)
+LMS = Deterministic("lms", lms_schedule, sample_lms, spacings=SPACINGS)

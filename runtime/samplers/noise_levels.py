@@ -17,13 +17,19 @@ from mezzotint.errors import MezzotintError
 from .scheduler_config import FLOW_PREDICTION, SchedulerConfig
 
 _MAX_BETA = 0.999
+EDM_SAMPLERS = ("euler", "dpmpp-2m", "dpmpp-2m-sde")  # those that run models of EDM, as diffusers has them
 
 
 def training_alphas_bar(config: SchedulerConfig) -> NDArray[np.float64]:
     """abar at every training timestep, (T,), descending in [0, 1); its last value is 0 at zero terminal SNR.
 
-    Raises MezzotintError for a model of flow matching, which has no betas.
+    Raises MezzotintError for a model of flow matching or of EDM, which has no betas.
     """
+    if config.sigma_data is not None:
+        raise MezzotintError(
+            f"the checkpoint was trained with the preconditioning of EDM (sigma_data={config.sigma_data}), and this "
+            f"sampler is for models trained on betas; choose {' or '.join(EDM_SAMPLERS)}"
+        )
     if config.prediction_type == FLOW_PREDICTION:
         raise MezzotintError(
             f"the checkpoint was trained by flow matching (prediction_type={FLOW_PREDICTION!r}), and this sampler is "

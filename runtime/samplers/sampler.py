@@ -9,8 +9,9 @@
   on sigmas[0] being the highest level there is.
   `on_step(index, x, x0)`, if given, is called after each step; it may raise, which ends the run, and it may write into
   `x`, which the model then sees.
-* A *sampler* is a name, the schedule that it runs on, and its sampling function: `Deterministic` or `Stochastic`. Both
-  are run by `sampler.sample(denoise, x, schedule, on_step, noise)`.
+* A *sampler* is a name, the schedule that it runs on, and its sampling function: `Deterministic`, `Stochastic`, or
+  `Adjustable` where eta says how much noise a step adds. All are run by
+  `sampler.sample(denoise, x, schedule, on_step, noise)`. `spacings` are the schedules that a call may choose for it.
 
 x is (B, C, h, w), float32 or float64, in variance-exploding coordinates: x = x0 + sigma noise (Karras et al. 2022). All
 arithmetic on arrays is in the dtype of x; scalars are float64.
@@ -29,6 +30,7 @@ from mezzotint.errors import MezzotintError
 
 from .schedule import Schedule
 from .scheduler_config import SchedulerConfig
+from .spacing import OF_TIMESTEPS
 
 Denoise: TypeAlias = Callable[[FloatArray, float], FloatArray]
 Noise: TypeAlias = Callable[[], FloatArray]
@@ -51,16 +53,26 @@ class NoisySteps(Protocol):
     ) -> FloatArray: ...
 
 
+class AdjustableSteps(Protocol):
+    """A sampling function that adds as much noise as `schedule.eta` says; `noise` is None where that is 0."""
+
+    def __call__(
+        self, denoise: Denoise, x: FloatArray, schedule: Schedule, noise: Noise | None, on_step: OnStep | None = None
+    ) -> FloatArray: ...
+
+
 @dataclass(frozen=True)
 class Deterministic:
     """A sampler without noise in its steps.
 
-    `schedule(config, steps)` raises MezzotintError when the config asks for what the sampler cannot do.
+    `schedule(config, steps)` raises MezzotintError when the config asks for what the sampler cannot do. `spacings` are
+    names of spacing.py.
     """
 
     name: str
     schedule: Callable[[SchedulerConfig, int], Schedule]
     steps: Steps
+    spacings: tuple[str, ...] = OF_TIMESTEPS
 
     def sample(
         self,
@@ -76,11 +88,12 @@ class Deterministic:
 
 @dataclass(frozen=True)
 class Stochastic:
-    """A sampler that adds new noise in every step; `schedule` as in `Deterministic`."""
+    """A sampler that adds new noise in every step; `schedule` and `spacings` as in `Deterministic`."""
 
     name: str
     schedule: Callable[[SchedulerConfig, int], Schedule]
     steps: NoisySteps
+    spacings: tuple[str, ...] = OF_TIMESTEPS
 
     def sample(
         self,
@@ -92,13 +105,45 @@ class Stochastic:
     ) -> FloatArray:
         """`x` at the end of `schedule`; same shape and dtype. Raises MezzotintError where there is no noise."""
         if noise is None:
-            raise MezzotintError(
-                f"the sampler {self.name} adds noise at every step and got none; pass noise=BatchNoise.seeded(...)"
-            )
+            raise _lacks_noise(self.name)
         return self.steps(denoise, x, schedule, noise, on_step)
 
 
-Sampler: TypeAlias = Deterministic | Stochastic
+@dataclass(frozen=True)
+class Adjustable:
+    """A sampler that adds new noise in every step unless eta is 0; `schedule` and `spacings` as in `Deterministic`.
+
+    The schedules that it makes have its own eta, which a call may replace by another one in [0, 1].
+    """
+
+    name: str
+    schedule: Callable[[SchedulerConfig, int], Schedule]
+    steps: AdjustableSteps
+    spacings: tuple[str, ...] = OF_TIMESTEPS
+
+    def sample(
+        self,
+        denoise: Denoise,
+        x: FloatArray,
+        schedule: Schedule,
+        on_step: OnStep | None = None,
+        noise: Noise | None = None,
+    ) -> FloatArray:
+        """`x` at the end of `schedule`; same shape and dtype. Raises MezzotintError where noise is needed and none."""
+        if schedule.eta == 0.0:
+            return self.steps(denoise, x, schedule, None, on_step)
+        if noise is None:
+            raise _lacks_noise(self.name)
+        return self.steps(denoise, x, schedule, noise, on_step)
+
+
+Sampler: TypeAlias = Deterministic | Stochastic | Adjustable
+
+
+def _lacks_noise(name: str) -> MezzotintError:
+    return MezzotintError(
+        f"the sampler {name} adds noise at every step and got none; pass noise=BatchNoise.seeded(...)"
+    )
 
 
 def step_pairs(schedule: Schedule) -> list[tuple[float, float]]:

@@ -34,8 +34,13 @@ class Schedule:
     initial_scale: float  # x at sigmas[0] is unit noise times this
     trained_sigmas: NDArray[np.float64]  # (T,) ascending, one for each training timestep
     landings: NDArray[np.float64] | None = None  # (N,) the sigmas that steps land on, where they are not sigmas[1:]
+    selected_from: NDArray[np.int64] | None = (
+        None  # descending; of a distilled model, whose timesteps are some of these
+    )
     first_step: int = 0  # how many steps of the whole run were left out before this schedule
-    ends_unscaled: bool = False  # what diffusers' Euler leaves above sigma 0 is x itself, not what the model would see
+    eta: float = 0.0  # how much noise an adjustable sampler's steps add: 0 is none, 1 is the most
+    # Finished latents are x itself, not what the model would see: in EDM, and above sigma 0 in diffusers' Euler.
+    ends_unscaled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse levels that repeat or rise, between which there is no step; only the end may repeat the last one."""
@@ -72,8 +77,35 @@ class Schedule:
             first_step=self.first_step + step,
         )
 
+    def shortened(self, strength: float) -> "Schedule":
+        """A run of as many steps as this one in the lowest part of what the timesteps were selected from.
+
+        So latent consistency models begin from an image, at the noise level of `strength` in (0, 1]; a schedule that
+        selects from nothing has no such run. Raises MezzotintError where that part is shorter than the run.
+        """
+        assert self.selected_from is not None
+        kept = int(len(self.selected_from) * strength)
+        if kept < self.steps:
+            raise MezzotintError(
+                f"strength {strength} of {len(self.selected_from)} distilled timesteps leaves {kept} for {self.steps} "
+                "steps; raise it, or ask for fewer steps"
+            )
+        timesteps = evenly_selected(self.selected_from[len(self.selected_from) - kept :], self.steps)
+        levels = self.trained_sigmas[timesteps]  # (N,)
+        return replace(
+            self,
+            timesteps=timesteps.astype(np.float64),
+            sigmas=np.append(levels, self.sigmas[-1]),
+            initial_scale=float(levels[0]),
+        )
+
     def model_scale(self, sigma: float) -> float:
-        """The model sees x divided by this: x_VP, or (1 - s) x0 + s noise with s / (1 - s) = sigma in flow matching."""
+        """The model sees x divided by this: x_VP, or (1 - s) x0 + s noise with s / (1 - s) = sigma in flow matching.
+
+        In EDM it sees x at the deviation 1, of data whose own is sigma_data.
+        """
+        if self.config.sigma_data is not None:
+            return math.hypot(sigma, self.config.sigma_data)
         return 1.0 + sigma if self.config.prediction_type == FLOW_PREDICTION else math.sqrt(1.0 + sigma * sigma)
 
     @property
@@ -109,12 +141,15 @@ class Schedule:
     def timestep_at(self, sigma: float) -> float:
         """The timestep to tell the model at `sigma` > 0: the schedule's own where it has that sigma.
 
-        Elsewhere it is interpolated, linear in log sigma, between the training timesteps; in flow matching it is T s.
+        Elsewhere it is interpolated, linear in log sigma, between the training timesteps; it is T s in flow matching,
+        and log(sigma) / 4 in EDM.
         """
         starts = self.sigmas[:-1]  # (N,)
         nearest = int(np.argmin(np.abs(starts - sigma)))
         if math.isclose(starts[nearest], sigma, rel_tol=_SAME_SIGMA):
             return float(self.timesteps[nearest])
+        if self.config.sigma_data is not None:
+            return math.log(sigma) / 4.0
         if self.config.prediction_type == FLOW_PREDICTION:
             return self.config.num_train_timesteps * sigma / (1.0 + sigma)
         return float(interpolate_timesteps(np.array([sigma]), self.trained_sigmas)[0])
@@ -150,6 +185,12 @@ def spaced_timesteps(
             f"steps_offset={config.steps_offset}; ask for fewer steps"
         )
     return timesteps
+
+
+def evenly_selected(timesteps: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
+    """`steps` of the `timesteps`, the first one among them, in their order (Luo et al. 2023, section 4.3)."""
+    places = np.floor(np.linspace(0, len(timesteps), steps, endpoint=False)).astype(np.int64)  # (steps,)
+    return timesteps[places]
 
 
 def refuse_options(name: str, config: SchedulerConfig, *options: str) -> None:

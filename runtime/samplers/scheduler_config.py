@@ -19,15 +19,16 @@ BETA_SCHEDULES: Final = ("linear", "scaled_linear", "squaredcos_cap_v2")
 FLOW_PREDICTION: Final = "flow_prediction"  # the velocity noise - x0 of flow matching
 PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample", FLOW_PREDICTION)
 TIMESTEP_SPACINGS: Final = ("leading", "linspace", "trailing")
+EDM_SCHEDULES: Final = ("karras", "exponential")
+_SIGMA_DATA = 0.5  # of diffusers' EDM classes
 
 # Options of diffusers' scheduler classes that change nothing in any sampler here.
 _OF_SHIFTING = ("base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len", "time_shift_type", "flow_shift")
-_OF_OTHERS = ("predictor_order", "corrector_order", "tau_func", "rho", "sigma_schedule", "s_noise", "s_churn", "eta")
+_OF_OTHERS = ("predictor_order", "corrector_order", "tau_func", "s_noise", "s_churn", "eta")
 _WITHOUT_EFFECT = frozenset({*_OF_SHIFTING, *_OF_OTHERS, "s_min", "s_max", "clip_denoised", "noise_sampler_seed"})
 
 # Options of classes whose models were trained on other noise than this, or are told it otherwise.
 _OTHER_TRAINING = {
-    "sigma_data": "the preconditioning of EDM",
     "snr_shift_scale": "the shifted betas of CogVideoX",
     "scaler": "the noise of Wuerstchen",
     "sampling_eps": "a variance-exploding SDE",
@@ -36,6 +37,8 @@ _OTHER_TRAINING = {
 
 _POSITIVE = real("a number above 0", lambda value: value > 0)
 _BETA = real("a number between 0 and 1", lambda value: 0 < value < 1)
+_DATA = real("a number from 0.001 to 1000", lambda value: 0.001 <= value <= 1000)
+_RHO = real("a number from 1 to 20", lambda value: 1 <= value <= 20)
 _ANY = real("a number")
 
 
@@ -49,7 +52,8 @@ class SchedulerConfig:
 
     What is None where the file has none has a default of each sampler's own. `clip_sample` is off where the file has
     none: clipping latents is never meant. `skip_prk_steps` is on where the file has none, as in every Stable Diffusion.
-    `prediction_type` is "flow_prediction" where the file has a `shift`.
+    `prediction_type` is "flow_prediction" where the file has a `shift`. A file with `sigma_data`, or of a class of EDM,
+    is of a model with the preconditioning of EDM (edm.py).
     """
 
     # how the model was trained
@@ -62,6 +66,7 @@ class SchedulerConfig:
     rescale_betas_zero_snr: bool = option(False, flag)
     shift: float = option(1.0, _POSITIVE)  # of flow matching's levels
     timestep_type: str = option("discrete", choice("discrete", "continuous"))
+    sigma_data: float | None = option(None, optional(_DATA))  # of the data, in EDM; None is another training
     variance_type: str | None = option(None, optional(text))  # of DDPM's noise; None is the small one
     original_inference_steps: int = option(50, integer(1))  # how many steps an LCM was distilled on
     timestep_scaling: float = option(10.0, _POSITIVE)  # of LCM's consistency function
@@ -74,8 +79,10 @@ class SchedulerConfig:
     use_exponential_sigmas: bool = option(False, flag)
     use_beta_sigmas: bool = option(False, flag)
     use_lu_lambdas: bool = option(False, flag)
-    sigma_min: float | None = option(None, optional(_POSITIVE))  # ends of Karras's, exponential and beta levels
+    sigma_min: float | None = option(None, optional(_POSITIVE))  # ends of Karras's, exponential, beta and EDM's levels
     sigma_max: float | None = option(None, optional(_POSITIVE))
+    sigma_schedule: str = option("karras", choice(*EDM_SCHEDULES))  # of EDM's levels, and so is the next
+    rho: float = option(7.0, _RHO)
     lambda_min_clipped: float = option(float("-inf"), _ANY)  # no levels of a lower log signal-to-noise ratio
     interpolation_type: str = option("linear", choice("linear", "log_linear"))
     # how a step is taken
@@ -113,6 +120,8 @@ class SchedulerConfig:
         }
         if "shift" in options:
             values.setdefault("prediction_type", FLOW_PREDICTION)
+        if str(options.get("_class_name")).startswith("EDM"):
+            values["sigma_data"] = values.get("sigma_data") or _SIGMA_DATA
         config = cls(**values)
         _check_betas(config)
         return config

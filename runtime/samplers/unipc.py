@@ -18,6 +18,7 @@ from .dpm_solver import solver_schedule
 from .sampler import Denoise, Deterministic, OnStep, step_pairs
 from .schedule import Schedule, lacking, refuse_options
 from .scheduler_config import SchedulerConfig
+from .spacing import SPACINGS
 
 _SOLVER_TYPES = (None, "bh1", "bh2", "midpoint", "heun", "logrho")  # the last three are DPM-Solver's and DEIS's
 _LACKING = ("use_flow_sigmas", "use_dynamic_shifting", "shift_terminal", "solver_p")
@@ -104,4 +105,4 @@ def _weights(places: list[float], h: float, scale: float) -> list[float]:
     return [float(weight) / place for weight, place in zip(solved, places, strict=True)]
 
 
-UNIPC = Deterministic("unipc", unipc_schedule, sample_unipc)
+UNIPC = Deterministic("unipc", unipc_schedule, sample_unipc, spacings=SPACINGS)

@@ -13,7 +13,7 @@ import pytest
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.decisions import Decision
 from mezzotint.bundle.defaults import Defaults
-from mezzotint.bundle.manifest import Component, FileEntry, Manifest, Parity, Source, TensorSpec
+from mezzotint.bundle.manifest import Component, FileEntry, Manifest, Parity, Replacement, Source, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
@@ -71,7 +71,7 @@ def changed(path: tuple[str | int, ...], value: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    "kind", [Manifest, Component, CalibrationRecord, Parity, FileEntry, TensorSpec, Source, Decision]
+    "kind", [Manifest, Component, CalibrationRecord, Parity, FileEntry, TensorSpec, Source, Replacement, Decision]
 )
 def test_the_page_on_the_format_names_every_field(repo_root: Path, kind: Any) -> None:
     page = (repo_root / "docs" / "bundle-format.md").read_text(encoding="utf-8")
@@ -87,6 +87,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_defaults_are_read_back() -> None:
     least = Manifest("f", Source("n", "s"), "fp32", "portable", {})
     assert Manifest.parse(least.to_json()) == least
+
+
+def test_what_was_replaced_is_read_back_and_is_no_field_elsewhere() -> None:
+    vae = Replacement(name="sd-vae-ft-mse", sha256="78" * 32, variant="fp16", latent_scale=0.18215)
+    swapped = replace(MANIFEST, replaced={"vae": vae})
+    assert Manifest.parse(swapped.to_json()) == swapped
+    assert "replaced" not in json.loads(MANIFEST.to_json())
 
 
 def test_a_manifest_of_before_keeps_its_text() -> None:

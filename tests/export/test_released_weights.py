@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mezzotint.export.checkpoint import load_checkpoint
-from mezzotint.export.export import _export_component
+from mezzotint.export.export import export_component
 from mezzotint.export.families.stable_diffusion import graph_sources
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's modules that gc looks at
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's m
 def test_no_tensor_keeps_the_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:
     source = graph_sources(load_checkpoint(str(tiny_checkpoint)))[0]
     storages = {parameter.untyped_storage().data_ptr() for parameter in source.module.parameters()}
-    component = _export_component(source, tmp_path, keep=())
+    component = export_component(source, tmp_path, keep=())
     assert component.files
     tensors = [one for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
     held = [one for one in tensors if one.device.type == "cpu" and one.untyped_storage().data_ptr() in storages]

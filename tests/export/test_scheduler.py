@@ -56,10 +56,16 @@ def test_what_cannot_run_is_said(tmp_path: Path, options: dict[str, Any], messag
     assert any(re.search(message, str(warning.message)) for warning in caught)
 
 
-@pytest.mark.parametrize("options", [{"_class_name": "EDMEulerScheduler", "sigma_data": 0.5}, {"beta_start": 7}])
+@pytest.mark.parametrize("options", [{"_class_name": "DDPMWuerstchenScheduler", "scaler": 1.0}, {"beta_start": 7}])
 def test_what_no_sampler_can_be_right_with_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(MezzotintError, match=r"scheduler_config\.json"):
         made(tmp_path, **options)
+
+
+def test_samplers_for_other_training_are_not_worth_a_warning(tmp_path: Path) -> None:
+    edm = {"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_data": 0.5, "sigma_max": 80.0, "sigma_min": 0.002}
+    (tmp_path / "scheduler_config.json").write_text(json.dumps(edm), encoding="utf-8")
+    assert defaults_of(tmp_path / "scheduler_config.json", Chosen()).sampler == "dpmpp-2m"
 
 
 @pytest.mark.parametrize("chosen", [Chosen(steps=0), Chosen(guidance=float("nan")), Chosen(guidance=1e9)])

@@ -12,6 +12,9 @@ from mezzotint.bundle.manifest import Replacement
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.export import LatentSpaceWarning, swap_vae
+from mezzotint.export.families.stable_diffusion import STABLE_DIFFUSION
+from mezzotint.export.vae_fit import check_fit
+from mezzotint.export.vae_source import load_vae
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, TextToImage
 from tests.export.small_vaes import PUBLISHED_MSE, save_kl, save_tiny
 from tests.runtime.diffusers_images import DiffusersImages
@@ -115,12 +118,13 @@ def test_the_manifest_says_what_was_replaced(swapped: Swapped, tiny_bundle: Bund
     assert origin.replaced == f"vae sd-vae-ft-mse {replaced.sha256[:10]}"
 
 
-def test_a_checkpoints_folder_holds_one_too(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Its own VAE gives the same graphs again."""
-    bundle = swap_vae(tiny_bundle.path, str(tiny_checkpoint), tmp_path / "bundle")
-    assert bundle.manifest.replaced["vae"].name == tiny_checkpoint.name
-    for name in HALVES:
-        assert bundle.component(name) == tiny_bundle.component(name)
+def test_a_checkpoints_folder_holds_one_too(vaes: dict[str, Path], swapped: Swapped, tmp_path: Path) -> None:
+    """Under its name the VAE is known, and the hash is that of the same files in a folder of their own."""
+    shutil.copytree(vaes["taesd"], tmp_path / "somebodys-model" / "vae")
+    (tmp_path / "somebodys-model" / "model_index.json").write_text("{}", encoding="utf-8")
+    loaded = load_vae(str(tmp_path / "somebodys-model"), STABLE_DIFFUSION)
+    assert loaded.name == "somebodys-model"
+    assert loaded.sha256 == swapped("taesd").manifest.replaced["vae"].sha256
 
 
 def refusal(bundle: Bundle, vae: object, output: Path, **options: Any) -> str:
@@ -154,16 +158,17 @@ def test_a_vae_that_does_not_fit_is_refused(
 def test_force_takes_other_latents_with_their_factor(
     tiny_bundle: Bundle, vaes: dict[str, Path], tmp_path: Path
 ) -> None:
-    bundle = swap_vae(tiny_bundle.path, str(vaes["xl"]), tmp_path / "bundle", force=True)
-    assert TextToImage.load(bundle.path, backend="onnxruntime").geometry.scaling_factor == 0.13025
+    forced = load_vae(str(vaes["xl"]), STABLE_DIFFUSION)
+    assert check_fit(tiny_bundle, STABLE_DIFFUSION, forced, force=True).scaling_factor == 0.13025
+    bundle = swap_vae(tiny_bundle.path, str(vaes["taesdxl"]), tmp_path / "bundle", force=True)
     assert bundle.manifest.replaced["vae"].latent_scale == 0.18215
 
 
 def test_what_was_distilled_from_an_unknown_vae_is_taken_with_a_warning(
-    tiny_bundle: Bundle, vaes: dict[str, Path], tmp_path: Path
+    tiny_bundle: Bundle, vaes: dict[str, Path]
 ) -> None:
     with pytest.warns(LatentSpaceWarning, match="small"):
-        swap_vae(tiny_bundle.path, str(vaes["nameless"]), tmp_path / "bundle")
+        check_fit(tiny_bundle, STABLE_DIFFUSION, load_vae(str(vaes["nameless"]), STABLE_DIFFUSION))
 
 
 def test_latents_are_remembered_through_a_distilled_vae(

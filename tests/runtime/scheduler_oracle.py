@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ from mezzotint.runtime.samplers.lineup import find_sampler
 from mezzotint.runtime.samplers.sampler import Denoise
 from mezzotint.runtime.samplers.schedule import Schedule
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
+from mezzotint.runtime.samplers.spacing import with_spacing
 
 SHAPE = (2, 4, 3, 5)
 BETA_PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
@@ -73,8 +74,21 @@ BETA_ORACLES = {
     "unipc": Oracle(diffusers.UniPCMultistepScheduler, "preserving"),
     "deis": Oracle(diffusers.DEISMultistepScheduler, "preserving"),
     "lcm": Oracle(diffusers.LCMScheduler, "preserving"),
+    "tcd": Oracle(diffusers.TCDScheduler, "preserving"),
+}
+EDM_ORACLES = {
+    "euler": Oracle(diffusers.EDMEulerScheduler, "exploding"),
+    "dpmpp-2m": Oracle(diffusers.EDMDPMSolverMultistepScheduler, "exploding"),
+    "dpmpp-2m-sde": Oracle(
+        diffusers.EDMDPMSolverMultistepScheduler, "exploding", {"algorithm_type": "sde-dpmsolver++"}
+    ),
 }
 ORACLES = {**BETA_ORACLES, "flow-euler": Oracle(diffusers.FlowMatchEulerDiscreteScheduler, "flow")}
+
+
+def oracle_of(name: str, options: Mapping[str, Any]) -> Oracle:
+    """The one for a file with these options: models of EDM have classes of their own."""
+    return EDM_ORACLES[name] if "sigma_data" in options else ORACLES[name]
 
 
 def ddim_config(**options: Any) -> dict[str, Any]:
@@ -100,6 +114,9 @@ def denoiser(schedule: Schedule) -> Denoise:
     def denoise(x: Array, sigma: float) -> Array:
         scale = schedule.model_scale(sigma)
         output = model(x / scale, schedule.timestep_at(sigma))
+        if (data := schedule.config.sigma_data) is not None:
+            sign = -1 if schedule.config.prediction_type == "v_prediction" else 1
+            return (data / scale) ** 2 * x + sign * sigma * data / scale * output
         match schedule.config.prediction_type:
             case "epsilon":
                 return x - sigma * output
@@ -118,16 +135,19 @@ def noise_source(seed: int = 0) -> Noise:
     return lambda: stream.standard_normal(SHAPE)
 
 
-def oracle_trajectory(name: str, options: Mapping[str, Any], steps: int) -> Iterator[Array]:
+def oracle_trajectory(
+    name: str, options: Mapping[str, Any], steps: int, *, eta: float | None = None
+) -> Iterator[Array]:
     """diffusers' x after each step, in its own coordinates."""
     noise = noise_source()
     scheduler = prepared(name, options, steps)
-    yield from walk(name, scheduler, torch.from_numpy(noise()) * getattr(scheduler, "init_noise_sigma", 1.0), noise)
+    x = torch.from_numpy(noise()) * getattr(scheduler, "init_noise_sigma", 1.0)
+    yield from walk(name, scheduler, x, noise, eta=eta)
 
 
 def prepared(name: str, options: Mapping[str, Any], steps: int) -> Any:
     """diffusers' scheduler, set up for a run in float64."""
-    oracle = ORACLES[name]
+    oracle = oracle_of(name, options)
     converts = options.get("prediction_type") == "sample" and not oracle.predicts_sample
     scheduler = oracle.from_config({**options, "prediction_type": "epsilon"} if converts else options)
     scheduler.set_timesteps(steps)
@@ -138,8 +158,11 @@ def prepared(name: str, options: Mapping[str, Any], steps: int) -> Any:
     return scheduler
 
 
-def walk(name: str, scheduler: Any, x: torch.Tensor, noise: Noise, first: int = 0) -> Iterator[Array]:
+def walk(
+    name: str, scheduler: Any, x: torch.Tensor, noise: Noise, first: int = 0, *, eta: float | None = None
+) -> Iterator[Array]:
     """x after each model call that completes a step, from the call `first` on."""
+    told = {} if eta is None else {"eta": eta}
     complete = ORACLES[name].calls_before(scheduler.num_inference_steps)
     with patch.object(sys.modules[type(scheduler).__module__], "randn_tensor", _drawing(noise), create=True):
         for call, timestep in list(enumerate(scheduler.timesteps))[first : complete[-1] + 1]:
@@ -149,7 +172,7 @@ def walk(name: str, scheduler: Any, x: torch.Tensor, noise: Noise, first: int = 
                 output = _to_epsilon(scheduler, call, timestep, seen, output)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "__array_wrap__", DeprecationWarning)  # numpy on tensors in DEIS
-                x = scheduler.step(torch.from_numpy(output), timestep, x).prev_sample
+                x = scheduler.step(torch.from_numpy(output), timestep, x, **told).prev_sample
             if call in complete:
                 yield x.double().numpy()
 
@@ -172,12 +195,15 @@ def _to_epsilon(scheduler: Any, call: int, timestep: Any, seen: Array, x0: Array
     return (seen * math.sqrt(1 + variance) - x0) / math.sqrt(variance)
 
 
-def our_trajectory(name: str, options: Mapping[str, Any], steps: int) -> tuple[list[Array], Array]:
+def our_trajectory(
+    name: str, options: Mapping[str, Any], steps: int, *, spacing: str | None = None, eta: float | None = None
+) -> tuple[list[Array], Array]:
     """Our x after each step, in diffusers' coordinates, and the final latents."""
     noise = noise_source()
     sampler = find_sampler(name)
-    schedule = sampler.schedule(SchedulerConfig.from_dict(options), steps)
-    exploding = ORACLES[name].coordinates == "exploding"
+    schedule = sampler.schedule(with_spacing(SchedulerConfig.from_dict(options), spacing), steps)
+    schedule = schedule if eta is None else replace(schedule, eta=eta)
+    exploding = oracle_of(name, options).coordinates == "exploding"
     states: list[Array] = []
 
     def on_step(index: int, x: Array, x0: Array) -> None:
@@ -191,12 +217,25 @@ def our_trajectory(name: str, options: Mapping[str, Any], steps: int) -> tuple[l
     return states, schedule.final_latents(x)
 
 
-def assert_same_trajectory(name: str, options: Mapping[str, Any], steps: int) -> None:
-    """Every step within 1e-4 of the largest value, and the final latents too."""
-    states, latents = our_trajectory(name, options, steps)
-    expected = list(oracle_trajectory(name, options, steps))
+def assert_same_trajectory(
+    name: str,
+    options: Mapping[str, Any],
+    steps: int,
+    *,
+    spacing: str | None = None,
+    as_options: Mapping[str, Any] | None = None,
+    eta: float | None = None,
+) -> None:
+    """Every step within 1e-4 of the largest value, and the final latents too.
+
+    diffusers knows no `spacing` by name: it is told `as_options`.
+    """
+    states, latents = our_trajectory(name, options, steps, spacing=spacing, eta=eta)
+    expected = list(oracle_trajectory(name, {**options, **(as_options or {})}, steps, eta=eta))
     assert len(expected) == steps
-    assert_same_states([*states, latents], [*expected, expected[-1]], f"{name} with {dict(options)}")
+    assert_same_states(
+        [*states, latents], [*expected, expected[-1]], f"{name} with {dict(options)}, schedule {spacing}, eta {eta}"
+    )
 
 
 def assert_same_states(states: Sequence[Array], expected: Sequence[Array], what: str) -> None:

@@ -33,6 +33,7 @@ SETTLED: dict[str, Any] = {"scheduler": "ddim", "steps": 25, "guidance": 5.0}  #
         ({"steps": 51}, (4, 16, 16), ["steps 51 (calibrated with 25)"]),
         ({"guidance": 1.0}, (4, 16, 16), ["guidance 1 (calibrated with 5)"]),
         ({"scheduler": "euler"}, (4, 16, 16), ["scheduler euler (calibrated with ddim)"]),
+        ({"schedule": "karras"}, (4, 16, 16), ["schedule karras (calibrated with the checkpoint's own)"]),
         ({}, (4, 16, 24), ["latents of [4, 16, 24] (calibrated with [4, 16, 16])"]),
     ],
 )

@@ -100,7 +100,7 @@ def test_calls_survive_packing_and_what_never_changes_is_there_once() -> None:
     rng = np.random.default_rng(0)
     text = rng.standard_normal((2, 7, 3))
     calls = [
-        DenoiserCall(step, {"x": rng.standard_normal((2, 4)), "text": text, "t": np.array([step])}, np.ones(3) * step)
+        DenoiserCall(step, {"x": rng.standard_normal((2, 4)), "text": text, "t": np.array(step)}, np.ones(3) * step)
         for step in (3.0, 2.0, 2.0)
     ]
     packed = pack_calls(calls)
@@ -110,6 +110,7 @@ def test_calls_survive_packing_and_what_never_changes_is_there_once() -> None:
         assert found.feeds.keys() == expected.feeds.keys()
         for name, feed in expected.feeds.items():
             np.testing.assert_array_equal(found.feeds[name], feed)
+            assert isinstance(found.feeds[name], np.ndarray)  # and no scalar, which is not a tensor to engines
         assert found.output is not None
         np.testing.assert_array_equal(found.output, np.ones(3) * expected.timestep)
     assert all(call.output is None for call in unpack_calls(pack_calls([replace(call, output=None) for call in calls])))

@@ -54,8 +54,13 @@ def same_bytes(first: Image.Image, second: Image.Image) -> bool:
     return first.size == second.size and first.tobytes() == second.tobytes()
 
 
-@pytest.mark.parametrize("scheduler", ["ddim", "euler-ancestral"])
-def test_a_png_generates_itself_again(tiny: TextToImage, tmp_path: Path, scheduler: str) -> None:
+@pytest.mark.parametrize(
+    ("scheduler", "options"),
+    [("ddim", {"eta": 0.5, "schedule": "leading"}), ("euler-ancestral", {}), ("dpmpp-2m", {"schedule": "karras"})],
+)
+def test_a_png_generates_itself_again(
+    tiny: TextToImage, tmp_path: Path, scheduler: str, options: dict[str, Any]
+) -> None:
     result = tiny(
         "a (red:1.3) apple",
         negative_prompt="[blue]",
@@ -69,6 +74,7 @@ def test_a_png_generates_itself_again(tiny: TextToImage, tmp_path: Path, schedul
         guidance_rescale=0.5,
         guidance_interval=(0.0, 0.7),
         vae_tiling=True,
+        **options,
     )
     result.write(tmp_path / "out.png")
     settings = read_settings(tmp_path / "out.png")
@@ -118,6 +124,20 @@ def test_parameters_are_what_galleries_read() -> None:
     assert "Clip" not in plain["parameters"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"schedule": "karras"}, "Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5,"),
+        ({"schedule": "sgm_uniform"}, "Schedule type: SGM Uniform, "),
+        ({"schedule": "leading"}, "Schedule type: leading, "),
+        ({"scheduler": "ddim", "eta": 0.5}, "Sampler: DDIM, Eta DDIM: 0.5, CFG"),
+        ({"scheduler": "tcd", "eta": 0.0}, "Sampler: TCD, Eta: 0, CFG"),
+    ],
+)
+def test_schedule_and_eta_in_parameters(changes: dict[str, Any], expected: str) -> None:
+    assert expected in text_chunks(replace(SETTINGS, **changes), ORIGIN)["parameters"]
+
+
 def written(path: Path, text: Any, name: str = "mezzotint") -> Path:
     """A PNG with one text chunk."""
     info = PngImagePlugin.PngInfo()
@@ -161,6 +181,10 @@ def changed(**settings: Any) -> dict[str, Any]:
         (changed(guidance_interval=[0.5]), "guidance_interval is"),
         (changed(guidance_interval=["a", "b"]), "guidance_interval's bound is 'a'"),
         (changed(strength=7), "strength is 7, expected above 0"),
+        (changed(schedule="?"), r"there is no schedule '\?'; choose one of karras, exponential"),
+        (changed(schedule=["karras"]), "a name that is no text"),
+        (changed(eta=1.5), "eta is 1.5, expected 0 to 1"),
+        (changed(eta="a"), "eta is 'a', expected a finite number"),
         (changed(prompt_syntax="?"), r"there is no prompt syntax '\?'"),
     ],
 )

@@ -37,9 +37,9 @@ def main() -> None:
     own = {str(path) for path in paths}
     strange: list[str] = []
 
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        if event.startswith(WATCHED) and not (event == "open" and str(arguments[0]) in own and arguments[1] == "rb"):
-            strange.append(f"{event} {arguments!r:.200}")
+    def watch(event: str, given: tuple[object, ...]) -> None:
+        if event.startswith(WATCHED) and not (event == "open" and str(given[0]) in own and given[1] in ("r", "rb")):
+            strange.append(f"{event} {given!r:.200}")
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))

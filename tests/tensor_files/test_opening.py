@@ -12,7 +12,18 @@ from safetensors.torch import save_file
 
 from mezzotint.errors import MezzotintError
 from mezzotint.tensor_files.opening import open_tensor_file
-from tests.tensor_files.saved import DTYPES, MODULE, OLD_DTYPES, assert_equal, gone_module, numbers, save, state_dict
+from tests.tensor_files.pickles import Raw, called, legacy, pickled, storage
+from tests.tensor_files.saved import (
+    DTYPES,
+    MODULE,
+    OLD_DTYPES,
+    assert_equal,
+    bits,
+    gone_module,
+    numbers,
+    save,
+    state_dict,
+)
 
 LAYOUTS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 
@@ -85,7 +96,7 @@ def test_nested_state_dicts(tmp_path: Path, is_zip: bool, keys: tuple[str, ...])
 
 def test_several_state_dicts_get_dotted_names(tmp_path: Path) -> None:
     """As in a file of textual inversion."""
-    value = {
+    value: dict[str, Any] = {
         "string_to_token": {"*": torch.tensor(265)},
         "string_to_param": torch.nn.ParameterDict({"*": torch.randn(2, 4)}),
         "name": "a style",
@@ -106,7 +117,7 @@ def test_a_module_that_was_saved_as_a_whole(tmp_path: Path, is_zip: bool) -> Non
 
 @LAYOUTS
 def test_arrays_and_numbers_of_numpy(tmp_path: Path, is_zip: bool) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "rows": np.arange(6, dtype=np.float32).reshape(2, 3),
         "columns": np.asfortranarray(np.arange(6, dtype=np.int16).reshape(2, 3)),
         "flags": np.array([True, False]),
@@ -117,6 +128,19 @@ def test_arrays_and_numbers_of_numpy(tmp_path: Path, is_zip: bool) -> None:
             np.testing.assert_array_equal(file.read(name), array)
             assert file.specs[name].dtype == array.dtype.name
         assert file.scalars == {"rate": 0.25}
+
+
+def test_views_of_storages_in_the_old_layout(tmp_path: Path) -> None:
+    """Which PyTorch wrote up to version 0.3, and reads to this day; with texts as Python 2 had them."""
+    storage_of_six = storage("0", 6, "torch.cuda.FloatStorage", ("1", 2, 4))
+    view = called("torch._utils._rebuild_tensor", storage_of_six, 1, (3,), (1,))
+    whole = called("torch._utils._rebuild_tensor", storage("0", 6, "torch.FloatStorage", None), 0, (3, 2), (1, 3))
+    items = [[Raw(b"U\x01a"), view], [Raw(b"T\x01\x00\x00\x00b"), whole]]
+    path = tmp_path / "old.pth"
+    path.write_bytes(legacy(pickled(called("collections.OrderedDict", items))))
+    with open_tensor_file(path) as file:
+        assert_equal(file, torch.load(path, weights_only=False))
+        assert file.read("a").tolist() == [3, 4, 5]
 
 
 def test_floats_are_the_numbers_that_torch_has(tmp_path: Path) -> None:
@@ -157,6 +181,23 @@ def test_arrays_stay_after_the_file_was_closed_and_never_change_it(tmp_path: Pat
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="was closed"):
         file.read("a")
+
+
+def test_an_archive_of_more_than_4_gigabytes(tmp_path: Path) -> None:
+    """Which has other records; written without the numbers, so that it takes up no room."""
+    weights = {"a": torch.ones(3), "large": torch.empty(1100 << 20, 1), "b": torch.ones(5, dtype=torch.bfloat16)}
+    with torch.serialization.skip_data():
+        path = save(weights, tmp_path / "a.ckpt")
+    reader: Any = torch._C.PyTorchFileReader(str(path))
+    with open_tensor_file(path) as file:
+        assert {name: spec.shape for name, spec in file.specs.items()} == {
+            name: tuple(tensor.shape) for name, tensor in weights.items()
+        }
+        with path.open("r+b") as written:  # what the last storage holds, by where PyTorch finds it
+            written.seek(reader.get_record_offset("data/2"))
+            written.write(bits(weights["b"]))
+        assert file.read_float32("b").tolist() == [1.0] * 5
+        assert file.read("large")[-1].tolist() == [0.0]
 
 
 def test_a_tensor_that_is_not_there(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.runtime.scheduler_oracle import (
 )
 
 WITHOUT_ZERO_SNR = {"pndm", "lms", "heun", "dpmpp-2s", "deis", "flow-euler"}
-NOISY = {"ddpm", "euler-ancestral", "dpmpp-2m-sde", "lcm"}
+NOISY = {"ddpm", "euler-ancestral", "dpmpp-2m-sde", "lcm", "tcd"}
 each_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
 
 
@@ -148,13 +148,14 @@ def test_a_run_may_start_at_a_later_step(sampler: Sampler, step: int) -> None:
     start: Array = clean + tail.sigmas[0] * unit
     x = sampler.sample(lambda _x, _sigma: clean, start, tail, on_step, noise_source(1))
     assert indices == list(range(10 - step))
-    tolerance = 1e-2 if sampler.name == "lcm" else 1e-9  # LCM keeps a little of x at low timesteps
+    # LCM keeps a little of x at low timesteps, and TCD ends above 0, with noise of its own.
+    tolerance = {"lcm": 1e-2, "tcd": 0.2}.get(sampler.name, 1e-9)
     np.testing.assert_allclose(x, clean + tail.sigmas[-1] * unit, atol=tolerance)
 
 
 @pytest.mark.parametrize("step", [3, 4, 11])
 @pytest.mark.parametrize(
-    "name", ["euler", "euler-ancestral", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc", "deis"]
+    "name", ["euler", "euler-ancestral", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc", "deis", "tcd"]
 )
 def test_a_later_start_equals_diffusers(name: str, step: int) -> None:
     """Those of diffusers' schedulers that can be told where to begin; LMS and PNDM go astray there."""

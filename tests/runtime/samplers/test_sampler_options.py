@@ -9,8 +9,8 @@ from scipy.stats import beta  # type: ignore[import-untyped]
 
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.lineup import find_sampler
-from mezzotint.runtime.samplers.respacing import beta_quantiles
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
+from mezzotint.runtime.samplers.spacing import beta_quantiles
 from tests.runtime.scheduler_oracle import (
     BETA_ORACLES,
     BETA_PREDICTION_TYPES,

@@ -19,7 +19,7 @@ from tests.runtime.scheduler_oracle import (
 )
 
 KARRAS = ("lms", "euler", "heun", "dpmpp-2m", "dpmpp-2m-sde", "dpmpp-2s", "unipc", "deis")
-ZERO_SNR = ("ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "lcm")
+ZERO_SNR = ("ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "lcm", "tcd")
 CLIPPING = ("ddim", "ddpm", "heun", "lcm")
 WHOLE_LEVELS = (
     "dpmpp-2m",
@@ -57,8 +57,8 @@ def test_trajectory_equals_diffusers(
     [
         *product(BETA_ORACLES, (1, 2, 3, 7, 14, 15, 30)),
         *(
-            (name, 111) for name in BETA_ORACLES if name not in ("lcm", "lms")
-        ),  # LCM has 50 steps at most, and diffusers' LMS is slow
+            (name, 111) for name in BETA_ORACLES if name not in ("lcm", "tcd", "lms")
+        ),  # LCM and TCD have 50 steps at most, and diffusers' LMS is slow
     ],
 )
 def test_any_number_of_steps(name: str, steps: int) -> None:
@@ -71,7 +71,7 @@ def test_any_number_of_steps(name: str, steps: int) -> None:
 @pytest.mark.parametrize("name", ZERO_SNR)
 @STEPS
 def test_zero_terminal_snr(steps: int, name: str, spacing: str) -> None:
-    starts_at_infinity = name == "lcm" or (
+    starts_at_infinity = name in ("lcm", "tcd") or (
         name in ("ddim", "ddpm") and spacing != "leading"
     )  # where epsilon is refused
     for prediction_type in BETA_PREDICTION_TYPES[starts_at_infinity:]:
@@ -168,17 +168,20 @@ def test_the_options_of_flow_matching(shift: float, steps: int) -> None:
 @pytest.mark.parametrize(
     ("options", "refusing"),
     [
-        ({"rescale_betas_zero_snr": True, "timestep_spacing": "leading"}, {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm"}),
+        (
+            {"rescale_betas_zero_snr": True, "timestep_spacing": "leading"},
+            {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm", "tcd"},
+        ),
         (
             {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
-            {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm", "ddim", "ddpm"},
+            {*BETA_ORACLES} - {*ZERO_SNR} | {"lcm", "tcd", "ddim", "ddpm"},
         ),
         ({"skip_prk_steps": False}, {"pndm"}),
         ({"lower_order_final": False}, {"unipc"}),
         ({"shift": 3.0}, set(BETA_ORACLES)),
         ({"prediction_type": "flow_prediction"}, set(BETA_ORACLES)),
-        ({"original_inference_steps": 5}, {"lcm"}),
-        ({"original_inference_steps": 1001}, {"lcm"}),
+        ({"original_inference_steps": 5}, {"lcm", "tcd"}),
+        ({"original_inference_steps": 1001}, {"lcm", "tcd"}),
     ],
 )
 def test_options_that_a_sampler_lacks_are_refused_by_name(options: dict[str, Any], refusing: set[str]) -> None:

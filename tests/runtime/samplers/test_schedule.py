@@ -18,7 +18,7 @@ from tests.runtime.scheduler_oracle import BETA_ORACLES, ORACLES, options_for
 
 SD15 = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
 # Heun's and PNDM's timesteps count model calls in diffusers, and LCM's are few; their trajectories are compared.
-SAME_TIMESTEPS = tuple(name for name in BETA_ORACLES if name not in ("heun", "pndm", "lcm"))
+SAME_TIMESTEPS = tuple(name for name in BETA_ORACLES if name not in ("heun", "pndm", "lcm", "tcd"))
 ON_EXACT_LEVELS = ("ddim", "ddpm")
 
 EDGES: dict[str, tuple[Any, ...]] = {
@@ -162,13 +162,13 @@ def test_final_latents_are_variance_preserving(set_alpha_to_one: bool, end: floa
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_impossible_step_counts_are_errors(name: str, steps: int) -> None:
-    most = r"50 \(original_inference_steps\) for lcm" if name == "lcm" else "1000"
+    most = rf"50 \(original_inference_steps\) for {name}" if name in ("lcm", "tcd") else "1000"
     options = options_for(name)
     with pytest.raises(MezzotintError, match=f"between 1 and {most}, got {steps}"):
         schedule(name, options, steps)
 
 
-@pytest.mark.parametrize("name", [name for name in BETA_ORACLES if name not in ("dpmpp-2s", "lcm")])
+@pytest.mark.parametrize("name", [name for name in BETA_ORACLES if name not in ("dpmpp-2s", "lcm", "tcd")])
 def test_timesteps_past_training_are_errors(name: str) -> None:
     with pytest.raises(MezzotintError, match=r"1000 steps do not fit 1000 training timesteps.*fewer"):
         schedule(name, sd15_config(timestep_spacing="leading", steps_offset=1), 1000)

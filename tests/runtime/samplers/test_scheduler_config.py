@@ -112,6 +112,16 @@ PUBLISHED: dict[str, tuple[str | None, dict[str, Any]]] = {
         },
     ),
     "KDPM2": (None, {"_class_name": "KDPM2DiscreteScheduler", **XL, **LEADING}),
+    "Playground 2.5": (
+        "dpmpp-2m",
+        {
+            **{"_class_name": "EDMDPMSolverMultistepScheduler", "algorithm_type": "dpmsolver++", "rho": 7.0},
+            **{"dynamic_thresholding_ratio": 0.995, "euler_at_final": False, "final_sigmas_type": "zero"},
+            **{"lower_order_final": True, "num_train_timesteps": 1000, "prediction_type": "epsilon"},
+            **{"sample_max_value": 1.0, "sigma_data": 0.5, "sigma_max": 80.0, "sigma_min": 0.002},
+            **{"solver_order": 2, "solver_type": "midpoint", "thresholding": False},
+        },
+    ),
     "SD 3": ("flow-euler", {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}),
 }
 
@@ -137,7 +147,7 @@ def test_every_class_that_a_sampler_stands_for_is_one_of_diffusers() -> None:
 
 @pytest.mark.parametrize(
     ("option", "training"),
-    [("sigma_data", "EDM"), ("snr_shift_scale", "CogVideoX"), ("scaler", "Wuerstchen"), ("sampling_eps", "SDE")],
+    [("snr_shift_scale", "CogVideoX"), ("scaler", "Wuerstchen"), ("sampling_eps", "SDE")],
 )
 def test_models_that_were_trained_otherwise_are_refused(option: str, training: str) -> None:
     with pytest.raises(MezzotintError, match=f"{option}: the model was trained with .*{training}"):
@@ -184,6 +194,9 @@ def test_what_null_leaves_open(option: str) -> None:
         ({"skip_prk_steps": 0}, "skip_prk_steps must be true or false, got 0"),
         ({"original_inference_steps": 0}, "original_inference_steps must be an integer of at least 1, got 0"),
         ({"timestep_scaling": -1.0}, "timestep_scaling must be a number above 0, got -1.0"),
+        ({"sigma_data": 0.0}, "sigma_data must be a number from 0.001 to 1000, got 0.0"),
+        ({"rho": 1e9}, "rho must be a number from 1 to 20"),
+        ({"sigma_schedule": "beta"}, "sigma_schedule must be one of karras, exponential, got 'beta'"),
         ({"shift": 0.0}, "shift must be a number above 0, got 0.0"),
         ({"clip_sample_range": 0}, "clip_sample_range must be a number above 0, got 0"),
     ],
