@@ -21,8 +21,8 @@ def check_fit(bundle: Bundle, export: ExportFamily, loaded: LoadedVae, *, force:
     check_sizes(loaded.name, new, old, bundle.path)
     if not force:
         expected = latent_scale(bundle, export)
-        is_distilled = vae_of(export).is_deterministic(loaded.config)
-        found = named_scale(loaded.names, expected) if is_distilled else new.scaling_factor
+        states_none = not loaded.states_scale or vae_of(export).is_deterministic(loaded.config)
+        found = named_scale(loaded.names, expected) if states_none else new.scaling_factor
         check_space(loaded.name, found, expected, bundle.path)
     return new
 

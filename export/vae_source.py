@@ -1,11 +1,14 @@
-"""A VAE by itself, as people have one: a diffusers VAE folder, or a checkpoint's whole folder with one in it."""
+"""A VAE by itself, as people have one: a diffusers VAE folder, a checkpoint's folder with one in it, or a file."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
+from mezzotint.bundle.bundle import sha256_of
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.errors import MezzotintError
 from mezzotint.families.source_hash import files_sha256
@@ -13,18 +16,23 @@ from mezzotint.families.weight_files import choose_weights, local_names, weight_
 
 from .families.export_family import ExportFamily, VaeExport
 from .files.component_classes import check_class, class_name
-from .files.json_file import read_object
+from .files.json_file import read_object, write_object
 from .files.load_module import load_module
 from .files.part_class import class_of
 from .files.quiet import quiet
 from .files.weight_reader import open_weights
+from .single_files.lone_part import lone_part
 
 _CONFIG, _INDEX = "config.json", "model_index.json"
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedVae:
-    """A VAE's module, its effective config, and where it came from: names from the outermost to the innermost."""
+    """A VAE's module, its effective config, and where it came from: names from the outermost to the innermost.
+
+    `states_scale` says whether the config is its own, and its scaling factor with it.
+    """
 
     module: Any
     config: Mapping[str, Any]
@@ -32,15 +40,20 @@ class LoadedVae:
     names: tuple[str, ...]  # the folder's, and what the config says that it was saved from
     sha256: str  # over the weight files that were read
     variant: str
+    states_scale: bool = True
 
 
-def load_vae(given: str, export: ExportFamily, variant: str | None = None) -> LoadedVae:
+def load_vae(
+    given: str, export: ExportFamily, variant: str | None = None, own: Mapping[str, Any] = _NOTHING
+) -> LoadedVae:
     """The VAE at `given` for a bundle of the family; `variant` chooses weights as in `choose_weights`.
 
-    Raises MezzotintError for what is no VAE, for a class or an option that the family has no use for, and as
-    `load_module` does.
+    A file goes by `own`, the config of the bundle's VAE. Raises MezzotintError for what is no VAE, for a class or an
+    option that the family has no use for, and as `load_module` does.
     """
     vae = vae_of(export)
+    if Path(given).is_file():
+        return _of_file(Path(given), export, own, variant)
     folder = _folder(given, vae)
     check_no_pointers(folder.glob("*.json"))
     part = export.family.checkpoint[vae.folder]
@@ -66,6 +79,22 @@ def load_vae(given: str, export: ExportFamily, variant: str | None = None) -> Lo
     )
 
 
+def _of_file(path: Path, export: ExportFamily, own: Mapping[str, Any], variant: str | None) -> LoadedVae:
+    if variant is not None:
+        raise MezzotintError(f"{path} is a single file, which has no variant {variant!r}; leave it away")
+    name = vae_of(export).folder
+    part = export.family.checkpoint[name]
+    with TemporaryDirectory(prefix="mezzotint-") as scratch, quiet("diffusers"):
+        folder = Path(scratch) / name
+        folder.mkdir()
+        write_object(folder / _CONFIG, own)
+        module = load_module(class_of(part, folder), folder, lone_part(name, path, part, folder)())
+    sha256 = sha256_of(path)
+    return LoadedVae(
+        module=module, config=own, name=path.name, names=(path.name,), sha256=sha256, variant="", states_scale=False
+    )
+
+
 def vae_of(export: ExportFamily) -> VaeExport:
     """How the family's VAE is exported; MezzotintError where it has none, or none that can be replaced."""
     if export.vae is None:
@@ -76,11 +105,7 @@ def vae_of(export: ExportFamily) -> VaeExport:
 def _folder(given: str, vae: VaeExport) -> Path:
     """The folder with the VAE's config.json."""
     path = Path(os.path.abspath(given))  # noqa: PTH100 -- a link keeps its name, which says what the VAE is
-    expected = f"a diffusers VAE folder with a config.json, or a checkpoint's folder with {vae.folder}/ in it"
-    if path.is_file():
-        raise MezzotintError(
-            f"{given} is a single file, expected {expected}; save the VAE with diffusers' save_pretrained first"
-        )
+    expected = f"a diffusers VAE folder with a config.json, a checkpoint's folder with {vae.folder}/ in it, or a file"
     if not path.is_dir():
         raise MezzotintError(f"{given} does not exist, expected {expected}")
     inner = path / vae.folder

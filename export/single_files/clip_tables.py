@@ -1,6 +1,6 @@
 """CLIP's tokenizer, written out from its list of merges.
 
-The list (merges.txt.gz, see its licence beside it) is that of Radford et al. 2021. The vocabulary follows from it:
+The list (merges.txt.gz, its licence beside it) is that of Radford et al. 2021. The vocabulary follows from it:
 the 256 bytes, the same ones at the end of a word, what each merge makes, and the two special tokens.
 """
 

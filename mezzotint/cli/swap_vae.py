@@ -22,7 +22,7 @@ _FORCE = "Take a VAE whose latents are said to be others, such as one of Stable 
 
 def swap_vae(
     bundle: BundlePath,
-    vae: Annotated[str, typer.Argument(help="A diffusers VAE folder, or a checkpoint's folder with vae/ in it.")],
+    vae: Annotated[str, typer.Argument(help="A diffusers VAE folder, a checkpoint's folder with vae/, or a file.")],
     output: Output,
     variant: Annotated[str | None, typer.Option(help="Weights to take where there are several, such as fp16.")] = None,
     force_vae: Annotated[bool, typer.Option("--force-vae", help=_FORCE)] = False,
