@@ -42,13 +42,19 @@ class TaesdFiles:
 
 
 def find_taesd(path: Path) -> TaesdFiles | None:
-    """The pair that a file belongs to by its name, "taesd_decoder.pth" beside "taesd_encoder.pth"; None where by no.
+    """The pair that a file belongs to, "taesd_decoder.pth" beside "taesd_encoder.pth"; None for a file of another kind.
 
-    Raises MezzotintError where the other half is not there.
+    Raises MezzotintError for a file that cannot be read, and where the other half is not there.
     """
+    with open_tensor_file(path) as file:
+        if not all(map(_KEY.fullmatch, file.names)):
+            return None
     half = next((half for half in _HALVES if half in path.stem.lower()), None)
     if half is None:
-        return None
+        raise MezzotintError(
+            f"{path} is half a TAESD, whose name says neither decoder nor encoder; call it taesd_decoder{path.suffix} "
+            "or taesd_encoder, and put the other half beside it"
+        )
     pattern = re.compile(half, re.IGNORECASE)
     found = {one: path.with_name(pattern.sub(one, path.name)) for one in _HALVES} | {half: path}
     missing = next((one for one in found.values() if not one.is_file()), None)

@@ -69,8 +69,12 @@ def test_the_published_sizes_are_told_from_the_shapes(tmp_path: Path) -> None:
     assert {key: list(whole.config[key]) for key in SIZES} == {key: list(found.config[key]) for key in SIZES}
 
 
-def test_names_that_say_no_half_are_no_pair(tmp_path: Path) -> None:
-    assert find_taesd(tmp_path / "vae-ft-mse.safetensors") is None
+def test_names_that_say_no_half_are_no_pair(vae: AutoencoderTiny, tmp_path: Path) -> None:
+    torch.save({"decoder.conv_in.weight": torch.ones(4, 4, 3, 3)}, tmp_path / "vae_decoder.pt")
+    assert find_taesd(tmp_path / "vae_decoder.pt") is None
+    path = save(vae, tmp_path).rename(tmp_path / "half.pth")
+    with pytest.raises(MezzotintError, match="neither decoder nor encoder"):
+        find_taesd(path)
 
 
 def spoil(change: Callable[[Weights], Weights]) -> Callable[[Path], None]:
@@ -85,7 +89,10 @@ def spoil(change: Callable[[Weights], Weights]) -> Callable[[Path], None]:
     [
         (lambda decoder: decoder.with_name("taesd_encoder.pth").unlink(), ("taesd_encoder.pth is not there",)),
         (lambda decoder: decoder.write_bytes(b"PK\x03\x04 nothing"), ("taesd_decoder.pth",)),
-        (spoil(lambda weights: {**weights, "module.weight": torch.ones(1)}), ("'module.weight'", "numbered layers")),
+        (
+            lambda decoder: torch.save({"module.weight": torch.ones(1)}, decoder.with_name("taesd_encoder.pth")),
+            ("'module.weight'", "numbered layers"),
+        ),
         (spoil(lambda weights: {k: v for k, v in weights.items() if k != "3.conv.2.bias"}), ("AutoencoderTiny",)),
         (spoil(lambda weights: {**weights, "1.weight": torch.ones(4)}), ("no decoder of TAESD",)),
         (spoil(lambda weights: {"1.weight": weights["1.weight"]}), ("no decoder of TAESD",)),
