@@ -43,7 +43,7 @@ class Distillation:
     channels: int = 32
     encoder_blocks: tuple[int, ...] = (1, 3, 3)
     decoder_blocks: tuple[int, ...] = (3, 3, 1)
-    steps: int = 700
+    steps: int = 500
     batch: int = 16
     learning_rate: float = 2e-3
     warm_up_steps: int = 50
