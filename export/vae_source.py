@@ -54,8 +54,8 @@ def load_vae(
     """
     vae = vae_of(export)
     if Path(given).is_file():
-        files = find_taesd(Path(given).absolute())
-        return _of_file(Path(given), export, own, variant) if files is None else _of_taesd(files, export, variant)
+        taesd = find_taesd(Path(given).absolute())
+        return _of_file(Path(given), export, own, variant) if taesd is None else _of_taesd(taesd, export, variant)
     folder = _folder(given, vae)
     check_no_pointers(folder.glob("*.json"))
     part = export.family.checkpoint[vae.folder]
