@@ -25,7 +25,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate benchmark doctor report gate gate-fidelity peers bench-demo bench-sd15 tables test test-slow test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate benchmark doctor report gate gate-fidelity peers bench-demo bench-vae bench-sd15 tables test test-slow test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -91,12 +91,26 @@ bench-demo: $(READY) ## Measure all cases on the embedded checkpoint; after `mak
 	$(BIN)/python -m mezzotint benchmark $(DEMO) -o reports/bench-demo --limit 16 --rounds 2 --backends onnxruntime,openvino \
 	  --attribution $(if $(wildcard bundles/peers/demo),--peers bundles/peers/demo) $(ARGS)
 
+# What another VAE costs: the small one of demo/taesd in FP32, with its decoder in INT8, and beside an INT8 UNet, where
+# the checkpoint's own is put back too, which must cost nothing.
+VAE_BUNDLES := $(addprefix bundles/vae-,taesd-fp32 taesd-int8-decoder taesd-int8-unet own-int8-unet)
+
+bench-vae: $(READY) ## Measure the fidelity of bundles of the embedded checkpoint with another VAE; makes them first
+	$(BIN)/python -m demo.run bundles/demo-fp32 bundles/demo-int8-openvino
+	$(BIN)/python -m mezzotint swap-vae bundles/demo-fp32 demo/taesd -o bundles/vae-taesd-fp32 --overwrite
+	$(BIN)/python -m mezzotint quantize bundles/vae-taesd-fp32 -o bundles/vae-taesd-int8-decoder --overwrite \
+	  --recipe fp16 --target openvino --set vae_decoder=int8 --prompts demo/prompts/calibration.txt
+	$(BIN)/python -m mezzotint swap-vae bundles/demo-int8-openvino demo/taesd -o bundles/vae-taesd-int8-unet --overwrite
+	$(BIN)/python -m mezzotint swap-vae bundles/demo-int8-openvino demo/checkpoint -o bundles/vae-own-int8-unet --overwrite
+	$(BIN)/python -m mezzotint benchmark demo/checkpoint bundles/demo-fp32 bundles/demo-int8-openvino $(VAE_BUNDLES) \
+	  --prompts demo/prompts/evaluation.txt -o reports/bench-vae --limit 16 --no-speed --no-bf16 $(ARGS)
+
 bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --images 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
-tables: $(READY) ## Put the results of bench-demo and bench-sd15 into docs/results, docs/results.md and README.md
+tables: $(READY) ## Put the results of bench-demo, bench-vae and bench-sd15 into docs/results, docs/results.md and README.md
 	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/bench-*/results.json) \
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 

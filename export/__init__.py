@@ -4,9 +4,18 @@ The contract is `GraphSource` (graph_source.py): a PyTorch module with the graph
 """
 
 from .export import export_checkpoint
+from .files.origins import Origins
 from .graphs.parity import ParityError
+from .latent_space import LatentSpaceWarning
 from .scheduler import Chosen, SamplerWarning
 from .swap_vae import swap_vae
-from .vae_fit import LatentSpaceWarning
 
-__all__ = ["Chosen", "LatentSpaceWarning", "ParityError", "SamplerWarning", "export_checkpoint", "swap_vae"]
+__all__ = [
+    "Chosen",
+    "LatentSpaceWarning",
+    "Origins",
+    "ParityError",
+    "SamplerWarning",
+    "export_checkpoint",
+    "swap_vae",
+]

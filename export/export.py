@@ -3,6 +3,7 @@
 import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 import torch
@@ -25,11 +26,15 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import is_optimum_folder
 from mezzotint.progress import Progress, silent
 
-from .checkpoint import load_checkpoint, resolve_folder
+from .checkpoint import load_parts
+from .checkpoint_folder import resolve_folder
 from .families.lineup import export_of
+from .files.checkpoint_parts import CheckpointParts
 from .files.json_file import copy_text, write_object
 from .files.loaded_checkpoint import Checkpoint
+from .files.origins import Origins
 from .files.pipeline_index import read_index
+from .find_parts import check_optimum_options, find_parts
 from .graphs.graph_source import GraphSource
 from .graphs.parity import check_parity, reference_outputs
 from .graphs.stored import IN_FLOAT32, Stored
@@ -40,6 +45,7 @@ from .scheduler import Chosen, defaults_of
 
 _SCHEDULER = "scheduler/scheduler_config.json"
 _NOTHING_CHOSEN = Chosen()
+_ALL_ITS_OWN = Origins()
 TOOLS = ("mezzotint", "torch", "diffusers", "transformers", "onnx", "onnx-ir", "onnxscript")
 
 
@@ -48,30 +54,31 @@ def export_checkpoint(
     output: Path,
     *,
     variant: str | None = None,
+    origins: Origins = _ALL_ITS_OWN,
     chosen: Chosen = _NOTHING_CHOSEN,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
-    """Export `model` (diffusers folder, hub id, or a folder that Optimum exported) to a bundle at `output`.
+    """Export `model` to a bundle at `output`: a diffusers folder, a hub id, a single file, or what Optimum exported.
 
-    `variant` names the weights to take where a component has several, such as "fp16"; the manifest says what was taken.
-    `chosen` is what the bundle is to run with where the checkpoint's files do not say it, such as the few steps of a
-    distilled one. Every graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of
-    samplers that the checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph
-    disagrees; `output` is then as it was.
+    `variant` names the weights to take where a component has several, such as "fp16"; `origins` says which parts come
+    from elsewhere, and what is to be taken of a single file; the manifest says what was taken. `chosen` is what the
+    bundle is to run with where the checkpoint's files do not say it, such as the few steps of a distilled one. Every
+    graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of samplers that the
+    checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph disagrees; `output` is
+    then as it was.
     """
-    folder = resolve_folder(model, variant)
+    folder = None if Path(model).is_file() else resolve_folder(model, variant)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
-        if is_optimum_folder(folder):
-            if variant is not None:
-                raise MezzotintError(f"{folder} holds ONNX graphs, which have no variant {variant!r}; leave it away")
-            check_no_pointers(folder.glob("*/*"))
-            progress("copying Optimum's graphs", 0, 1)
-            manifest = adopt_optimum(folder, staging)
-            manifest = replace(manifest, defaults=_defaults(staging, chosen))
+        if folder is not None and is_optimum_folder(folder):
+            check_optimum_options(folder, variant, origins, chosen)
+            manifest = _adopt(folder, staging, chosen, progress)
         else:
-            manifest = _export(model, folder, variant, staging, chosen, progress)
-        write_card(staging, manifest, read_licence(folder / CARD_NAME))
+            progress("loading the checkpoint", 0, 5)
+            with TemporaryDirectory(prefix="mezzotint-") as scratch:
+                parts = find_parts(model, folder, variant, origins, chosen, Path(scratch))
+                manifest = _export(parts, staging, chosen, progress)
+        write_card(staging, manifest, {} if folder is None else read_licence(folder / CARD_NAME))
         write_manifest(staging, manifest)
         progress("opening the bundle", 0, 1)
         check_opens(staging)
@@ -79,11 +86,15 @@ def export_checkpoint(
     return Bundle.open(output)
 
 
-def _export(
-    model: str, folder: Path, variant: str | None, staging: Path, chosen: Chosen, progress: Progress
-) -> Manifest:
-    progress("loading the checkpoint", 0, 5)
-    checkpoint = load_checkpoint(model, variant, folder)
+def _adopt(folder: Path, staging: Path, chosen: Chosen, progress: Progress) -> Manifest:
+    check_no_pointers(folder.glob("*/*"))
+    progress("copying Optimum's graphs", 0, 1)
+    manifest = adopt_optimum(folder, staging)
+    return replace(manifest, defaults=_defaults(staging, chosen))
+
+
+def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Progress) -> Manifest:
+    checkpoint = load_parts(parts)
     checkpoint.index.warn_of_more()
     _write_texts(checkpoint, staging)
     defaults = _defaults(staging, chosen)
@@ -99,6 +110,7 @@ def _export(
     return Manifest(
         family=checkpoint.family.name,
         source=checkpoint.source,
+        replaced=checkpoint.replaced,
         recipe="fp32",
         target="portable",
         components=components,

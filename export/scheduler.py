@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.bundle.defaults import Defaults
+from mezzotint.bundle.presets import find_preset
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
 from mezzotint.runtime.samplers.noise_levels import EDM_SAMPLERS
@@ -26,12 +27,30 @@ class SamplerWarning(UserWarning):
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What the bundle is to run with, where it is not what the checkpoint's files say."""
+    """What the bundle is to run with, where it is not what the checkpoint's files say.
+
+    `preset` names what a distilled checkpoint runs with (mezzotint/bundle/presets.py); what else is chosen stands over
+    it. `prediction_type` is what the denoiser predicts, where the checkpoint says nothing of it, or says it wrongly.
+    """
 
     scheduler: str | None = None
     steps: int | None = None
     guidance: float | None = None
     schedule: str | None = None  # the spacing of noise levels, one of SPACINGS: written into scheduler_config.json
+    preset: str | None = None
+    prediction_type: str | None = None
+
+    def settings(self, own_guidance: float | None = None) -> dict[str, Any]:
+        """Sampler, steps and guidance as far as they were chosen, or the family has its own guidance.
+
+        Raises MezzotintError for an unknown sampler or preset.
+        """
+        preset = None if self.preset is None else find_preset(self.preset)
+        usual = {"guidance": own_guidance} if preset is None else {"steps": preset.steps, "guidance": preset.guidance}
+        sampler = None if self.scheduler is None else find_sampler(self.scheduler).name
+        given = {"sampler": sampler, "steps": self.steps, "guidance": self.guidance}
+        told = {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in {**usual, **told}.items() if value is not None}
 
 
 def defaults_of(path: Path, chosen: Chosen, own_guidance: float | None = None) -> Defaults:
@@ -39,17 +58,11 @@ def defaults_of(path: Path, chosen: Chosen, own_guidance: float | None = None) -
 
     `own_guidance` is the family's, if it has one. A spacing that was chosen is written into the file. Raises
     MezzotintError for a file that no sampler can be right with, for an unknown sampler, and for a spacing that the
-    bundle's sampler does not have. Warns where the
-    checkpoint's own is not here or cannot run, and which others the file rules out.
+    bundle's sampler does not have. Warns where the checkpoint's own is not here or cannot run, and which others the
+    file rules out.
     """
     options = _read(path)
-    given = {
-        "sampler": None if chosen.scheduler is None else find_sampler(chosen.scheduler).name,
-        "steps": chosen.steps,
-        "guidance": own_guidance if chosen.guidance is None else chosen.guidance,
-    }
-    kept: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    defaults = replace(Defaults.of_scheduler(options), **kept)
+    defaults = replace(Defaults.of_scheduler(options), **chosen.settings(own_guidance))
     if chosen.schedule is not None:
         options = _respaced(path, options, chosen.schedule, defaults)
     config = SchedulerConfig.from_dict(options)

@@ -11,7 +11,7 @@ from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle, write_manifest
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Replacement
-from mezzotint.families.family import Part
+from mezzotint.families.family import Part, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
 
@@ -45,7 +45,7 @@ def swap_vae(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
-    """Put the VAE at `vae`, a diffusers VAE or checkpoint folder, into a copy of the bundle at `source`.
+    """Put the VAE at `vae`, a diffusers VAE or checkpoint folder or a file, into a copy of the bundle at `source`.
 
     Decoder and encoder are exported and checked against PyTorch; the rest is copied byte for byte, and the manifest
     says what was replaced. `variant` names the weights to take where there are several. A VAE of other latents is
@@ -56,7 +56,8 @@ def swap_vae(
     export = export_of(family_of(bundle))
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         progress("loading the VAE", 0, 3)
-        loaded = load_vae(vae, export, variant)
+        (decoder,) = export.family.names(Role.IMAGE_DECODER)
+        loaded = load_vae(vae, export, variant, bundle.config(f"{decoder}/config.json"))
         geometry = check_fit(bundle, export, loaded, force=force)
         sources = vae_of(export).sources(loaded.module, loaded.config, geometry)
         _copy_rest(bundle, {one.name for one in sources}, staging)

@@ -22,7 +22,7 @@ from mezzotint.benchmarks.metrics.gallery import compose
 from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT, show_progress
 from mezzotint.decibel import psnr_db
-from mezzotint.progress import Progress
+from mezzotint.progress import Progress, silent
 
 from .autoencoder import is_matrix, reconstruction_losses
 from .learning_rate import cosine
@@ -43,7 +43,7 @@ class Distillation:
     channels: int = 32
     encoder_blocks: tuple[int, ...] = (1, 3, 3)
     decoder_blocks: tuple[int, ...] = (3, 3, 1)
-    steps: int = 1200
+    steps: int = 500
     batch: int = 16
     learning_rate: float = 2e-3
     warm_up_steps: int = 50
@@ -73,7 +73,7 @@ class Lessons:
 
 def teach(workspace: Workspace, vae: Path, plan: Distillation, progress: Progress) -> Lessons:
     """What the teacher says of all pictures; kept in the workspace."""
-    path = workspace.root / "lessons.npz"
+    path = workspace.root / f"lessons-{plan.colours}-{plan.seed}.npz"
     if not path.exists():
         rgba = np.repeat(load_pictures(workspace.pictures).rgba, plan.colours, axis=0)
         colours = np.random.default_rng(plan.seed).random((len(rgba), 3), dtype=np.float32)
@@ -149,8 +149,13 @@ class Student:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def distil(workspace: Workspace, vae: Path, output: Path, plan: Distillation, meter: Meter, progress: Progress) -> None:
-    """Write the student of the VAE in the folder `vae` to `output`, a diffusers folder in FP16."""
+def distil(
+    workspace: Workspace, vae: Path, output: Path, plan: Distillation, meter: Meter, progress: Progress = silent
+) -> None:
+    """Write the student of the VAE in the folder `vae` to `output`, a diffusers folder in FP16.
+
+    The workspace has the pictures; it keeps the teacher's lessons and where an unfinished training goes on from.
+    """
     student = Student.create(plan, teach(workspace, vae, plan, progress))
     state = workspace.state(NAME)
     train(
@@ -160,6 +165,7 @@ def distil(workspace: Workspace, vae: Path, output: Path, plan: Distillation, me
     )
     with replace_folder(output, marker="config.json", overwrite=True) as staging:
         student.model.to(memory_format=torch.contiguous_format).half().save_pretrained(staging)
+    state.unlink()
 
 
 def scores(workspace: Workspace, student: Path, plan: Distillation) -> dict[str, float]:

@@ -5,7 +5,7 @@ prefixes and old names are exchanged, and the shapes have to be those that the c
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,42 +14,49 @@ import torch
 
 from mezzotint.errors import MezzotintError
 
+from .checkpoint_parts import StoredWeight, Weights
 from .json_file import read_object
 from .weight_names import fit_names, foreign_prefix
-from .weight_reader import read_weights
 
 _WRITERS = (("diffusers", "_diffusers_version"), ("transformers", "transformers_version"))
 _OTHER_MODEL = "config.json describes another model than the weights; take both from one place"
 
 
-def load_module(kind: Any, folder: Path, files: Sequence[Path]) -> Any:
-    """A `kind`, a model class of diffusers or transformers, of `folder`'s config.json with the weights of `files`.
+def load_module(kind: Any, folder: Path, weights: Weights) -> Any:
+    """A `kind`, a model class of diffusers or transformers, of `folder`'s config.json with these weights.
 
-    Raises MezzotintError for a config or a file that cannot be read, and for weights that do not fit the config.
+    They are read one by one, so that no more than one of them is there twice. Raises MezzotintError for a config that
+    cannot be read, and for weights that do not fit it.
     """
-    module, fitted = _fit(kind, folder, files)
-    module.load_state_dict({name: fitted.pop(name).to(torch.float32) for name in list(fitted)}, assign=True)
+    module, fitted = _fit(kind, folder, weights)
+    loaded = {name: fitted.pop(name).read().to(torch.float32) for name in list(fitted)}
+    module.load_state_dict(loaded, assign=True)
     return module.eval()
 
 
-def check_module(kind: Any, folder: Path, files: Sequence[Path]) -> None:
-    """Raise what `load_module` would, without reading the weights themselves where their format allows it."""
-    _fit(kind, folder, files)
+def check_module(kind: Any, folder: Path, weights: Weights) -> None:
+    """Raise what `load_module` would, without reading the weights themselves."""
+    _fit(kind, folder, weights)
 
 
-def _fit(kind: Any, folder: Path, files: Sequence[Path]) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A module without weights, and its weights as stored, by name."""
+def _fit(kind: Any, folder: Path, weights: Weights) -> tuple[Any, Weights]:
+    """A module without weights, and its weights by the module's names."""
     config = _read_config(folder)
     module = _empty_module(kind, folder, config)
-    weights = read_weights(files)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     constants = {name for name, _ in module.named_buffers()} - expected.keys()  # old files hold them, for nothing
     names = fit_names(weights, {*expected, *constants})
     _check_names(folder, {name: new for name, new in names.items() if new not in constants}, expected, config)
     fitted = {new: weights.pop(name) for name, new in names.items() if new in expected}
     for name, shape in expected.items():
-        _check_tensor(folder, name, fitted[name], shape)
+        _check_weight(folder, name, fitted[name], shape)
     return module, fitted
+
+
+def empty_shapes(kind: Any, folder: Path) -> dict[str, tuple[int, ...]]:
+    """The parameters of a `kind` of `folder`'s config.json, without their numbers; MezzotintError as `load_module`."""
+    module = _empty_module(kind, folder, _read_config(folder))
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
@@ -103,14 +110,14 @@ def _check_names(
             )
 
 
-def _check_tensor(folder: Path, name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
+def _check_weight(folder: Path, name: str, weight: StoredWeight, shape: tuple[int, ...]) -> None:
+    if weight.shape != shape:
         raise MezzotintError(
-            f"{folder}: the weight {name} has the shape {tuple(tensor.shape)}, expected {shape}; {_OTHER_MODEL}"
+            f"{folder}: the weight {name} has the shape {weight.shape}, expected {shape}; {_OTHER_MODEL}"
         )
-    if not tensor.is_floating_point():
+    if not weight.dtype.is_floating_point:
         raise MezzotintError(
-            f"{folder}: the weight {name} is of {tensor.dtype}, expected floats; export the checkpoint from before it "
+            f"{folder}: the weight {name} is of {weight.dtype}, expected floats; export the checkpoint from before it "
             "was quantized"
         )
 

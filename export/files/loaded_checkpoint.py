@@ -1,12 +1,12 @@
 """A checkpoint as it was read: its PyTorch modules, and what its files say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mezzotint.bundle.geometry import Geometry
-from mezzotint.bundle.manifest import Source
+from mezzotint.bundle.manifest import Replacement, Source
 from mezzotint.families.family import Family
 
 from .effective_config import effective_scheduler_config
@@ -25,15 +25,18 @@ class Checkpoint:
     folder: Path
     index: PipelineIndex
     source: Source
+    replaced: Mapping[str, Replacement] = field(default_factory=dict)
     modules: Mapping[str, Any]  # of diffusers or transformers
     configs: Mapping[str, Mapping[str, Any]]
     geometry: Geometry
     pipeline_class: str  # of diffusers, and of Optimum: what the bundle is for
+    scheduler: Mapping[str, Any] = field(default_factory=dict)  # entries over those of the scheduler's config
 
     @property
     def scheduler_config(self) -> dict[str, Any]:
         """The scheduler's effective config, as the pipeline's constructor leaves it."""
         stated = read_object(self.folder / "scheduler" / "scheduler_config.json")
+        stated = {**stated, **self.scheduler}
         return effective_scheduler_config(stated, self.index.scheduler_class(), self.pipeline_class)
 
     @property

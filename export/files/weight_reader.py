@@ -1,6 +1,7 @@
 """Tensors out of weight files. A pickle is read for its tensors alone: code in it is never run."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,17 @@ from mezzotint.tensor_files.fault import FaultError
 from mezzotint.tensor_files.opening import open_tensor_file
 from mezzotint.tensor_files.state_dict import more_than_tensors
 from mezzotint.tensor_files.tensor_file import TensorFile
+
+from .checkpoint_parts import StoredWeight, Weights
+
+
+def open_weights(paths: Iterable[Path]) -> Weights:
+    """The tensors of the files, as `load_module` takes them; MezzotintError as `read_weights`."""
+    tensors = read_weights(paths)
+    return {
+        name: StoredWeight(tuple(tensor.shape), tensor.dtype, partial(tensors.pop, name))
+        for name, tensor in tensors.items()
+    }
 
 
 def read_weights(paths: Iterable[Path]) -> dict[str, torch.Tensor]:

@@ -76,7 +76,8 @@ def _head(manifest: Manifest, licence: Mapping[str, str]) -> Iterator[str]:
     yield f"* source: {_code(source.name)}, SHA-256 of its weights {_code(source.sha256)}{variants}"
     for name, one in manifest.replaced.items():
         taken = f", from its {_code(one.variant)} weights" if one.variant else ""
-        yield f"* {_code(name)}: not the source's but {_code(one.name)}, SHA-256 {_code(one.sha256)}{taken}"
+        what = f"not the source's but {_code(one.name)}, SHA-256 {_code(one.sha256)}{taken}"
+        yield f"* {_code(name)}: {what}; it has a licence of its own"
     stated = ", ".join(_code(licence[key]) for key in _LICENCE_KEYS if key in licence)
     yield f"* licence: {stated or 'the source states none in its model card; ask where it came from'}"
     yield f"* recipe: {_code(manifest.recipe)}"

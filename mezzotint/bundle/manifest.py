@@ -65,16 +65,38 @@ class Component:
     )  # of FP16 storage: those that FP16 cannot hold
 
 
+@dataclass(frozen=True, kw_only=True)
+class SingleFile:
+    """What a checkpoint in one file was taken for: the published model whose sizes it has, or the folder of configs
+    that was given for it, and which of its weights were read: "ema", a training's averages, or "plain".
+    """
+
+    structure: str
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the denoiser predicts ("epsilon", "v_prediction" or "sample"), and what said so."""
+
+    type: str
+    said_by: str
+
+
 @dataclass(frozen=True)
 class Source:
     """Where the weights came from: the checkpoint's name and the SHA-256 over the weight files that were read.
 
     `variants` has the components that were not read from plain files, and the variant that they were read from.
+    `prediction` is there where the scheduler's config did not say it, `preset` where one was chosen.
     """
 
     name: str
     sha256: str
     variants: Mapping[str, str] = field(default_factory=dict, metadata=LEFT_OUT)
+    single_file: SingleFile | None = field(default=None, metadata=LEFT_OUT)
+    prediction: Prediction | None = field(default=None, metadata=LEFT_OUT)
+    preset: str | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,12 @@
 """`mezzotint export`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mezzotint.bundle.manifest import Manifest
+from mezzotint.bundle.presets import PRESETS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
 
@@ -11,10 +14,15 @@ from .options import OWN, AsJson, Output, Overwrite, pick
 from .terminal import STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
 
 _SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
+_PREDICTIONS = ("epsilon", "v_prediction", "sample")
+_PARTS = "Parts from elsewhere, single files"
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="A diffusers folder, a hub id, or a folder that Optimum exported.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(help="A diffusers folder, a hub id, a .safetensors or .ckpt file, or a folder of Optimum's."),
+    ],
     output: Output,
     variant: Annotated[
         str | None, typer.Option(help="Weights to take where there are several, such as fp16 or non_ema.")
@@ -23,24 +31,82 @@ def export(
     schedule: Annotated[str | None, pick("--schedule", SPACINGS, f"The bundle's own spacing; {OWN}")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="The bundle's own; few for a distilled checkpoint.")] = None,
     guidance: Annotated[float | None, typer.Option(help="The bundle's own; 1 or less for a distilled one.")] = None,
+    preset: Annotated[
+        str | None, pick("--preset", tuple(PRESETS), "Sampler, steps and guidance of a distilled checkpoint")
+    ] = None,
+    prediction_type: Annotated[
+        str | None,
+        pick("--prediction-type", _PREDICTIONS, "What the UNet predicts, where the checkpoint does not say it"),
+    ] = None,
+    unet: Annotated[
+        Path | None, typer.Option(help="A UNet's file or folder, for the checkpoint's own.", rich_help_panel=_PARTS)
+    ] = None,
+    vae: Annotated[
+        Path | None, typer.Option(help="A VAE's file or folder, for the checkpoint's own.", rich_help_panel=_PARTS)
+    ] = None,
+    text_encoder: Annotated[
+        Path | None, typer.Option(help="A text encoder's folder, for the checkpoint's own.", rich_help_panel=_PARTS)
+    ] = None,
+    force_vae: Annotated[
+        bool, typer.Option("--force-vae", help="Even if it seems to be of other latents.", rich_help_panel=_PARTS)
+    ] = False,
+    weights: Annotated[
+        str | None,
+        pick("--weights", ("ema", "plain"), "Of a single file with both; default: ema, the averages", panel=_PARTS),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A diffusers folder with configs and tokenizer, for a single file of an unpublished structure.",
+            rich_help_panel=_PARTS,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."""
-    from mezzotint.export import Chosen, export_checkpoint
+    from mezzotint.export import Chosen, Origins, export_checkpoint
 
-    chosen = Chosen(scheduler=scheduler, steps=steps, guidance=guidance, schedule=schedule)
+    chosen = Chosen(
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        schedule=schedule,
+        preset=preset,
+        prediction_type=prediction_type,
+    )
+    origins = Origins(
+        config=config, unet=unet, vae=vae, text_encoder=text_encoder, weights=weights, force_vae=force_vae
+    )
     with show_progress() as progress, warnings_as_lines():
         bundle = export_checkpoint(
-            checkpoint, output, variant=variant, chosen=chosen, overwrite=overwrite, progress=progress
+            checkpoint,
+            output,
+            variant=variant,
+            origins=origins,
+            chosen=chosen,
+            overwrite=overwrite,
+            progress=progress,
         )
     if as_json:
         write_json(bundle_json(bundle))
         return
-    for name, taken in bundle.manifest.source.variants.items():
-        STDOUT.print(f"{name}: from the {taken} weights")
+    for line in _taken(bundle.manifest):
+        STDOUT.print(line)
     for name, component in bundle.manifest.components.items():
         parity = component.parity
         agreement = "not checked" if parity is None else f"{parity.sqnr_db} dB against {parity.against}"
         STDOUT.print(f"{name}: {agreement}")
     STDOUT.print(f"wrote {output}")
+
+
+def _taken(manifest: Manifest) -> list[str]:
+    """What was taken where the checkpoint left a choice, or did not say it."""
+    source = manifest.source
+    lines = [f"{name}: from the {taken} weights" for name, taken in source.variants.items()]
+    if source.single_file is not None:
+        averages = "the EMA weights" if source.single_file.weights == "ema" else "the plain weights"
+        lines.append(f"{source.name}: {source.single_file.structure}, {averages}")
+    if source.prediction is not None:
+        lines.append(f"predicts {source.prediction.type}: said by {source.prediction.said_by}")
+    return [*lines, *(f"{name}: of {one.name}" for name, one in manifest.replaced.items())]

@@ -17,12 +17,14 @@ from .terminal import STDERR, STDOUT, bundle_json, show_progress, warnings_as_li
 if TYPE_CHECKING:
     from mezzotint.export.swap_vae import StoredAs
 
+_VAE = "A diffusers VAE folder, a checkpoint's folder with vae/ in it, a file, or TAESD's decoder by its encoder."
+_UNQUANTIZED = "fp32"
 _FORCE = "Take a VAE whose latents are said to be others, such as one of Stable Diffusion XL for 1.5."
 
 
 def swap_vae(
     bundle: BundlePath,
-    vae: Annotated[str, typer.Argument(help="A diffusers VAE folder, or a checkpoint's folder with vae/ in it.")],
+    vae: Annotated[str, typer.Argument(help=_VAE)],
     output: Output,
     variant: Annotated[str | None, typer.Option(help="Weights to take where there are several, such as fp16.")] = None,
     force_vae: Annotated[bool, typer.Option("--force-vae", help=_FORCE)] = False,
@@ -92,12 +94,15 @@ def _halves(bundle: Bundle) -> dict[str, Component]:
 
 
 def _advise(before: Bundle, swapped: Bundle) -> None:
-    """Say what of the old VAE's storage the new one has not."""
+    """Say what of the old VAE's storage the new one has not, and how it would."""
     for name, one in _halves(swapped).items():
         old = before.component(name).storage
         if one.storage is not old:
-            STDERR.print(
-                f"{name} was {old} and is {one.storage} now; for {old} swap the VAE in the FP32 bundle, and quantize "
-                "that",
-                markup=False,
-            )
+            STDERR.print(f"{name} was {old} and is {one.storage} now", markup=False)
+    if before.manifest.recipe != _UNQUANTIZED:
+        (decoder,) = family_of(before).names(Role.IMAGE_DECODER)
+        STDERR.print(
+            "the new VAE is not calibrated: for a decoder in INT8 swap it in the FP32 bundle, and quantize that with "
+            f"--set {decoder}=int8",
+            markup=False,
+        )

@@ -1,7 +1,7 @@
 """The hash by which a bundle's manifest names the checkpoint that it was made from."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from mezzotint.bundle.bundle import sha256_of
@@ -10,15 +10,15 @@ from .lineup import family_of_checkpoint
 from .weight_files import choose_weights, local_names, weight_paths
 
 
-def weights_sha256(checkpoint: Path, variant: str | None = None) -> str:
+def weights_sha256(checkpoint: Path, variant: str | None = None, without: Collection[str] = ()) -> str:
     """One SHA-256 over the names and contents of the weight files that an export reads, in the order of their names.
 
-    `checkpoint` is a diffusers folder, `variant` what `--variant` chose. Raises MezzotintError as
-    `choose_weights`, and for a folder of no family.
+    `checkpoint` is a diffusers folder, `variant` what `--variant` chose, `without` the parts that were not read from
+    it. Raises MezzotintError as `choose_weights`, and for a folder of no family.
     """
     digest = hashlib.sha256()
     family = family_of_checkpoint(checkpoint)
-    chosen = choose_weights(family, str(checkpoint), local_names(family, checkpoint), variant)
+    chosen = choose_weights(family, str(checkpoint), local_names(family, checkpoint), variant, without)
     for path in sorted(path for weights in chosen.values() for path in weight_paths(checkpoint, weights)):
         digest.update(f"{path.parent.name}/{path.name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()

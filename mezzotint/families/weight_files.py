@@ -8,7 +8,7 @@ variant "" is the plain one. Nothing but names decides, so that a hub's listing 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,14 +43,17 @@ class Weights:
         return ".bin" in self.name
 
 
-def choose_weights(family: Family, where: str, names: Iterable[str], variant: str | None = None) -> dict[str, Weights]:
+def choose_weights(
+    family: Family, where: str, names: Iterable[str], variant: str | None = None, without: Collection[str] = ()
+) -> dict[str, Weights]:
     """The weights to read of each part of a checkpoint that has some.
 
-    `names` are files as "vae/config.json", `where` the folder or hub id for messages. A component without `variant`
-    gives what it gives without one: the plain weights, safetensors before .bin, or else the only variant there is.
-    Raises MezzotintError where a component has no weights or leaves the choice open, and for a variant nobody has.
+    `names` are files as "vae/config.json", `where` the folder or hub id for messages. The parts in `without` are left
+    out. A component without `variant` gives what it gives without one: the plain weights, safetensors before .bin, or
+    else the only variant there is. Raises MezzotintError where a component has no weights or leaves the choice open,
+    and for a variant nobody has.
     """
-    parts = family.weighted_parts
+    parts = {name: part for name, part in family.weighted_parts.items() if name not in without}
     files: dict[str, list[str]] = {name: [] for name in parts}
     for folder, _, name in (path.rpartition("/") for path in sorted(names)):
         if folder in files:

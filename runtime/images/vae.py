@@ -39,9 +39,9 @@ def is_distribution(encoded: Array, geometry: Geometry) -> bool:
 
 
 def image_latents(encoded: Array, noise: Noise, geometry: Geometry) -> FloatArray:
-    """The latents of what `encode` said of one image: (B, C, h, w) of a distribution, at B rows of `noise`.
+    """The latents of what `encode` said: (B, C, h, w) of a distribution, at the B rows that `noise` gives.
 
-    Otherwise (1, C, h, w), and `noise` is left alone, as in diffusers.
+    Otherwise as many as images were encoded, and `noise` is not asked, as in diffusers.
     """
     if is_distribution(encoded, geometry):
         return sample_latents(encoded, noise(), geometry)

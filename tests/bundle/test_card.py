@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from mezzotint.bundle.card import card_text, read_licence
-from mezzotint.bundle.manifest import Source
+from mezzotint.bundle.manifest import Replacement, Source
 from mezzotint.runtime import Bundle
 
 
@@ -91,3 +91,10 @@ def test_a_name_full_of_markup_stays_a_name(tiny_bundle: Bundle, tmp_path: Path)
         "# a \\| b \\`c\\` \\# d \udcff, fp32 for portable"
     ]
     assert hub_reads(text.encode("utf-8", "replace").decode(), tmp_path)["tags"]
+
+
+def test_what_was_replaced_is_named_with_its_hash(tiny_bundle: Bundle) -> None:
+    vae = Replacement(name="sd-vae-ft-mse", sha256="5e" * 32, variant="fp16")
+    text = card_text(replace(tiny_bundle.manifest, replaced={"vae": vae}), {})
+    (line,) = (line for line in text.splitlines() if line.startswith("* `vae`: "))
+    assert all(part in line for part in ("`sd-vae-ft-mse`", "5e" * 32, "`fp16`", "licence of its own"))

@@ -28,6 +28,7 @@ def test_a_quantized_bundle_keeps_its_unet_and_its_storage(cli: Cli, tiny_int8: 
     assert "vae: taesd (sha256 " in out
     assert out.endswith("wrote new\n")
     assert "was float16" not in err
+    assert "--set vae_decoder=int8" in err
     new = Bundle.open(tmp_path / "new")
     new.verify()
     for name in ("text_encoder", "unet"):

@@ -1,13 +1,16 @@
-"""Exporting without the tracing, which takes most of a minute: for tests of everything around it."""
+"""Exporting without the tracing, which takes most of a minute, and checkpoints in single files."""
 
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 import pytest
+from safetensors.torch import save_file
 
 from mezzotint.bundle.manifest import Component, Parity
 from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.runtime import Bundle
+from tests.export.single_files.ldm import State, ldm_clip, ldm_unet, ldm_vae
 
 
 @pytest.fixture
@@ -28,3 +31,31 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
         return Parity("nothing", None, identical=True)
 
     monkeypatch.setattr("mezzotint.export.export.check_parity", check)
+
+
+@pytest.fixture(scope="session")
+def tiny_modules(tiny_checkpoint: Path) -> dict[str, Any]:
+    """diffusers' modules of `tiny_checkpoint`."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    return {
+        "text_encoder": CLIPTextModel.from_pretrained(tiny_checkpoint / "text_encoder", local_files_only=True),
+        "unet": UNet2DConditionModel.from_pretrained(tiny_checkpoint / "unet", local_files_only=True),
+        "vae": AutoencoderKL.from_pretrained(tiny_checkpoint / "vae", local_files_only=True),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_state(tiny_modules: dict[str, Any]) -> State:
+    """What a single file of `tiny_checkpoint` holds."""
+    state = ldm_unet(tiny_modules["unet"]) | ldm_vae(tiny_modules["vae"]) | ldm_clip(tiny_modules["text_encoder"])
+    return {name: tensor.contiguous() for name, tensor in state.items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tiny_state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_checkpoint` as one file. Not to be written to."""
+    path = tmp_path_factory.mktemp("single") / "tiny.safetensors"
+    save_file(tiny_state, path)
+    return path

@@ -142,14 +142,15 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
     assert "model_index.json" in refusal(tmp_path / "empty", tmp_path)
 
 
-def test_a_single_file_is_refused(copy: Path, tmp_path: Path) -> None:
-    assert "is a file, expected a diffusers folder" in refusal(copy / TEXT_WEIGHTS, tmp_path)
+def test_a_file_of_one_part_is_refused_by_its_name(copy: Path, tmp_path: Path) -> None:
+    assert "is a text encoder alone, expected a checkpoint" in refusal(copy / TEXT_WEIGHTS, tmp_path)
+    assert "is a UNet alone" in refusal(copy / "unet" / "diffusion_pytorch_model.safetensors", tmp_path)
 
 
 @pytest.mark.parametrize("model", ["nowhere", "a/b/c", "./nowhere", "bad id/with space"])
 def test_what_is_neither_folder_nor_hub_id(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "expected a diffusers folder or a hub id" in refusal(model, tmp_path)
+    assert "expected a diffusers folder, a .safetensors or .ckpt file, or a hub id" in refusal(model, tmp_path)
 
 
 def test_a_hub_id_without_a_network_says_what_to_do(tmp_path: Path) -> None:

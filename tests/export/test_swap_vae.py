@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from mezzotint.bundle.bundle import sha256_of
 from mezzotint.bundle.manifest import Replacement
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
@@ -16,6 +19,7 @@ from mezzotint.export.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.export.vae_fit import check_fit
 from mezzotint.export.vae_source import load_vae
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, TextToImage
+from tests.export.single_files.ldm import ldm_vae
 from tests.export.small_vaes import PUBLISHED_MSE, save_kl, save_tiny
 from tests.runtime.diffusers_images import DiffusersImages
 from tests.runtime.test_image_to_image import photo
@@ -185,7 +189,7 @@ def test_latents_are_remembered_through_a_distilled_vae(
     [
         (lambda folder: folder / "nowhere", ("nowhere does not exist", "VAE folder")),
         (lambda folder: folder, ("holds no VAE", "config.json")),
-        (lambda folder: _file(folder / "vae.safetensors"), ("single file", "save_pretrained")),
+        (lambda folder: _file(folder / "vae.safetensors"), ("vae.safetensors is neither", "torch.save")),
         (
             lambda folder: _of_class(folder / "dc", "AutoencoderDC"),
             ("AutoencoderDC", "AutoencoderKL", "AutoencoderTiny"),
@@ -221,6 +225,22 @@ def test_weights_of_another_config_are_refused(tiny_bundle: Bundle, vaes: dict[s
     config = json.loads((spoiled / "config.json").read_text(encoding="utf-8")) | {"num_decoder_blocks": [3, 1]}
     (spoiled / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert "missing weights" in refusal(tiny_bundle, spoiled, tmp_path / "out")
+
+
+def test_a_file_goes_by_the_config_of_the_bundles_vae(
+    tiny_bundle: Bundle, tiny_modules: dict[str, Any], tmp_path: Path
+) -> None:
+    """In whichever naming; an export of the same weights is among the tests of parts from elsewhere."""
+    path = tmp_path / "vae.safetensors"
+    save_file(ldm_vae(tiny_modules["vae"]), path)
+    loaded = load_vae(str(path), STABLE_DIFFUSION, own=tiny_bundle.config("vae_decoder/config.json"))
+    assert (loaded.name, loaded.sha256, loaded.states_scale) == ("vae.safetensors", sha256_of(path), False)
+    expected = tiny_modules["vae"].state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.module.state_dict().items())
+    with pytest.warns(LatentSpaceWarning):
+        check_fit(tiny_bundle, STABLE_DIFFUSION, loaded)
+    with pytest.raises(MezzotintError, match="no variant 'fp16'"):
+        load_vae(str(path), STABLE_DIFFUSION, "fp16", tiny_bundle.config("vae_decoder/config.json"))
 
 
 def test_an_existing_output_is_replaced_only_when_told(

@@ -165,13 +165,16 @@ def image_and_mask(height: int = 32, width: int = 32) -> tuple[Image.Image, Imag
 
 
 class DiffusersXL:
-    """diffusers' pipelines on one checkpoint. Every call returns pixels (B, H, W, 3) in [0, 1]."""
+    """diffusers' pipelines on one checkpoint, with some of its `exchanged` for others.
 
-    def __init__(self, checkpoint: Path) -> None:
+    Every call returns pixels (B, H, W, 3) in [0, 1].
+    """
+
+    def __init__(self, checkpoint: Path, **exchanged: Any) -> None:
         import diffusers
 
         index = json.loads((checkpoint / "model_index.json").read_text(encoding="utf-8"))
-        own = getattr(diffusers, index["_class_name"]).from_pretrained(checkpoint, add_watermarker=False)
+        own = getattr(diffusers, index["_class_name"]).from_pretrained(checkpoint, add_watermarker=False, **exchanged)
         zeros = {"force_zeros_for_empty_prompt": index["force_zeros_for_empty_prompt"], "add_watermarker": False}
         scored = {"requires_aesthetics_score": index.get("requires_aesthetics_score", False)}
         parts = {

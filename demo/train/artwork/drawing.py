@@ -19,6 +19,7 @@ from mezzotint.bundle.manifest import MANIFEST_NAME
 from mezzotint.families.source_hash import weights_sha256
 from mezzotint.progress import Progress
 from mezzotint.runtime import TextToImage
+from mezzotint.runtime.images.vae import image_latents
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,9 @@ class BundleSubject:
         """See Subject."""
         geometry = self.pipe.geometry
         inputs = (2.0 * pixels - 1.0).transpose(0, 3, 1, 2).astype(np.float32)
-        distribution = self.pipe.encode(np.ascontiguousarray(inputs))
-        mean = np.split(distribution, 2, axis=1)[0]  # (B, 4, h, w)
-        latents: FloatArray = ((mean - geometry.shift_factor) * geometry.scaling_factor).astype(np.float32)
-        return self.pipe.decode(latents)
+        encoded = self.pipe.encode(np.ascontiguousarray(inputs))  # (B, 8 or 4, h, w)
+        still = np.zeros((len(encoded), geometry.latent_channels, *encoded.shape[2:]), dtype=np.float32)
+        return self.pipe.decode(image_latents(encoded, lambda: still, geometry))
 
 
 def draw_all(subject: Subject, prompts: Sequence[str], how: Drawn, folder: Path, progress: Progress) -> FloatArray:

@@ -91,7 +91,7 @@ def test_a_failed_check_leaves_nothing_behind(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoiled = load_checkpoint(str(checkpoint.folder))  # its own: the export gives back the weights
-    monkeypatch.setattr("mezzotint.export.export.load_checkpoint", lambda *_arguments: spoiled)
+    monkeypatch.setattr("mezzotint.export.export.load_parts", lambda *_arguments: spoiled)
     weight = largest_parameter(source_of(spoiled, "unet"), "mid_block")
     with torch.no_grad():
         weight.mul_(1.05)

@@ -1,0 +1,40 @@
+"""A file of weights, open: the shapes that its table states, and each tensor as PyTorch's when it is asked for."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from mezzotint.tensor_files.opening import open_tensor_file
+from mezzotint.tensor_files.tensor_file import TensorFile
+
+from .place import Shape
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """`shapes` are of the tensors by name; `names` are theirs, and those of what the file says beside them."""
+
+    path: Path
+    shapes: Mapping[str, Shape]
+    names: Set[str]
+    file: TensorFile
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Raises MezzotintError for what is no file of weights, or a damaged one."""
+        file = open_tensor_file(path)
+        shapes = {name: spec.shape for name, spec in file.specs.items()}
+        return cls(path, shapes, shapes.keys() | file.scalars.keys(), file)
+
+    def dtype(self, name: str) -> torch.dtype:
+        """What the tensor is stored as."""
+        stored: torch.dtype = getattr(torch, self.file.specs[name].dtype)
+        return stored
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor in FP32, over the mapped file where it is stored so; MezzotintError for one that is no float."""
+        return torch.from_numpy(np.require(self.file.read_float32(name), requirements=("C", "A")))
