@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mezzotint.runtime import Bundle
 
@@ -43,3 +44,10 @@ def run_test(folder: Path, name: str, *arguments: str) -> None:
 def test_the_example_passes_its_own_test(page: str, names: list[str], tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert write_programs(page, tmp_path) == names
     run_test(tmp_path, names[-1], str(tiny_bundle.path))
+
+
+def test_weights_are_read_as_shown(tmp_path: Path) -> None:
+    assert write_programs("weight-files.md", tmp_path) == ["read_weights.py"]
+    weights = {"conv_in.weight": torch.ones(2, 3, dtype=torch.bfloat16)}
+    torch.save({"state_dict": weights, "global_step": 7}, tmp_path / "model.ckpt")
+    run_test(tmp_path, "read_weights.py")

@@ -50,17 +50,24 @@ def build(target: object, given: object) -> None:
     elif isinstance(target, NumpyType) and isinstance(given, tuple) and len(given) > 1:
         target.order = ">" if given[1] == ">" else "<"
     elif isinstance(target, NumpyArray) and isinstance(given, tuple) and len(given) == 5:
-        _, shape, kind, is_fortran, data = given
-        target.shape = _dims(shape)
-        target.kind = kind if isinstance(kind, NumpyType) else None
-        target.is_fortran = is_fortran is True or is_fortran == 1
-        target.data = data if isinstance(data, bytes | Encoded) else b""
+        _build_array(target, *given)
 
 
 def storage_type(value: object) -> str | None:
     """The element type of a class of storages, None for anything else."""
     module, _, name = value.name.rpartition(".") if isinstance(value, Global) else ("", "", "")
     return TORCH_STORAGES.get(name) if module in _STORAGE_MODULES else None
+
+
+def _build_array(array: NumpyArray, _version: object, shape: object, kind: object, order: object, data: object) -> None:
+    """State of an array; without a type it stays one that nobody can read."""
+    try:
+        array.shape = _dims(shape)
+    except TypeError:
+        raise damaged("its pickle has an array of numpy without a shape") from None
+    array.kind = kind if isinstance(kind, NumpyType) else None
+    array.is_fortran = order is True or order == 1
+    array.data = data if isinstance(data, bytes | Encoded) else b""
 
 
 def _modern(name: str) -> str:
@@ -80,8 +87,6 @@ def _inner_call(arguments: Arguments) -> tuple[str, Arguments]:
 
 def _mapping(pairs: object = (), *_rest: object) -> dict[str, object]:
     """A dictionary of any kind, from nothing or pairs; only entries under texts are of use to anybody."""
-    if isinstance(pairs, Global):  # of a defaultdict
-        return {}
     if isinstance(pairs, dict):
         return pairs
     if not isinstance(pairs, list | tuple):
@@ -93,6 +98,10 @@ def _mapping(pairs: object = (), *_rest: object) -> dict[str, object]:
         if isinstance(pair[0], str):
             entries[pair[0]] = pair[1]
     return entries
+
+
+def _empty_mapping(*_factory: object) -> dict[str, object]:
+    return {}
 
 
 def _tensor(storage: object, offset: object, shape: object, strides: object, *_rest: object) -> Tensor:
@@ -161,7 +170,7 @@ def _bytes(data: object = b"", *_rest: object) -> object:
 
 _CALLS: Mapping[str, Callable[..., object]] = {
     "collections.OrderedDict": _mapping,
-    "collections.defaultdict": _mapping,
+    "collections.defaultdict": _empty_mapping,
     "builtins.dict": _mapping,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,

@@ -68,7 +68,10 @@ class _Search:
             inner = self.find(entries.get(key), depth + 1)
             if inner is not None and inner.tensors:
                 return replace(inner, scalars={**inner.scalars, **scalars}, wrappers=(key, *inner.wrappers))
-        return Found(tensors=dict(self._flat(entries, "", depth)), scalars=scalars)
+        pairs = list(self._flat(entries, "", depth))
+        if len(tensors := dict(pairs)) < len(pairs):
+            raise FaultError("has two tensors of one name, one of them in a dictionary", "save its state_dict() alone")
+        return Found(tensors=tensors, scalars=scalars)
 
     def _flat(
         self, entries: Mapping[str, object], prefix: str, depth: int

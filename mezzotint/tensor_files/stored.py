@@ -1,5 +1,6 @@
 """Where the bytes of a tensor lie in a file, checked to lie there, and the array that they are."""
 
+import math
 import mmap
 import zlib
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from .fault import damaged
 Content: TypeAlias = bytes | mmap.mmap  # a whole file
 
 MOST_DIMS = 32  # that numpy had before version 2
+_TOO_MANY_BYTES = 1 << 62
 _MOST_REPEATED_BYTES = 64 << 20  # of a tensor that says the same elements more than once
 
 
@@ -54,10 +56,7 @@ class StoredTensor:
     @property
     def size(self) -> int:
         """Elements."""
-        size = 1
-        for dim in self.shape:
-            size *= dim
-        return size
+        return math.prod(self.shape)
 
     @property
     def byte_count(self) -> int:
@@ -77,8 +76,10 @@ def checked(tensor: StoredTensor) -> StoredTensor:
     shape, strides = tensor.shape, tensor.strides
     if len(shape) != len(strides) or len(shape) > MOST_DIMS or min((*shape, *strides, tensor.offset)) < 0:
         raise damaged(f"a tensor has the shape {_listed(shape)} and the strides {_listed(strides)}")
-    has = tensor.source.inflated if isinstance(tensor.source, Extent) else len(tensor.source)
     item = STORED[tensor.dtype].itemsize
+    if item * math.prod(dim or 1 for dim in shape) >= _TOO_MANY_BYTES:  # for numpy, even if another dim is 0
+        raise damaged(f"a tensor has the shape {_listed(shape)}")
+    has = tensor.source.inflated if isinstance(tensor.source, Extent) else len(tensor.source)
     if item * (tensor.offset + tensor.span) > has or tensor.byte_count > max(has, _MOST_REPEATED_BYTES):
         raise damaged(f"a tensor of the shape {_listed(shape)} reaches beyond its {has} bytes")
     return tensor

@@ -9,12 +9,12 @@ from functools import cache
 
 from .dtypes import STORED
 from .fault import FaultError, damaged
-from .pickle_opcodes import unpickle
 from .pickle_values import Global, Storage
 from .state_dict import find_tensors
 from .stored import Content, Extent
 from .tensor_file import Table
 from .torch_storages import place, storage_of
+from .unpickle import unpickle
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _COUNT_BYTES = 8

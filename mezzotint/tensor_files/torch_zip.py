@@ -8,13 +8,13 @@ from functools import cache
 
 from .dtypes import STORED
 from .fault import FaultError, damaged
-from .pickle_opcodes import unpickle
 from .pickle_state import MOST_BYTES
 from .pickle_values import Storage
 from .state_dict import find_tensors
 from .stored import Content, Extent, inflate
 from .tensor_file import Table
 from .torch_storages import place, storage_of
+from .unpickle import unpickle
 from .zip_directory import Entry, extent_of, read_directory
 
 _EMPTY = Extent(start=0, count=0, inflated=0)

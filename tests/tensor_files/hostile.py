@@ -53,6 +53,9 @@ def _calls() -> Iterator[tuple[str, object, str | None]]:
     yield "codec", {**GOOD, "b": called("_codecs.encode", "x", "bz2")}, None
     yield "numpy objects", {"a": _numpy("O8", (2,), b"12345678" * 2)}, "numpy's type"
     yield "numpy too short", {"a": _numpy("f4", (1 << 40,), b"1234")}, DAMAGED
+    yield "numpy without shape", {"a": _numpy("f4", "x", b"1234")}, DAMAGED
+    yield "numpy of many dims", {"a": _numpy("f4", (1,) * 1000, b"1234")}, DAMAGED
+    yield "numpy characters", {"a": _numpy("f4", (1,), "\u20ac123")}, "characters that are no bytes"
     yield "numpy scalar", {**GOOD, "b": called("numpy.core.multiarray.scalar", named("os.system"), "x")}, DAMAGED
 
 
@@ -69,6 +72,8 @@ def _objects() -> Iterator[tuple[str, object, str | None]]:
         ("strides", (2, 3), (4, 1), 0),
         ("many dims", (1,) * 1000, (1,) * 1000, 0),
         ("other dims", (2, 3), (3,), 0),
+        ("empty but huge", (0, 1 << 62), (1, 1), 0),
+        ("empty and large", (1 << 40, 0, 1 << 40), (1, 1, 1), 0),
         ("no numbers", ("2", 3), (3, 1), 0),
         ("truths", (True, 3), (3, 1), 0),
         ("fractions", (2.0, 3), (3, 1), 0),
@@ -87,6 +92,7 @@ def _objects() -> Iterator[tuple[str, object, str | None]]:
     yield "quantized", {"a": tensor(of=storage(kind="torch.QInt8Storage"))}, "quantized"
     yield "view", {"a": tensor(of=storage("0", 6, "torch.FloatStorage", ("v", 2, 6)))}, DAMAGED
     yield "persistent text", {"a": Raw(code("0") + b"Q")}, DAMAGED
+    yield "one dotted name twice", {"a.b": tensor(), "a": {"b": tensor()}}, "two tensors of one name"
     yield "long name", {"a" * 100_000: tensor()}, "a name of 100000 characters"
 
 
@@ -187,10 +193,10 @@ def _types_in_types() -> Raw:
     return Raw(function + (function + b"N") * 10_000 + code(()) + b"\x87" * 10_000 + b"R")
 
 
-def _numpy(kind: str, shape: object, data: bytes) -> Raw:
+def _numpy(kind: str, shape: object, data: bytes | str) -> Raw:
     dtype = called("numpy.dtype", kind, False, True)
     empty = called("numpy.core.multiarray._reconstruct", named("numpy.ndarray"), (0,), "b")
-    encoded = called("_codecs.encode", data.decode("latin1"), "latin1")
+    encoded = called("_codecs.encode", data if isinstance(data, str) else data.decode("latin1"), "latin1")
     return Raw(empty.code + code((1, shape, dtype, False, encoded)) + b"b")
 
 
