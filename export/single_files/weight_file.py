@@ -51,4 +51,7 @@ class WeightFile:
 
     def read(self, name: str) -> torch.Tensor:
         """The tensor in FP32, over the mapped file where it is stored so; MezzotintError for one that is no float."""
-        return torch.from_numpy(np.require(self.file.read_float32(name), requirements=("C", "A")))
+        tensor = torch.from_numpy(np.require(self.file.read_float32(name), requirements=("C", "A")))
+        if self.dtype(name) != torch.float32:  # which lies over the file, the others beside it
+            self.file.let_go(name)
+        return tensor
