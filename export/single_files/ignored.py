@@ -21,7 +21,7 @@ _IGNORED: Final = (
     r"denoiser\.(log_)?sigmas|model_sampling\.(log_)?sigmas",
     # what the training noted of itself
     r"global_step|epoch|scale_factor|" + "|".join(re.escape(key) for key in BOOKKEEPING),
-    r"(first_stage_model|vae)\.loss\..+",  # the autoencoder's critic
+    r"((first_stage_model|vae)\.)?loss\..+",  # the autoencoder's critic
     # of text encoders: counted, not learned, or not of the text
     r".+\.position_ids|position_ids",
     r".+\.logit_scale|logit_scale",

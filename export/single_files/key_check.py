@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mezzotint.errors import MezzotintError
 
+from ..files.origins import EMA, PLAIN, WEIGHTS
 from .ema_names import has_ema
 from .ignored import MARKERS, is_ignored
 from .place import Place, Shape
@@ -85,10 +86,12 @@ def check_ema(path: Path, found: Collection[str], wanted: str | None) -> bool:
 
     Where it says nothing they are taken if they are there.
     """
+    if wanted not in (None, *WEIGHTS):
+        raise MezzotintError(what="weights", got=wanted, expected=WEIGHTS)
     there = has_ema(found)
-    if wanted == "ema" and not there:
+    if wanted == EMA and not there:
         raise MezzotintError(f"{path} has no EMA weights beside the plain ones; leave --weights away")
-    return there and wanted != "plain"
+    return there and wanted != PLAIN
 
 
 def listed(keys: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """A file of weights, open: the shapes that its table states, and each tensor as PyTorch's when it is asked for."""
 
+import warnings
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,12 @@ from mezzotint.tensor_files.tensor_file import TensorFile
 
 from .place import Shape
 
+_HARMLESS = ("pytorch_lightning.", "lightning.", "omegaconf.")  # what trainers note of themselves
+
+
+class ForeignCodeWarning(UserWarning):
+    """A pickle names functions that no file of weights has a use for. They are never run."""
+
 
 @dataclass(frozen=True)
 class WeightFile:
@@ -25,8 +32,15 @@ class WeightFile:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Raises MezzotintError for what is no file of weights, or a damaged one."""
+        """Raises MezzotintError for what is no file of weights, or a damaged one. Warns of one that would run code."""
         file = open_tensor_file(path)
+        strange = [name for name in file.table.foreign if not name.startswith(_HARMLESS)]
+        if strange:
+            warnings.warn(
+                f"{path} asks for {strange[0]:.80} to be run, which was not done; mind where it came from",
+                ForeignCodeWarning,
+                stacklevel=2,
+            )
         shapes = {name: spec.shape for name, spec in file.specs.items()}
         return cls(path, shapes, shapes.keys() | file.scalars.keys(), file)
 
@@ -37,4 +51,7 @@ class WeightFile:
 
     def read(self, name: str) -> torch.Tensor:
         """The tensor in FP32, over the mapped file where it is stored so; MezzotintError for one that is no float."""
-        return torch.from_numpy(np.require(self.file.read_float32(name), requirements=("C", "A")))
+        tensor = torch.from_numpy(np.require(self.file.read_float32(name), requirements=("C", "A")))
+        if self.dtype(name) != torch.float32:  # which lies over the file, the others beside it
+            self.file.let_go(name)
+        return tensor

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from mezzotint.bundle.manifest import Manifest
 from mezzotint.bundle.presets import PRESETS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
 
 from .options import OWN, AsJson, Output, Overwrite, pick
+from .source_lines import source_lines
 from .terminal import STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
 
 _SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
@@ -91,22 +91,13 @@ def export(
     if as_json:
         write_json(bundle_json(bundle))
         return
-    for line in _taken(bundle.manifest):
-        STDOUT.print(line)
-    for name, component in bundle.manifest.components.items():
+    manifest = bundle.manifest
+    lines = [f"{name}: from the {taken} weights" for name, taken in manifest.source.variants.items()]
+    lines += [*source_lines(manifest.source), *(f"{name}: of {one.name}" for name, one in manifest.replaced.items())]
+    for line in lines:
+        STDOUT.print(line, markup=False)
+    for name, component in manifest.components.items():
         parity = component.parity
         agreement = "not checked" if parity is None else f"{parity.sqnr_db} dB against {parity.against}"
         STDOUT.print(f"{name}: {agreement}")
     STDOUT.print(f"wrote {output}")
-
-
-def _taken(manifest: Manifest) -> list[str]:
-    """What was taken where the checkpoint left a choice, or did not say it."""
-    source = manifest.source
-    lines = [f"{name}: from the {taken} weights" for name, taken in source.variants.items()]
-    if source.single_file is not None:
-        averages = "the EMA weights" if source.single_file.weights == "ema" else "the plain weights"
-        lines.append(f"{source.name}: {source.single_file.structure}, {averages}")
-    if source.prediction is not None:
-        lines.append(f"predicts {source.prediction.type}: said by {source.prediction.said_by}")
-    return [*lines, *(f"{name}: of {one.name}" for name, one in manifest.replaced.items())]

@@ -18,6 +18,7 @@ from mezzotint.bundle.records import record_data
 from mezzotint.errors import MezzotintError
 
 from .options import AsJson, BundlePath
+from .source_lines import source_lines
 from .terminal import STDOUT, write_json
 
 _WHY = "Explain the quantization decision of each node whose name contains this text, as JSON."
@@ -48,6 +49,7 @@ def component_table(bundle: Bundle) -> Group:
     head = [
         f"{manifest.family}, recipe {manifest.recipe}, target {manifest.target}",
         f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]}){variants}",
+        *source_lines(manifest.source),
         *(f"{name} of {one.name} (sha256 {one.sha256[:12]})" for name, one in manifest.replaced.items()),
         f"calibration: {_calibration(manifest.calibration)}",
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",

@@ -109,6 +109,16 @@ def array_of(tensor: StoredTensor, content: Content) -> Array:
     return np.ndarray(tensor.shape, dtype, buffer, start + tensor.offset * dtype.itemsize, used)
 
 
+def give_back_pages(tensor: StoredTensor, content: mmap.mmap) -> None:
+    """Let the system drop the pages that hold nothing but this tensor; they are read from the file when needed."""
+    if isinstance(tensor.source, Extent) and not tensor.source.is_deflated and hasattr(mmap, "MADV_DONTNEED"):
+        item, page = STORED[tensor.dtype].itemsize, mmap.PAGESIZE
+        first = tensor.source.start + tensor.offset * item
+        start, end = -(-first // page) * page, (first + tensor.span * item) // page * page
+        if start < end:
+            content.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+
 def inflate(content: Content, extent: Extent) -> bytes:
     """The bytes of an extent, and never more than it says. Raises FaultError if they are others."""
     stored = content[extent.start : extent.start + extent.count]

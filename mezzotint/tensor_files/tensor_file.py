@@ -13,7 +13,7 @@ from mezzotint.errors import MezzotintError
 
 from .dtypes import to_float32
 from .fault import FaultError
-from .stored import Content, StoredTensor, array_of
+from .stored import Content, StoredTensor, array_of, give_back_pages
 
 Scalar: TypeAlias = bool | int | float | str
 
@@ -90,6 +90,14 @@ class TensorFile:
                 f"{self.path}: the tensor {name} is of {dtype}, expected floats; take the weights from before they "
                 "were quantized"
             ) from None
+
+    def let_go(self, name: str) -> None:
+        """Give back the memory that reading a tensor took, where its file is mapped; it is read again when asked for.
+
+        For one that was copied, as `read_float32` does of all but float32: what was written to an array is lost.
+        """
+        if isinstance(self._content, mmap.mmap):
+            give_back_pages(self.table.tensors[name], self._content)
 
     def close(self) -> None:
         """Let go of the file; its mapping goes with the last array that was read from it. Twice is harmless."""

@@ -1,5 +1,6 @@
 """Files as PyTorch and safetensors write them, read without either: every tensor is what `torch.load` makes of it."""
 
+import mmap
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -242,3 +243,17 @@ def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "none.ckpt", tmp_path):
         with pytest.raises(MezzotintError, match="cannot be read"):
             open_tensor_file(path)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="nothing to give back with")
+def test_what_was_let_go_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "large.safetensors"
+    tensors = {name: torch.randn(40_000).half() for name in ("a", "b", "c")}
+    save_file(tensors, path)
+    with open_tensor_file(path) as file:
+        before = {name: file.read_float32(name) for name in file.names}
+        for name in file.names:
+            file.let_go(name)
+        for name, tensor in tensors.items():
+            np.testing.assert_array_equal(before[name], tensor.float().numpy())
+            np.testing.assert_array_equal(file.read_float32(name), tensor.float().numpy())

@@ -16,6 +16,7 @@ from mezzotint.export import Chosen, Origins, export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint, load_parts
 from mezzotint.export.files.loaded_checkpoint import Checkpoint
 from mezzotint.export.find_parts import find_parts
+from mezzotint.export.single_files.weight_file import ForeignCodeWarning
 from tests.export.single_files.ldm import State, ldm_clip, with_ema
 
 Save = Callable[[State, Path], None]
@@ -227,3 +228,23 @@ def test_a_folder_says_these_itself(
 def test_a_single_file_has_no_variants(tiny_file: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(MezzotintError, match="has no variants"):
         find_parts(str(tiny_file), None, "fp16", Origins(config=tiny_checkpoint), Chosen(), tmp_path)
+
+
+class _Runs:
+    """What a pickle runs when others load it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_code_in_a_file_is_not_run_and_told_of(
+    tiny_state: State, tiny_checkpoint: Path, folder: Checkpoint, tmp_path: Path
+) -> None:
+    torch.save({"state_dict": tiny_state, "callbacks": _Runs(tmp_path / "was-run")}, tmp_path / "model.ckpt")
+    with pytest.warns(ForeignCodeWarning, match="touch|getattr|Path"):
+        got = load(tmp_path / "model.ckpt", tmp_path / "scratch", Origins(config=tiny_checkpoint))
+    check_same(got, folder)
+    assert not (tmp_path / "was-run").exists()
