@@ -80,7 +80,8 @@ def _generate(
     progress: Progress,
 ) -> tuple[list[FloatArray], float]:
     """An image of each prompt, and the median milliseconds of a step, without the first, which compiles."""
-    images, steps_ms = [], []
+    images: list[FloatArray] = []
+    steps_ms: list[float] = []
     with TextToImage.load(bundle.path, backend=backend, precision=precision) as pipe:
         for index, prompt in enumerate(prompts):
             progress(what, index, len(prompts))
