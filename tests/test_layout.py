@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engines", "families"),
     ("runtime",),
     ("export", "quantize"),
+    ("optimize",),
     ("benchmarks",),
     ("server", "cli"),
     ("demo",),

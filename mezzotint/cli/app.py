@@ -8,6 +8,7 @@ import sys
 from .epilogue import exit_with_a_sentence
 
 _EXTRAS = {  # what a command needs beyond the runtime
+    "optimize": "onnxruntime,openvino,export,quantize",
     "export": "onnxruntime,export",
     "swap-vae": "onnxruntime,export",
     "quantize": "onnxruntime,openvino,quantize",

@@ -25,6 +25,10 @@ class Entry:
 
 
 COMMANDS: tuple[Entry, ...] = (
+    Entry(
+        name="optimize",
+        summary="Export a checkpoint, quantize it for this machine, and check the result: one command with defaults.",
+    ),
     Entry(name="export", summary="Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."),
     Entry(name="swap-vae", summary="Put another VAE into a copy of a bundle; its other graphs stay as they are."),
     Entry(name="quantize", summary="Quantize an FP32 bundle for an engine."),

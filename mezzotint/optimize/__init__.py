@@ -1,0 +1,1 @@
+"""From a checkpoint to a quantized bundle in one call: export, quantization, audit and a short check of fidelity."""

@@ -1,0 +1,143 @@
+"""One command from a checkpoint to a bundle: it is what export and quantize make, and its figures are true."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mezzotint.bundle.precision import Storage
+from mezzotint.decibel import psnr_db
+from mezzotint.errors import MezzotintError
+from mezzotint.export import Chosen, Origins
+from mezzotint.optimize.export_cache import KEPT, ExportRequest, exported
+from mezzotint.optimize.fidelity import FIRST_SEED, held_out
+from mezzotint.optimize.optimize import Optimized, optimize_checkpoint
+from mezzotint.quantize.calibrate.trajectories import spread
+from mezzotint.runtime import Bundle, TextToImage
+from tests.cli.conftest import Cli, cli
+
+__all__ = ["cli"]  # a fixture
+PROMPTS = tuple(f"a red apple and {count} pears" for count in range(40))
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
+
+
+def nothing_begins(what: str, _done: int, _total: int) -> None:
+    raise AssertionError(what)
+
+
+def request_of(checkpoint: Path) -> ExportRequest:
+    return ExportRequest(model=str(checkpoint), variant=None, origins=Origins(), chosen=Chosen(steps=3))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("own-cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def optimized(tiny_checkpoint: Path, own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Optimized:
+    del own_cache
+    output = tmp_path_factory.mktemp("optimized") / "bundle"
+    return optimize_checkpoint(request_of(tiny_checkpoint), output, target="onnxruntime", prompts=PROMPTS, checked=2)
+
+
+def test_the_bundle_is_quantized_and_audited(optimized: Optimized) -> None:
+    assert optimized.bundle.manifest.recipe == "int8"
+    assert optimized.bundle.component("unet").storage is Storage.INT8
+    assert optimized.coverage is not None
+    assert optimized.coverage.int8_coverage == 1.0
+    assert 0.3 < optimized.coverage.int8_share < 1.0
+    assert optimized.bytes < optimized.float32_bytes
+    assert optimized.unseen is None
+
+
+def test_fidelity_is_that_of_images_with_prompts_that_calibration_did_not_see(
+    optimized: Optimized, tiny_bundle: Bundle
+) -> None:
+    fidelity = optimized.fidelity
+    assert fidelity is not None
+    assert len(fidelity.prompts) == len(fidelity.psnr_db) == 2
+    calibrated = {PROMPTS[index] for index in spread(len(PROMPTS), 32)}
+    assert not calibrated & set(fidelity.prompts)
+    images = []
+    for bundle in (tiny_bundle, optimized.bundle):
+        with TextToImage.load(bundle.path, backend="onnxruntime") as pipe:
+            images.append(pipe(fidelity.prompts[1], seed=FIRST_SEED + 1, steps=3).pixels[0])
+    assert psnr_db(*images) == pytest.approx(fidelity.psnr_db[1], abs=1e-3)
+    assert fidelity.float32_step_ms is not None
+    assert min(fidelity.step_ms, fidelity.float32_step_ms) > 0
+
+
+def test_the_export_is_made_once(optimized: Optimized, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    assert not optimized.was_exported
+    again = optimize_checkpoint(
+        request_of(tiny_checkpoint), tmp_path / "half", recipe="fp16", target="openvino", checked=0
+    )
+    assert again.was_exported
+    assert again.fidelity is None
+    assert again.coverage is None
+
+
+def test_another_checkpoint_is_another_export_and_few_are_kept(
+    optimized: Optimized, tiny_checkpoint: Path, tmp_path: Path, own_cache: Path
+) -> None:
+    del optimized
+    for beta in (0.013, 0.014):
+        copy = tmp_path / str(beta) / "checkpoint"
+        shutil.copytree(tiny_checkpoint, copy)
+        path = copy / "scheduler" / "scheduler_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "beta_end": beta}))
+        with exported(request_of(copy)) as made:
+            assert not made.was_there
+            assert made.bundle.config("scheduler/scheduler_config.json")["beta_end"] == beta
+    kept = [path for path in (own_cache / "mezzotint" / "exports").iterdir() if path.is_dir()]
+    assert len(kept) == KEPT
+
+
+def test_without_a_cache_folder_the_export_is_there_for_the_while(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with exported(request_of(tiny_checkpoint)) as made:
+        assert made.bundle.manifest.recipe == "fp32"
+    assert not made.bundle.path.exists()
+
+
+def test_what_is_wrong_is_said_before_the_export(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    wrong: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("there", {}),
+        ("there", {"overwrite": True}),
+        ("out", {"recipe": "int3"}),
+        ("out", {"target": "tpu"}),
+    )
+    for output, options in wrong:
+        with pytest.raises(MezzotintError):
+            optimize_checkpoint(request_of(tiny_checkpoint), tmp_path / output, progress=nothing_begins, **options)
+
+
+@pytest.mark.parametrize(("count", "used", "wanted"), [(256, 32, 4), (40, 32, 4), (33, 32, 4), (5, 32, 4), (1, 1, 4)])
+def test_prompts_are_held_out_where_there_are_enough(count: int, used: int, wanted: int) -> None:
+    prompts = tuple(str(index) for index in range(count))
+    chosen = held_out(prompts, used, wanted)
+    assert len(chosen) == len(set(chosen)) == min(count, wanted)
+    seen = {prompts[index] for index in spread(count, used)}
+    assert (not seen & set(chosen)) == (count - len(seen) >= wanted)
+
+
+def test_the_command_says_what_it_made(cli: Cli, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    command = ("optimize", tiny_checkpoint, "-o", "out", "--recipe", "int8-weights", "--target", "onnxruntime")
+    code, out, err = cli(*command, "--check", 1)
+    assert code == 0, err
+    for words in ("int8-weights for onnxruntime", "smaller than FP32", "ms a step", "dB PSNR", "mezzotint generate"):
+        assert words in out
+    assert Bundle.open(tmp_path / "out").manifest.recipe == "int8-weights"
+    code, out, err = cli(*command, "--check", 0, "--overwrite", "--json")
+    assert code == 0, err
+    assert json.loads(out)["was_exported"] is True
