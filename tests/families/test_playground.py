@@ -16,8 +16,7 @@ from mezzotint.export import export_checkpoint
 from mezzotint.families.lineup import geometry_of
 from mezzotint.runtime import Bundle, ImageToImage, TextToImage
 from mezzotint.runtime.images.vae import sample_latents, unscaled
-from tests.families.test_stable_diffusion_xl import image_and_mask
-from tests.families.tiny_xl import save_tiny_xl
+from tests.families.tiny_xl import image_and_mask, save_tiny_xl
 
 PROMPT = "a flat emoji of a red apple"
 MEANS, DEVIATIONS = (-1.6574, 1.886, -1.383, 2.5155), (8.4927, 5.9022, 6.5498, 5.2299)

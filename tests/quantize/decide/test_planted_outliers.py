@@ -8,7 +8,8 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from demo.synthetic import SHAPES, write_checkpoint
+from demo.shapes import SHAPES
+from demo.synthetic import write_checkpoint
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.export import export_checkpoint
