@@ -56,10 +56,11 @@ def test_a_plain_call_is_that_of_diffusers(name: str, oracle: Any, tiny_bundle: 
     oracle.scheduler.save_pretrained(tmp_path / "scheduler")
     written = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     bundle = bundle_with(tiny_bundle, tmp_path / "bundle", written)
+    steps, guidance = (4, 1.0) if name == "lcm" else (25, 5.0)
     expected = oracle(
         PROMPT,
-        num_inference_steps=4 if name == "lcm" else 25,
-        guidance_scale=1.0 if name == "lcm" else 5.0,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
         generator=torch.Generator().manual_seed(3),
         output_type="latent",
     ).images.numpy()
@@ -67,7 +68,7 @@ def test_a_plain_call_is_that_of_diffusers(name: str, oracle: Any, tiny_bundle: 
     assert sqnr_db(expected, result.latents) > 80
     result.write(tmp_path / "image.png")
     assert read_settings(tmp_path / "image.png") == result.settings[0]
-    assert (result.settings[0].scheduler, result.settings[0].guidance) == (name, 5.0)
+    assert (result.settings[0].scheduler, result.settings[0].guidance) == (name, guidance)
 
 
 def test_the_manifests_record_goes_before_the_scheduler_file(tiny_bundle: Bundle, tmp_path: Path) -> None:
