@@ -101,7 +101,7 @@ def test_names_are_those_of_optimums_exporter(name: str, kind: str, tiny_bundle:
 
 def test_tracing_uses_sizes_that_no_halving_divides(tiny_checkpoint: object, demo_checkpoint: object) -> None:
     for checkpoint, levels in ((tiny_checkpoint, 2), (demo_checkpoint, 3)):
-        unet = graph_sources(load_checkpoint(str(checkpoint)))[1]
+        unet = tuple(graph_sources(load_checkpoint(str(checkpoint))))[1]
         assert unet.name == "unet"
         assert unet.trace_size.height % 2 ** (levels - 1)
         assert unet.trace_size.width % 2 ** (levels - 1)
