@@ -44,7 +44,7 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (GENERATE + "--micro original_size=768x768", ("stable-diffusion", "original_size", "(768, 768)")),
     (GENERATE + "--refine-from 0.8", ("--refine-from", "--refiner")),
     (GENERATE + "--refiner {tiny} --init-image {mask}", ("--refiner", "--init-image")),
-    (GENERATE + "--refiner {tiny} --refine-from 0.5", ("0 of 1 steps", "more steps")),
+    (GENERATE + "--refiner {tiny} --refine-from 0.5", ("1 of 1 steps", "more steps")),
     (GENERATE + "--mask {mask}", ("--mask", "--init-image")),
     (GENERATE + "--strength 0.5", ("--strength", "--init-image")),
     (GENERATE + "--init-image nowhere.png", ("nowhere.png",)),

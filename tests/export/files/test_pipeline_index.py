@@ -54,7 +54,7 @@ def test_the_bundles_class_is_one_that_optimum_has(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["FluxPipeline", "LatentConsistencyModelPipeline", "OnnxStableDiffusionPipeline", None, ["pipeline", "Own"]]
+    "name", ["FluxPipeline", "PixArtAlphaPipeline", "OnnxStableDiffusionPipeline", None, ["pipeline", "Own"]]
 )
 def test_another_family_is_refused_by_its_name(name: Any, tmp_path: Path) -> None:
     with pytest.raises(MezzotintError) as error:
