@@ -29,6 +29,7 @@ FACES = {
     "mezzotint.export": {
         "Chosen",
         "LatentSpaceWarning",
+        "Origins",
         "ParityError",
         "SamplerWarning",
         "export_checkpoint",
