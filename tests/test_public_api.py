@@ -31,6 +31,7 @@ FACES = {
     "mezzotint.export": {
         "Chosen",
         "LatentSpaceWarning",
+        "Origins",
         "ParityError",
         "SamplerWarning",
         "export_checkpoint",

@@ -55,11 +55,6 @@ _KINDS: Final[tuple[tuple[Callable[[Collection[str]], bool], Kind], ...]] = (
     ),
     (_any(r"^(taesd_)?(encoder|decoder)\.layers\.\d+\."), Kind("tiny autoencoder (TAESD)", "give it with --vae")),
 )
-_ALONE: Final = {
-    "unet": Kind("UNet alone", "give it with --unet, and the checkpoint or folder that it belongs to as the model"),
-    "vae": Kind("VAE alone", "give it with --vae, and a checkpoint as the model"),
-    "text_encoder": Kind("text encoder alone", "give a checkpoint as the model, and this as a folder: --text-encoder"),
-}
 _OTHER = Kind("model of another architecture", "Stable Diffusion 1, 2 and XL are read from single files")
 _UNKNOWN = Kind(
     "file of weights that is none of the known kinds", "expected a checkpoint of Stable Diffusion 1, 2 or XL"
@@ -79,6 +74,6 @@ def other_kind(keys: Collection[str]) -> Kind | None:
     if f"{DENOISER}input_blocks.0.0.weight" in keys:
         return None
     return next(
-        (_ALONE[part] for part, homes in ALONE.items() if any(home.is_in(keys) for home in homes)),
+        (Kind(one.name, one.advice) for one in ALONE.values() if any(home.is_in(keys) for home in one.homes)),
         _OTHER if any(key.startswith(DENOISER) for key in keys) else _UNKNOWN,
     )

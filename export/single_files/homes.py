@@ -15,11 +15,15 @@ DENOISER: Final = "model.diffusion_model."
 
 @dataclass(frozen=True)
 class Home:
-    """A part may lie behind `prefix`; it does where the key `mark` is there. `naming` names its parameters."""
+    """A part may lie behind `prefix`; it does where the key `mark` is there. `naming` names its parameters.
+
+    `is_averaged` says whether there may be averages of them as well.
+    """
 
     prefix: str
     mark: str
     naming: Naming
+    is_averaged: bool = False
 
     def is_in(self, keys: Collection[str]) -> bool:
         """Whether a file with these keys holds the part here."""
@@ -48,7 +52,7 @@ def _clips(prefix: str) -> tuple[Home, ...]:
 
 
 IN_CHECKPOINT: Final[Mapping[str, tuple[Home, ...]]] = {
-    "unet": (Home(DENOISER, _UNET, unet_places),),
+    "unet": (Home(DENOISER, _UNET, unet_places, is_averaged=True),),
     "vae": (Home("first_stage_model.", _VAE, vae_places), Home("vae.", _VAE, vae_places)),
     "text_encoder": (
         *_clips("cond_stage_model.transformer."),
@@ -62,24 +66,43 @@ IN_CHECKPOINT: Final[Mapping[str, tuple[Home, ...]]] = {
 }
 """By the part's folder in a diffusers checkpoint: where it may lie in a file that holds all of them."""
 
-ALONE: Final[Mapping[str, tuple[Home, ...]]] = {
-    "unet": (
-        Home(DENOISER, _UNET, unet_places),
-        Home("diffusion_model.", _UNET, unet_places),
-        Home("", _UNET, unet_places),
-        Home("unet.", _OUR_UNET, own_places),
-        Home("", _OUR_UNET, own_places),
+
+@dataclass(frozen=True)
+class Alone:
+    """A file of one part is called `name`; `advice` is for those who give it for a whole checkpoint."""
+
+    name: str
+    advice: str
+    homes: tuple[Home, ...]
+
+
+ALONE: Final[Mapping[str, Alone]] = {
+    "unet": Alone(
+        "UNet alone",
+        "give it with --unet, and the checkpoint or folder that it belongs to as the model",
+        (
+            Home(DENOISER, _UNET, unet_places, is_averaged=True),
+            Home("diffusion_model.", _UNET, unet_places),
+            Home("", _UNET, unet_places),
+            Home("unet.", _OUR_UNET, own_places),
+            Home("", _OUR_UNET, own_places),
+        ),
     ),
-    "vae": (
-        Home("first_stage_model.", _VAE, vae_places),
-        Home("vae.", _VAE, vae_places),
-        Home("", _VAE, vae_places),
-        Home("vae.", _OUR_VAE, own_places),
-        Home("", _OUR_VAE, own_places),
+    "vae": Alone(
+        "VAE alone",
+        "give it with --vae, and a checkpoint as the model",
+        (
+            Home("first_stage_model.", _VAE, vae_places),
+            Home("vae.", _VAE, vae_places),
+            Home("", _VAE, vae_places),
+            Home("vae.", _OUR_VAE, own_places),
+            Home("", _OUR_VAE, own_places),
+        ),
     ),
-    "text_encoder": (
-        *_clips(""),
-        Home("", _OPEN_CLIP, open_clip_places),
+    "text_encoder": Alone(
+        "text encoder alone",
+        "give a checkpoint as the model, and this as a folder: --text-encoder",
+        (*_clips(""), Home("", _OPEN_CLIP, open_clip_places)),
     ),
 }
-"""Where a part may lie in a file of its own."""
+"""By the part's folder: a file of its own, and where it may lie in one."""

@@ -26,7 +26,7 @@ def lone_part(name: str, path: Path, part: Part, folder: Path) -> Callable[[], W
     that are missing, surplus or of another shape than the config asks for.
     """
     file = WeightFile.open(path)
-    home = next((home for home in ALONE[name] if home.is_in(file.shapes)), None)
+    home = next((home for home in ALONE[name].homes if home.is_in(file.shapes)), None)
     if home is None:
         kind = other_kind(file.names)
         what = "a checkpoint without one" if kind is None else described(kind)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 import torch
 
@@ -14,16 +13,13 @@ from .key_check import PartKeys
 from .place import Place, Shape, Take
 from .weight_file import WeightFile
 
-DENOISER_PART: Final = "unet"
-"""The only part that files have averages of."""
-
 
 def part_keys(
     file: WeightFile, part: str, home: Home, shapes: Mapping[str, Shape], *, takes_ema: bool
 ) -> tuple[PartKeys, set[str]]:
     """Where the weights of a part lie, and the keys of those that are left alone: the averages or the others."""
     keys = PartKeys(part=part, shapes=shapes, places=home.places(shapes, file.shapes))
-    if part != DENOISER_PART:
+    if not home.is_averaged:
         return keys, set()
     averages = replace(keys, places=ema_places(keys.places))
     keys, others = (averages, keys) if takes_ema else (keys, averages)
@@ -32,8 +28,9 @@ def part_keys(
 
 def prefixes_of(part: str) -> tuple[str, ...]:
     """What stands before everything in a whole checkpoint's file that belongs to a part."""
-    averages = (EMA_PREFIX,) if part == DENOISER_PART else ()
-    return (*(home.prefix for home in IN_CHECKPOINT[part]), *averages)
+    homes = IN_CHECKPOINT[part]
+    averages = (EMA_PREFIX,) if any(home.is_averaged for home in homes) else ()
+    return (*(home.prefix for home in homes), *averages)
 
 
 def part_weights(file: WeightFile, part: PartKeys) -> Weights:
