@@ -12,29 +12,28 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.export import export_checkpoint
 from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.runtime import Bundle
+from tests.conftest import MakeOnce
 from tests.families.tiny_xl import DiffusersXL, save_tiny_xl
 
 export = importlib.import_module("mezzotint.export.export")
 
 
 @pytest.fixture(scope="session")
-def xl_checkpoint(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) -> Callable[[str], Path]:
+def xl_checkpoint(make_once: MakeOnce, demo_checkpoint: Path) -> Callable[[str], Path]:
     """The folder of a kind. Not to be written to."""
-    folder = tmp_path_factory.mktemp("xl")
-    return cache(lambda kind: save_tiny_xl(folder / kind, demo_checkpoint, kind))
+    return lambda kind: (
+        make_once(f"xl-{kind}", lambda folder: save_tiny_xl(folder / kind, demo_checkpoint, kind)) / kind
+    )
 
 
 @pytest.fixture(scope="session")
-def xl_bundle(
-    tmp_path_factory: pytest.TempPathFactory, xl_checkpoint: Callable[[str], Path]
-) -> Callable[[str], Bundle]:
+def xl_bundle(make_once: MakeOnce, xl_checkpoint: Callable[[str], Path]) -> Callable[[str], Bundle]:
     """The FP32 bundle of a kind. Not to be written to.
 
     All kinds have the base's text encoders and VAE, whose graphs are taken from its bundle: tracing is what takes time.
     """
-    folder, trace = tmp_path_factory.mktemp("xl-fp32"), export.export_component
+    trace = export.export_component
 
-    @cache
     def bundle(kind: str) -> Bundle:
         def take(source: GraphSource, staging: Path, *, is_needed: bool) -> Component:
             if kind == "base" or source.name == "unet":
@@ -44,9 +43,12 @@ def xl_bundle(
             shutil.copytree(base.path / source.name, staging / source.name)
             return base.component(source.name)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(export, "export_component", take)
-            return export_checkpoint(str(xl_checkpoint(kind)), folder / kind)
+        def make(folder: Path) -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(export, "export_component", take)
+                export_checkpoint(str(xl_checkpoint(kind)), folder)
+
+        return Bundle.open(make_once(f"xl-fp32-{kind}", make))
 
     return bundle
 
