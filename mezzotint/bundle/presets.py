@@ -38,7 +38,7 @@ def _from_the_end(scheduler: str, **more: Any) -> Mapping[str, Any]:
 
 
 _EULER, _ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
-_HYPER = _from_the_end("DDIMScheduler", set_alpha_to_one=True, clip_sample=False)
+_HYPER = _from_the_end("DDIMScheduler")
 _LCM: Mapping[str, Any] = {"_class_name": "LCMScheduler", "original_inference_steps": 50}
 
 PRESETS: Final[Mapping[str, Preset]] = {

@@ -1,11 +1,19 @@
 """The published models are told from their sizes, at full size; what is none of them is refused by its name."""
 
+import importlib
+import json
+import math
 from pathlib import Path
 
 import pytest
 
+from mezzotint.bundle.manifest import SingleFile
 from mezzotint.errors import MezzotintError
+from mezzotint.export import Chosen, Origins
+from mezzotint.export.checkpoint import load_parts
 from mezzotint.export.files.load_module import empty_shapes
+from mezzotint.export.find_parts import find_parts
+from mezzotint.export.single_files import checkpoint_file
 from mezzotint.export.single_files.file_kind import other_kind
 from mezzotint.export.single_files.homes import IN_CHECKPOINT
 from mezzotint.export.single_files.key_check import PartKeys, check_keys
@@ -26,8 +34,6 @@ KNOWN = {"sd1": (686, 859.5), "sd2": (686, 865.9), "sdxl": (1680, 2567.5), "sdxl
 
 
 def parts_of(name: str, folder: Path, shapes: Shapes) -> list[PartKeys]:
-    import importlib
-
     write_template(name, folder)
     parts = []
     for part, (library, kind) in CLASSES.items():
@@ -51,13 +57,7 @@ def test_the_unets_are_of_the_known_size(name: str) -> None:
     shapes = [shape for key, shape in published_shapes(name).items() if key.startswith(UNET)]
     tensors, millions = KNOWN[name]
     assert tensors in (None, len(shapes))
-    count = 0
-    for shape in shapes:
-        product = 1
-        for side in shape:
-            product *= side
-        count += product
-    assert count / 1e6 == pytest.approx(millions, abs=0.05)
+    assert sum(math.prod(shape) for shape in shapes) / 1e6 == pytest.approx(millions, abs=0.05)
 
 
 def test_no_two_models_have_the_same_sizes() -> None:
@@ -117,3 +117,24 @@ def test_missing_surplus_and_other_shapes_are_named(name: str, tmp_path: Path) -
     ):
         with pytest.raises(MezzotintError, match=expected):
             check_keys(FILE, spoiled, parts, ())
+
+
+@pytest.mark.parametrize(("name", "gigabytes"), [("sdxl", 6.938), ("sd2", 2.607)])
+def test_a_file_of_full_size_is_understood_without_reading_it(
+    name: str, gigabytes: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As large as it was published in FP16; the file here is a table, and a hole."""
+    monkeypatch.setattr(checkpoint_file, "sha256_of", lambda _path: "0" * 64)
+    path, table, end = tmp_path / "model.safetensors", {}, 0
+    for key, shape in published_shapes(name).items():
+        start, end = end, end + 2 * math.prod(shape)
+        table[key] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
+    header = json.dumps(table).encode()
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + end)
+    assert path.stat().st_size / 1e9 == pytest.approx(gigabytes, abs=0.001)
+    (tmp_path / "scratch").mkdir()
+    checkpoint = load_parts(find_parts(str(path), None, None, Origins(), Chosen(), tmp_path / "scratch"))
+    assert checkpoint.source.single_file == SingleFile(structure=name, weights="plain")
+    assert checkpoint.geometry.native_side_pixels == (1024 if name == "sdxl" else 512)
