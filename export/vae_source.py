@@ -11,6 +11,7 @@ from typing import Any
 from mezzotint.bundle.bundle import sha256_of
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Part
 from mezzotint.families.source_hash import files_sha256
 from mezzotint.families.weight_files import PLAIN, choose_weights, local_names, weight_paths
 
@@ -24,6 +25,7 @@ from .files.weight_reader import open_weights
 from .single_files.lone_part import lone_part
 from .taesd_files import TaesdFiles, find_taesd, read_taesd
 
+_LIBRARY = "diffusers"
 _CONFIG, _INDEX = "config.json", "model_index.json"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -67,8 +69,9 @@ def load_vae(
     parent = folder.parent
     weights = choose_weights(alone, str(parent), local_names(alone, parent), variant)[folder.name]
     files = weight_paths(parent, weights)
-    with quiet("diffusers"):
-        module = load_module(class_of(part, folder), folder, open_weights(files))
+    kind = _kind_of(part, folder)
+    with quiet(_LIBRARY):
+        module = load_module(kind, folder, open_weights(files))
     name = parent.name if folder.name == vae.folder else folder.name
     saved_from = stated.get("_name_or_path")
     return LoadedVae(
@@ -106,15 +109,23 @@ def _of_file(path: Path, export: ExportFamily, own: Mapping[str, Any], variant: 
         )
     name = vae.folder
     part = export.family.checkpoint[name]
-    with TemporaryDirectory(prefix="mezzotint-") as scratch, quiet("diffusers"):
+    with TemporaryDirectory(prefix="mezzotint-") as scratch:
         folder = Path(scratch) / name
         folder.mkdir()
         write_object(folder / _CONFIG, own)
-        module = load_module(class_of(part, folder), folder, lone_part(name, path, part, folder)())
+        kind = _kind_of(part, folder)
+        with quiet(_LIBRARY):
+            module = load_module(kind, folder, lone_part(name, path, part, folder)())
     sha256 = sha256_of(path)
     return LoadedVae(
         module=module, config=own, name=path.name, names=(path.name,), sha256=sha256, variant=PLAIN, states_scale=False
     )
+
+
+def _kind_of(part: Part, folder: Path) -> Any:
+    """The class. Its library, imported here, takes back what its logger was told, so that `quiet` is for later."""
+    with quiet(_LIBRARY):
+        return class_of(part, folder)
 
 
 def _refuse_variant(path: Path, variant: str | None) -> None:

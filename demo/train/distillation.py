@@ -22,6 +22,7 @@ from mezzotint.benchmarks.metrics.gallery import compose
 from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT, show_progress
 from mezzotint.decibel import psnr_db
+from mezzotint.export.files.quiet import quiet
 from mezzotint.progress import Progress, silent
 
 from .autoencoder import is_matrix, reconstruction_losses
@@ -174,7 +175,8 @@ def scores(workspace: Workspace, student: Path, plan: Distillation) -> dict[str,
         lessons = teach(workspace, student, plan, progress)
     indices = torch.arange(len(lessons.pixels))
     held = lessons.rows(indices[_is_held_out(indices, plan)])
-    model: Any = AutoencoderTiny.from_pretrained(student, local_files_only=True).float().eval()
+    with quiet("diffusers"):  # which warns of a key that it wrote itself
+        model: Any = AutoencoderTiny.from_pretrained(student, local_files_only=True).float().eval()
     with torch.inference_mode():
         drawn, again = model.decoder(held.latents), model.decoder(model.encoder(held.pixels))
     return {
