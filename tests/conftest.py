@@ -115,6 +115,19 @@ def tiny_int8(make_once: MakeOnce, tiny_bundle: "Bundle") -> "Bundle":
 
 
 @pytest.fixture(scope="session")
+def tiny_taesd(make_once: MakeOnce, tiny_bundle: "Bundle") -> "Bundle":
+    """`tiny_bundle` with an AutoencoderTiny of seeded random weights as its VAE. Not to be written to."""
+    from mezzotint.export import swap_vae
+    from mezzotint.runtime import Bundle
+    from tests.export.small_vaes import save_tiny
+
+    def make(folder: Path) -> None:
+        swap_vae(tiny_bundle.path, str(save_tiny(folder / "taesd")), folder / "bundle")
+
+    return Bundle.open(make_once("tiny-taesd", make) / "bundle")
+
+
+@pytest.fixture(scope="session")
 def demo_bundle(make_once: MakeOnce, demo_checkpoint: Path) -> "Bundle":
     """The FP32 bundle of `demo_checkpoint`; takes a minute or two. Not to be written to."""
     return _exported(make_once, "demo-fp32", demo_checkpoint)

@@ -53,9 +53,11 @@ def vaes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def swapped(tiny_bundle: Bundle, vaes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Swapped:
+def swapped(
+    tiny_bundle: Bundle, tiny_taesd: Bundle, vaes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Swapped:
     """The tiny bundle with one of the VAEs, made when first asked for."""
-    folder, made = tmp_path_factory.mktemp("swapped"), dict[str, Bundle]()
+    folder, made = tmp_path_factory.mktemp("swapped"), {"taesd": tiny_taesd}
 
     def swap(name: str) -> Bundle:
         if name not in made:
@@ -159,13 +161,9 @@ def test_a_vae_that_does_not_fit_is_refused(
         assert refusal(tiny_bundle, vaes[name], tmp_path / "out", force=True) == message
 
 
-def test_force_takes_other_latents_with_their_factor(
-    tiny_bundle: Bundle, vaes: dict[str, Path], tmp_path: Path
-) -> None:
+def test_force_takes_other_latents_with_their_factor(tiny_bundle: Bundle, vaes: dict[str, Path]) -> None:
     forced = load_vae(str(vaes["xl"]), STABLE_DIFFUSION)
     assert check_fit(tiny_bundle, STABLE_DIFFUSION, forced, force=True).scaling_factor == 0.13025
-    bundle = swap_vae(tiny_bundle.path, str(vaes["taesdxl"]), tmp_path / "bundle", force=True)
-    assert bundle.manifest.replaced["vae"].latent_scale == 0.18215
 
 
 def test_what_was_distilled_from_an_unknown_vae_is_taken_with_a_warning(
@@ -246,9 +244,10 @@ def test_a_file_goes_by_the_config_of_the_bundles_vae(
 def test_an_existing_output_is_replaced_only_when_told(
     tiny_bundle: Bundle, vaes: dict[str, Path], tmp_path: Path
 ) -> None:
+    """Here the bundle itself, by a VAE that is of other latents by its name."""
     copy = Bundle.open(shutil.copytree(tiny_bundle.path, tmp_path / "bundle"))
-    assert "--overwrite" in refusal(copy, vaes["taesd"], copy.path)
-    again = swap_vae(copy.path, str(vaes["taesd"]), copy.path, overwrite=True)
+    assert "--overwrite" in refusal(copy, vaes["taesdxl"], copy.path, force=True)
+    again = swap_vae(copy.path, str(vaes["taesdxl"]), copy.path, overwrite=True, force=True)
     assert again.manifest.replaced["vae"] == Replacement(
-        name="taesd", sha256=again.manifest.replaced["vae"].sha256, latent_scale=0.18215
+        name="taesdxl", sha256=again.manifest.replaced["vae"].sha256, latent_scale=0.18215
     )

@@ -7,32 +7,19 @@ import pytest
 from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.bundle.precision import NodeScheme, Storage
 from mezzotint.decibel import psnr_db
-from mezzotint.export import swap_vae
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.runtime import Bundle, TextToImage
-from tests.export.small_vaes import save_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
 PROMPTS = ("a flat emoji of a red apple", "noto style cat face")
 SETTINGS = CalibrationSettings(scheduler="ddim", steps=4, calls=4)
 
 
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("vae") / "taesd")
-
-
-@pytest.fixture(scope="module")
-def small(tiny_bundle: Bundle, vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny bundle in FP32 with that VAE."""
-    return swap_vae(tiny_bundle.path, str(vae), tmp_path_factory.mktemp("small") / "bundle")
-
-
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
-def test_the_decoder_computes_in_integers(target: str, small: Bundle, tmp_path: Path) -> None:
+def test_the_decoder_computes_in_integers(target: str, tiny_taesd: Bundle, tmp_path: Path) -> None:
     pytest.importorskip(target)
     bundle = quantize_bundle(
-        small.path,
+        tiny_taesd.path,
         tmp_path / "int8",
         recipe="fp16",
         target=target,
@@ -49,6 +36,8 @@ def test_the_decoder_computes_in_integers(target: str, small: Bundle, tmp_path: 
     parity = bundle.component("vae_decoder").parity
     assert parity is not None and parity.sqnr_db is not None and parity.sqnr_db > 25.0
     assert bundle.component("vae_encoder").storage is Storage.FLOAT16
-    assert bundle.manifest.replaced == small.manifest.replaced
-    before, after = (TextToImage.load(one.path, backend=target)(PROMPTS[0], steps=2).pixels for one in (small, bundle))
+    assert bundle.manifest.replaced == tiny_taesd.manifest.replaced
+    before, after = (
+        TextToImage.load(one.path, backend=target)(PROMPTS[0], steps=2).pixels for one in (tiny_taesd, bundle)
+    )
     assert psnr_db(before, after) > 25.0
