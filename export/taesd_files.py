@@ -1,6 +1,6 @@
 """TAESD as it was first published: a file for the decoder and one for the encoder, plain tensors without a config.
 
-They are numbered as the layers of a `torch.nn.Sequential` (Ohin, madebyollin/taesd): "1.weight" a convolution,
+They are numbered as the layers of a `torch.nn.Sequential` (Boer Bohan 2023, madebyollin/taesd): "1.weight" a convolution,
 "3.conv.0.weight" the first convolution of a block. The encoder's numbers are those of diffusers' AutoencoderTiny; the
 decoder's begin one later, since there the clamp of the latents is a layer. Sizes follow from the shapes.
 """

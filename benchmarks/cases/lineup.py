@@ -66,10 +66,15 @@ def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
 
 
 def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:
-    """A bundle lowered for a target gives one case there; a portable one a case for each of `backends`."""
+    """A bundle lowered for a target gives one case there; a portable one a case for each of `backends`.
+
+    One with a part from elsewhere, such as another VAE, has the name of its folder too: "int8-openvino@taesd".
+    """
     manifest = Bundle.open(source).manifest
     engines = tuple(backends) if manifest.target == _PORTABLE else (manifest.target,)
-    return tuple(Case(f"{manifest.recipe}-{engine}", "bundle", source, engine, manifest.recipe) for engine in engines)
+    folder = f"@{Path(source).resolve().name}" if manifest.replaced else ""
+    names = {engine: f"{manifest.recipe}-{engine}{folder}" for engine in engines}
+    return tuple(Case(name, "bundle", source, engine, manifest.recipe) for engine, name in names.items())
 
 
 def _with_unique_names(cases: Sequence[Case]) -> list[Case]:

@@ -109,8 +109,8 @@ def _no_closer_than_chance(results: Results) -> Iterator[str]:
         if row["role"] == "bundle" and median is not None and ceiling is not None and median <= ceiling:
             yield (
                 f"{row['name']}: PSNR {format_value(median, 'dB')} is no closer to the reference than images of "
-                f"another seed are ({format_value(ceiling, 'dB')}); either the bundle is of another checkpoint, or the "
-                "checkpoint generates nearly one image a prompt, and then the latent and eps figures tell more."
+                f"another seed are ({format_value(ceiling, 'dB')}); either the bundle is of another checkpoint or VAE, "
+                "or the checkpoint generates nearly one image a prompt, and then the latent and eps figures tell more."
             )
 
 

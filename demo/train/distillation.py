@@ -2,7 +2,7 @@
 
 The teacher encodes and decodes every picture once, on backgrounds of any colour. Then both halves learn from that: the
 encoder to say the teacher's latents, scaled as the UNet sees them, and the decoder to draw what the teacher draws from
-them (Ohin's TAESD, without its adversarial part). A training that was killed goes on where it was.
+them (Boer Bohan's TAESD of 2023, without its adversarial part). A training that was killed goes on where it was.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""AutoencoderTiny: a VAE of a few convolutions, distilled from a large one, as in TAESD (Ohin, madebyollin/taesd).
+"""AutoencoderTiny: a VAE of a few convolutions, distilled from a large one, as in TAESD (Boer Bohan 2023).
 
 Its latents are those that the denoiser sees, so its scaling factor is 1, and its encoder says latents and no
 distribution. The decoder holds latents to [-3, 3] by itself, and both halves take and give pixels in [-1, 1].

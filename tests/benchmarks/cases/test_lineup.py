@@ -3,14 +3,14 @@ from pathlib import Path
 import pytest
 
 from mezzotint.benchmarks.cases.lineup import BF16_BASELINE, OTHER_SEED, line_up
-from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest, Source
+from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest, Replacement, Source
 from mezzotint.errors import MezzotintError
 
 
-def make_bundle(folder: Path, recipe: str, target: str) -> str:
+def make_bundle(folder: Path, recipe: str, target: str, **replaced: Replacement) -> str:
     """A bundle without components: all that a line-up reads."""
     folder.mkdir(parents=True)
-    manifest = Manifest("stable-diffusion", Source("x", "0" * 64), recipe, target, {})
+    manifest = Manifest("stable-diffusion", Source("x", "0" * 64), recipe, target, {}, replaced=replaced)
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return str(folder)
 
@@ -46,6 +46,13 @@ def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     bundles = [make_bundle(tmp_path / name, "int8", "openvino") for name in ("min-max", "percentile")]
     named = [case.name for case in line_up("checkpoint", bundles) if case.role == "bundle"]
     assert named == ["int8-openvino@min-max", "int8-openvino@percentile"]
+
+
+def test_a_bundle_with_another_vae_is_told_from_one_without_by_its_folder(tmp_path: Path) -> None:
+    plain = make_bundle(tmp_path / "plain", "int8", "openvino")
+    swapped = make_bundle(tmp_path / "taesd", "int8", "openvino", vae=Replacement(name="taesd", sha256="0" * 64))
+    named = [case.name for case in line_up("checkpoint", [plain, swapped]) if case.role == "bundle"]
+    assert named == ["int8-openvino", "int8-openvino@taesd"]
 
 
 def test_one_bundle_given_twice_is_refused(tmp_path: Path) -> None:
