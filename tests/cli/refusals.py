@@ -100,7 +100,7 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("export someone/some-model -o out", ("someone/some-model",)),
     ("swap-vae {empty} {checkpoint} -o out", ("empty", "mezzotint.json")),
     ("swap-vae {tiny} nowhere -o out", ("nowhere", "VAE folder")),
-    ("swap-vae {tiny} {image} -o out", ("image.png", "VAE folder")),
+    ("swap-vae {tiny} {image} -o out", ("image.png", "neither a safetensors file")),
     ("swap-vae {tiny} {empty} -o out", ("empty", "no VAE", "config.json")),
     ("swap-vae {tiny} {checkpoint} -o out --variant fp16", ("'fp16'", "plain")),
     ("swap-vae {tiny} {checkpoint} -o {copy}", ("copy", "--overwrite")),
