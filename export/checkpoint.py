@@ -5,12 +5,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from mezzotint.bundle.weight_faults import check_no_pointers
-
-from .checkpoint_folder import folder_parts, resolve_folder
+from .checkpoint_folder import check_configs, folder_parts, resolve_folder
 from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
-from .files.component_classes import check_classes
 from .files.json_file import read_object
 from .files.lazy_modules import LazyModules
 from .files.load_module import check_module, load_module
@@ -39,10 +36,8 @@ def load_parts(parts: CheckpointParts) -> Checkpoint:
 
 def _load(parts: CheckpointParts) -> Checkpoint:
     folder, index = parts.folder, parts.index
-    check_texts_are_there(parts)
-    check_classes(index.family, folder)
+    check_configs(index.family, folder)
     export = export_of(index.family)
-    export.check(folder)
     with quiet(*_LOADERS):
         kinds = {name: class_of(part, folder / name) for name, part in index.family.weighted_parts.items()}
     with quiet(*_LOADERS), _no_progress_bar():
@@ -62,12 +57,6 @@ def _load(parts: CheckpointParts) -> Checkpoint:
         pipeline_class=export.class_of_bundle(index.stated_class, geometry),
         scheduler=parts.scheduler,
     )
-
-
-def check_texts_are_there(parts: CheckpointParts) -> None:
-    """Raise MezzotintError for a text that git-lfs has not fetched."""
-    texts = (path for part in ("scheduler", *parts.index.family.checkpoint) for path in (parts.folder / part).glob("*"))
-    check_no_pointers(path for path in texts if path.suffix in (".json", ".txt"))
 
 
 def _load_part(parts: CheckpointParts, name: str, kind: Any) -> Any:

@@ -18,7 +18,7 @@ from mezzotint.engines.lineup import Choice, reference_engine
 from mezzotint.engines.session import Session
 from mezzotint.engines.sessions import Sessions
 from mezzotint.errors import MezzotintError
-from mezzotint.families.family import Family, Role
+from mezzotint.families.family import Family, ReadConfig, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.runtime import ImageToImage, Inpaint, Options, TextToImage
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
@@ -41,7 +41,7 @@ def check_opens(staging: Path) -> None:
     try:
         bundle = Bundle.open(staging)
         export = export_of(family_of(bundle))
-        check_interface(export, bundle.manifest.components)
+        check_interface(export, bundle.manifest.components, bundle.config)
         config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
         _guided_step(export, bundle, runnable_samplers(config)[0])
     except MezzotintError as error:
@@ -64,8 +64,11 @@ def check_texts(family: Family, staging: Path) -> None:
         raise MezzotintError(_without(staging, str(error))) from error
 
 
-def check_interface(export: ExportFamily, components: Mapping[str, Component]) -> None:
-    """Names and shapes of the graphs' inputs and outputs; MezzotintError says which is not what the pipelines feed."""
+def check_interface(export: ExportFamily, components: Mapping[str, Component], read: ReadConfig) -> None:
+    """Names and shapes of the graphs' inputs and outputs; MezzotintError says which is not what the pipelines feed.
+
+    `read` reads the configs of `components`.
+    """
     for name, component in components.items():
         interface = export.interfaces.get(name)
         if interface is None:
@@ -78,8 +81,12 @@ def check_interface(export: ExportFamily, components: Mapping[str, Component]) -
             if dims is not None:
                 _check_dims(name, got[key], dims)
         outputs = [spec.name for spec in component.outputs]
-        if not {interface.output, interface.instead}.intersection(outputs):
-            raise MezzotintError(f"{name}'s graph has the outputs {outputs}, expected {interface.output} among them")
+        expected = interface.output
+        if interface.instead is not None and export.vae is not None:
+            is_other = export.vae.is_deterministic(read(f"{name}/config.json"))
+            expected = interface.instead if is_other else expected
+        if expected not in outputs:
+            raise MezzotintError(f"{name}'s graph has the outputs {outputs}, expected {expected} among them")
 
 
 def _check_dims(name: str, spec: TensorSpec, dims: Dims) -> None:

@@ -43,7 +43,7 @@ def adopt_optimum(folder: Path, staging: Path) -> Manifest:
             shutil.copyfile(folder / relative, staging / relative)
     _write_texts(export, index, names, staging)
     components = {name: _adopt_component(staging, name) for name in names}
-    check_interface(export, components)
+    check_interface(export, components, lambda path: read_object(staging / path))
     digest = hashlib.sha256("".join(sha256_of(folder / name / GRAPH_FILE) for name in names).encode())
     return Manifest(
         family=index.family.name,

@@ -18,7 +18,7 @@ from mezzotint.progress import Progress, silent
 from .export import TOOLS, export_component
 from .families.export_family import ExportFamily
 from .families.lineup import export_of
-from .files.json_file import write_object
+from .files.json_file import read_object, write_object
 from .graphs.stored import IN_FLOAT32, Stored
 from .open_check import check_interface
 from .vae_fit import check_fit, latent_scale
@@ -66,7 +66,7 @@ def swap_vae(
             progress(f"exporting {one.name}", index + 1, 3)
             stored = stored_as(bundle.component(one.name))
             components[one.name] = export_component(one, staging, is_needed=index + 1 < len(sources), stored=stored)
-        check_interface(export, components)
+        check_interface(export, components, lambda path: read_object(staging / path))
         _write_index(bundle, export, loaded, staging)
         manifest = _manifest(bundle, export, loaded, components)
         write_card(staging, manifest, read_licence(bundle.path / CARD_NAME))

@@ -39,7 +39,7 @@ def _native_side(_read: ReadConfig, geometry: Geometry) -> int:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a graph from elsewhere has to look like: `output` is one of its outputs, or `instead` where that is named.
+    """What a graph from elsewhere has to look like: `output` is one of its outputs; `instead` of a VAE that samples none.
 
     Of each input the dims: named ones must be dynamic, the size of the others (None) is the checkpoint's own. An input
     without dims (None) may be a scalar, or one in an array.

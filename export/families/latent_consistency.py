@@ -19,7 +19,7 @@ from .option_values import ANY
 from .stable_diffusion import STABLE_DIFFUSION, graph_sources
 from .stable_diffusion_options import UNET_OPTIONS, adopt_configs, check_components, read_stated
 
-_UNET_OPTIONS = {**UNET_OPTIONS, "time_cond_proj_dim": ANY}
+LCM_UNET_OPTIONS = {**UNET_OPTIONS, "time_cond_proj_dim": ANY}
 _LEAST_WIDTH = 4  # of the embedding: two waves
 _SCALES = (1.0, 8.5, 14.0)
 
@@ -65,13 +65,13 @@ def _told_guidance(source: GraphSource, checkpoint: Checkpoint) -> GraphSource:
 
 
 def _check(folder: Path) -> None:
-    check_components(folder, _UNET_OPTIONS)
+    check_components(folder, LCM_UNET_OPTIONS)
     _check_width(read_stated(folder / "unet" / "config.json"))
 
 
 def _adopt(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     _check_width(stated["unet"])
-    return adopt_configs(stated, _UNET_OPTIONS)
+    return adopt_configs(stated, LCM_UNET_OPTIONS)
 
 
 def _check_width(unet: Mapping[str, Any]) -> None:

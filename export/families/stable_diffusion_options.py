@@ -112,7 +112,7 @@ TEXT_OPTIONS: Mapping[str, Values | None] = {
 }
 
 _MEANINGS: Mapping[str, str] = {
-    "addition_embed_type": "the UNet takes embeddings of sizes or images as well, as Stable Diffusion XL does",
+    "addition_embed_type": "the UNet takes sizes or images as well, as in checkpoints whose index names Stable Diffusion XL",
     "attention_type": "the UNet takes boxes with phrases as well, as GLIGEN does",
     "class_embed_type": "the UNet takes a class or a noise level as well",
     "dual_cross_attention": "the UNet attends to a text and to an image",
@@ -122,7 +122,7 @@ _MEANINGS: Mapping[str, str] = {
     "latents_std": "latents are normalized by channel",
     "num_class_embeds": "the UNet takes a class or a noise level as well",
     "quantization_config": "the weights are quantized already",
-    "time_cond_proj_dim": "the UNet takes the guidance scale as an input, as latent consistency models do",
+    "time_cond_proj_dim": "the UNet takes the guidance scale, as in checkpoints whose index names a latent consistency model",
     "use_attention_mask": "padding is masked in the text encoder",
 }
 
@@ -223,8 +223,8 @@ def _unsupported(name: str, key: str, value: object, values: Values) -> Mezzotin
     allowed = " or ".join("null" if one is None else f"{one!r}" for one in values)
     meaning = f": {_MEANINGS[key]}" if key in _MEANINGS else ""
     return MezzotintError(
-        f"{name}/config.json has {key} = {value!r:.80}{meaning}; that family of models is not supported yet (expected "
-        f"{allowed})"
+        f"{name}/config.json has {key} = {value!r:.80}{meaning}; expected {allowed}, for no other is supported in "
+        "such a checkpoint"
     )
 
 

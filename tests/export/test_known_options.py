@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
 from mezzotint.export.families.autoencoder_tiny import TINY_OPTIONS, effective_tiny_config
+from mezzotint.export.families.latent_consistency import LCM_UNET_OPTIONS
 from mezzotint.export.families.stable_diffusion_options import UNET_OPTIONS, VAE_OPTIONS, check_options
 from tests.export.published import PUBLISHED
 
@@ -110,7 +111,9 @@ def test_every_default_of_diffusers_is_supported(name: str, kind: Any, table: Ma
 @pytest.mark.parametrize("published", PUBLISHED)
 def test_published_configs_are_understood(published: str) -> None:
     one = PUBLISHED[published]
-    for name, stated in (("unet", one.unet), ("vae", one.vae), ("text_encoder", one.text)):
+    unet = LCM_UNET_OPTIONS if one.pipeline.startswith("LatentConsistency") else UNET_OPTIONS
+    check_options("unet", one.unet, unet)
+    for name, stated in (("vae", one.vae), ("text_encoder", one.text)):
         check_options(name, stated)
 
 

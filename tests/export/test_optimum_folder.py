@@ -105,8 +105,8 @@ def test_graphs_have_no_variants(folder: Path, tmp_path: Path) -> None:
 
 def test_another_family_is_refused(folder: Path, tmp_path: Path) -> None:
     index = folder / "model_index.json"
-    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionXLPipeline"))
-    with pytest.raises(MezzotintError, match="is a StableDiffusionXLPipeline, expected a StableDiffusionPipeline"):
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusion3Pipeline"))
+    with pytest.raises(MezzotintError, match="is a StableDiffusion3Pipeline, expected a StableDiffusionPipeline"):
         export_checkpoint(str(folder), tmp_path / "bundle")
 
 

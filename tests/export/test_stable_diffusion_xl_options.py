@@ -116,7 +116,6 @@ def test_what_is_not_optional_stays_whatever_the_index_says() -> None:
         ({"unet": {"addition_time_embed_dim": None}}, "addition_time_embed_dim = None"),
         ({"unet": {"in_channels": 8}}, "in_channels = 8, as one that edits by instructions"),
         ({"unet": {"warp_drive": 1}}, "warp_drive"),
-        ({"vae": {"latents_mean": [0.0] * 4}}, "normalized by channel"),
         ({"text_encoder_2": {"use_attention_mask": True}}, "text_encoder_2/config.json"),
         ({"text_encoder_2": {"projection_dim": 512}}, "projection_dim of 512"),
     ],
