@@ -39,7 +39,7 @@ def _native_side(_read: ReadConfig, geometry: Geometry) -> int:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a graph from elsewhere has to look like: `output` is one of its outputs; `instead` of a VAE that samples none.
+    """What a graph from elsewhere has to look like: `output` is an output; `instead` of a VAE that samples nothing.
 
     Of each input the dims: named ones must be dynamic, the size of the others (None) is the checkpoint's own. An input
     without dims (None) may be a scalar, or one in an array.

@@ -112,7 +112,7 @@ TEXT_OPTIONS: Mapping[str, Values | None] = {
 }
 
 _MEANINGS: Mapping[str, str] = {
-    "addition_embed_type": "the UNet takes sizes or images as well, as in checkpoints whose index names Stable Diffusion XL",
+    "addition_embed_type": "the UNet takes sizes or images as well, as where the index names Stable Diffusion XL",
     "attention_type": "the UNet takes boxes with phrases as well, as GLIGEN does",
     "class_embed_type": "the UNet takes a class or a noise level as well",
     "dual_cross_attention": "the UNet attends to a text and to an image",
@@ -122,7 +122,7 @@ _MEANINGS: Mapping[str, str] = {
     "latents_std": "latents are normalized by channel",
     "num_class_embeds": "the UNet takes a class or a noise level as well",
     "quantization_config": "the weights are quantized already",
-    "time_cond_proj_dim": "the UNet takes the guidance scale, as in checkpoints whose index names a latent consistency model",
+    "time_cond_proj_dim": "the UNet takes the guidance scale, as where the index names a latent consistency model",
     "use_attention_mask": "padding is masked in the text encoder",
 }
 
