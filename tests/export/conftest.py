@@ -1,9 +1,9 @@
 """Exporting without the tracing, which takes most of a minute, and checkpoints in single files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
 import pytest
 from safetensors.torch import save_file
 
@@ -11,16 +11,14 @@ from mezzotint.bundle.manifest import Component, Parity
 from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.runtime import Bundle
 from tests.export.single_files.ldm import State, ldm_clip, ldm_unet, ldm_vae
+from tests.export.tracing import tracing
 
 
 @pytest.fixture
-def traced_before(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def traced_before(tiny_bundle: Bundle) -> Iterator[None]:
     """`export_checkpoint` takes the graphs of `tiny_bundle` for what tracing gives."""
-
-    def graph_of(source: GraphSource) -> ir.Model:
-        return ir.load(tiny_bundle.graph_path(source.name))
-
-    monkeypatch.setattr("mezzotint.export.export.to_onnx", graph_of)
+    with tracing(tiny_bundle):
+        yield
 
 
 @pytest.fixture

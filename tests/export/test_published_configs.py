@@ -20,8 +20,8 @@ STEPS, GUIDANCE, SEED, SIDE = 4, 5.0, 3, 32
 FLOOR_DB = 90.0
 
 
-# Of the first the files are those of 2.1-base but for the scheduler's; the second has tests of its family.
-SLOW = ("sd-turbo", "lcm-dreamshaper-7")
+# What these have of their own is less than what they share with the others; the second has tests of its family.
+SLOW = ("sd-turbo", "lcm-dreamshaper-7", "sd-2.1-base", "converted-before-0.9")
 
 
 @pytest.fixture(

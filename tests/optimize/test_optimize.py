@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mezzotint.optimize.optimize import Optimized, optimize_checkpoint
 from mezzotint.quantize.calibrate.trajectories import spread
 from mezzotint.runtime import Bundle, TextToImage
 from tests.cli.conftest import Cli, cli
+from tests.export.tracing import tracing
 
 __all__ = ["cli"]  # a fixture
 PROMPTS = tuple(f"a red apple and {count} pears" for count in range(40))
@@ -32,8 +34,9 @@ def request_of(checkpoint: Path) -> ExportRequest:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with pytest.MonkeyPatch.context() as patch:
+def own_cache(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[Path]:
+    """A cache folder of this module's; exports take the graphs of `tiny_bundle` for what tracing gives."""
+    with pytest.MonkeyPatch.context() as patch, tracing(tiny_bundle):
         folder = tmp_path_factory.mktemp("own-cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder

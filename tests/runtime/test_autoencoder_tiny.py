@@ -38,17 +38,10 @@ def checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path, tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Of which the VAE alone is traced: the rest is that of `tiny_bundle`."""
-    import onnx_ir as ir
-
     from mezzotint.export import export_checkpoint
-    from mezzotint.export.graphs.graph_source import GraphSource
-    from mezzotint.export.graphs.to_onnx import to_onnx
+    from tests.export.tracing import tracing
 
-    def traced(source: GraphSource) -> ir.Model:
-        return to_onnx(source) if "vae" in source.name else ir.load(tiny_bundle.graph_path(source.name))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mezzotint.export.export.to_onnx", traced)
+    with tracing(tiny_bundle, "vae_decoder", "vae_encoder"):
         return export_checkpoint(str(checkpoint), tmp_path_factory.mktemp("tiny-vae-fp32") / "bundle")
 
 

@@ -40,10 +40,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) 
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle:
+def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, tiny_bundle: Bundle) -> Bundle:
     from mezzotint.export import export_checkpoint
+    from tests.export.tracing import tracing
 
-    return export_checkpoint(str(checkpoint), tmp_path_factory.mktemp("layers-fp32") / "bundle")
+    with tracing(tiny_bundle, "text_encoder"):
+        return export_checkpoint(str(checkpoint), tmp_path_factory.mktemp("layers-fp32") / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -127,10 +127,12 @@ def test_files_that_disagree_are_refused(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def pipe(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> TextToImage:
+def pipe(checkpoint: Path, tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> TextToImage:
     from mezzotint.export import export_checkpoint
+    from tests.export.tracing import tracing
 
-    bundle: Bundle = export_checkpoint(str(checkpoint), tmp_path_factory.mktemp("words-fp32") / "bundle")
+    with tracing(tiny_bundle, "text_encoder"):
+        bundle: Bundle = export_checkpoint(str(checkpoint), tmp_path_factory.mktemp("words-fp32") / "bundle")
     return TextToImage.load(bundle.path, backend="onnxruntime")
 
 

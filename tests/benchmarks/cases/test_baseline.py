@@ -14,6 +14,7 @@ from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.workload import SCHEDULERS, Workload
 from mezzotint.decibel import sqnr_db
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime import Bundle
 from mezzotint.runtime.denoiser_calls import DenoiserCall, pack_calls, unpack_calls
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
@@ -141,10 +142,16 @@ def test_another_scheduler_keeps_what_the_pipeline_forces(tiny_checkpoint: Path,
 
 
 @pytest.fixture(scope="module", params=["stated", "unstated"])
-def both_sides(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def both_sides(
+    request: pytest.FixtureRequest,
+    tiny_checkpoint: Path,
+    tiny_bundle: Bundle,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
     """The baseline and a bundle of one checkpoint, whose scheduler_config.json says all or next to nothing."""
     from mezzotint.benchmarks.cases import baseline, bundle_subject
     from mezzotint.export import export_checkpoint
+    from tests.export.tracing import tracing
 
     folder = tmp_path_factory.mktemp("both")
     checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
@@ -156,7 +163,8 @@ def both_sides(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_f
         index = checkpoint / "model_index.json"
         entries = json.loads(index.read_text(encoding="utf-8"))
         index.write_text(json.dumps(entries | {"scheduler": ["diffusers", name]}), encoding="utf-8")
-    bundle = str(export_checkpoint(str(checkpoint), folder / "bundle").path)
+    with tracing(tiny_bundle):
+        bundle = str(export_checkpoint(str(checkpoint), folder / "bundle").path)
     return (
         baseline.load(Case("x", "baseline", str(checkpoint), "diffusers", "fp32", "f32")),
         bundle_subject.load(Case("y", "bundle", bundle, "onnxruntime", "fp32")),
