@@ -15,7 +15,7 @@ from .files.loaded_checkpoint import Checkpoint
 from .files.part_class import class_of
 from .files.quiet import quiet
 
-_LOADERS = ("diffusers", "diffusers.utils.import_utils", "transformers")
+_LOADERS = ("diffusers", "transformers")
 
 
 def load_checkpoint(model: str, variant: str | None = None) -> Checkpoint:

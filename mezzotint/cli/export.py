@@ -1,7 +1,7 @@
 """`mezzotint export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,49 +18,46 @@ _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _PARTS = "Parts from elsewhere, single files"
 
 
+_MODEL = "A diffusers folder, a hub id, a .safetensors or .ckpt file, or a folder of Optimum's."
+_VARIANT = "Weights to take where there are several, such as fp16 or non_ema."
+_STEPS = "The bundle's own; few for a distilled checkpoint."
+_GUIDANCE = "The bundle's own; 1 or less for a distilled one."
+_PRESET = "Sampler, steps and guidance of a distilled checkpoint"
+_PREDICTION = "What the UNet predicts, where the checkpoint does not say it"
+_FORCE = "Even if it seems to be of other latents."
+_WEIGHTS = "Of a single file with both; default: ema, the averages"
+_CONFIG = "A diffusers folder with configs and tokenizer, for a single file of an unpublished structure."
+
+
+def _part(what: str) -> Any:
+    """An option for a part from elsewhere."""
+    return typer.Option(help=f"A {what}, for the checkpoint's own.", rich_help_panel=_PARTS)
+
+
+Unet = Annotated[Path | None, _part("UNet's file or folder")]
+Vae = Annotated[Path | None, _part("VAE's file or folder")]
+TextEncoder = Annotated[Path | None, _part("text encoder's folder")]
+ForceVae = Annotated[bool, typer.Option("--force-vae", help=_FORCE, rich_help_panel=_PARTS)]
+Weights = Annotated[str | None, pick("--weights", ("ema", "plain"), _WEIGHTS, panel=_PARTS)]
+Config = Annotated[Path | None, typer.Option(help=_CONFIG, rich_help_panel=_PARTS)]
+
+
 def export(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(help="A diffusers folder, a hub id, a .safetensors or .ckpt file, or a folder of Optimum's."),
-    ],
+    checkpoint: Annotated[str, typer.Argument(help=_MODEL)],
     output: Output,
-    variant: Annotated[
-        str | None, typer.Option(help="Weights to take where there are several, such as fp16 or non_ema.")
-    ] = None,
+    variant: Annotated[str | None, typer.Option(help=_VARIANT)] = None,
     scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"The bundle's own sampler; {OWN}")] = None,
     schedule: Annotated[str | None, pick("--schedule", SPACINGS, f"The bundle's own spacing; {OWN}")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="The bundle's own; few for a distilled checkpoint.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="The bundle's own; 1 or less for a distilled one.")] = None,
-    preset: Annotated[
-        str | None, pick("--preset", tuple(PRESETS), "Sampler, steps and guidance of a distilled checkpoint")
-    ] = None,
-    prediction_type: Annotated[
-        str | None,
-        pick("--prediction-type", _PREDICTIONS, "What the UNet predicts, where the checkpoint does not say it"),
-    ] = None,
-    unet: Annotated[
-        Path | None, typer.Option(help="A UNet's file or folder, for the checkpoint's own.", rich_help_panel=_PARTS)
-    ] = None,
-    vae: Annotated[
-        Path | None, typer.Option(help="A VAE's file or folder, for the checkpoint's own.", rich_help_panel=_PARTS)
-    ] = None,
-    text_encoder: Annotated[
-        Path | None, typer.Option(help="A text encoder's folder, for the checkpoint's own.", rich_help_panel=_PARTS)
-    ] = None,
-    force_vae: Annotated[
-        bool, typer.Option("--force-vae", help="Even if it seems to be of other latents.", rich_help_panel=_PARTS)
-    ] = False,
-    weights: Annotated[
-        str | None,
-        pick("--weights", ("ema", "plain"), "Of a single file with both; default: ema, the averages", panel=_PARTS),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="A diffusers folder with configs and tokenizer, for a single file of an unpublished structure.",
-            rich_help_panel=_PARTS,
-        ),
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=_STEPS)] = None,
+    guidance: Annotated[float | None, typer.Option(help=_GUIDANCE)] = None,
+    preset: Annotated[str | None, pick("--preset", tuple(PRESETS), _PRESET)] = None,
+    prediction_type: Annotated[str | None, pick("--prediction-type", _PREDICTIONS, _PREDICTION)] = None,
+    unet: Unet = None,
+    vae: Vae = None,
+    text_encoder: TextEncoder = None,
+    force_vae: ForceVae = False,
+    weights: Weights = None,
+    config: Config = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:

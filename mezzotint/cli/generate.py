@@ -113,24 +113,11 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Generate images from a bundle, without PyTorch."""
-    given: dict[str, object] = {
-        "negative_prompt": negative_prompt,
-        "steps": steps,
-        "guidance": guidance,
-        "seed": seed,
-        "scheduler": scheduler,
-        "schedule": schedule,
-        "eta": eta,
-        "height": height,
-        "width": width,
-        "guidance_rescale": guidance_rescale,
-        "guidance_interval": guidance_interval,
-        "prompt_syntax": prompt_syntax,
-        "rng": rng,
-        "vae_tiling": vae_tiling,
-        "clip_skip": clip_skip,
-        **parse_micro(micro or []),
-    }
+    run = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "schedule": schedule, "eta": eta}
+    noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
+    guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval}
+    read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
+    given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **parse_micro(micro or [])}
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )

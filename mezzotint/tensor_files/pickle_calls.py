@@ -110,11 +110,11 @@ def _tensor(storage: object, offset: object, shape: object, strides: object, *_r
     return Tensor(storage, storage.dtype, _integer(offset), _dims(shape), _dims(strides))
 
 
-def _tensor_v3(
-    storage: object, offset: object, shape: object, strides: object, _grad: object, _hooks: object, dtype: object,
-    *_rest: object,
-) -> Tensor:  # fmt: skip
-    untyped = _tensor(storage, offset, shape, strides)
+def _tensor_v3(*arguments: object) -> Tensor:
+    """As `_tensor`, and behind `requires_grad` and hooks the type."""
+    if len(arguments) < 7:
+        raise TypeError
+    untyped, dtype = _tensor(*arguments[:4]), arguments[6]
     name = dtype.name.removeprefix("torch.") if isinstance(dtype, Global) else ""
     if name not in STORED:
         raise TypeError
