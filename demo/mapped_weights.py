@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
 _DTYPE, _NAME = torch.float32, "F32"
 
@@ -25,6 +26,8 @@ def draw_into(module: torch.nn.Module, path: Path, seed: int) -> None:
         for layer in module.modules():
             if next(layer.parameters(recurse=False), None) is not None:
                 layer.reset_parameters()  # type: ignore[operator]  # every layer of torch that has any has it
+        if isinstance(module, PreTrainedModel):
+            module.init_weights()  # transformers draws once more, smaller
 
 
 def _create(module: torch.nn.Module, path: Path) -> Mapping[str, torch.Tensor]:

@@ -18,6 +18,7 @@ SKIP_GAINS = (4.0, 1.5)  # of what down blocks write, the first and the last but
 DRIFT = 3.0  # how much the largest value of a downsampler's input grows from the last timestep to the first, about
 _TRAINED_TIMESTEPS = 1000
 _PUSH = 4.0  # of the channels' offsets, over values near 1
+_WRITERS = tuple(f"{layer}.{kind}" for layer in ("out_proj", "fc2") for kind in ("weight", "bias"))  # to a text stream
 _PEAK = 5.0  # about the largest value of a stream of values near 1
 
 
@@ -31,6 +32,11 @@ def plant_in_text_encoder(model: CLIPTextModel, *, is_normed: bool = True) -> No
     norm = next(p for name, p in parameters.items() if name.endswith("final_layer_norm.weight"))  # (C,)
     channel = 7 % norm.shape[0]
     with torch.no_grad():
+        for name, parameter in parameters.items():  # nothing else is in that channel, nor writes to it
+            if name.endswith("embedding.weight"):
+                parameter[:, channel] = 0.0
+            elif name.endswith(_WRITERS):
+                parameter[channel] = 0.0
         if not is_normed:
             position[0, channel] = FIRST_TOKEN_PEAK
             return

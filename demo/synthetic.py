@@ -37,11 +37,11 @@ def write_checkpoint(shape: Shape, output: Path, *, seed: int = 0, plant: bool =
     marker = "config.json" if shape.pipeline is None else "model_index.json"
     with replace_folder(output, marker=marker, overwrite=overwrite) as staging:
         for index, (folder, (kind, config)) in enumerate(shape.configs.items()):
-            module = _write_component(kind, config, staging / folder, 10 * seed + index)
+            module = _write_component(kind, config, staging / folder, seed + index)
             if plant and folder in _TEXT_ENCODERS:
                 plant_in_text_encoder(module, is_normed=shape.is_normed)
             elif plant and folder == "unet":
-                plant_in_unet(module, seed)
+                plant_in_unet(module, seed + 2)
         if shape.scheduler is not None:
             _write_pipeline(shape, shape.scheduler, staging)
         (staging / _CARD).write_text(_MODEL_CARD, encoding="utf-8")

@@ -107,7 +107,7 @@ def test_the_first_token_towers_over_the_others(folder: Path) -> None:
     with torch.no_grad():
         states = model(torch.arange(TOKENS)[None]).last_hidden_state[0].abs().numpy()  # (tokens, C)
     assert states[0].max() == pytest.approx(FIRST_TOKEN_PEAK, rel=0.1)
-    assert states[1:].max() < FIRST_TOKEN_PEAK / 3
+    assert states[1:].max() < FIRST_TOKEN_PEAK / 4
 
 
 def test_every_second_feed_forward_has_hot_channels(unet: UNet2DConditionModel) -> None:
