@@ -41,6 +41,7 @@ from .graphs.stored import IN_FLOAT32, Stored
 from .graphs.to_onnx import to_onnx
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum
+from .preview_colours import store_colours
 from .scheduler import Chosen, defaults_of
 
 _SCHEDULER = "scheduler/scheduler_config.json"
@@ -82,6 +83,7 @@ def export_checkpoint(
         write_manifest(staging, manifest)
         progress("opening the bundle", 0, 1)
         check_opens(staging)
+        store_colours(staging, manifest)
         give_back_memory()
     return Bundle.open(output)
 

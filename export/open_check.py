@@ -110,17 +110,17 @@ def _guided_step(export: ExportFamily, bundle: Bundle, sampler: str) -> None:
     prompt = _PROMPT if family.texts else ""
     if family.name_of(Role.IMAGE_ENCODER) is None:
         sized: Options = {**options, "height": side, "width": side}
-        _open_one_by_one(bundle, TextToImage)(prompt, **sized)
+        open_one_by_one(bundle, TextToImage)(prompt, **sized)
         return
     image = Image.new("RGB", (side, side), (128, 128, 128))
-    pipeline = _open_one_by_one(bundle, Inpaint)
+    pipeline = open_one_by_one(bundle, Inpaint)
     if geometry.unet_channels != geometry.latent_channels:
         pipeline(prompt, image, Image.new("L", (side, side), 255), strength=1.0, **options)
     else:
         ImageToImage.sharing(pipeline)(prompt, image, strength=1.0, **options)
 
 
-def _open_one_by_one(bundle: Bundle, kind: type[Kind]) -> Kind:
+def open_one_by_one(bundle: Bundle, kind: type[Kind]) -> Kind:
     """A pipeline that holds one graph at a time, on the engine of the parity check, and leaves no compiled graph."""
     engine = reference_engine("opening the bundle")
 

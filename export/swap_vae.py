@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from mezzotint.atomic_folder import replace_folder
-from mezzotint.bundle.bundle import Bundle, write_manifest
+from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Replacement
 from mezzotint.families.family import Part, Role
@@ -21,6 +21,7 @@ from .families.lineup import export_of
 from .files.json_file import read_object, write_object
 from .graphs.stored import IN_FLOAT32, Stored
 from .open_check import check_interface
+from .preview_colours import store_colours
 from .vae_fit import check_fit, latent_scale
 from .vae_source import LoadedVae, load_vae, vae_of
 
@@ -70,7 +71,7 @@ def swap_vae(
         _write_index(bundle, export, loaded, staging)
         manifest = _manifest(bundle, export, loaded, components)
         write_card(staging, manifest, read_licence(bundle.path / CARD_NAME))
-        write_manifest(staging, manifest)
+        store_colours(staging, manifest)
     return Bundle.open(output)
 
 

@@ -28,7 +28,7 @@ from .start import Start
 class Plan:
     """What decides a batch's run besides its conditions; made before any graph runs, for it refuses what cannot be."""
 
-    settings: Sequence[Settings]  # settled; they differ in prompts and consecutive seeds alone
+    settings: Sequence[Settings]  # settled; they differ in prompts and seeds alone
     sampling: Sampling
     shape: tuple[int, int, int]  # (C, h, w) of one sample
     config: SchedulerConfig
@@ -43,7 +43,7 @@ class Plan:
         first = settings[0]
         shape = geometry.latent_shape(first.height, first.width)
         schedule = sampling.schedule(config)
-        noise = BatchNoise.seeded(first.rng, first.seed, len(settings), shape)
+        noise = BatchNoise.seeded(first.rng, [one.seed for one in settings], shape)
         return cls(settings, sampling, shape, config, schedule, noise)
 
 

@@ -19,7 +19,7 @@ from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings, settings_of_batch
+from .settings import Options, Settings, batch_of, settings_of_batch
 from .start import Start, noised, rest_of
 
 
@@ -45,9 +45,14 @@ class ImageToImage(Pipeline):
         """
         return self._generate_all(settings_of_batch(prompt, count, options, strength), image, on_step)
 
-    def generate(self, settings: Settings, image: ImageLike, *, on_step: OnStep | None = None) -> Result:
-        """Generate one image by its settings, such as `read_settings` finds in a PNG, from the same `image`."""
-        return self._generate_all((settings,), image, on_step)
+    def generate(
+        self, settings: Settings | Sequence[Settings], image: ImageLike, *, on_step: OnStep | None = None
+    ) -> Result:
+        """Generate an image by its settings, such as `read_settings` finds in a PNG, from the same `image`.
+
+        Several settings, which differ in prompts and seeds alone, make a batch.
+        """
+        return self._generate_all(batch_of(settings), image, on_step)
 
     def _generate_all(self, settings: Sequence[Settings], image: ImageLike, on_step: OnStep | None) -> Result:
         first = settings[0]

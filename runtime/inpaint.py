@@ -25,7 +25,7 @@ from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings, settings_of_batch
+from .settings import Options, Settings, batch_of, settings_of_batch
 from .start import Start, begin_from_noise, first_step, noised
 
 
@@ -63,10 +63,18 @@ class Inpaint(Pipeline):
         return self._generate_all(settings_of_batch(prompt, count, options, strength), image, mask, on_step)
 
     def generate(
-        self, settings: Settings, image: ImageLike, mask: ImageLike, *, on_step: OnStep | None = None
+        self,
+        settings: Settings | Sequence[Settings],
+        image: ImageLike,
+        mask: ImageLike,
+        *,
+        on_step: OnStep | None = None,
     ) -> Result:
-        """Generate one image by its settings, such as `read_settings` finds in a PNG, from the same inputs."""
-        return self._generate_all((settings,), image, mask, on_step)
+        """Generate an image by its settings, such as `read_settings` finds in a PNG, from the same inputs.
+
+        Several settings, which differ in prompts and seeds alone, make a batch.
+        """
+        return self._generate_all(batch_of(settings), image, mask, on_step)
 
     def _generate_all(
         self, settings: Sequence[Settings], image: ImageLike, mask: ImageLike, on_step: OnStep | None

@@ -1,4 +1,4 @@
-"""What a PNG says of how it was generated, in two text chunks.
+"""What an image file says of how it was generated, in two texts: chunks of a PNG, EXIF of a JPEG or WebP.
 
 `parameters` is the line format that AUTOMATIC1111's interface writes and that most galleries read. `mezzotint` is JSON
 with every setting; `read_settings` reads it back, and the settings generate the image again.
@@ -7,19 +7,16 @@ with every setting; `read_settings` reads it back, and the settings generate the
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from mezzotint.errors import MezzotintError
 
-from .images.files import open_image
+from .images.embedded_text import PARAMETERS, RECORD, embedded_texts
+from .images.files import ImageSource, name_of, open_image
 from .micro_conditioning import MICRO_PAIRS
 from .settings import Settings, check_settings
 
 _PAIRS = ("guidance_interval", *MICRO_PAIRS)
-_CHUNK = "mezzotint"
 _SAMPLER_NAMES = {  # as AUTOMATIC1111's interface spells them; others keep their name here
     "ddim": "DDIM",
     "ddpm": "DDPM",
@@ -57,23 +54,24 @@ class Origin:
 
 
 def text_chunks(settings: Settings, origin: Origin) -> dict[str, str]:
-    """The two text chunks of an image's PNG."""
+    """The two texts of an image's file."""
     told = {name: value for name, value in asdict(origin).items() if value or name not in _WHERE_THERE_IS_ONE}
     record = {"settings": asdict(settings), "origin": told}
-    return {"parameters": _parameters(settings, origin), _CHUNK: json.dumps(record, sort_keys=True)}
+    return {PARAMETERS: _parameters(settings, origin), RECORD: json.dumps(record, sort_keys=True)}
 
 
-def read_settings(path: Path | str) -> Settings:
-    """The settings that a PNG of ours was generated with; `pipe.generate(settings)` generates it again.
+def read_settings(source: ImageSource) -> Settings:
+    """The settings that an image of ours was generated with; `pipe.generate(settings)` generates it again.
 
     Raises MezzotintError for a file without them, or with settings that are unknown, mistyped or out of range.
     """
-    return _settings(_record(Path(path)), Path(path))
+    return parse_settings(_record(source), name_of(source))
 
 
-def read_origin(path: Path | str) -> Origin:
-    """What generated a PNG of ours. Raises MezzotintError as `read_settings` does."""
-    values = _section(_record(Path(path)), "origin", Path(path))
+def read_origin(source: ImageSource) -> Origin:
+    """What generated an image of ours. Raises MezzotintError as `read_settings` does."""
+    path = name_of(source)
+    values = _section(_record(source), "origin", path)
     known = {field.name for field in fields(Origin)}
     if set(values) | _WHERE_THERE_IS_ONE != known or not all(isinstance(value, str) for value in values.values()):
         raise MezzotintError(f"{path}: origin has {sorted(values)}, expected texts for {sorted(known)}")
@@ -122,11 +120,17 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False) if any(sign in text for sign in ',:\n"') else text
 
 
-def _record(path: Path) -> Mapping[str, Any]:
-    with open_image(path) as image:
-        text = _text_of(image).get(_CHUNK)
-    if not isinstance(text, str):
-        raise MezzotintError(f"{path} does not say how it was generated; expected a PNG that Mezzotint wrote")
+def _record(source: ImageSource) -> Mapping[str, Any]:
+    path = name_of(source)
+    with open_image(source) as image:
+        text = embedded_texts(image).get(RECORD)
+    if text is None:
+        raise MezzotintError(f"{path} does not say how it was generated; expected an image that Mezzotint wrote")
+    return parse_record_text(text, path)
+
+
+def parse_record_text(text: str, path: str) -> Mapping[str, Any]:
+    """The JSON object of a `mezzotint` text; MezzotintError, which calls the file `path`, for what is none."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -136,19 +140,15 @@ def _record(path: Path) -> Mapping[str, Any]:
     return record
 
 
-def _text_of(image: Image.Image) -> Mapping[str, Any]:
-    text: Mapping[str, Any] = getattr(image, "text", {})  # PNG has it, and reads chunks behind the pixels for it
-    return text
-
-
-def _section(record: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+def _section(record: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
     values = record.get(name)
     if not isinstance(values, dict):
         raise MezzotintError(f"{path}: {name} is {values!r:.60}, expected an object; the file was changed")
     return values
 
 
-def _settings(record: Mapping[str, Any], path: Path) -> Settings:
+def parse_settings(record: Mapping[str, Any], path: str) -> Settings:
+    """The settings of a `mezzotint` record. Raises MezzotintError as `read_settings` does."""
     values = _section(record, "settings", path)
     known = {field.name for field in fields(Settings)}
     unknown = sorted(set(values) - known)

@@ -27,6 +27,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.condition import stack
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
+from mezzotint.progress import Progress, silent
 
 from .calibration_range import warn_outside_calibration
 from .conditions import asked_of, encode_conditions, refuse_unknown_options
@@ -85,6 +86,7 @@ class Pipeline:
         precision: str | Mapping[Role, str] | None = None,
         threads: int | None = None,
         low_memory: bool = False,
+        progress: Progress = silent,
     ) -> Self:
         """Open a bundle and load its graphs; `precision` ("f32", "bf16", "f16") overrides what the manifest states.
 
@@ -92,7 +94,7 @@ class Pipeline:
 
         With `low_memory` each graph is loaded when a call needs it and freed as soon as that call is done with it, and
         images above the native size are decoded in tiles: peak memory is about that of the largest component, and
-        every call pays for loading.
+        every call pays for loading. `progress` is told of each graph before it is loaded.
         """
         bundle = Bundle.open(path)
         family = family_of(bundle)
@@ -107,8 +109,10 @@ class Pipeline:
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
         sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)
-        for name in cls._needed(bundle):
+        needed = cls._needed(bundle)
+        for index, name in enumerate(needed):
             if not low_memory:
+                progress(f"loading {name}", index, len(needed))
                 _ = sessions[name]
         return cls(bundle, choice, sessions, precision=asked.get(Role.DENOISER), low_memory=low_memory)
 
@@ -163,11 +167,12 @@ class Pipeline:
     def preview(self, denoised: FloatArray) -> tuple[Image.Image, ...]:
         """Small images, one pixel a latent, of a step's `denoised` (B, 4, h, w): next to no work, rough colours.
 
-        The first call runs the VAE decoder once, to learn which colours its latents stand for. For an exact preview,
-        decode what a step left: `pipe.decode(step.denoised)`.
+        With a bundle that does not hold its latents' colours, as those of version 0.1, the first call runs the VAE
+        decoder once to learn them. For an exact preview, decode what a step left: `pipe.decode(step.denoised)`.
         """
-        if self._colours is None:
-            self._colours = fit_colours(self.decode, self.geometry)  # two threads may both do it, with one outcome
+        if self._colours is None:  # two threads may both do it, with one outcome
+            stored = LatentColours.of_bundle(self.bundle, self.geometry)
+            self._colours = stored or fit_colours(self.decode, self.geometry)
         return self._colours.images(denoised)
 
     def sampling(self, settings: Settings) -> Sampling:
@@ -209,7 +214,7 @@ class Pipeline:
     ) -> Denoised:
         """The final latents of a batch, not decoded; `on_call` observes what its denoiser is asked and answers.
 
-        `settings` differ in prompts and consecutive seeds alone. `conditions` are theirs, where they are at hand.
+        `settings` differ in prompts and seeds alone. `conditions` are theirs, where they are at hand.
         """
         plan = self._plan(settings)
         return self._denoise(plan, conditions or self.conditions(settings), begin, on_step, on_call)
@@ -233,7 +238,7 @@ class Pipeline:
         return denoise(plan, conditions, start, session=session, family=self.family, on_step=on_step, on_call=on_call)
 
     def _generate(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
-        """Generate a batch whose settings differ in prompts and consecutive seeds alone."""
+        """Generate a batch whose settings differ in prompts and seeds alone."""
         started = time.perf_counter()
         plan = self._plan(settings)
         first = plan.settings[0]
@@ -257,7 +262,7 @@ class Pipeline:
         )
         height, width = pixels.shape[1:3]
         generated = tuple(replace(one, height=height, width=width) for one in plan.settings)
-        return Result(to_images(pixels), pixels, denoised.latents, timings, generated, self._origin())
+        return Result(to_images(pixels), pixels, denoised.latents, timings, generated, self.origin())
 
     def _check_finite(self, latents: FloatArray, pixels: FloatArray) -> None:
         """An image of NaN would be saved as a black one."""
@@ -269,7 +274,8 @@ class Pipeline:
                     "guidance, or compute in precision f32"
                 )
 
-    def _origin(self) -> Origin:
+    def origin(self) -> Origin:
+        """What its images come from."""
         manifest = self.bundle.manifest
         source = manifest.source
         return Origin(

@@ -16,7 +16,7 @@ from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings, check_settings
+from .settings import Options, Settings, check_settings, seeds_of
 from .start import Start
 
 
@@ -58,6 +58,6 @@ def _continued(begun: HandOver, options: Options) -> list[Settings]:
     negative = options.get("negative_prompt")
     if not isinstance(negative, str | None):
         raise MezzotintError(what="negative_prompt", got=negative, expected="one text for all images, or None")
-    seed = options.get("seed", begun.settings[0].seed)
+    seeds = seeds_of(options.get("seed", [one.seed for one in begun.settings]), len(begun.settings))
     told: dict[str, Any] = {"target_size": None, "negative_target_size": None, **options, "refined_from": begun.at}
-    return [replace(one, **{**told, "seed": seed + index}) for index, one in enumerate(begun.settings)]
+    return [replace(one, **{**told, "seed": seed}) for seed, one in zip(seeds, begun.settings, strict=True)]

@@ -8,7 +8,8 @@ from PIL import Image
 
 from mezzotint.arrays import FloatArray
 
-from .images.files import write_image
+from .images.files import encode_image, write_image
+from .images.grid import grid
 from .metadata import Origin, text_chunks
 from .settings import Settings
 
@@ -57,6 +58,27 @@ class Result:
     origin: Origin
 
     def write(self, path: Path | str, index: int = 0, *, overwrite: bool = False) -> None:
-        """Write image `index`, whole or not at all; a PNG also says how it was generated (see metadata.py)."""
-        chunks = text_chunks(self.settings[index], self.origin)
-        write_image(self.images[index], Path(path), overwrite=overwrite, text_chunks=chunks)
+        """Write image `index`, whole or not at all; PNG, JPEG and WebP also say how it was generated (metadata.py)."""
+        write_image(self.images[index], Path(path), overwrite=overwrite, text_chunks=self._texts(index))
+
+    def encode(self, index: int = 0, format: str = "png", *, quality: int = 95) -> bytes:
+        """The file of image `index` as bytes, with its settings inside, as `write` writes it.
+
+        `format` is "png", "jpeg" or "webp", `quality` 0 to 100 of the latter two. Raises MezzotintError for another
+        format, and for settings that are too long for a JPEG.
+        """
+        return encode_image(self.images[index], format, texts=self._texts(index), quality=quality)
+
+    def _texts(self, index: int) -> dict[str, str]:
+        return text_chunks(self.settings[index], self.origin)
+
+    def __repr__(self) -> str:
+        """Short: the arrays would fill a screen."""
+        width, height = self.images[0].size
+        seeds = ", ".join(str(one.seed) for one in self.settings)
+        took_s = self.timings.total_ms / 1e3
+        return f"<Result: {len(self.images)} of {width}x{height} pixels, seed {seeds}, {took_s:.2f} s>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the image, or all of a batch side by side."""
+        return encode_image(grid(self.images))

@@ -70,7 +70,7 @@ class Options(TypedDict, total=False):
     negative_prompt: str | Sequence[str | None] | None
     steps: int | None
     guidance: float | None
-    seed: int
+    seed: int | Sequence[int]
     scheduler: str | None
     height: int | None
     width: int | None
@@ -95,9 +95,10 @@ class Options(TypedDict, total=False):
 def settings_of_batch(
     prompt: str | Sequence[str], count: int, options: Options, strength: float | None = None
 ) -> tuple[Settings, ...]:
-    """One for each image: `count` of every prompt in turn, image i with the seed `seed + i`.
+    """One for each image: `count` of every prompt in turn, image i with the seed `seed + i`, or `seed[i]` of several.
 
-    Raises MezzotintError for no prompt, for a count below 1, and for negative prompts that are not one or one a prompt.
+    Raises MezzotintError for no prompt, for a count below 1, and for negative prompts that are not one or one a prompt,
+    or seeds that are not one or one an image.
     """
     prompts = _texts("prompt", prompt)
     if not prompts:
@@ -111,14 +112,40 @@ def settings_of_batch(
     negatives = _negatives(given) * (len(prompts) if given is None or isinstance(given, str) else 1)
     if len(negatives) != len(prompts):
         raise MezzotintError(f"got {len(negatives)} negative prompts for {len(prompts)} prompts; pass one, or as many")
-    single: Options = {**options, "negative_prompt": None}
-    first = Settings("", strength=strength, **single)  # type: ignore[arg-type]  # it is one by now
+    seeds = seeds_of(options.get("seed", Settings.seed), count * len(prompts))
+    single: Options = {**options, "negative_prompt": None, "seed": seeds[0]}
+    first = Settings("", strength=strength, **single)  # type: ignore[arg-type]  # they are one by now
     check_settings(first)
     pairs = [pair for pair in zip(prompts, negatives, strict=True) for _ in range(count)]
     return tuple(
-        replace(first, prompt=text, negative_prompt=negative, seed=first.seed + index)
-        for index, (text, negative) in enumerate(pairs)
+        replace(first, prompt=text, negative_prompt=negative, seed=seed)
+        for seed, (text, negative) in zip(seeds, pairs, strict=True)
     )
+
+
+def seeds_of(given: object, count: int) -> list[int]:
+    """One for each of `count` images: those after a single one, or the given ones, which have to be as many."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        _check_integer("seed", given)
+        return [operator.index(given) + index for index in range(count)]  # type: ignore[arg-type]  # it is one
+    for seed in given:
+        _check_integer("seed", seed)
+    if len(given) != count:
+        raise MezzotintError(f"got {len(given)} seeds for {count} images; pass one, or as many")
+    return [operator.index(seed) for seed in given]
+
+
+def batch_of(settings: Settings | Sequence[Settings]) -> tuple[Settings, ...]:
+    """The settings of one run. MezzotintError for none, and for some that differ in more than prompts and seeds."""
+    batch = (settings,) if isinstance(settings, Settings) else tuple(settings)
+    if not batch:
+        raise MezzotintError("got no settings; pass at least one")
+    first = batch[0]
+    for one in batch:
+        alike = replace(one, prompt=first.prompt, negative_prompt=first.negative_prompt, seed=first.seed)
+        if alike != first:
+            raise MezzotintError("the settings of a batch differ in more than prompts and seeds; generate them alone")
+    return batch
 
 
 def _negatives(given: object) -> list[str | None]:

@@ -17,7 +17,7 @@ from .pipeline import Pipeline, settled
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule
-from .settings import Options, Settings, settings_of_batch
+from .settings import Options, Settings, batch_of, settings_of_batch
 from .start import Start, begin_from_noise
 
 
@@ -39,11 +39,15 @@ class TextToImage(Pipeline):
         """
         return self._generate_all(settings_of_batch(prompt, count, options), on_step)
 
-    def generate(self, settings: Settings, *, on_step: OnStep | None = None) -> Result:
-        """Generate one image by its settings, such as those that `read_settings` finds in a PNG."""
-        if settings.strength is not None:
+    def generate(self, settings: Settings | Sequence[Settings], *, on_step: OnStep | None = None) -> Result:
+        """Generate an image by its settings, such as `read_settings` finds in a PNG.
+
+        Several settings, which differ in prompts and seeds alone, make a batch.
+        """
+        batch = batch_of(settings)
+        if batch[0].strength is not None:
             raise MezzotintError("these settings start from an image; generate them with ImageToImage or Inpaint")
-        return self._generate_all((settings,), on_step)
+        return self._generate_all(batch, on_step)
 
     def hand_over(
         self,

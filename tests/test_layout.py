@@ -22,7 +22,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("export", "quantize"),
     ("optimize",),
     ("benchmarks",),
-    ("server", "cli"),
+    ("serve",),
+    ("cli",),
     ("demo",),
     ("tests",),
 )

@@ -13,6 +13,7 @@ _EXTRAS = {  # what a command needs beyond the runtime
     "swap-vae": "onnxruntime,export",
     "quantize": "onnxruntime,openvino,quantize",
     "audit": "quantize",
+    "serve": "serve",
     "benchmark": "benchmark",
     "report": "benchmark",
     "dev": "dev",

@@ -33,6 +33,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(name="swap-vae", summary="Put another VAE into a copy of a bundle; its other graphs stay as they are."),
     Entry(name="quantize", summary="Quantize an FP32 bundle for an engine."),
     Entry(name="generate", summary="Generate images from a bundle, without PyTorch."),
+    Entry(name="serve", summary="Serve bundles: a page with a prompt box, and the APIs that clients speak already."),
     Entry(
         name="benchmark",
         summary="Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report.",

@@ -86,7 +86,9 @@ class Request:
     @property
     def seed(self) -> int:
         """Of the first image; those after it have the numbers after it."""
-        return self.options.get("seed", Settings.seed)
+        seed = self.options.get("seed", Settings.seed)
+        assert isinstance(seed, int)  # the command line takes one
+        return seed
 
     def kind(self) -> type[Pipeline]:
         """The kind of pipeline that it needs."""

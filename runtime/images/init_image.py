@@ -34,11 +34,18 @@ def as_image(given: ImageLike, what: str = "image") -> Image.Image:
         raise MezzotintError(
             f"the {what} has the mode {image.mode}, expected grey, RGB, CMYK or a palette; convert it to RGB first"
         )
-    if not 1 <= min(image.size) <= max(image.size) <= _LARGEST_SIDE_PIXELS:
-        raise MezzotintError(
-            f"the {what} has {image.width}x{image.height} pixels, expected 1 to {_LARGEST_SIDE_PIXELS}"
-        )
+    check_sides(image, f"the {what}")
     return _eight_bits(image, what) if image.mode in _WHITE else _without_transparency(image)
+
+
+def check_sides(image: Image.Image, what: str, most_pixels: int | None = None) -> None:
+    """MezzotintError for an image of too long a side, or of more than `most_pixels` in all; nothing is decoded."""
+    if not 1 <= min(image.size) <= max(image.size) <= _LARGEST_SIDE_PIXELS:
+        raise MezzotintError(f"{what} has {image.width}x{image.height} pixels, expected 1 to {_LARGEST_SIDE_PIXELS}")
+    if most_pixels is not None and image.width * image.height > most_pixels:
+        raise MezzotintError(
+            f"{what} has {image.width}x{image.height} pixels, expected at most {most_pixels}; scale it down first"
+        )
 
 
 def fitting_size(image: Image.Image, geometry: Geometry, height: int | None, width: int | None) -> tuple[int, int]:

@@ -40,14 +40,14 @@ class BatchNoise:
         self._shape = (1, *shape)
 
     @classmethod
-    def seeded(cls, rng: str, seed: int, count: int, shape: Sequence[int]) -> "BatchNoise":
-        """`count` generators of the kind `rng`, one of RNGS, with the seeds `seed + i`; `shape` is that of one image.
+    def seeded(cls, rng: str, seeds: Sequence[int], shape: Sequence[int]) -> "BatchNoise":
+        """A generator of the kind `rng`, one of RNGS, for each of the `seeds`; `shape` is that of one image.
 
         Raises MezzotintError for an unknown kind, and for a seed outside 0 .. 2**64 - 1.
         """
         if rng not in _GENERATORS:
             raise MezzotintError(f"there is no random number generator {rng!r}; choose one of {', '.join(RNGS)}")
-        return cls([_GENERATORS[rng](seed + index) for index in range(count)], shape)
+        return cls([_GENERATORS[rng](seed) for seed in seeds], shape)
 
     def __call__(self) -> FloatArray:
         """The next noise, float32 (B, *shape)."""

@@ -195,7 +195,7 @@ def test_settings_that_are_broken_are_refused(tmp_path: Path, record: Any, messa
 
 def test_images_of_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        MezzotintError, match=r"other\.png does not say how it was generated; expected a PNG that Mezzotint"
+        MezzotintError, match=r"other\.png does not say how it was generated; expected an image that Mezzotint"
     ):
         read_settings(written(tmp_path / "other.png", "Steps: 20", name="parameters"))
     Image.new("RGB", (4, 4)).save(tmp_path / "out.jpg")

@@ -1,0 +1,109 @@
+"""What happens to jobs and models, in order: kept for a while, so that who was cut off can go on where it was."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+_KEPT = 2048
+_WAITING = 512  # events that a slow reader may be behind; then it is cut off and may come again
+
+
+@dataclass(frozen=True)
+class Event:
+    """`number` counts from 1; None for a preview, which is not kept. `owner` None: it concerns everybody."""
+
+    name: str
+    data: dict[str, Any]
+    number: int | None = None
+    owner: str | None = None
+    job: str | None = None
+
+    def concerns(self, owner: str, job: str | None) -> bool:
+        """Whether a reader of `owner` that follows `job`, or all of its jobs, is to see it."""
+        return self.owner in (None, owner) and (job is None or self.job in (None, job))
+
+
+class Subscription:
+    """A reader's place in the stream; iterate over it. It ends with `end`, and when the reader is too slow."""
+
+    def __init__(self, owner: str, job: str | None) -> None:
+        self.owner = owner
+        self.job = job
+        self._waiting: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING)
+
+    def put(self, event: Event) -> None:
+        """Called for every event there is."""
+        if not event.concerns(self.owner, self.job):
+            return
+        try:
+            self._waiting.put_nowait(event)
+        except asyncio.QueueFull:
+            self.end()
+
+    def end(self) -> None:
+        """No more events; those that wait are dropped where there is no room to say so."""
+        while self._waiting.full():
+            self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
+
+    async def next(self, timeout_s: float) -> Event | None:
+        """The next event; None at the end. TimeoutError where none comes."""
+        return await asyncio.wait_for(self._waiting.get(), timeout_s)
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while (event := await self._waiting.get()) is not None:
+            yield event
+
+
+class EventLog:
+    """All events, numbered, and who listens to them."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Event] = deque(maxlen=_KEPT)
+        self._readers: list[Subscription] = []
+        self._number = 0
+
+    def tell(self, name: str, data: dict[str, Any], *, owner: str | None = None, job: str | None = None) -> None:
+        """Number it, keep it, and pass it on."""
+        self._number += 1
+        event = Event(name, data, self._number, owner, job)
+        self._kept.append(event)
+        self._pass_on(event)
+
+    def show(self, name: str, data: dict[str, Any], *, owner: str, job: str) -> None:
+        """Pass it on to who listens now, and forget it."""
+        self._pass_on(Event(name, data, None, owner, job))
+
+    @property
+    def last_number(self) -> int:
+        """Of the newest event."""
+        return self._number
+
+    @contextmanager
+    def subscribed(self, owner: str, job: str | None = None, after: int | None = None) -> Iterator[Subscription]:
+        """A subscription from now on, or from behind the event number `after`, as far back as events are kept."""
+        reader = Subscription(owner, job)
+        missed = [] if after is None else [event for event in self._kept if (event.number or 0) > after]
+        for event in missed[-_WAITING + 1 :]:
+            reader.put(event)
+        self._readers.append(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.remove(reader)
+
+    def readers(self, owner: str) -> int:
+        """How many streams an owner has open."""
+        return sum(reader.owner == owner for reader in self._readers)
+
+    def end(self) -> None:
+        """End every stream."""
+        for reader in self._readers:
+            reader.end()
+
+    def _pass_on(self, event: Event) -> None:
+        for reader in self._readers:
+            reader.put(event)

@@ -1,0 +1,17 @@
+"""What runs in a worker's process. It imports the engine's side late: the front imports this file, and no engine."""
+
+import os
+import signal
+from multiprocessing.connection import Connection
+
+from .engine_options import EngineChoice
+
+
+def live(pipe: Connection, bundle: str, engine: EngineChoice) -> None:
+    """Load the bundle at `bundle` and make what comes over the pipe; the front decides when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the front ends the workers
+    from .bundle_maker import BundleMaker
+    from .loop import work
+
+    work(BundleMaker(bundle, engine), pipe.recv, pipe.send)
+    os._exit(0)  # engines' threads take their time to end, and nothing is left to write
