@@ -1,4 +1,4 @@
-"""A maker without a model: images of one colour by their seed, in as many steps as are asked for, and every way to fail."""
+"""A maker without a model: images of one colour by their seed, in as many steps as asked, and every way to fail."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from mezzotint.runtime.images.files import encode_image
 from mezzotint.runtime.metadata import text_chunks
 from mezzotint.serve.orders.order import Order
 from mezzotint.serve.work.maker import Ended, Listener, Outcome
-from mezzotint.serve.work.messages import Made
+from mezzotint.serve.work.messages import End, Made
 
 ORIGIN = Origin("fake", "ab" * 32, "fp32", "portable", "fake", "f32", "0")
 
@@ -54,9 +54,9 @@ class FakeMaker:
             time.sleep(self.step_s)
             listener.stepped(done, steps, encode_image(Image.new("RGB", (8, 8)), "webp"))
             end = listener.wants_end()
-            if end == "cancel":
+            if end is End.CANCEL:
                 raise Ended("cancelled")
-            if end == "keep":
+            if end is not None:
                 return Outcome(images=_images(order), milliseconds={}, is_interrupted=True)
             for index in range(order.partials):
                 if (index + 1) * steps // (order.partials + 1) == done:

@@ -49,7 +49,8 @@ class Live:
 
     def until(self, job: str, *states: str) -> dict[str, Any]:
         """A job once it is in one of these states."""
-        return wait_until(lambda: self.view(job), lambda view: view["status"] in states)
+        view: dict[str, Any] = wait_until(lambda: self.view(job), lambda view: view["status"] in states)
+        return view
 
     def done(self, job: str) -> dict[str, Any]:
         """A job once it is over, which it has to be well."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ..models.memory import Resident, guessed_bytes
 from ..models.model import Model
-from ..work.messages import Cancel, Exit, FromWorker, Run
+from ..work.messages import Cancel, End, Exit, FromWorker, Run
 from ..work.worker import StartsWorker, Worker
 from .job import Job
 
@@ -41,11 +41,12 @@ class Slot:
         """Whether it could take a job now, or make room."""
         return self.is_loaded and self.job is None and not self.is_ending
 
-    def cancel(self, *, keeps_image: bool, now_s: float) -> None:
-        """Tell the worker to stop its job at the next step."""
+    def cancel(self, how: End, now_s: float) -> None:
+        """Tell the worker to end its run at the next step."""
         assert self.job is not None
-        self.cancelled_s = self.cancelled_s or now_s
-        self.worker.send(Cancel(self.job.id, keeps_image))
+        if how is not End.SKIP:
+            self.cancelled_s = self.cancelled_s or now_s
+        self.worker.send(Cancel(self.job.id, how))
 
     def run(self) -> None:
         """Tell the worker to begin its job."""

@@ -12,7 +12,7 @@ from typing import Any
 from ..models.memory import slots_to_end
 from ..models.registry import Registry
 from ..orders.order import Order
-from ..work.messages import FromWorker, Gone
+from ..work.messages import End, FromWorker, Gone
 from ..work.worker import StartsWorker
 from .answers import answer
 from .desk import Desk, Plans
@@ -57,7 +57,7 @@ class Studio(Desk):
         self.wake()
         return job
 
-    def cancel(self, job: Job, *, keeps_image: bool = False) -> None:
+    def cancel(self, job: Job, *, how: End = End.CANCEL) -> None:
         """A queued job ends now, a running one at its next step; HasEnded for one that is over."""
         if job.has_ended:
             raise HasEnded(f"the job is {job.state} already")
@@ -67,7 +67,7 @@ class Studio(Desk):
             return
         slot = self.slot_of(job)
         if slot is not None and slot.is_loaded:
-            slot.cancel(keeps_image=keeps_image, now_s=self.clock())
+            slot.cancel(how, self.clock())
         elif slot is not None:  # still loading: the worker may go on, the job does not
             slot.job = None
             self.end(job, State.CANCELLED)
@@ -122,7 +122,7 @@ class Studio(Desk):
         await self._until_idle(grace_s)
         for slot in self.slots.busy():
             if slot.job is not None and slot.is_loaded:
-                slot.cancel(keeps_image=False, now_s=self.clock())
+                slot.cancel(End.CANCEL, self.clock())
         if self.slots.busy():
             await self._until_idle(min(1.0, grace_s))
 
@@ -220,7 +220,7 @@ class Studio(Desk):
                 continue
             if now_s - job.started_s > limits.job_s and slot.cancelled_s is None:
                 job.why, job.reason = Why.LATE, f"the job took longer than {limits.job_s:g} s"
-                slot.cancel(keeps_image=False, now_s=now_s)
+                slot.cancel(End.CANCEL, now_s)
             if slot.cancelled_s is not None and now_s - slot.cancelled_s > limits.hang_s:
                 slot.worker.kill()
 

@@ -18,6 +18,7 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
 from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
+from ..a1111.infotext import settings_of
 from ..fields.bounds import bounded, required
 from ..models.card import model_card
 from ..web.body import read_body
@@ -131,7 +132,7 @@ class ServiceApi:
         return JSONResponse(max(counts, key=lambda count: count["tokens"]) if counts else {"tokens": 0, "window": 0})
 
     async def settings(self, request: Request) -> Response:
-        """Our settings, and the text that AUTOMATIC1111's interface would show; null for what is not there."""
+        """Our settings, AUTOMATIC1111's text, and what that one suggests; null for what is not there."""
         asked = await read_body(request, ImageRequest, self.front.limits)
         content, width, height = await checked_image(decode_base64(asked.image, "image"), "image", self.front.limits)
         data: dict[str, Any] = {"width": width, "height": height, "settings": None, "origin": None}
@@ -139,7 +140,8 @@ class ServiceApi:
             data["settings"] = asdict(read_settings(content))
             data["origin"] = asdict(read_origin(content))
         with open_image(content) as image:
-            data["parameters"] = embedded_texts(image).get("parameters")
+            text = embedded_texts(image).get("parameters")
+        data |= {"parameters": text, "suggested": settings_of(text) if text else None}
         return JSONResponse(data)
 
     async def session(self, request: Request) -> Response:

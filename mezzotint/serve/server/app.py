@@ -13,8 +13,12 @@ from starlette.types import ASGIApp
 from mezzotint import __version__
 from mezzotint.errors import MezzotintError
 
+from ..a1111.generation_api import GenerationApi
+from ..a1111.lists_api import ListsApi
+from ..a1111.options import Options
 from ..native.jobs_api import JobsApi
 from ..native.service_api import ServiceApi
+from ..openai.images_api import ImagesApi
 from ..page.page import page_routes
 from ..web.answers import refusal_response, send_refusal
 from ..web.front import Front
@@ -31,9 +35,13 @@ _GZIP_FROM_BYTES = 1000
 
 def operations_of(front: Front, metrics: Metrics) -> list[Operation]:
     """All operations of all APIs."""
+    options = Options()
     return [
         *JobsApi(front).operations(),
         *ServiceApi(front).operations(),
+        *GenerationApi(front, options).operations(),
+        *ListsApi(front, options).operations(),
+        *ImagesApi(front).operations(),
         *health_operations(front, metrics),
     ]
 

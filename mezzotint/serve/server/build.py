@@ -46,7 +46,11 @@ def build(
     """Everything but the sockets. Raises MezzotintError for what cannot be served, or not safely."""
     keys = Keys() if config.keys_file is None else Keys.read(Path(config.keys_file))
     _check_open(config, keys)
-    registry = Registry.scan([Path(place) for place in config.bundles], config.default_model)
+
+    def scan() -> Registry:
+        return Registry.scan([Path(place) for place in config.bundles], config.default_model)
+
+    registry = scan()
     preload = [registry.find(name).name for name in config.preload]
     metrics = Metrics(clock)
     studio = Studio(registry, start_worker or _processes(config), _plans(config), observer=metrics, clock=clock)
@@ -59,6 +63,7 @@ def build(
         name=config.name,
         logs_prompts=config.log_prompts,
         preload=tuple(preload),
+        rescan=scan,
     )
     admission = Admission(
         keys=keys,

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from ..jobs.job import Job, State, Why
 from ..jobs.refusals import HasEnded
 from ..jobs.studio import Studio
 from ..models.model import Model
+from ..models.registry import Registry
 from ..orders.order import Order
 from .buckets import Buckets
 from .keys import Keys
@@ -42,6 +44,7 @@ class Front:
     name: str = "mezzotint"
     logs_prompts: bool = False
     preload: tuple[str, ...] = ()
+    rescan: Callable[[], Registry]
     started_s: float = field(default_factory=time.time)
 
     def submit(self, owner: str, model: Model, order: Order, *, label: str | None = None) -> Job:

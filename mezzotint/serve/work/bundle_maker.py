@@ -19,7 +19,7 @@ from ..orders.order import Kind, Order
 from ..orders.resizing import resized
 from .engine_options import EngineChoice
 from .maker import Ended, Listener, Outcome
-from .messages import Made
+from .messages import End, Made
 
 _PREVIEW_INTERVAL_S = 0.15  # more often nobody sees, and each costs half a millisecond
 _PREVIEW_QUALITY = 70
@@ -60,9 +60,10 @@ class BundleMaker:
         is_whole = True
         run = _Run(self._text, order, listener, total=0, done=0)
         for batch in order.batches():
-            result, is_whole = run.generate(started, batch)
+            result, end = run.generate(started, batch)
             results.append(result)
-            if not is_whole:
+            is_whole = is_whole and end is None
+            if end is End.KEEP:
                 break
         images = tuple(made for result in results for made in _made(result, order, started.masked))
         return Outcome(images=images, milliseconds=_milliseconds(results), is_interrupted=not is_whole)
@@ -106,16 +107,18 @@ class _Run:
         self.done = done
         self._shown_s = 0.0
         self._last: Step | None = None
-        self._end: str | None = None
+        self._end: End | None = None
 
-    def generate(self, started: _Started, batch: Sequence[Settings]) -> tuple[Result, bool]:
-        """The result of one run, and whether it was run to its end. Raises Ended."""
+    def generate(self, started: _Started, batch: Sequence[Settings]) -> tuple[Result, End | None]:
+        """The result of one run, and how it was ended where it was. Raises Ended."""
+        before = self.done
         try:
-            return self._generate(started, batch), True
+            return self._generate(started, batch), None
         except Cancelled:
-            if self._end != "keep" or self._last is None:
+            if self._end is End.CANCEL or self._last is None:
                 raise Ended("the job was cancelled") from None
-        return unfinished(self.pipe, batch, self._last.denoised), False
+        self.done = before + self._last.steps  # as if they had been made
+        return unfinished(self.pipe, batch, self._last.denoised), self._end
 
     def _generate(self, started: _Started, batch: Sequence[Settings]) -> Result:
         kind, on_step = self.order.kind, self._on_step

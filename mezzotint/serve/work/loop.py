@@ -17,6 +17,7 @@ from .messages import (
     Broke,
     Cancel,
     Decoding,
+    End,
     Exit,
     Finished,
     FromWorker,
@@ -93,7 +94,7 @@ class _Inbox:
 
     def __init__(self, receive: Receive) -> None:
         self._runs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
-        self._ends: dict[str, str] = {}
+        self._ends: dict[str, End] = {}
         self._receive = receive
         threading.Thread(target=self._read, name="worker-inbox", daemon=True).start()
 
@@ -102,9 +103,12 @@ class _Inbox:
         self._ends.clear()
         return self._runs.get()
 
-    def end_of(self, job: str) -> str | None:
-        """How a job is to end, if it is."""
-        return self._ends.get(job)
+    def end_of(self, job: str) -> End | None:
+        """How a job's run is to end, if it is; a skip is told once, for the run after it goes on."""
+        end = self._ends.get(job)
+        if end is End.SKIP:
+            self._ends.pop(job, None)
+        return end
 
     def _read(self) -> None:
         while True:
@@ -115,7 +119,7 @@ class _Inbox:
             if isinstance(message, Run):
                 self._runs.put(message)
             elif isinstance(message, Cancel):
-                self._ends[message.job] = "keep" if message.keeps_image else "cancel"
+                self._ends[message.job] = message.how
             else:
                 self._runs.put(None)
                 return

@@ -8,7 +8,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress
 
 from ..orders.order import Order
-from .messages import Made
+from .messages import End, Made
 
 
 class Ended(MezzotintError):  # noqa: N818 -- nothing went wrong
@@ -19,13 +19,13 @@ class Ended(MezzotintError):  # noqa: N818 -- nothing went wrong
 class Listener:
     """Who is told of a run: `stepped(done, steps, preview)`, `decoding()` and `partial(index, content)`.
 
-    `wants_end()` is asked after each step, and says None, "cancel", or "keep" for an end with what there is.
+    `wants_end()` is asked after each step, and says None or how the run is to end.
     """
 
     stepped: Callable[[int, int, bytes | None], None]
     decoding: Callable[[], None]
     partial: Callable[[int, bytes], None]
-    wants_end: Callable[[], str | None]
+    wants_end: Callable[[], End | None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What the front and a worker tell each other. All of it is pickled, between two processes of one program."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 from mezzotint.runtime import Settings
@@ -16,12 +17,20 @@ class Run:
     order: Order
 
 
+class End(StrEnum):
+    """How a run is to end at its next step."""
+
+    CANCEL = "cancel"  # nothing of it is wanted
+    KEEP = "keep"  # with the image that there is, and no more after it
+    SKIP = "skip"  # the same, and the order's next run follows
+
+
 @dataclass(frozen=True)
 class Cancel:
-    """Stop at the next step; with `keeps_image`, decode what there is then."""
+    """Stop at the next step."""
 
     job: str
-    keeps_image: bool = False
+    how: End = End.CANCEL
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,175 @@
+"""`/v1/images/generations` and `/edits`, with streamed partial images, and `/v1/models`."""
+
+import asyncio
+import base64
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..jobs.job import Job
+from ..jobs.refusals import HasEnded
+from ..models.model import Model
+from ..orders.order import Order
+from ..web.answers import openai_error, owner_of
+from ..web.body import read_body, read_form
+from ..web.front import Front, raise_if_failed
+from ..web.operation import FORM, Operation
+from ..web.refusal import Refusal
+from ..web.sse import event_stream, frame
+from .form import fields_of, files_of
+from .images_request import EditsRequest, GenerationsRequest, order_of
+
+_TAG: Final = "OpenAI"
+_NO_MODEL: Final = {404: "There is no such model."}
+_LINKS_KEPT = 1024
+_PATIENCE_S = 5.0  # between looks whether the client of a stream is there; it is told by what cannot be sent
+
+
+@dataclass
+class ImagesApi:
+    """The handlers. `links` are the random names of images that were asked for as URLs: job and number."""
+
+    front: Front
+    links: OrderedDict[str, tuple[str, str, int]] = field(default_factory=OrderedDict)
+
+    def operations(self) -> list[Operation]:
+        """Every operation."""
+        return [
+            Operation(
+                method="POST", path="/v1/images/generations", handler=self.generations, tag=_TAG,
+                body=GenerationsRequest, takes_unknown=True, more=_NO_MODEL, summary="Text to image.",
+            ),
+            Operation(
+                method="POST", path="/v1/images/edits", handler=self.edits, tag=_TAG, body=EditsRequest, media=FORM,
+                more=_NO_MODEL, summary="Image to image, and inpainting with a mask.",
+            ),
+            Operation(method="GET", path="/v1/models", handler=self.models, tag=_TAG, summary="Models."),
+            Operation(
+                method="GET", path="/v1/models/{model}", handler=self.model, tag=_TAG, more=_NO_MODEL,
+                summary="A model.",
+            ),
+            Operation(
+                method="GET", path="/files/{name}", handler=self.file, tag=_TAG, answers="image/png",
+                more={404: "There is no such file."}, summary="An image that was asked for as a URL.",
+            ),
+        ]  # fmt: skip
+
+    async def generations(self, request: Request) -> Response:
+        """Images from text."""
+        asked = await read_body(request, GenerationsRequest, self.front.limits, ignores_unknown=True)
+        return await self._answer(request, asked, order_of(asked), "image_generation")
+
+    async def edits(self, request: Request) -> Response:
+        """Images from an image."""
+        form = await read_form(request, self.front.limits)
+        try:
+            asked = fields_of(form)
+            image, mask = await files_of(form, self.front.limits)
+        finally:
+            await form.close()
+        return await self._answer(request, asked, order_of(asked, image=image, mask=mask), "image_edit")
+
+    async def models(self, _request: Request) -> Response:
+        """All; clients use it to see whether a key is good."""
+        data = [self._listed(model) for model in self.front.studio.registry.models.values()]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def model(self, request: Request) -> Response:
+        """One."""
+        return JSONResponse(self._listed(self.front.studio.registry.find(request.path_params["model"])))
+
+    async def file(self, request: Request) -> Response:
+        """By the random name that the answer had."""
+        link = self.links.get(request.path_params["name"])
+        job = self.front.studio.results.find(link[0], link[1]) if link else None
+        if link is None or job is None or link[1] != owner_of(request):
+            raise Refusal(404, "not_found", "there is no such file, or it is gone")
+        return Response(job.images[link[2]].content, media_type=f"image/{job.order.format}")
+
+    async def _answer(self, request: Request, asked: GenerationsRequest, order: Order, kind: str) -> Response:
+        model = self.front.studio.registry.find(asked.model)
+        owner = owner_of(request)
+        job = self.front.submit(owner, model, order)
+        if asked.stream:
+            return event_stream(self._frames(job, model, owner, kind))
+        await self.front.finished(request, job)
+        shown = [self._shown(request, job, index, asked.response_format) for index in range(len(job.images))]
+        return JSONResponse(
+            {"created": int(time.time()), "data": shown, **_told(job, model), "usage": _usage(job, model)}
+        )
+
+    async def _frames(self, job: Job, model: Model, owner: str, kind: str) -> AsyncIterator[str]:
+        """Partial images as they come, then the finished ones; a client that goes away cancels the job."""
+        sent = 0
+        try:
+            with self.front.studio.events.subscribed(owner, job.id) as reader:
+                while True:
+                    for index in range(sent, len(job.partials)):
+                        data = {**_event(f"{kind}.partial_image", job.partials[index], job, model)}
+                        yield frame({**data, "partial_image_index": index}, name=f"{kind}.partial_image")
+                    sent = len(job.partials)
+                    if job.has_ended:
+                        break
+                    with suppress(TimeoutError):
+                        if await reader.next(_PATIENCE_S) is None:
+                            await asyncio.wait_for(job.done.wait(), self.front.limits.wait_s)
+            try:
+                raise_if_failed(job)
+            except Refusal as refusal:
+                yield frame({"error": openai_error(refusal)}, name="error")
+                return
+            for image in job.images:
+                data = _event(f"{kind}.completed", image.content, job, model)
+                yield frame({**data, "usage": _usage(job, model)}, name=f"{kind}.completed")
+        finally:
+            with suppress(HasEnded):
+                self.front.studio.cancel(job)
+
+    def _shown(self, request: Request, job: Job, index: int, how: str | None) -> dict[str, Any]:
+        image = job.images[index]
+        if how != "url":
+            return {"b64_json": base64.b64encode(image.content).decode("ascii")}
+        name = f"{secrets.token_hex(16)}.{job.order.format}"
+        self.links[name] = (job.id, job.owner, index)
+        while len(self.links) > _LINKS_KEPT:
+            self.links.popitem(last=False)
+        return {"url": f"{request.url.scheme}://{request.headers['host']}/files/{name}"}
+
+    def _listed(self, model: Model) -> dict[str, Any]:
+        return {"id": model.name, "object": "model", "created": int(self.front.started_s), "owned_by": "mezzotint"}
+
+
+def _told(job: Job, model: Model) -> dict[str, Any]:
+    first = job.images[0] if job.images else None
+    native = model.geometry.native_side_pixels
+    width, height = (native, native) if first is None else (first.width, first.height)
+    settings = job.order.settings[0]
+    if first is None:
+        width, height = settings.width or native, settings.height or native
+    return {
+        "background": "opaque",
+        "output_format": job.order.format,
+        "quality": "auto",
+        "size": f"{width}x{height}",
+    }
+
+
+def _event(kind: str, content: bytes, job: Job, model: Model) -> dict[str, Any]:
+    image = base64.b64encode(content).decode("ascii")
+    return {"type": kind, "b64_json": image, "created_at": int(time.time()), **_told(job, model)}
+
+
+def _usage(job: Job, model: Model) -> dict[str, Any]:
+    """Tokens of the prompt; images have none here."""
+    text = sum(
+        max((len(one.tokens(image.settings.prompt)) for one in model.tokenizers), default=0) for image in job.images
+    )
+    details = {"text_tokens": text, "image_tokens": 0}
+    return {"input_tokens": text, "input_tokens_details": details, "output_tokens": 0, "total_tokens": text}
