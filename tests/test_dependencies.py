@@ -19,6 +19,7 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
     "mezzotint": (),
     "mezzotint/cli": ("cli",),
     "mezzotint/engines": ENGINES,
+    "mezzotint/serve": ("serve",),
     "runtime": (),
     "export": ("export", *ENGINES),
     "quantize": ("quantize", *ENGINES),
@@ -31,6 +32,7 @@ NOT_IMPORTED = {  # declared all the same, and why
         "onnx": "onnxscript is built on it",
         "onnxscript": "torch.onnx.export is built on it",
     },
+    "serve": {"python_multipart": "Starlette reads forms with it"},
     "tensorrt": {"tensorrt": "loaded by the name of whichever of its packages is installed"},
     "benchmark": {
         "stlpips_pytorch": "its package data are the weights of ST-LPIPS; importing its code would need torchvision"
@@ -49,7 +51,10 @@ MODULES = {
     "nvidia_ml_py": "pynvml",
     "onnxruntime_gpu": "onnxruntime",
     "optimum_onnx": "optimum",
+    "opentelemetry_api": "opentelemetry",
     "pillow": "PIL",
+    "prometheus_client": "prometheus_client",
+    "python_multipart": "python_multipart",
     "scikit_image": "skimage",
 }
 

@@ -20,7 +20,8 @@ ImageSource: TypeAlias = Path | str | bytes | BinaryIO
 """An image file: its path, its content, or a binary file at its beginning."""
 
 FORMATS: Final[Mapping[str, str]] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}  # to encode; Pillow's names
-_QUALITY = 95  # of JPEG and WebP
+_LOSSY = ("JPEG", "WEBP")
+_QUALITY = 95  # of these, where nobody says
 
 
 def to_pixels(decoded: Array) -> FloatArray:
@@ -91,7 +92,7 @@ def encode_image(
         raise MezzotintError(what="the image format", got=kind, expected=FORMATS)
     content = io.BytesIO()
     options = save_options(FORMATS[kind], texts or {})
-    if kind != "png":
+    if FORMATS[kind] in _LOSSY:
         options["quality"] = quality
     image.save(content, format=FORMATS[kind], **options)
     return content.getvalue()
@@ -107,6 +108,8 @@ def write_image(
     check_output(path, overwrite=overwrite)
     kind = Image.registered_extensions()[path.suffix.lower()]
     options: dict[str, Any] = save_options(kind, text_chunks or {})
+    if kind in _LOSSY:
+        options["quality"] = _QUALITY
     try:
         with atomic_path(path) as partial:
             image.save(partial, format=kind, **options)

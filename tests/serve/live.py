@@ -92,7 +92,7 @@ def live(
     **settings: Any,
 ) -> Iterator[Live]:
     """A server of the bundles with a maker in a thread, or with processes; ended when the body is."""
-    config = replace(ServiceConfig(bundles=(str(bundles),), port=0, grace_s=2.0), **settings)
+    config = replace(ServiceConfig(bundles=(str(bundles),), port=0, grace_s=0.5), **settings)
     starts = start_worker or (None if make is None else lambda _bundle: ThreadWorker(make))
     built = build(config, start_worker=starts)
     sockets = listening(built)

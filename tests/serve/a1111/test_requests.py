@@ -97,7 +97,7 @@ INFOTEXT = """a cat, (sitting:1.2)
 on grass
 Negative prompt: blurry,
 ugly
-Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 123, Size: 512x768, Model: "a, b", RNG: CPU"""
+Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 123, Size: 512x768, Model: "a, b", V: 1"""
 
 
 def test_infotexts_are_read_as_that_interface_reads_them() -> None:
@@ -145,7 +145,7 @@ def silly_tavern(server: Live) -> list[Any]:
     assert "forge_preset" not in gets[0].json()
     body = {
         "url": "http://localhost:7860", "auth": "", "prompt": "a cat", "negative_prompt": "", "sampler_name": "Euler a",
-        "scheduler": "normal" and "automatic", "steps": 5, "cfg_scale": 7, "width": 512, "height": 512, "clip_skip": 1,
+        "scheduler": "automatic", "steps": 5, "cfg_scale": 7, "width": 512, "height": 512, "clip_skip": 1,
         "restore_faces": False, "enable_hr": False, "hr_upscaler": "Latent", "hr_scale": 2, "denoising_strength": 0.7,
         "hr_second_pass_steps": 0, "save_images": True, "send_images": True, "do_not_save_grid": False,
         "do_not_save_samples": False, "override_settings": {"CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"},
@@ -205,7 +205,7 @@ def kobold_lite(server: Live) -> list[Any]:
     body = {
         "prompt": "a cat", "sampler_name": "Euler", "batch_size": 1, "n_iter": 1, "steps": 4, "cfg_scale": 7.0,
         "width": 512, "height": 512, "seed": -1, "do_not_save_samples": True,
-        "override_settings": {"eta_noise_seed_delta": 133.7 * 0, "filter_nsfw": False, "CLIP_stop_at_last_layers": 1.0},
+        "override_settings": {"eta_noise_seed_delta": 0.0, "filter_nsfw": False, "CLIP_stop_at_last_layers": 1.0},
     }  # fmt: skip
     answer = server.client.post("/sdapi/v1/txt2img", json=body, headers=headers)
     assert answer.headers["access-control-allow-origin"] == headers["Origin"]
@@ -220,8 +220,10 @@ def text_generation_webui(server: Live) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "replay", [open_webui, silly_tavern, libre_chat, aiyabot, kobold_lite, text_generation_webui], ids=lambda one: one.__name__
-)  # fmt: skip
+    "replay",
+    [open_webui, silly_tavern, libre_chat, aiyabot, kobold_lite, text_generation_webui],
+    ids=lambda one: str(one.__name__),
+)
 def test_what_clients_send_is_answered(replay: Any, bundles: Path) -> None:
     """Written from what their sources send; the fake maker has images of any size."""
     limits = RequestLimits(most_scale=64.0)

@@ -33,7 +33,8 @@ def same(answer: Any, expected: Image.Image) -> None:
 
 def test_text_to_image(tiny_server: Live, pipe: TextToImage) -> None:
     answer = client(tiny_server).txt2img(
-        prompt=PROMPT, negative_prompt="blue", seed=11, cfg_scale=6, sampler_name="DPM++ 2M Karras", batch_size=2, n_iter=2, **SIZE
+        prompt=PROMPT, negative_prompt="blue", seed=11, cfg_scale=6, sampler_name="DPM++ 2M Karras",
+        batch_size=2, n_iter=2, **SIZE,
     )  # fmt: skip
     expected = pipe(
         PROMPT, negative_prompt="blue", seed=11, guidance=6.0, scheduler="dpmpp-2m", schedule="karras", steps=4,

@@ -137,7 +137,7 @@ def test_models_and_errors(fake: Live) -> None:
     assert unknown.value.code == "model_not_found"
     for fields in ({"size": "huge"}, {"n": 11}, {"extra_body": {"num_inference_steps": 0}}):
         with pytest.raises(openai.BadRequestError) as caught:
-            api.images.generate(prompt=PROMPT, **fields)  # type: ignore[call-overload]
+            api.images.generate(prompt=PROMPT, **fields)
         assert caught.value.type == "invalid_request_error"
     with pytest.raises(openai.BadRequestError):
         api.images.edit(image=("a.png", b"no image", "image/png"), prompt=PROMPT)
