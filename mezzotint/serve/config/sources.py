@@ -81,7 +81,7 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]
         if not variable.startswith(PREFIX):
             continue
         if variable not in known:
-            raise MezzotintError(what="there is no setting", got=variable, advice="see mezzotint serve --schema")
+            raise MezzotintError(f"there is no setting {variable!r:.60}; see mezzotint serve --schema")
         found[known[variable]] = (variable, _value(text))
     return found
 

@@ -20,3 +20,35 @@ class Observer:
 
     def loaded(self, model: str, seconds: float) -> None:
         """A model was loaded."""
+
+
+class Several(Observer):
+    """Tells more than one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self.observers = observers
+
+    def queued(self, job: Job) -> None:
+        """To each."""
+        for one in self.observers:
+            one.queued(job)
+
+    def started(self, job: Job) -> None:
+        """To each."""
+        for one in self.observers:
+            one.started(job)
+
+    def ended(self, job: Job) -> None:
+        """To each."""
+        for one in self.observers:
+            one.ended(job)
+
+    def rejected(self, reason: str) -> None:
+        """To each."""
+        for one in self.observers:
+            one.rejected(reason)
+
+    def loaded(self, model: str, seconds: float) -> None:
+        """To each."""
+        for one in self.observers:
+            one.loaded(model, seconds)

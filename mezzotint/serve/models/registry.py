@@ -34,7 +34,7 @@ class Registry:
         for folder in [inner for place in places for inner in _bundles_at(place)]:
             name = folder.absolute().name
             if name in found or name in broken:
-                raise MezzotintError(what="two bundles are called", got=name, advice="rename one of the folders")
+                raise MezzotintError(f"two bundles are called {name!r:.60}; rename one of the folders")
             try:
                 model = Model(name, Bundle.open(folder))
                 _ = model.family, model.geometry, model.scheduler
@@ -61,7 +61,7 @@ class Registry:
             sha256 = model.bundle.manifest.source.sha256
             if name in (model.name, model.title, model.short_hash, sha256):
                 return model
-        raise UnknownModel(what="there is no model", got=name, expected=sorted(self.models))
+        raise UnknownModel(what="the model", got=name, expected=sorted(self.models))
 
 
 def _bundles_at(place: Path) -> list[Path]:

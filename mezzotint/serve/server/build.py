@@ -11,11 +11,14 @@ from mezzotint.errors import MezzotintError
 
 from ..config.service import ServiceConfig
 from ..jobs.desk import Plans
+from ..jobs.keep import Keep
+from ..jobs.observer import Several
 from ..jobs.studio import Studio
 from ..models.registry import Registry
 from ..web.buckets import Buckets
 from ..web.front import Front
 from ..web.gate import LOOPBACK, Admission
+from ..web.job_log import JobLog
 from ..web.keys import Keys
 from ..web.metrics import Metrics
 from ..work.engine_options import EngineChoice
@@ -33,6 +36,7 @@ class Built:
     config: ServiceConfig
     front: Front
     app: ASGIApp
+    keep: Keep | None = None
 
     @property
     def studio(self) -> Studio:
@@ -53,7 +57,10 @@ def build(
     registry = scan()
     preload = [registry.find(name).name for name in config.preload]
     metrics = Metrics(clock)
-    studio = Studio(registry, start_worker or _processes(config), _plans(config), observer=metrics, clock=clock)
+    keep = None if config.keep is None else Keep.at(Path(config.keep))
+    log = JobLog(with_prompts=config.log_prompts)
+    observer = Several(metrics, log, *(() if keep is None else (keep,)))
+    studio = Studio(registry, start_worker or _processes(config), _plans(config), observer=observer, clock=clock)
     metrics.watch(studio)
     front = Front(
         studio=studio,
@@ -61,7 +68,6 @@ def build(
         limits=config.limits,
         buckets=Buckets(config.limits.requests_per_minute, clock),
         name=config.name,
-        logs_prompts=config.log_prompts,
         preload=tuple(preload),
         rescan=scan,
     )
@@ -72,7 +78,7 @@ def build(
         open_paths=("/metrics",) if config.metrics_public else (),
         rejected=metrics.rejected,
     )
-    return Built(config, front, make_app(front, metrics, admission))
+    return Built(config, front, make_app(front, metrics, admission), keep)
 
 
 def _check_open(config: ServiceConfig, keys: Keys) -> None:

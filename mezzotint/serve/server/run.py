@@ -63,6 +63,8 @@ class DrainingServer(uvicorn.Server):
             watching.cancel()
             await studio.close()
             await working
+            if self.built.keep is not None:
+                await asyncio.to_thread(self.built.keep.close)
             with suppress(asyncio.CancelledError):
                 await watching
 
@@ -103,7 +105,8 @@ def listening(built: Built) -> list[socket.socket]:
     if inherited := _inherited():
         return inherited
     family = socket.AF_INET6 if ":" in built.config.host else socket.AF_INET
-    listener = socket.socket(family)
+    # With the protocol named: asyncio looks for it to send small answers at once, else each waits for an ACK, 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((built.config.host, built.config.port))

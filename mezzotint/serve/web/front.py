@@ -42,7 +42,6 @@ class Front:
     limits: RequestLimits
     buckets: Buckets
     name: str = "mezzotint"
-    logs_prompts: bool = False
     preload: tuple[str, ...] = ()
     rescan: Callable[[], Registry]
     started_s: float = field(default_factory=time.time)
