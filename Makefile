@@ -25,7 +25,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate benchmark doctor report gate gate-fidelity peers bench-demo bench-vae bench-sd15 tables test test-slow test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gate gate-fidelity peers bench-demo bench-vae bench-sd15 tables test test-slow test-browser test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,10 @@ generate: OUT = reports/generated.png
 generate: $(READY) ## Generate an image: BUNDLE=bundle PROMPT="a prompt" OUT=image.png
 	@mkdir -p "$(dir $(OUT))"
 	$(BIN)/python -m mezzotint generate "$(BUNDLE)" "$$PROMPT" -o "$(OUT)" $(ARGS)
+
+serve: $(READY) ## Serve BUNDLES="bundle bundle" at http://127.0.0.1:7860: a page, and the APIs that clients speak
+	$(BIN)/python -m mezzotint serve $(BUNDLES) $(ARGS) \
+	  $(if $(filter bundles/demo-int8-openvino,$(BUNDLES)),--default-model demo-int8-openvino)
 
 benchmark: OUT = reports/$(MODEL_NAME)
 benchmark: PROMPTS = demo/prompts/evaluation.txt
@@ -115,11 +119,19 @@ tables: $(READY) ## Put the results of bench-demo, bench-vae and bench-sd15 into
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" --ignore=tests/demo
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not browser" --ignore=tests/demo
 	$(BIN)/python -m pytest -m "not slow and not gpu" tests/demo # trainings that are killed and compared to the bit: alone
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
+
+# Debian's Chromium. Where there is none and it may not be installed, this says so and runs nothing.
+CHROMIUM := { command -v chromium || command -v chromium-browser; } > /dev/null
+test-browser: $(READY) ## Run the page's tests in Chromium; installs it where it may
+	@$(CHROMIUM) || [ "$$(id -u)" != 0 ] || apt-get install --yes --quiet chromium || true
+	@if ! $(CHROMIUM); then echo "No Chromium here and none could be installed: the page's tests did not run." >&2; else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]' && \
+	  $(BIN)/python -m pytest -m browser tests/serve/browser; fi
 
 # The same tests with the newest transformers and diffusers, which Optimum does not allow yet, in an environment of their own.
 NEWEST := accelerate|diffusers|huggingface_hub|optimum|optimum-onnx|safetensors|tokenizers|transformers
@@ -127,8 +139,8 @@ test-latest: $(READY) ## Run the tests with the newest transformers and diffuser
 	$(PYTHON) -m venv $(VENV)/latest
 	grep -vE '^($(NEWEST))==' constraints.txt > $(VENV)/latest/constraints.txt
 	$(VENV)/latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -c $(VENV)/latest/constraints.txt \
-	  -e '.[onnxruntime,openvino,export,quantize,benchmark]' build jsonschema pytest
-	$(VENV)/latest/bin/python -m pytest -m "not slow and not gpu"
+	  -e '.[onnxruntime,openvino,export,quantize,serve,benchmark]' build httpx2 jsonschema openai pytest webuiapi
+	$(VENV)/latest/bin/python -m pytest -m "not slow and not gpu and not browser"
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check

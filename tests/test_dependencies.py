@@ -25,7 +25,7 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
     "quantize": ("quantize", *ENGINES),
     "benchmarks": ("benchmark", "quantize", "optimum", *ENGINES),  # `make peers` uses all of them
     "demo": ("train",),
-    "tests": ("dev",),
+    "tests": ("dev", "browser"),
 }
 NOT_IMPORTED = {  # declared all the same, and why
     "export": {

@@ -109,6 +109,7 @@ class Desk:
         """A loaded worker starts on its job."""
         assert slot.job is not None
         slot.job.state = State.GENERATING
+        self.tell(slot.job, "generating")
         slot.run()
 
     def wake(self) -> None:

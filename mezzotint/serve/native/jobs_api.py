@@ -16,6 +16,7 @@ from ..fields.bounds import bounded
 from ..fields.read import read_fields
 from ..jobs.events import Event
 from ..jobs.job import ENDED, Job, State
+from ..jobs.refusals import Stopping
 from ..web.answers import owner_of
 from ..web.body import read_body
 from ..web.front import Front
@@ -153,6 +154,8 @@ class JobsApi:
 
     def _stream(self, owner: str, job: str | None, after: int | None, first: list[Event]) -> Response:
         log = self.front.studio.events
+        if self.front.studio.is_draining:
+            raise Stopping("the server is stopping and opens no more streams")
         if log.readers(owner) >= self.front.limits.streams:
             told = f"{self.front.limits.streams} streams are open already; close one"
             raise Refusal(429, "rate_limit_exceeded", told, headers={"Retry-After": "1"})

@@ -82,8 +82,8 @@ export async function onEvent({ name, data }) {
     await finish(data.id, null);
   } else if (known && name === "queued") {
     show({ id: data.id, queue_position: data.position, eta_s: data.eta_s ?? known.view.eta_s });
-  } else if (known && name === "loading") {
-    show({ id: data.id, status: "loading" });
+  } else if (known && (name === "loading" || name === "generating")) {
+    show({ id: data.id, status: name, queue_position: 0 });
   } else if (known && name === "progress") {
     show({ id: data.id, status: "generating", progress: data, eta_s: data.eta_s });
   } else if (known && name === "decoding") {
