@@ -37,6 +37,10 @@ NOT_IMPORTED = {  # declared all the same, and why
     "benchmark": {
         "stlpips_pytorch": "its package data are the weights of ST-LPIPS; importing its code would need torchvision"
     },
+    "browser": {
+        "axe_playwright_python": "tests import it where it is installed",
+        "playwright": "tests import it where it is installed",
+    },
     "dev": {
         "build": "tests run `python -m build`",
         "fastapi": "the programs of docs/embedding.md import it, and tests run them",

@@ -103,7 +103,7 @@ def test_all_else_is_copied_byte_for_byte(swapped: Swapped, tiny_bundle: Bundle)
     changed = {entry.path for entry in bundle.entries() if before.get(entry.path) != entry.sha256}
     assert changed == {
         *(f"{name}/{file}" for name in HALVES for file in ("model.onnx", "config.json")),
-        *("model_index.json", "README.md"),
+        *("model_index.json", "README.md", "preview_colours.json"),
     }
     assert bundle.config("model_index.json")["vae"] == ["diffusers", "AutoencoderTiny"]
     for name in ("text_encoder", "unet"):

@@ -57,7 +57,8 @@ def test_a_job_has_spans_where_somebody_collects_them(fake: Live, monkeypatch: p
     fake.done(fake.job()["id"])
     spans = {span.name: span for span in exporter.get_finished_spans()}
     assert {"job", "queue", "unet", "vae_decoder", "POST /api/v1/jobs"} <= set(spans)
-    assert spans["unet"].parent.span_id == spans["job"].context.span_id
+    part, whole = spans["unet"].parent, spans["job"].context
+    assert part is not None and whole is not None and part.span_id == whole.span_id
 
 
 def test_the_openapi_document_is_whole(fake: Live) -> None:
