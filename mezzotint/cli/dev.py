@@ -97,3 +97,21 @@ def ablation(
     for line in table_lines(Bundle.open(bundle), texts, target.split(","), min_sqnr_db):
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()  # a row takes minutes
+
+
+@dev.command()
+def overhead(
+    bundle: BundlePath,
+    backend: Annotated[str, pick("--backend", _BACKENDS, "Engine")] = "auto",
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
+    rounds: Annotated[int, typer.Option(min=1, help="Images of each kind.")] = 15,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what `mezzotint serve` adds to an image: HTTP, the queue, and a worker in another process."""
+    from mezzotint.serve.server.overhead import measure_overhead
+
+    measured = measure_overhead(bundle, backend=backend, steps=steps, rounds=rounds)
+    if as_json:
+        write_json({"direct_ms": measured.direct_ms, "served_ms": measured.served_ms, "share": measured.share})
+    else:
+        STDOUT.print("\n".join(measured.lines()), markup=False)

@@ -53,3 +53,12 @@ def test_peers_takes_the_prompts_of_the_package_and_tells_what_could_not_be_had(
     assert out.splitlines() == ["good: ready", f"other: {reason or 'ready'}"]
     assert ("other" in err) is (expected == 1)
     assert asked == [Inputs(Path("checkpoint"), Path("bundle"), DEFAULT_PROMPTS, Path("out")), Path("envs")]
+
+
+def test_overhead_prints_every_image(cli: Cli, tiny_bundle: Bundle) -> None:
+    code, out, err = cli(
+        "dev", "overhead", tiny_bundle.path, "--backend", "onnxruntime", "--steps", 1, "--rounds", 2, "--json"
+    )
+    assert code == 0, err
+    record = json.loads(out)
+    assert (len(record["direct_ms"]), len(record["served_ms"]), type(record["share"])) == (2, 2, float)

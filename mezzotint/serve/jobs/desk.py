@@ -98,6 +98,7 @@ class Desk:
         job.state = state
         job.ended_s = self.worked_s = self.clock()
         job.preview = None
+        self.results.ended(job)
         self.observer.ended(job)
         details = {"images": len(job.images)} if state is State.DONE else {"reason": job.reason}
         self.tell(job, state, **details)

@@ -15,6 +15,8 @@ class Results:
         self.keep_s = keep_s
         self.keep_bytes = keep_bytes
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._ended: OrderedDict[str, Job] = OrderedDict()  # in the order in which they ended
+        self._bytes = 0  # of these
         self._gone: OrderedDict[str, str] = OrderedDict()  # name to owner
 
     def add(self, job: Job) -> None:
@@ -36,18 +38,22 @@ class Results:
         """An owner's jobs, oldest first."""
         return (job for job in self._jobs.values() if job.owner == owner)
 
+    def ended(self, job: Job) -> None:
+        """A job is over; from now on its results take room, for a while."""
+        self._ended[job.id] = job
+        self._bytes += job.bytes
+
     def expire(self, now_s: float) -> None:
         """Forget results that are too old, and the oldest of those that are too many."""
-        ended = [job for job in self._jobs.values() if job.ended_s is not None]
-        total = sum(job.bytes for job in ended)
-        for job in sorted(ended, key=lambda job: job.ended_s or 0.0):
-            if now_s - (job.ended_s or 0.0) <= self.keep_s and total <= self.keep_bytes:
-                break
-            total -= job.bytes
+        while self._ended:
+            job = next(iter(self._ended.values()))
+            if now_s - (job.ended_s or 0.0) <= self.keep_s and self._bytes <= self.keep_bytes:
+                return
             self._forget(job)
 
     def _forget(self, job: Job) -> None:
-        del self._jobs[job.id]
+        self._bytes -= job.bytes
+        del self._jobs[job.id], self._ended[job.id]
         self._gone[job.id] = job.owner
         while len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)

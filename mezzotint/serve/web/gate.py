@@ -28,7 +28,8 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_OPEN_PATHS = ("/", "/healthz", "/readyz", "/session", "/favicon.ico")
+_PROBED = ("/healthz", "/readyz")  # by orchestrators, at whatever address the container has; they tell nothing
+_OPEN_PATHS = ("/", *_PROBED, "/session", "/favicon.ico")
 _CORS_METHODS, _CORS_HEADERS = (
     "GET, POST, DELETE",
     "Authorization, Content-Type, X-API-Key, Idempotency-Key, Last-Event-ID",
@@ -79,7 +80,7 @@ class Gate:
             await send(message)
 
         try:
-            self._check_host(headers)
+            self._check_host(scope["path"], headers)
             self._check_origin(scope, headers)
             if is_listed and scope["method"] == "OPTIONS":
                 await _preflight(with_headers)
@@ -91,7 +92,9 @@ class Gate:
             return
         await self.app(scope, receive, with_headers)
 
-    def _check_host(self, headers: Headers) -> None:
+    def _check_host(self, path: str, headers: Headers) -> None:
+        if path in _PROBED:
+            return
         hosts = self.admission.hosts
         name = _without_port(headers.get("host", ""))
         if "*" not in hosts and name.lower() not in hosts:

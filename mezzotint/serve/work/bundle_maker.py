@@ -135,13 +135,12 @@ class _Run:
         runs = len(self.order.batches())
         self.total = step.steps * runs
         self.done += 1
-        is_last = step.index + 1 == step.steps
         self.listener.stepped(self.done, self.total, self._preview(step))
         self._end = self.listener.wants_end()
         if self._end is not None:
             return True
         self._partial(step)
-        if is_last:
+        if self.done == self.total:
             self.listener.decoding()
         return False
 

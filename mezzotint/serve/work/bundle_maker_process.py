@@ -12,6 +12,7 @@ def live(pipe: Connection, bundle: str, engine: EngineChoice) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the front ends the workers
     from .bundle_maker import BundleMaker
     from .loop import work
+    from .resident import resident_bytes
 
-    work(BundleMaker(bundle, engine), pipe.recv, pipe.send)
+    work(BundleMaker(bundle, engine), pipe.recv, pipe.send, resident_bytes)
     os._exit(0)  # engines' threads take their time to end, and nothing is left to write

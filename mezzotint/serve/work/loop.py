@@ -31,15 +31,23 @@ from .messages import (
     Stopped,
     ToWorker,
 )
-from .resident import resident_bytes
 
 Receive = Callable[[], ToWorker]
 """Waits for the next message; EOFError where the front is gone."""
 Send = Callable[[FromWorker], None]
+Resident = Callable[[], int]
 
 
-def work(maker: Maker, receive: Receive, send: Send) -> None:
-    """Live until an Exit, or until nobody sends any more. Nothing that a maker raises gets out."""
+def unknown() -> int:
+    """Of a worker that shares its process with others."""
+    return 0
+
+
+def work(maker: Maker, receive: Receive, send: Send, resident: Resident = unknown) -> None:
+    """Live until an Exit, or until nobody sends any more. Nothing that a maker raises gets out.
+
+    `resident` tells how many bytes of memory the worker has, 0 where that cannot be told.
+    """
     started_s = time.monotonic()
     try:
         backend, precision = maker.load(lambda what, _done, _total: send(Loading(what)))
@@ -49,16 +57,16 @@ def work(maker: Maker, receive: Receive, send: Send) -> None:
     except Exception as error:  # noqa: BLE001 -- whatever an engine raises, its front has to hear it
         send(LoadFailed(_told(error)))
         return
-    send(Loaded(backend, precision, time.monotonic() - started_s, resident_bytes()))
+    send(Loaded(backend, precision, time.monotonic() - started_s, resident()))
     inbox = _Inbox(receive)
     try:
         while (run := inbox.next_run()) is not None:
-            send(_answer(maker, run, inbox, send))
+            send(_answer(maker, run, inbox, send, resident))
     finally:
         maker.close()
 
 
-def _answer(maker: Maker, run: Run, inbox: "_Inbox", send: Send) -> FromWorker:
+def _answer(maker: Maker, run: Run, inbox: "_Inbox", send: Send, resident: Resident) -> FromWorker:
     listener = Listener(
         stepped=lambda done, steps, preview: send(Stepped(run.job, done, steps, preview)),
         decoding=lambda: send(Decoding(run.job)),
@@ -81,7 +89,7 @@ def _answer(maker: Maker, run: Run, inbox: "_Inbox", send: Send) -> FromWorker:
         milliseconds=outcome.milliseconds,
         warnings=tuple(str(one.message) for one in caught),
         is_interrupted=outcome.is_interrupted,
-        resident_bytes=resident_bytes(),
+        resident_bytes=resident(),
     )
 
 

@@ -64,6 +64,7 @@ def test_results_go_when_they_are_old_or_too_many() -> None:
     for number, one in enumerate(jobs):
         one.state, one.ended_s, one.images = State.DONE, float(number), (made(40),)
         results.add(one)
+        results.ended(one)
     results.add(waiting := job())
     results.expire(5.0)
     assert [one.id for one in results.of("")] == [jobs[2].id, jobs[3].id, waiting.id]

@@ -261,3 +261,24 @@ def test_models_are_loaded_and_unloaded_on_request(fake: Live) -> None:
     wait_until(state, lambda seen: seen == "asleep")
     fake.done(fake.job()["id"])
     assert state() == "loaded"
+
+
+def test_models_are_chosen_by_request_and_make_room_for_each_other(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(tiny_bundle.path, target_is_directory=True)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "mezzotint.json").write_text("{}")
+    with live(tmp_path, FakeMaker, memory_megabytes=200) as server:
+
+        def states() -> dict[str, str]:
+            models = server.client.get("/api/v1/capabilities").json()["models"]
+            return {model["id"]: model["state"] for model in models}
+
+        for name, other in (("two", "one"), ("one", "two"), ("two", "one")):
+            view = server.done(server.job(model=name)["id"])
+            assert view["model"] == name
+            assert wait_until(states, lambda seen: "asleep" in seen.values()) == {name: "loaded", other: "asleep"}
+        assert list(server.client.get("/api/v1/capabilities").json()["broken_models"]) == ["broken"]
+    with live(tmp_path, FakeMaker, memory_megabytes=1) as server:
+        view = server.until(server.job(model="one")["id"], "failed", "done")
+        assert (view["code"], "--memory" in view["reason"]) == ("load", True)

@@ -26,7 +26,7 @@ def figures(server: Live) -> dict[tuple[str, tuple[str, ...]], float]:
 def test_jobs_are_counted(fake: Live) -> None:
     fake.done(fake.job(prompt="secret words", steps=3)["id"])
     fake.until(fake.job(prompt="break")["id"], "failed")
-    fake.client.get("/healthz", headers={"Host": "evil"})
+    fake.client.get("/v1/models", headers={"Host": "evil"})
     found = figures(fake)
     assert found["mezzotint_jobs_total", ("done", "text", "tiny")] == 1
     assert found["mezzotint_jobs_total", ("failed", "text", "tiny")] == 1
