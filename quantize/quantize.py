@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from .lower.storages import storages_of
 from .lower.target import Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.contract import Rewritten, run_passes
+from .passes.exact import without
 from .passes.half import STORE_HALF
 from .search.costs import Costs
 from .search.search import search_exclusions
@@ -73,6 +74,7 @@ def quantize_bundle(
     costs: Path | None = None,
     memory_limit_bytes: int | None = None,
     split_shortcuts: bool = False,
+    skip_passes: Collection[str] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -83,7 +85,8 @@ def quantize_bundle(
     component's output reaches it on the target, by the times in the file `costs` (None: the one in the user's cache
     folder), which gets those that it lacks.
     `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
-    `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
+    `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range, and `skip_passes`
+    names exact passes that are left out, to measure what they bring.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
@@ -97,7 +100,8 @@ def quantize_bundle(
     settings = settings or CalibrationSettings.of(bundle)
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
-    method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts)
+    exact = without(lowered_for.exact, skip_passes)
+    method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, prompts, settings, progress)
         job = _Job(bundle, chosen, storages, lowered_for, data, run, method, min_sqnr_db, Costs(costs))
@@ -196,7 +200,8 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
         case Storage.FLOAT32:
             return _Lowered(model)
         case Storage.FLOAT16:
-            lowered = _Lowered(model).then(job.target.lower_floats(model))
+            lowered = _Lowered(model).then(run_passes(model, job.method.exact))
+            lowered = lowered.then(job.target.lower_floats(lowered.model))
             return lowered if job.target.is_in_half else lowered.then(run_passes(lowered.model, job.target.halves))
         case Storage.INT8_WEIGHTS:
             is_text = family_of(job.bundle).role(name) is Role.TEXT_ENCODER

@@ -14,6 +14,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.quantize.decide.recipe import RECIPES
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
+from mezzotint.runtime.text.prompts import read_prompts
 
 from .inspect import declined_lines
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
@@ -39,6 +40,7 @@ _VERBOSE = "Say on stderr what became of the nodes, what rewrites declined, and 
 _FLOOR = "Leave nodes out of INT8 until the output reaches this many dB."
 _COSTS = "File of measured times for --min-sqnr-db; what it lacks is added."
 _SPLIT = "INT8 for shortcut convolutions too, split by channel range."
+_SKIP = "Leave out an exact graph pass, such as upsample-conv; may be given again."
 _MEMORY = "Most memory that collecting statistics may take, such as 6GB; slower."
 
 OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help=_OUTPUT)]
@@ -81,6 +83,7 @@ def quantize(
     min_sqnr_db: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
     costs: Annotated[Path | None, typer.Option(help=_COSTS)] = None,
     split_shortcuts: Annotated[bool, typer.Option("--split-shortcuts", help=_SPLIT)] = False,
+    skip_pass: Annotated[list[str] | None, typer.Option("--skip-pass", help=_SKIP)] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     overwrite: Overwrite = False,
@@ -90,7 +93,6 @@ def quantize(
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
     from mezzotint.quantize.calibrate.memory_limit import parse_bytes
     from mezzotint.runtime import Bundle
-    from mezzotint.runtime.text.prompts import read_prompts
 
     overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
     settings = CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance, schedule)
@@ -113,6 +115,7 @@ def quantize(
             min_sqnr_db=min_sqnr_db,
             costs=costs,
             split_shortcuts=split_shortcuts,
+            skip_passes=skip_pass or (),
             memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
             overwrite=overwrite,
             progress=progress,

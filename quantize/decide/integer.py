@@ -36,10 +36,10 @@ def decide_and_rewrite(
 ) -> IntegerPlan:
     """What becomes of every weighted node of `model` as it is afterwards.
 
-    The FP32 graph `model` is rewritten in place, in floats exactly: shortcuts are split where the method says so, and
-    SmoothQuant's scales are folded into weights.
+    The FP32 graph `model` is rewritten in place, in floats exactly: by the method's exact passes, shortcuts are split
+    where it says so, and SmoothQuant's scales are folded into weights.
     """
-    before = (SPLIT_SHORTCUTS,) if method.splits_shortcuts else ()
+    before = (*method.exact, SPLIT_SHORTCUTS) if method.splits_shortcuts else method.exact
     declined = [run_passes(model, before).declined]
     names = [item.name for item in weighted_nodes(model.graph)]
     decisions = decide(names, (*rules_of(data.bundle, component, names), SPLIT_SHORTCUT_RULE, *method.rules))

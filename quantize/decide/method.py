@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..calibrate.ranges import RANGE_METHODS, RangeMethods
+from ..passes.contract import Pass
 from ..rules.rule import Rule
 
 
@@ -10,6 +11,7 @@ from ..rules.rule import Rule
 class Method:
     """`ranges` are tried for each node, `smooths` says whether SmoothQuant is folded, `rules` follow the recipe's.
 
+    `exact` passes come before everything else: they are the target's, and change nothing but what it costs.
     `splits_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
     """
 
@@ -17,6 +19,7 @@ class Method:
     smooths: bool = True
     rules: tuple[Rule, ...] = ()
     splits_shortcuts: bool = False
+    exact: tuple[Pass, ...] = ()
 
 
 RECIPE_METHOD = Method()

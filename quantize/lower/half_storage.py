@@ -17,6 +17,5 @@ def store_in_half(model: ir.Model, target: str) -> tuple[ir.Model, tuple[str, ..
     lowered_for = find_target(target)
     if lowered_for.is_in_half:
         raise MezzotintError(f"{target} computes in FP16, which has to be calibrated; quantize the FP32 bundle for it")
-    floats = lowered_for.lower_floats(model)
-    halved = run_passes(floats.model, lowered_for.halves)
+    halved = run_passes(model, (*lowered_for.exact, *lowered_for.floats, *lowered_for.halves))
     return halved.model, tuple(one.node for one in halved.declined.get(STORE_HALF.name, ()))

@@ -22,8 +22,10 @@ from ..graphs.folded_weight import store_folded
 from ..graphs.graph import constant, insert_before, quantizer_constants, take_over
 from ..graphs.qdq import Codes, QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, bias_of, weight_quantizer, weighted_nodes
+from ..passes.branch_weights import BRANCH_WEIGHTS
 from ..passes.contract import Context, Outcome, Pass
 from ..passes.ort_floats import ORT_FLOATS
+from ..passes.ort_late_floats import ORT_LATE_FLOATS
 from .refusal import LoweringReason, declined_by, refused, without_refused
 
 _MICROSOFT = "com.microsoft"
@@ -59,7 +61,7 @@ def lower_onnxruntime(model: ir.Model, context: Context) -> Outcome:
 
 
 LOWER_ONNXRUNTIME = Pass("lower-onnxruntime", lower_onnxruntime)
-ONNXRUNTIME_INTEGERS = (LOWER_ONNXRUNTIME, *ORT_FLOATS)
+ONNXRUNTIME_INTEGERS = (LOWER_ONNXRUNTIME, ORT_LATE_FLOATS, BRANCH_WEIGHTS, *ORT_FLOATS)
 
 
 def _refuse(item: WeightedNode) -> Declined | None:

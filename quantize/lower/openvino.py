@@ -13,6 +13,7 @@ from mezzotint.bundle.precision import NodeScheme
 from ..graphs.graph import constant, insert_before, quantizer_constants, replace_input
 from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
+from ..passes.branch_weights import BRANCH_WEIGHTS
 from ..passes.contract import Context, Outcome, Pass
 from ..passes.remove_unused import REMOVE_UNUSED
 
@@ -33,7 +34,7 @@ def lower_openvino(model: ir.Model, context: Context) -> Outcome:
 
 
 LOWER_OPENVINO = Pass("lower-openvino", lower_openvino)
-OPENVINO_INTEGERS = (LOWER_OPENVINO, REMOVE_UNUSED)
+OPENVINO_INTEGERS = (LOWER_OPENVINO, BRANCH_WEIGHTS, REMOVE_UNUSED)
 OPENVINO_FLOATS = ()  # the exported operators are what this engine runs best
 
 

@@ -103,15 +103,17 @@ def _norm(tensor: ir.Value, _items: dict[ir.Node, WeightedNode]) -> tuple[Absorb
 
 
 def _geglu(tensor: ir.Value, items: dict[ir.Node, WeightedNode]) -> tuple[Absorber, ...]:
-    """h * gelu(g), where h and g are the halves of one linear: its first columns make h."""
+    """h * gelu(g): a linear of its own makes h, or h and g are the halves of one, whose first columns make h."""
     node = tensor.producer()
     if node is None or node.op_type != "Mul":
         return ()
-    split = next((_producer(value, "Split") for value in node.inputs if _producer(value, "Split")), None)
-    is_first = split is not None and split.outputs[0] in node.inputs and split.outputs[1] not in node.inputs
-    if split is None or not is_first or len(list(split.outputs[0].uses())) != 1:
+    hidden = [value for value in node.inputs if _producer(value, "Gelu") is None]
+    if len(hidden) != 1 or hidden[0] is None or len(list(hidden[0].uses())) != 1:
         return ()
-    return _linear_columns(split.inputs[0], items)
+    split = _producer(hidden[0], "Split")
+    if split is None:
+        return _linear_columns(hidden[0], items)
+    return _linear_columns(split.inputs[0], items) if hidden[0] is split.outputs[0] else ()
 
 
 def _attention(tensor: ir.Value, items: dict[ir.Node, WeightedNode]) -> tuple[Absorber, ...]:

@@ -23,7 +23,7 @@ UNET_W8A8: tuple[Rule, ...] = (
     Rule("*.attn1.to_[qkv]", NodeScheme.W8A8, "input is a LayerNorm's output"),
     Rule("*.attn2.to_q", NodeScheme.W8A8, "input is a LayerNorm's output"),
     Rule("*.attn[12].to_out.0", NodeScheme.W8A8, "an average of values"),
-    Rule("*.ff.net.0.proj", NodeScheme.W8A8, "13 % of the multiplications"),
+    Rule("*.ff.net.0.proj*", NodeScheme.W8A8, "13 % of the multiplications, in one linear or in two"),
     Rule("*.ff.net.2", NodeScheme.W8A8, "6 %; outliers in its channels are smoothed into GEGLU's first linear"),
     Rule("down_blocks.0.resnets.0.conv2", NodeScheme.W8, "51 dB alone in MixDQ's table: among the most sensitive"),
     Rule("conv_in", NodeScheme.FLOAT, "0.01 % of the multiplications, the most sensitive of all"),

@@ -61,7 +61,8 @@ def measure(step: AblationStep, data: CalibrationData, target: Target, floor_db:
     """The typical SQNR in dB over the calls that parity is measured on, and how many nodes are integer."""
     name = family_of(data.bundle).denoiser
     model = load_graph(data.bundle.graph_path(name))
-    plan = decide_and_rewrite(model, name, data, CalibrationRun(), step.method)
+    method = replace(step.method, exact=target.exact)
+    plan = decide_and_rewrite(model, name, data, CalibrationRun(), method)
     decisions = target.fit(model.graph, plan.decisions)
     if step.is_searched:
         decisions = search_exclusions(
