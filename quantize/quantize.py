@@ -14,11 +14,11 @@ from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
-from mezzotint.bundle.manifest import MANIFEST_NAME, Component
+from mezzotint.bundle.manifest import LATENT_BATCH, MANIFEST_NAME, Component, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
-from mezzotint.families.family import Role
+from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
 
@@ -35,7 +35,7 @@ from .lower.half_target import convert_to_half
 from .lower.storages import storages_of
 from .lower.target import Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
-from .passes.contract import Rewritten, run_passes
+from .passes.contract import Pass, Rewritten, run_passes
 from .passes.exact import without
 from .passes.half import STORE_HALF
 from .search.costs import Costs
@@ -57,6 +57,7 @@ class _Job:
     data: CalibrationData
     run: CalibrationRun
     method: Method
+    guided: tuple[Pass, ...]
     min_sqnr_db: float | None
     costs: Costs
 
@@ -100,11 +101,11 @@ def quantize_bundle(
     settings = settings or CalibrationSettings.of(bundle)
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
-    exact = without(lowered_for.exact, skip_passes)
+    exact, guided = (without(passes, skip_passes) for passes in (lowered_for.exact, lowered_for.guided))
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, prompts, settings, progress)
-        job = _Job(bundle, chosen, storages, lowered_for, data, run, method, min_sqnr_db, Costs(costs))
+        job = _Job(bundle, chosen, storages, lowered_for, data, run, method, guided, min_sqnr_db, Costs(costs))
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
@@ -156,7 +157,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     if lowered.decisions:
         write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
     write_declines(lowered.declined, staging / name / DECLINED_FILE)
-    files = save_graph(lowered.model, staging / name)
+    files, inputs = save_graph(lowered.model, staging / name), _inputs_of(lowered.model, before.inputs)
     float32_weights = _float32_weights(job, name, lowered.declined)
     del lowered  # engines are about to load the weights again
     give_back_memory()
@@ -165,6 +166,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         files=tuple(file_entry(staging, f"{name}/{file}") for file in files),
         storage=storage,
         compute=Compute.F32 if storage == Storage.FLOAT32 else job.target.compute,
+        inputs=inputs,
         parity=None,
         float32_weights=float32_weights,
     )
@@ -192,7 +194,26 @@ def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
         rewritten, fallbacks = convert_to_half(lowered.model, name, job.data, job.target.halves, job.run.progress)
         job.target.check(rewritten.model)
         lowered = replace(lowered.then(rewritten), decisions=with_fallbacks(lowered.decisions, fallbacks))
+    if _is_guided(job.bundle, name) and job.storages[name] in (Storage.FLOAT16, Storage.INT8):
+        lowered = lowered.then(run_passes(lowered.model, job.guided))
     return lowered
+
+
+def _is_guided(bundle: Bundle, name: str) -> bool:
+    family = family_of(bundle)
+    return family.role(name) is Role.DENOISER and family.guidance is Guidance.CFG
+
+
+def _inputs_of(model: ir.Model, before: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The inputs' specs: what they were, but for the symbols of those that a pass gave others."""
+    shapes = {str(value.name): value.shape for value in model.graph.inputs}
+
+    def dims(spec: TensorSpec) -> tuple[int | str, ...]:
+        shape = shapes[spec.name]
+        is_other = shape is not None and len(spec.dims) > 0 and str(shape[0]) == LATENT_BATCH
+        return (LATENT_BATCH, *spec.dims[1:]) if is_other else spec.dims
+
+    return tuple(replace(spec, dims=dims(spec)) for spec in before)
 
 
 def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:

@@ -99,7 +99,10 @@ class Denoiser:
         conditioning = self.conditioning
         started = time.perf_counter()
         if guided:
-            output = self._run(np.concatenate([self._sample(latents)] * 2), timestep, conditioning.conditions.both)
+            sample, both = self._sample(latents), conditioning.conditions.both
+            if not self.session.component.shares_prefix:
+                sample = np.concatenate([sample] * 2)  # a row for each text
+            output = self._run(sample, timestep, both)
             negative, positive = np.split(output, 2)  # (B, C, h, w) each
             output = guide(negative, positive, conditioning.guidance)
             output = rescale_guided(output, positive, conditioning.rescale)

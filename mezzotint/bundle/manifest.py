@@ -19,6 +19,7 @@ from .records import LEFT_OUT, parse_record, record_data
 
 MANIFEST_NAME = "mezzotint.json"
 SCHEMA_VERSION = 1
+LATENT_BATCH = "latent_batch_size"  # the symbol of latents' rows where texts may have twice as many
 _MAX_MANIFEST_BYTES = 4 << 20
 _DIGEST = "manifest_sha256"  # of the text without this field
 
@@ -63,6 +64,11 @@ class Component:
     float32_weights: tuple[str, ...] = field(
         default=(), metadata=LEFT_OUT
     )  # of FP16 storage: those that FP16 cannot hold
+
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether a denoiser takes the latents once for both halves of guidance; it takes them twice as well."""
+        return bool(self.inputs) and self.inputs[0].dims[:1] == (LATENT_BATCH,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from mezzotint.families.family import Family
 from ..calibrate.default_prompts import default_prompts
 from ..decide.recipe import Recipe
 from ..passes.contract import Context, Pass, Rewritten, run_passes
-from ..passes.exact import EXACT
+from ..passes.exact import EXACT, GUIDED
 from ..passes.half import STORE_HALF
 from ..passes.half_arithmetic import COMPUTE_IN_HALF
 from ..passes.ort_floats import ORT_FLOATS
@@ -41,7 +41,8 @@ def _anything(_model: ir.Model) -> None:
 class Target:
     """`compute` is the float arithmetic around the integer kernels, and that of FP16 graphs.
 
-    `exact` are the passes that come first of all, for floats and for integers. `integers` and `floats` are those that
+    `exact` are the passes that come first of all, for floats and for integers, and `guided` come last, on denoisers
+    that are run with classifier-free guidance. `integers` and `floats` are those that
     lower an INT8 and a float graph, in order, and `halves` those that come after `floats` for FP16: on the weights, or
     last of all in the graph's types. `fit` makes decisions such as the passes can keep them, and `check` raises
     CheckFailed for a lowered graph that the engine would not run as meant; `refuses` has schemes that it cannot take,
@@ -54,6 +55,7 @@ class Target:
     floats: tuple[Pass, ...]
     integers: tuple[Pass, ...] = ()  # none: it refuses INT8
     exact: tuple[Pass, ...] = ()
+    guided: tuple[Pass, ...] = ()
     halves: tuple[Pass, ...] = (STORE_HALF,)
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
     fit: Callable[[ir.Graph, Decisions], Decisions] = _as_decided
@@ -82,8 +84,8 @@ class Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("openvino", Compute.BF16, OPENVINO_FLOATS, OPENVINO_INTEGERS, EXACT),
-    Target("onnxruntime", Compute.F32, ORT_FLOATS, ONNXRUNTIME_INTEGERS, EXACT, fit=fit_onnxruntime),
+    Target("openvino", Compute.BF16, OPENVINO_FLOATS, OPENVINO_INTEGERS, EXACT, GUIDED),
+    Target("onnxruntime", Compute.F32, ORT_FLOATS, ONNXRUNTIME_INTEGERS, EXACT, GUIDED, fit=fit_onnxruntime),
     Target(
         "cuda",
         Compute.F16,

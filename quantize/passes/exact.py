@@ -1,6 +1,7 @@
-"""Passes that save multiplications or memory traffic and compute the same, whatever comes after them.
+"""Passes that save multiplications or memory traffic and compute the same.
 
-They come first of all, before anything is measured: calibration, search and parity see the nodes that will run.
+Most come first of all, before anything is measured: calibration, search and parity see the nodes that will run. Those
+for guidance come last of all, on the graph as it was lowered.
 """
 
 from collections.abc import Collection
@@ -9,14 +10,16 @@ from mezzotint.errors import MezzotintError
 
 from .contract import Pass
 from .geglu import GEGLU
+from .shared_prefix import SHARED_PREFIX
 from .upsample_conv import UPSAMPLE_CONV
 
 EXACT: tuple[Pass, ...] = (UPSAMPLE_CONV, GEGLU)
+GUIDED: tuple[Pass, ...] = (SHARED_PREFIX,)  # for a denoiser that is run with classifier-free guidance
 
 
 def without(passes: tuple[Pass, ...], names: Collection[str]) -> tuple[Pass, ...]:
-    """`passes` but those called `names`; MezzotintError lists those that there are for one that is in no target."""
-    known = [one.name for one in EXACT]
+    """`passes` but those called `names`; MezzotintError lists those that there are for a name of none."""
+    known = [one.name for one in (*EXACT, *GUIDED)]
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise MezzotintError(what="exact pass", got=unknown[0], expected=known)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
-from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.bundle.manifest import LATENT_BATCH, TensorSpec
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.families.family import Guidance
@@ -73,7 +73,8 @@ def audit_bundle(
     precision = spec.compute if spec.compute in engine.precisions() else engine.precisions()[0]
     is_guided = family_of(bundle).guidance is Guidance.CFG and bundle.defaults().guidance > 1.0
     batch = 1 + is_guided if batch is None else batch
-    kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, batch), precision)
+    latents = batch // 2 if is_guided and batch % 2 == 0 else batch
+    kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, batch, latents), precision)
     return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
 
 
@@ -93,11 +94,11 @@ def _promised(bundle: Bundle, component: str) -> Sequence[str]:
     return [node for node, one in decisions.items() if one.scheme == NodeScheme.W8A8]
 
 
-def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int) -> dict[str, Array]:
+def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int, latents: int) -> dict[str, Array]:
     """Inputs of the size that the bundle was calibrated for: kernels are chosen by shape, not by value."""
     height, width = _latent_size(bundle)
     others = family_of(bundle).symbol_sizes(bundle.config)
-    sizes = {"batch_size": batch, "height": height, "width": width, **others}
+    sizes = {"batch_size": batch, LATENT_BATCH: latents, "height": height, "width": width, **others}
     shapes = {spec.name: [sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in spec.dims] for spec in inputs}
     return {spec.name: np.zeros(shapes[spec.name], dtype=spec.dtype) for spec in inputs}
 
