@@ -6,6 +6,9 @@ process's memory until the system is short of it; read again, they come back fro
 
 import ctypes
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
@@ -29,6 +32,29 @@ def drop_mapped_pages(folder: Path) -> int:
             start, end = (int(edge, 16) for edge in fields[0].split("-"))
             dropped += _advise(start, end - start) == 0
     return dropped
+
+
+@contextmanager
+def dropping_mapped_pages(folder: Path, interval_s: float = 0.02) -> Iterator[None]:
+    """Drop them again and again while the body runs, and once more at its end.
+
+    An engine that reads every weight once while it packs it holds no more of the file at a time than it reads in
+    `interval_s`.
+    """
+    is_done = threading.Event()
+
+    def drop() -> None:
+        while not is_done.wait(interval_s):
+            drop_mapped_pages(folder)
+
+    thread = threading.Thread(target=drop, name="drop-mapped-pages", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_done.set()
+        thread.join()
+        drop_mapped_pages(folder)
 
 
 def _advise(start: int, size: int) -> int:

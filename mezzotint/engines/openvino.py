@@ -21,7 +21,7 @@ from .compiled import CompiledGraphs, Shapes
 from .cpu import cpu_features, cpu_key
 from .engine import Engine, EngineOptions, Graph, check_names
 from .engine_errors import is_out_of_memory, reason_of
-from .mapped_files import drop_mapped_pages
+from .mapped_files import dropping_mapped_pages
 from .openvino_cache import compiled_path, load_compiled, store_compiled
 
 
@@ -53,17 +53,17 @@ class _OpenVinoGraph:
             raise MezzotintError(f"OpenVINO cannot compile {self._path} for {shapes} ({reason_of(error)})") from error
         if cached is not None and self._options.cache_dir is not None:
             if found is None:
-                store_compiled(compiled, cached)
+                with dropping_mapped_pages(self._path.parent):
+                    store_compiled(compiled, cached)
             trim_cache(self._options.cache_dir, self._options.cache_bytes)
-        if found is None:
-            drop_mapped_pages(self._path.parent)  # the kernels have weights of their own now, packed as they like them
         return _Compiled(request, memory)
 
     def _compile_anew(self, model: Any, shapes: Shapes, settings: dict[str, Any]) -> Any:
         if model is None:
             model = _read(self._core, self._path, self._component)
         model.reshape({spec.name: list(shape) for spec, shape in zip(self._component.inputs, shapes, strict=True)})
-        return self._core.compile_model(model, "CPU", settings)
+        with dropping_mapped_pages(self._path.parent):  # kernels have weights of their own, packed as they like them
+            return self._core.compile_model(model, "CPU", settings)
 
     def _cached_path(self, shapes: Shapes, settings: dict[str, Any]) -> Path | None:
         """A folder for each kind of processor: homes are shared between machines, which one name may hide."""

@@ -44,6 +44,15 @@ def test_what_was_stored_is_loaded_and_computes_the_same(stored: Path) -> None:
     assert [path.name for path in stored.parent.iterdir()] == ["small.blob"]
 
 
+def test_it_is_written_as_openvino_exports_it(graph: Path, tmp_path: Path) -> None:
+    """In pieces, where the whole would lie in memory again."""
+    compiled = openvino.Core().compile_model(str(graph), "CPU", SETTINGS)
+    store_compiled(compiled, tmp_path / "small.blob")
+    whole = compiled.export_model()
+    whole = whole if isinstance(whole, bytes) else whole.getvalue()
+    assert (tmp_path / "small.blob").read_bytes() == whole + len(whole).to_bytes(8, "little")
+
+
 @pytest.mark.parametrize("length", [0, 5, 100, -9, -1])
 def test_a_file_that_was_cut_short_is_no_graph(stored: Path, length: int) -> None:
     stored.write_bytes(stored.read_bytes()[:length])

@@ -22,8 +22,8 @@ from tests.quantize.small_graphs import operators, run, small_graph
 
 ATTENDING = """
 small (float[n,4,8] sample, float[n,5,8] text, float[8,8] "a.weight", float[8,8] "k.weight") => (float[n,4,8] y)
-<float[n,4,8] a, float[n,1,4,8] heads, float[n,1,4,8] own, float[n,4,8] summed, float[n,1,4,8] query, float[n,1,5,8] keys,
- float[n,5,8] k, int64[4] split = {0, -1, 1, 8}, int64[3] join, int64[1] rows>
+<float[n,4,8] a, float[n,1,4,8] heads, float[n,1,4,8] own, float[n,4,8] summed, float[n,1,4,8] query,
+ float[n,1,5,8] keys, float[n,5,8] k, int64[4] split = {0, -1, 1, 8}, int64[3] join, int64[1] rows>
 { ["a/MatMul"] a = MatMul(sample, "a.weight")
   rows = Shape<start=0, end=1>(sample)
   sides = Constant<value_ints=[4, 8]>()
