@@ -75,6 +75,7 @@ def quantize_bundle(
     costs: Path | None = None,
     memory_limit_bytes: int | None = None,
     split_shortcuts: bool = False,
+    attends_in_int8: bool = False,
     skip_passes: Collection[str] = (),
     overwrite: bool = False,
     progress: Progress = silent,
@@ -86,7 +87,8 @@ def quantize_bundle(
     component's output reaches it on the target, by the times in the file `costs` (None: the one in the user's cache
     folder), which gets those that it lacks.
     `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
-    `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range, and `skip_passes`
+    `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range,
+    `attends_in_int8` computes the scores of self-attention in S8 where the target can, and `skip_passes`
     names exact passes that are left out, to measure what they bring.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
@@ -102,7 +104,9 @@ def quantize_bundle(
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
     exact, guided = (without(passes, skip_passes) for passes in (lowered_for.exact, lowered_for.guided))
-    method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, exact=exact)
+    if attends_in_int8 and not lowered_for.attends_in_int8:
+        raise MezzotintError(f"{target} has no attention in 8 bits; --int8-attention is for openvino")
+    method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, prompts, settings, progress)
         job = _Job(bundle, chosen, storages, lowered_for, data, run, method, guided, min_sqnr_db, Costs(costs))
@@ -136,7 +140,7 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
 def _record(job: _Job) -> CalibrationRecord:
     """What decided besides the weights: calibration, and the times that a search went by."""
     record = job.data.record(splits_shortcuts=job.method.splits_shortcuts)
-    return replace(record, costs_sha256=job.costs.sha256())
+    return replace(record, costs_sha256=job.costs.sha256(), int8_attention=job.method.attends_in_int8)
 
 
 def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:

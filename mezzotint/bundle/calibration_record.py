@@ -30,6 +30,7 @@ class CalibrationRecord:
     trajectories: int | None = field(default=None, metadata=LEFT_OUT)
     visits: int | None = field(default=None, metadata=LEFT_OUT)
     split_shortcuts: bool = field(default=False, metadata=LEFT_OUT)
+    int8_attention: bool = field(default=False, metadata=LEFT_OUT)
     costs_sha256: str | None = field(default=None, metadata=LEFT_OUT)
     schedule: str | None = field(default=None, metadata=LEFT_OUT)
 

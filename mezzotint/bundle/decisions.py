@@ -7,7 +7,7 @@ them takes numpy and nothing else, so that a bundle can be inspected and reporte
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class Decision:
-    """One node's fate. The quantizers are None unless the scheme is W8A8."""
+    """One node's fate. The quantizers are None unless the scheme is W8A8, and of an attention's scores."""
 
     node: str
     scheme: NodeScheme
@@ -68,9 +68,15 @@ class Decision:
     smoothing_alpha: float | None = None  # of SmoothQuant; None: the input cannot be smoothed for free
     evidence: Evidence | None = field(default=None, metadata=LEFT_OUT)
     step: SearchStep | None = field(default=None, metadata=LEFT_OUT)  # of the search, when it decided
+    query_scales: tuple[float, ...] = field(default=(), metadata=LEFT_OUT)  # of an attention: S8, one a head
+    key_scales: tuple[float, ...] = field(default=(), metadata=LEFT_OUT)
     fallback: str | None = field(
         default=None, metadata=LEFT_OUT
     )  # on a target that computes in FP16: why the floats around it are FP32
+
+    def in_floats(self) -> "Decision":
+        """What becomes of the node when it is taken out of INT8."""
+        return replace(self, scheme=NodeScheme.W8, activation=None, output=None, query_scales=(), key_scales=())
 
 
 Decisions = dict[str, Decision]  # by node name, in the graph's order

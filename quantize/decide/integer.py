@@ -13,12 +13,14 @@ from ..calibrate.run import CalibrationRun
 from ..calibrate.statistics import TensorStatistics
 from ..graphs.graph_file import unmap_weights
 from ..graphs.weighted import weighted_nodes
+from ..passes.centre_keys import CENTRE_KEYS
 from ..passes.contract import Context, run_passes
 from ..passes.fold import FOLD_SCALES
 from ..passes.split_shortcuts import SPLIT_SHORTCUT_RULE, SPLIT_SHORTCUTS
 from ..rules.lineup import rules_of
 from ..rules.rule import decide
 from .method import RECIPE_METHOD, Method
+from .scores import Scores
 from .smooth import scales_of, smooth, with_alphas
 
 
@@ -43,11 +45,12 @@ def decide_and_rewrite(
     declined = [run_passes(model, before).declined]
     names = [item.name for item in weighted_nodes(model.graph)]
     decisions = decide(names, (*rules_of(data.bundle, component, names), SPLIT_SHORTCUT_RULE, *method.rules))
+    scores = Scores.of(model.graph) if method.attends_in_int8 else Scores()
     settings = data.settings
     statistics = cached_statistics(
         data,
         component,
-        probes_for(model.graph, decisions),
+        [*probes_for(model.graph, decisions), *scores.probes()],
         data.calls(component, settings.calls, settings.seed),
         run,
         before,
@@ -57,6 +60,7 @@ def decide_and_rewrite(
         decisions = with_alphas(model.graph, decisions, smoothings)
         context = Context(decisions=decisions, scales=scales_of(smoothings))
         declined.append(run_passes(model, (FOLD_SCALES,), context).declined)
-    decisions = with_quantizers(model.graph, decisions, statistics, method.ranges)
+    decisions = with_quantizers(model.graph, decisions, statistics, method.ranges) | scores.decisions(statistics)
+    run_passes(model, (CENTRE_KEYS,), Context(centres=scores.centres(statistics)))
     unmap_weights(model)
     return IntegerPlan(decisions, statistics, joined(declined))

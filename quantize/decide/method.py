@@ -12,13 +12,15 @@ class Method:
     """`ranges` are tried for each node, `smooths` says whether SmoothQuant is folded, `rules` follow the recipe's.
 
     `exact` passes come before everything else: they are the target's, and change nothing but what it costs.
-    `splits_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range.
+    `attends_in_int8` computes the scores of self-attention in S8. `splits_shortcuts` puts shortcut convolutions of
+    concatenations into INT8, split by channel range.
     """
 
     ranges: RangeMethods = RANGE_METHODS
     smooths: bool = True
     rules: tuple[Rule, ...] = ()
     splits_shortcuts: bool = False
+    attends_in_int8: bool = False
     exact: tuple[Pass, ...] = ()
 
 

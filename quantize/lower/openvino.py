@@ -16,6 +16,7 @@ from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
 from ..passes.branch_weights import BRANCH_WEIGHTS
 from ..passes.contract import Context, Outcome, Pass
 from ..passes.remove_unused import REMOVE_UNUSED
+from ..passes.s8_scores import S8_SCORES
 
 
 def lower_openvino(model: ir.Model, context: Context) -> Outcome:
@@ -34,7 +35,7 @@ def lower_openvino(model: ir.Model, context: Context) -> Outcome:
 
 
 LOWER_OPENVINO = Pass("lower-openvino", lower_openvino)
-OPENVINO_INTEGERS = (LOWER_OPENVINO, BRANCH_WEIGHTS, REMOVE_UNUSED)
+OPENVINO_INTEGERS = (S8_SCORES, LOWER_OPENVINO, BRANCH_WEIGHTS, REMOVE_UNUSED)
 OPENVINO_FLOATS = ()  # the exported operators are what this engine runs best
 
 

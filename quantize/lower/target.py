@@ -55,6 +55,7 @@ class Target:
     floats: tuple[Pass, ...]
     integers: tuple[Pass, ...] = ()  # none: it refuses INT8
     exact: tuple[Pass, ...] = ()
+    attends_in_int8: bool = False  # whether `integers` take the scores of attention
     guided: tuple[Pass, ...] = ()
     halves: tuple[Pass, ...] = (STORE_HALF,)
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
@@ -84,8 +85,8 @@ class Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("openvino", Compute.BF16, OPENVINO_FLOATS, OPENVINO_INTEGERS, EXACT, GUIDED),
-    Target("onnxruntime", Compute.F32, ORT_FLOATS, ONNXRUNTIME_INTEGERS, EXACT, GUIDED, fit=fit_onnxruntime),
+    Target("openvino", Compute.BF16, OPENVINO_FLOATS, OPENVINO_INTEGERS, EXACT, attends_in_int8=True, guided=GUIDED),
+    Target("onnxruntime", Compute.F32, ORT_FLOATS, ONNXRUNTIME_INTEGERS, EXACT, guided=GUIDED, fit=fit_onnxruntime),
     Target(
         "cuda",
         Compute.F16,

@@ -22,6 +22,7 @@ class Context:
 
     decisions: Decisions = field(default_factory=dict)  # of every weighted node, by name
     scales: Mapping[str, FloatArray] = field(default_factory=dict)  # by tensor: what its channels (C,) are divided by
+    centres: Mapping[str, FloatArray] = field(default_factory=dict)  # by tensor: what its channels (C,) lose
     float32_nodes: Mapping[str, str] = field(default_factory=dict)  # by `node_key`: why the node stays in FP32
 
 

@@ -20,8 +20,9 @@ from ..calibrate.ranges import output_error
 from ..calibrate.statistics import TensorStatistics
 from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 from ..lower.target import Target
+from ..passes.self_attention import SelfAttention, find_self_attentions
 from .costs import Costs, timed_here
-from .node_time import can_be_timed, in_floats, node_time_ms, precision_of, shape_text
+from .node_time import attention_time_ms, can_be_timed, node_time_ms, precision_of, shape_text
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -51,7 +52,40 @@ def gather_evidence(
                 float_ms=times[0],
                 integer_ms=times[1],
             )
+    for attention in _integer_attentions(graph, decisions):
+        table[attention.name] = _of_attention(attention, decisions[attention.name], noise, statistics, target, costs)
     return table
+
+
+def _integer_attentions(graph: ir.Graph, decisions: Decisions) -> list[SelfAttention]:
+    found = [one for one in find_self_attentions(graph)[0] if one.name in decisions]
+    return [one for one in found if decisions[one.name].scheme is NodeScheme.W8A8]
+
+
+def _of_attention(
+    attention: SelfAttention,
+    decision: Decision,
+    noise: Mapping[str, float],
+    statistics: Mapping[str, TensorStatistics],
+    target: Target,
+    costs: Costs,
+) -> Evidence:
+    """Of a product of two activations, which has no weights: times are of both products and the Softmax."""
+    shape = [int(size) for size in statistics[str(attention.query.name)].shape]  # (B, tokens, C)
+    text = f"input {'x'.join(map(str, shape))}, {attention.heads} heads"
+
+    def time_ms(as_decided: Decision, precision: str) -> float:
+        timed = timed_here("Attention", text, precision, target.engine)
+        return costs.time_ms(timed, lambda: attention_time_ms(attention, shape, as_decided, target))
+
+    is_timed = can_be_timed(target)
+    return Evidence(
+        activation_sqnr_db=_decibel(noise[attention.name]),
+        weight_sqnr_db=None,
+        macs=math.prod(shape) * shape[1],
+        float_ms=time_ms(decision.in_floats(), precision_of(target, target.engine)) if is_timed else None,
+        integer_ms=time_ms(decision, "int8") if is_timed else None,
+    )
 
 
 def with_evidence(decisions: Decisions, table: Mapping[str, Evidence]) -> Decisions:
@@ -74,7 +108,7 @@ def _times_ms(
         timed = timed_here(item.node.op_type, text, precision, target.engine)
         return costs.time_ms(timed, lambda: node_time_ms(item, shape, as_decided, target))
 
-    return time_ms(in_floats(decision), precision_of(target, target.engine)), time_ms(decision, "int8")
+    return time_ms(decision.in_floats(), precision_of(target, target.engine)), time_ms(decision, "int8")
 
 
 def _macs(item: WeightedNode, statistics: Mapping[str, TensorStatistics]) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from mezzotint.bundle.decisions import Decision, Decisions, SearchStep
-from mezzotint.bundle.precision import NodeScheme
 from mezzotint.errors import CheckFailed
 
 _FREE = 1e-6  # of a cost: what is not slower in floats goes first, the noisiest before the others
@@ -88,7 +87,7 @@ def _why(step: SearchStep, unit: str) -> str:
 
 
 def _out(decision: Decision, why: str, step: SearchStep | None) -> Decision:
-    return replace(decision, scheme=NodeScheme.W8, rule=why, activation=None, output=None, step=step)
+    return replace(decision.in_floats(), rule=why, step=step)
 
 
 def _ratio(figure_db: float) -> float:

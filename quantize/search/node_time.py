@@ -6,7 +6,6 @@ with its neighbours.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -15,9 +14,11 @@ from mezzotint.bundle.decisions import Decision
 from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.engines.engine import Engine
 
+from ..graphs.graph import constant, new_node
 from ..graphs.graph_file import temporary_graph
-from ..graphs.weighted import WeightedNode, bias_of
+from ..graphs.weighted import WeightedNode, bias_of, weighted_nodes
 from ..lower.target import Target
+from ..passes.self_attention import SelfAttention
 from ..verify.audit import RECORDERS
 from ..verify.kernel import Kernel
 
@@ -33,12 +34,46 @@ def can_be_timed(target: Target) -> bool:
 
 def node_time_ms(item: WeightedNode, shape: Sequence[int], decision: Decision, target: Target) -> float:
     """Time of the node on an input of `shape` when it is lowered as `decision` says."""
-    engine = target.engine
-    values = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
     lowered = target.lower(one_node_model(item, shape), {item.name: decision})
-    record = dict(RECORDERS)[target.name]
-    with temporary_graph(lowered.model) as path:
-        return min(_kernels_ms(record(path, {"x": values}, precision_of(target, engine))) for _ in range(_RECORDS))
+    return _fastest_ms(lowered.model, shape, target)
+
+
+def attention_time_ms(attention: SelfAttention, shape: Sequence[int], decision: Decision, target: Target) -> float:
+    """Time of an attention of queries, keys and values of `shape` (B, tokens, C), when it is lowered as decided.
+
+    Linears make them, as in a network, whose time does not count.
+    """
+    model = attention_model(attention, shape)
+    linears = {item.name: Decision(item.name, NodeScheme.FLOAT, "alone") for item in weighted_nodes(model.graph)}
+    lowered = target.lower(model, {**linears, attention.name: decision})
+    return _fastest_ms(lowered.model, shape, target, but=("FullyConnected",))
+
+
+def _fastest_ms(model: ir.Model, shape: Sequence[int], target: Target, but: tuple[str, ...] = ()) -> float:
+    values = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
+    precision, record = precision_of(target, target.engine), dict(RECORDERS)[target.name]
+    with temporary_graph(model) as path:
+        return min(_kernels_ms(record(path, {"x": values}, precision), but) for _ in range(_RECORDS))
+
+
+def attention_model(attention: SelfAttention, shape: Sequence[int]) -> ir.Model:
+    """The attention between linears of one column block each, from an input "x" of `shape` to an output "y"."""
+    channels, heads = shape[-1], attention.heads
+    x = ir.Value(name="x", shape=ir.Shape(list(shape)), type=ir.TensorType(ir.DataType.FLOAT))
+    diagonal = np.eye(channels, dtype=np.float32)
+    graph = ir.Graph([x], [], nodes=[], opset_imports={"": _OPSET}, name="attention")
+    split = constant(graph, "split", np.array([0, 0, heads, channels // heads], dtype=np.int64))
+    sides = []
+    for side in ("q", "k", "v"):
+        linear = new_node(graph, "MatMul", [x, constant(graph, f"{side}.weight", diagonal)], name=f"{side}/MatMul")
+        linear.name = side
+        parted = new_node(graph, "Transpose", [new_node(graph, "Reshape", [linear, split])], perm=[0, 2, 1, 3])
+        parted.shape = ir.Shape([shape[0], heads, shape[1], channels // heads])
+        sides.append(parted)
+    y = new_node(graph, "Attention", sides, name=attention.name)
+    y.name, y.type = "y", ir.TensorType(ir.DataType.FLOAT)
+    graph.outputs.append(y)
+    return ir.Model(graph, ir_version=10)
 
 
 def one_node_model(item: WeightedNode, shape: Sequence[int]) -> ir.Model:
@@ -67,18 +102,13 @@ def shape_text(item: WeightedNode, shape: Sequence[int]) -> str:
     return ", ".join([f"input {'x'.join(map(str, shape))}", f"weight {weight}", *attributes, *bias])
 
 
-def in_floats(decision: Decision) -> Decision:
-    """What the decision becomes when the node is taken out of INT8."""
-    return replace(decision, scheme=NodeScheme.W8, activation=None, output=None)
-
-
 def precision_of(target: Target, engine: Engine) -> Compute:
     """The float arithmetic that the target's graphs get on this machine."""
     return target.compute if target.compute in engine.precisions() else Compute.F32
 
 
-def _kernels_ms(kernels: Sequence[Kernel]) -> float:
-    return sum(kernel.time_ms for kernel in kernels if not kernel.operation.startswith(_CONVERSIONS))
+def _kernels_ms(kernels: Sequence[Kernel], but: tuple[str, ...]) -> float:
+    return sum(kernel.time_ms for kernel in kernels if not kernel.operation.startswith((*_CONVERSIONS, *but)))
 
 
 def _copy(value: ir.Value) -> ir.Value:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.arrays import Array
-from mezzotint.bundle.decisions import Decisions
+from mezzotint.bundle.decisions import Decision, Decisions
 from mezzotint.bundle.manifest import Component, TensorSpec
 from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.decibel import sqnr_db
@@ -24,6 +24,8 @@ from ..calibrate.trajectories import Call
 from ..graphs.graph import constant, insert_before, quantizer_constants, replace_input
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, weighted_nodes
+from ..passes.s8_scores import in_codes
+from ..passes.self_attention import SelfAttention, find_self_attentions
 
 _SWITCHES = "switches"
 
@@ -61,11 +63,35 @@ def with_switches(model: ir.Model, decisions: Decisions) -> list[str]:
     """Put a switched fake quantizer before every W8A8 node, in place; the nodes in the switches' order."""
     graph = model.graph
     items = [item for item in weighted_nodes(graph) if decisions[item.name].scheme is NodeScheme.W8A8]
-    switches = ir.Value(name=_SWITCHES, shape=ir.Shape([len(items)]), type=ir.TensorType(ir.DataType.BOOL))
+    attentions = [one for one in find_self_attentions(graph)[0] if _is_integer(decisions.get(one.name))]
+    count = len(items) + len(attentions)
+    switches = ir.Value(name=_SWITCHES, shape=ir.Shape([count]), type=ir.TensorType(ir.DataType.BOOL))
     graph.inputs.append(switches)
     for index, item in enumerate(items):
         _switch(graph, item, decisions, switches, index)
-    return [item.name for item in items]
+    for index, one in enumerate(attentions, len(items)):
+        _switch_scores(graph, one, decisions[one.name], switches, index)
+    return [*(item.name for item in items), *(one.name for one in attentions)]
+
+
+def _is_integer(decision: Decision | None) -> bool:
+    return decision is not None and decision.scheme is NodeScheme.W8A8
+
+
+def _switch_scores(
+    graph: ir.Graph, attention: SelfAttention, decision: Decision, switches: ir.Value, index: int
+) -> None:
+    """Queries and keys through their codes, by one switch."""
+    node, name = attention.node, attention.name
+    place = constant(graph, f"switch/{index}", np.array([index], dtype=np.int64))
+    switch = insert_before(node, "Gather", [switches, place], name=f"{name}:switch")
+    for side, scales in enumerate((decision.query_scales, decision.key_scales)):
+        value = node.inputs[side]
+        assert value is not None  # find_self_attentions looked
+        floats = in_codes(graph, node, value, scales, f"{name}:{side}")
+        chosen = insert_before(node, "Where", [switch, floats, value], name=f"{name}:{side}:chosen")
+        chosen.shape, chosen.type = value.shape, value.type
+        replace_input(node, side, chosen)
 
 
 def _switch(graph: ir.Graph, item: WeightedNode, decisions: Decisions, switches: ir.Value, index: int) -> None:

@@ -1,7 +1,8 @@
 """OpenVINO's record: the implementation that each compiled node ran with, such as brgconv_avx512_amx_I8."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +25,61 @@ def record_openvino(path: Path, feeds: Mapping[str, Array], precision: str) -> l
     model = core.read_model(path)
     model.reshape({name: list(array.shape) for name, array in feeds.items()})
     macs = {_onnx_name(op.get_friendly_name()): _macs(op) for op in model.get_ops()}
+    floats = {_onnx_name(op.get_friendly_name()) for op in model.get_ops() if _multiplies_floats(op)}
     settings = {"INFERENCE_PRECISION_HINT": str(precision), "PERF_COUNT": True, "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     for _ in range(_RUNS):
         request.infer(dict(feeds))
     origins = {op.get_friendly_name(): _origins(op) for op in compiled.get_runtime_model().get_ops()}
-    return [_kernel(counter, origins, macs) for counter in request.profiling_info if counter.node_type != "Constant"]
+    found = [_kernels(counter, origins, macs) for counter in request.profiling_info if counter.node_type != "Constant"]
+    return [_as_given(kernel, floats, precision) for kernels in found for kernel in kernels]
 
 
-def _kernel(counter: Any, origins: Mapping[str, list[str]], macs: dict[str, int]) -> Kernel:
+def _kernels(counter: Any, origins: Mapping[str, list[str]], macs: dict[str, int]) -> list[Kernel]:
     """A kernel is named after the ONNX node that multiplies in it: what fuses takes the name of the last node.
 
     Reorders name the node they were inserted for too, so only operations that multiply take its count, and only once.
+    A Subgraph may hold both products of an attention: each is an entry, and has its share of the time. Of an integer
+    product it names no more than what comes behind it, which is called "name:what".
     """
     names = origins.get(counter.node_name) or [_onnx_name(counter.node_name)]
     multiplies = counter.node_type.startswith(_MULTIPLYING)
     if counter.node_type.startswith("FullyConnected") and not any(macs.get(name) for name in names):
         names = [*names, *_of_module(counter.node_name, macs)]
+    if counter.node_type == "Subgraph" and any(macs.get(name) for name in names):
+        names = [*names, *dict.fromkeys(name.partition(":")[0] for name in names if ":" in name)]
     node = max(names, key=lambda name: macs.get(name, 0)) if multiplies else counter.node_name
-    count = sum(macs.pop(name, 0) for name in names) if multiplies else 0
-    return Kernel(
-        node=node,
-        operation=counter.node_type,
-        precision=kernel_precision(counter.exec_type, node if count else None),
-        time_ms=counter.real_time.total_seconds() * 1e3,
-        macs=count,
-    )
+    counts = {name: macs.pop(name) for name in names if macs.get(name)} if multiplies else {}
+    if counter.node_type != "Subgraph" or not counts:
+        counts = {node: sum(counts.values())}
+    total, time_ms = sum(counts.values()), counter.real_time.total_seconds() * 1e3
+    return [
+        Kernel(
+            node=name,
+            operation=counter.node_type,
+            precision=kernel_precision(counter.exec_type, name if count else None),
+            time_ms=time_ms * (count / total if total else 1.0),
+            macs=count,
+        )
+        for name, count in counts.items()
+    ]
+
+
+def _as_given(kernel: Kernel, floats: Collection[str], precision: str) -> Kernel:
+    """A kernel of two products is called INT8 for one: the other, which is given floats, multiplies as asked."""
+    is_float = kernel.is_integer and kernel.operation == "Subgraph" and kernel.node in floats
+    return replace(kernel, precision=str(precision)) if is_float else kernel
+
+
+def _multiplies_floats(op: Any) -> bool:
+    """Whether a MatMul's first factor is no quantized one: nothing but a Subtract or Multiply behind integers is."""
+    if op.get_type_name() != "MatMul":
+        return False
+    maker = op.input_value(0).get_node()
+    while maker.get_type_name() in ("Multiply", "Subtract", "Reshape", "Transpose"):
+        maker = maker.input_value(0).get_node()
+    return maker.get_type_name() not in ("Convert", "FakeQuantize")
 
 
 def _of_module(name: str, macs: Mapping[str, int]) -> list[str]:

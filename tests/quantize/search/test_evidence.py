@@ -22,7 +22,7 @@ from mezzotint.quantize.rules.rule import decide
 from mezzotint.quantize.rules.stable_diffusion import UNET_W8A8
 from mezzotint.quantize.search.costs import Costs
 from mezzotint.quantize.search.evidence import gather_evidence
-from mezzotint.quantize.search.node_time import can_be_timed, in_floats, node_time_ms, one_node_model
+from mezzotint.quantize.search.node_time import can_be_timed, node_time_ms, one_node_model
 from mezzotint.quantize.search.sensitivity import noise_alone
 from mezzotint.runtime import Bundle
 from tests.quantize.calibrate.test_calibrate import calls_of
@@ -61,7 +61,7 @@ def test_every_target_times_a_node_both_ways(backend: str, text: str) -> None:
     target = find_target(backend)
     assert can_be_timed(target)
     decision = decided(item.name, entry=grid(-3.0, 3.0), exit_=grid(-9.0, 9.0))[item.name]
-    for one in (decision, in_floats(decision)):
+    for one in (decision, decision.in_floats()):
         assert 0.0 < node_time_ms(item, SHAPES[text], one, target) < 1e3
 
 

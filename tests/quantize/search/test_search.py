@@ -15,7 +15,6 @@ from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.calibrate.statistics import TensorStatistics
 from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.search.costs import Costs, Timed
-from mezzotint.quantize.search.node_time import in_floats
 from mezzotint.quantize.search.search import search_exclusions
 from tests.quantize.search.test_sensitivity import CHAIN, chain
 from tests.quantize.small_calibration import small_calibration, statistics_of_values
@@ -55,7 +54,7 @@ def figure_db(decisions: Decisions, folder: Path) -> float:
 
 
 def without(names: tuple[str, ...]) -> Decisions:
-    return {name: in_floats(one) if name in names else one for name, one in DECISIONS.items()}
+    return {name: one.in_floats() if name in names else one for name, one in DECISIONS.items()}
 
 
 def every_choice(folder: Path) -> dict[tuple[str, ...], float]:
