@@ -26,6 +26,7 @@ from ..passes.branch_weights import BRANCH_WEIGHTS
 from ..passes.contract import Context, Outcome, Pass
 from ..passes.ort_floats import ORT_FLOATS
 from ..passes.ort_late_floats import ORT_LATE_FLOATS
+from .ort_pointwise import is_pointwise_part, lower_pointwise
 from .refusal import LoweringReason, declined_by, refused, without_refused
 
 _MICROSOFT = "com.microsoft"
@@ -50,7 +51,9 @@ def lower_onnxruntime(model: ir.Model, context: Context) -> Outcome:
         elif decision.scheme is NodeScheme.W8A8:
             quantizer = activation_of(decision)
             codes = activations.codes(item, quantizer)
-            if item.node.op_type == "Conv":
+            if item.node.op_type == "Conv" and is_pointwise_part(item):
+                lower_pointwise(graph, item, codes)
+            elif item.node.op_type == "Conv":
                 assert decision.output is not None
                 _lower_conv(graph, item, codes, quantizer, decision.output)
             else:

@@ -5,6 +5,7 @@ differ by up to ten: on one grid of 8 bits the smaller half is left with a few c
 concatenation is the sum of one convolution for each part, so each part can have a grid of its own.
 """
 
+import re
 from enum import StrEnum
 
 import numpy as np
@@ -19,6 +20,9 @@ from ..rules.rule import Rule
 from .contract import Context, Outcome, Pass
 
 SPLIT_SHORTCUT_RULE = Rule("*.conv_shortcut.[0-9]", NodeScheme.W8A8, "trunk and skip connection on a grid each")
+
+
+_PART = re.compile(r".*\.conv_shortcut\.\d+/Conv")
 
 
 class ShortcutReason(StrEnum):
@@ -46,6 +50,11 @@ def split_shortcuts(model: ir.Model, _context: Context) -> Outcome:
 
 
 SPLIT_SHORTCUTS = Pass("split-shortcuts", split_shortcuts)
+
+
+def is_part(node: str) -> bool:
+    """Whether a node of that name is a part of a split shortcut."""
+    return _PART.fullmatch(node) is not None
 
 
 def _is_shortcut(item: WeightedNode) -> bool:

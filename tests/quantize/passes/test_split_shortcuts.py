@@ -6,16 +6,17 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from mezzotint.affine import dequantize, quantize
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.decibel import sqnr_db
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
-from mezzotint.quantize.graphs.weighted import weighted_nodes
+from mezzotint.quantize.graphs.weighted import weight_quantizer, weighted_nodes
 from mezzotint.quantize.passes.split_shortcuts import SPLIT_SHORTCUTS, ShortcutReason
 from mezzotint.runtime import Bundle
-from tests.quantize.small_graphs import activations, decided, grid, lowered, operators, run, small_graph
+from tests.quantize.small_graphs import activations, decided, grid, lowered, operators, run, small_graph, weight_of
 
 SHORTCUT = """
 small (float[n,24,h,w] trunk, float[n,8,h,w] skip, float[16,32,1,1] "up.conv_shortcut.weight",
@@ -97,6 +98,28 @@ def test_a_grid_for_each_part_keeps_the_smaller_one(backend: str, tmp_path: Path
         parts |= decided(f"up.conv_shortcut.{index}/Conv", entry=entry, exit_=exit_)
     split_db = sqnr_db(expected, output_of(lowered(backend, model, parts), tmp_path, backend))
     assert split_db > unsplit_db + 6.0
+
+
+def test_onnxruntime_adds_the_parts_in_floats(tmp_path: Path) -> None:
+    """The oracle rounds inputs and weights alone: 8-bit outputs would leave less than 45 dB."""
+    pytest.importorskip("onnxruntime")
+    model = small_graph(SHORTCUT)
+    SPLIT_SHORTCUTS(model)
+    parts: Decisions = {}
+    expected = np.zeros(())
+    for index, feed in enumerate(FEEDS.values()):
+        entry = grid(float(feed.min()), float(feed.max()))
+        parts |= decided(f"up.conv_shortcut.{index}/Conv", entry=entry, exit_=grid(-1.0, 1.0))
+        weight = weight_of(model, f"up.conv_shortcut.{index}.weight")
+        quantizer = weight_quantizer(weight, 0)
+        rounded = dequantize(quantize(weight, quantizer), quantizer)[..., 0, 0].astype(np.float64)
+        values = dequantize(quantize(feed, entry), entry).astype(np.float64)
+        expected = expected + np.einsum("oc,bchw->bohw", rounded, values)
+    expected = expected + weight_of(model, "up.conv_shortcut.bias").reshape(1, -1, 1, 1)
+    result = lowered("onnxruntime", model, parts)
+    assert operators(result)["MatMulIntegerToFloat"] == 2
+    assert "QLinearConv" not in operators(result)
+    assert sqnr_db(expected, output_of(result, tmp_path)) > 100.0
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
