@@ -20,7 +20,7 @@ from mezzotint.bundle.manifest import LATENT_BATCH
 from ..graphs.graph import constant
 from .contract import Context, Outcome, Pass
 
-_ATTENTIONS = ("Attention", "MultiHeadAttention")
+_ATTENTIONS = ("Attention", "MultiHeadAttention", "Softmax")  # the last one where attention is written out
 _LAYOUT = ("Reshape", "Transpose")  # engines fuse these with what comes after them, and not with a Tile
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 
@@ -75,13 +75,18 @@ def _symbol(value: ir.Value) -> str | None:
 
 
 def _prefix(graph: ir.Graph, texts: set[ir.Value]) -> set[ir.Node]:
-    """The nodes that no text reaches, without changes of layout at their end."""
-    reached, prefix = set(texts), dict[ir.Node, None]()
+    """The nodes that the latents reach and no text does, without changes of layout at their end.
+
+    What neither reaches is a weight in the making, or a function of the timestep alone.
+    """
+    reached, rows, prefix = set(texts), {graph.inputs[0]}, dict[ir.Node, None]()
     for node in graph:
-        if reached.isdisjoint(_read(node)):
-            prefix[node] = None
-        else:
+        read = set(_read(node))
+        if not reached.isdisjoint(read):
             reached.update(node.outputs)
+        elif not rows.isdisjoint(read):
+            rows.update(node.outputs)
+            prefix[node] = None
     for node in reversed(list(prefix)):
         readers = [use.node for value in node.outputs for use in value.uses()]
         if node.op_type in _LAYOUT and not any(reader in prefix for reader in readers):
@@ -112,7 +117,7 @@ def _is_integer(value: ir.Value) -> bool:
 
 def _times(graph: ir.Graph, text: ir.Value) -> ir.Value:
     """How many texts there are for one latent, (1,); its nodes stand first in the graph."""
-    sides = [_node("Shape", [value], f"{value.name}:rows", start=0, end=1) for value in (text, graph.inputs[0])]
+    sides = [_node("Shape", [value], f"rows/{value.name}/Shape", start=0, end=1) for value in (text, graph.inputs[0])]
     times = _node("Div", [side.outputs[0] for side in sides], "rows/times")
     graph.insert_before(graph[0], [*sides, times])
     return times.outputs[0]
@@ -142,8 +147,8 @@ class _Rows:
             assert value.shape is not None  # it has a symbol
             rank = len(value.shape)
             ones = constant(self.graph, f"rows/{rank - 1}_ones", np.ones(rank - 1, dtype=np.int64))
-            repeats = _node("Concat", [self.times, ones], f"{value.name}:repeats", axis=0)
-            tile = _node("Tile", [value, repeats.outputs[0]], f"{value.name}:tiled")
+            repeats = _node("Concat", [self.times, ones], f"rows/{value.name}/Concat", axis=0)
+            tile = _node("Tile", [value, repeats.outputs[0]], f"rows/{value.name}/Tile")
             tile.outputs[0].shape, tile.outputs[0].type = value.shape.copy(), value.type
             self._insert([repeats, tile], [value, self.times])
             self._made[value] = tile.outputs[0]
@@ -164,7 +169,7 @@ class _Rows:
         if inputs == list(node.inputs):
             return value
         attributes = {str(one.name): one.value for one in node.attributes.values()}
-        again = _node(node.op_type, inputs, f"{value.name}:rows", **attributes)
+        again = _node(node.op_type, inputs, f"rows/{value.name}", **attributes)
         again.outputs[0].shape, again.outputs[0].type = value.shape, value.type
         self._insert([again], inputs)
         self._made[value] = again.outputs[0]

@@ -132,7 +132,7 @@ def _rewrite(graph: ir.Graph, item: WeightedNode, resize: ir.Node) -> None:
     phases.shape, phases.type = ir.Shape([batch, 4 * item.weight_array().shape[0], None, None]), node.outputs[0].type
     # Step 2: the large image; where another tensor decides its size, the old form is there for odd ones.
     sizes = _sizes(resize)
-    enlarged = _interleaved(graph, phases, item.name)
+    enlarged = _interleaved(graph, phases, item.name.rpartition("/")[0])
     if sizes is None:
         for inner in enlarged:
             graph.insert_before(node, inner)
@@ -150,27 +150,27 @@ def _rewrite(graph: ir.Graph, item: WeightedNode, resize: ir.Node) -> None:
 
 def _interleaved(graph: ir.Graph, phases: ir.Value, name: str) -> list[ir.Node]:
     """(B, 4 C, h + 1, w + 1) -> (B, C, 2 h, 2 w), by nodes that are in no graph yet."""
-    spread = _node("DepthToSpace", [phases], f"{name}:interleaved", blocksize=2, mode="DCR")
+    spread = _node("DepthToSpace", [phases], f"{name}/DepthToSpace", blocksize=2, mode="DCR")
     first, end, axes = (_numbers(graph, *pair) for pair in ((1, 1), (-1, -1), (2, 3)))
-    return [spread, _node("Slice", [spread.outputs[0], first, end, axes], f"{name}:cropped")]
+    return [spread, _node("Slice", [spread.outputs[0], first, end, axes], f"{name}/Slice")]
 
 
 def _either(
     graph: ir.Graph, item: WeightedNode, resize: ir.Node, sizes: ir.Value, enlarged: Sequence[ir.Node]
 ) -> ir.Value:
     """An If: `enlarged` where `sizes` is twice what the image has, else the Resize and the convolution as they were."""
-    node, name = item.node, item.name
-    side = insert_before(node, "Shape", [resize.inputs[0]], name=f"{name}:sides", start=2, end=4)
-    double = insert_before(node, "Mul", [side, _numbers(graph, 2)], name=f"{name}:double")
-    asked = insert_before(node, "Slice", [sizes, _numbers(graph, 2), _numbers(graph, 4)], name=f"{name}:asked")
-    equal = insert_before(node, "Equal", [double, asked], name=f"{name}:equal")
-    as_numbers = insert_before(node, "Cast", [equal], name=f"{name}:equal-numbers", to=ir.DataType.INT32)
-    both = insert_before(node, "ReduceMin", [as_numbers], name=f"{name}:both-equal", keepdims=0)
-    condition = insert_before(node, "Cast", [both], name=f"{name}:is-double", to=ir.DataType.BOOL)
-    large = _node("Resize", resize.inputs, f"{name}:enlarged", **_attributes(resize))
-    plain = _node("Conv", [large.outputs[0], *node.inputs[1:]], f"{name}:odd-size", **_attributes(node))
-    then, other = (_branch(f"{name}:if", nodes, node.outputs[0]) for nodes in (enlarged, [large, plain]))
-    return insert_before(node, "If", [condition], name=f"{name}:if", then_branch=then, else_branch=other)
+    node, name = item.node, item.name.rpartition("/")[0]
+    side = insert_before(node, "Shape", [resize.inputs[0]], name=f"{name}/Shape", start=2, end=4)
+    double = insert_before(node, "Mul", [side, _numbers(graph, 2)], name=f"{name}/Double")
+    asked = insert_before(node, "Slice", [sizes, _numbers(graph, 2), _numbers(graph, 4)], name=f"{name}/Asked")
+    equal = insert_before(node, "Equal", [double, asked], name=f"{name}/Equal")
+    as_numbers = insert_before(node, "Cast", [equal], name=f"{name}/EqualNumbers", to=ir.DataType.INT32)
+    both = insert_before(node, "ReduceMin", [as_numbers], name=f"{name}/BothEqual", keepdims=0)
+    condition = insert_before(node, "Cast", [both], name=f"{name}/IsDouble", to=ir.DataType.BOOL)
+    large = _node("Resize", resize.inputs, f"{name}/Resize", **_attributes(resize))
+    plain = _node("Conv", [large.outputs[0], *node.inputs[1:]], f"{name}/OddSize", **_attributes(node))
+    then, other = (_branch(f"{name}/If", nodes, node.outputs[0]) for nodes in (enlarged, [large, plain]))
+    return insert_before(node, "If", [condition], name=f"{name}/If", then_branch=then, else_branch=other)
 
 
 def _branch(name: str, nodes: Sequence[ir.Node], like: ir.Value) -> ir.Graph:

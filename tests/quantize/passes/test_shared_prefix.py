@@ -9,7 +9,7 @@ import pytest
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import LATENT_BATCH
-from mezzotint.bundle.precision import Compute
+from mezzotint.bundle.precision import Compute, NodeScheme
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import ENGINES
@@ -18,7 +18,7 @@ from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.passes.contract import run_passes
 from mezzotint.quantize.passes.shared_prefix import SHARED_PREFIX, PrefixReason
 from mezzotint.runtime import Bundle
-from tests.quantize.small_graphs import operators, run, small_graph
+from tests.quantize.small_graphs import decided, grid, lowered, operators, run, small_graph
 
 ATTENDING = """
 small (float[n,4,8] sample, float[n,5,8] text, float[8,8] "a.weight", float[8,8] "k.weight") => (float[n,4,8] y)
@@ -36,10 +36,10 @@ small (float[n,4,8] sample, float[n,5,8] text, float[8,8] "a.weight", float[8,8]
   summed = Add(own3, a)
   summed4 = Reshape(summed, split)
   query = Transpose<perm=[0,2,1,3]>(summed4)
-  k = MatMul(text, "k.weight")
+  ["k/MatMul"] k = MatMul(text, "k.weight")
   text4 = Reshape(k, split)
   keys = Transpose<perm=[0,2,1,3]>(text4)
-  mixed = Attention(query, keys, keys)
+  ["attn2/Attention"] mixed = Attention(query, keys, keys)
   mixed3 = Transpose<perm=[0,2,1,3]>(mixed)
   joined = Reshape(mixed3, join)
   y = Add(joined, a) }
@@ -83,6 +83,20 @@ def test_what_stands_behind_the_text_keeps_its_layout_changes_beside_it() -> Non
     assert str(model.graph.inputs[0].shape) == f"[{LATENT_BATCH},4,8]"
     tiles = [node for node in model.graph if node.op_type == "Tile"]
     assert {str(node.inputs[0].name) for node in tiles if node.inputs[0] is not None} == {"summed", "a", "sample"}
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_weights_that_are_made_of_codes_have_no_rows(target: str, tmp_path: Path) -> None:
+    """8-bit weights come by nodes of their own, which neither latents nor text reach."""
+    pytest.importorskip(target)
+    model = small_graph(ATTENDING)
+    decisions = decided("a/MatMul", "k/MatMul", scheme=NodeScheme.W8, entry=grid(-1.0, 1.0))
+    model = lowered(target, model, decisions)
+    assert SHARED_PREFIX(model).changed == 1
+    random = np.random.default_rng(1)
+    sample, text = (random.standard_normal(shape).astype(np.float32) for shape in ((2, 4, 8), (4, 5, 8)))
+    expected = run(model, tmp_path, target, {"sample": np.concatenate([sample, sample]), "text": text})
+    assert sqnr_db(expected, run(model, tmp_path, target, {"sample": sample, "text": text})) > 100.0
 
 
 @pytest.mark.parametrize(
