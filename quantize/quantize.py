@@ -35,6 +35,7 @@ from .lower.half_target import convert_to_half
 from .lower.storages import storages_of
 from .lower.target import Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
+from .passes.approximations import find_approximations
 from .passes.contract import Pass, Rewritten, run_passes
 from .passes.exact import without
 from .passes.half import STORE_HALF
@@ -58,6 +59,7 @@ class _Job:
     run: CalibrationRun
     method: Method
     guided: tuple[Pass, ...]
+    approximations: tuple[Pass, ...]  # of the denoiser
     min_sqnr_db: float | None
     costs: Costs
 
@@ -77,6 +79,7 @@ def quantize_bundle(
     split_shortcuts: bool = False,
     attends_in_int8: bool = False,
     skip_passes: Collection[str] = (),
+    approximations: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -89,7 +92,8 @@ def quantize_bundle(
     `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
     `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range,
     `attends_in_int8` computes the scores of self-attention in S8 where the target can, and `skip_passes`
-    names exact passes that are left out, to measure what they bring.
+    names exact passes that are left out, to measure what they bring. `approximations` are names of passes that make
+    the denoiser compute something else, and less.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
@@ -104,12 +108,14 @@ def quantize_bundle(
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
     exact, guided = (without(passes, skip_passes) for passes in (lowered_for.exact, lowered_for.guided))
+    cheaper = find_approximations(approximations)
+    _check_approximated(family.denoiser, storages, cheaper)
     if attends_in_int8 and not lowered_for.attends_in_int8:
         raise MezzotintError(f"{target} has no attention in 8 bits; --int8-attention is for openvino")
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, prompts, settings, progress)
-        job = _Job(bundle, chosen, storages, lowered_for, data, run, method, guided, min_sqnr_db, Costs(costs))
+        job = _Job(bundle, chosen, storages, lowered_for, data, run, method, guided, cheaper, min_sqnr_db, Costs(costs))
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
@@ -173,6 +179,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         inputs=inputs,
         parity=None,
         float32_weights=float32_weights,
+        approximations=tuple(one.name for one in _approximations_of(job, name)),
     )
     parity = measure_parity(job.data, name, component, staging, job.target, job.run.progress)
     return replace(component, parity=parity)
@@ -225,16 +232,30 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
         case Storage.FLOAT32:
             return _Lowered(model)
         case Storage.FLOAT16:
-            lowered = _Lowered(model).then(run_passes(model, job.method.exact))
+            lowered = _Lowered(model).then(run_passes(model, _method_of(job, name).exact))
             lowered = lowered.then(job.target.lower_floats(lowered.model))
             return lowered if job.target.is_in_half else lowered.then(run_passes(lowered.model, job.target.halves))
         case Storage.INT8_WEIGHTS:
             is_text = family_of(job.bundle).role(name) is Role.TEXT_ENCODER
             return _Lowered(model).then(run_passes(model, NNCF_WEIGHTS if is_text else ALL_WEIGHTS))
         case Storage.INT8:
-            plan = decide_and_rewrite(model, name, job.data, job.run, job.method)
+            plan = decide_and_rewrite(model, name, job.data, job.run, _method_of(job, name))
             decisions = _decide(job, name, model, plan)
             return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
+
+
+def _method_of(job: _Job, name: str) -> Method:
+    """The job's method for component `name`: of the denoiser with the approximations that were asked for."""
+    return replace(job.method, exact=(*job.method.exact, *_approximations_of(job, name)))
+
+
+def _approximations_of(job: _Job, name: str) -> tuple[Pass, ...]:
+    return job.approximations if family_of(job.bundle).role(name) is Role.DENOISER else ()
+
+
+def _check_approximated(denoiser: str, storages: Mapping[str, Storage], passes: Sequence[Pass]) -> None:
+    if passes and storages[denoiser] not in (Storage.FLOAT16, Storage.INT8):
+        raise MezzotintError(f"{passes[0].name} is for fp16 and int8, and {denoiser} is to be {storages[denoiser]}")
 
 
 def _float32_weights(job: _Job, name: str, declined: Declines) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ class Component:
     float32_weights: tuple[str, ...] = field(
         default=(), metadata=LEFT_OUT
     )  # of FP16 storage: those that FP16 cannot hold
+    approximations: tuple[str, ...] = field(default=(), metadata=LEFT_OUT)  # what it computes less than its source by
 
     @property
     def shares_prefix(self) -> bool:

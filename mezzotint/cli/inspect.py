@@ -13,7 +13,7 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.decisions import DECISIONS_FILE, decision_data, read_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, read_declines
-from mezzotint.bundle.manifest import Component
+from mezzotint.bundle.manifest import Component, Manifest
 from mezzotint.bundle.records import record_data
 from mezzotint.errors import MezzotintError
 
@@ -52,6 +52,7 @@ def component_table(bundle: Bundle) -> Group:
         *source_lines(manifest.source),
         *(f"{name} of {one.name} (sha256 {one.sha256[:12]})" for name, one in manifest.replaced.items()),
         f"calibration: {_calibration(manifest.calibration)}",
+        *(f"{name} is approximated: {', '.join(one.approximations)}" for name, one in _approximated(manifest)),
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",
     ]
     table = Table("component", "storage", "computes in", "MB", "checked against", "dB")
@@ -60,6 +61,10 @@ def component_table(bundle: Bundle) -> Group:
         against, figure = _parity(component)
         table.add_row(name, component.storage, component.compute, f"{megabytes:.1f}", against, figure)
     return Group(*(Text(line) for line in head), table)
+
+
+def _approximated(manifest: Manifest) -> list[tuple[str, Component]]:
+    return [(name, one) for name, one in manifest.components.items() if one.approximations]
 
 
 def explain_node(bundle: Bundle, wanted: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ _FLOOR = "Leave nodes out of INT8 until the output reaches this many dB."
 _COSTS = "File of measured times for --min-sqnr-db; what it lacks is added."
 _SPLIT = "INT8 for shortcut convolutions too, split by channel range."
 _ATTENTION = "INT8 for the scores of self-attention too: faster on openvino, a little less faithful."
+_LESS = "Let the denoiser compute less than its source, by pooled-keys; may be given again."
 _SKIP = "Leave out an exact graph pass, such as upsample-conv; may be given again."
 _MEMORY = "Most memory that collecting statistics may take, such as 6GB; slower."
 
@@ -85,6 +86,7 @@ def quantize(
     costs: Annotated[Path | None, typer.Option(help=_COSTS)] = None,
     split_shortcuts: Annotated[bool, typer.Option("--split-shortcuts", help=_SPLIT)] = False,
     int8_attention: Annotated[bool, typer.Option("--int8-attention", help=_ATTENTION)] = False,
+    approximate: Annotated[list[str] | None, typer.Option("--approximate", help=_LESS)] = None,
     skip_pass: Annotated[list[str] | None, typer.Option("--skip-pass", help=_SKIP)] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -93,7 +95,6 @@ def quantize(
 ) -> None:
     """Quantize an FP32 bundle for an engine."""
     from mezzotint.quantize import CalibrationSettings, quantize_bundle
-    from mezzotint.quantize.calibrate.memory_limit import parse_bytes
 
     overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
     settings = CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance, schedule)
@@ -102,8 +103,7 @@ def quantize(
     texts = None if prompts is None else read_prompts(prompts)
     target = _named_target(bundle, recipe, target, overrides)
     if dry_run:
-        job = _DryRun(bundle, recipe, target, overrides, settings, texts, is_searched=min_sqnr_db is not None)
-        return _show_plan(job, as_json=as_json)
+        return _show_plan(_DryRun(bundle, recipe, target, overrides, settings, texts, min_sqnr_db), as_json=as_json)
     with show_progress() as progress:
         result = quantize_bundle(
             bundle,
@@ -117,8 +117,9 @@ def quantize(
             costs=costs,
             split_shortcuts=split_shortcuts,
             attends_in_int8=int8_attention,
+            approximations=approximate or (),
             skip_passes=skip_pass or (),
-            memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
+            memory_limit_bytes=_bytes_of(memory_limit),
             overwrite=overwrite,
             progress=progress,
         )
@@ -135,6 +136,12 @@ def _named_target(bundle: Path, recipe: str, target: str, overrides: Mapping[str
     choice = choose_target(Bundle.open(bundle), find_recipe(recipe), overrides)
     STDERR.print(f"target {choice.target.name}: {choice.reason}", markup=False)
     return choice.target.name
+
+
+def _bytes_of(memory_limit: str | None) -> int | None:
+    from mezzotint.quantize.calibrate.memory_limit import parse_bytes
+
+    return None if memory_limit is None else parse_bytes(memory_limit)
 
 
 def _named_output(output: Path | None) -> Path:
@@ -165,7 +172,7 @@ class _DryRun:
     overrides: Mapping[str, str]
     settings: "CalibrationSettings"
     prompts: Sequence[str] | None
-    is_searched: bool
+    floor_db: float | None
 
     def plan(self) -> "Plan":
         """Two short runs and some counting."""
@@ -183,7 +190,7 @@ class _DryRun:
                 target,
                 self.settings,
                 prompts=self.prompts,
-                is_searched=self.is_searched,
+                is_searched=self.floor_db is not None,
                 progress=progress,
             )
 

@@ -59,7 +59,7 @@ def _self_attention(node: ir.Node) -> SelfAttention | Declined:
     linears = [_linear_of(split.inputs[0]) if split is not None else None for split in splits]
     if any(linear is None for linear in linears):
         return _declined(node, ScoresReason.NOT_LINEAR)
-    sources = [linear.inputs[0] for linear in linears if linear is not None]
+    sources = [_unpooled(linear.inputs[0]) for linear in linears if linear is not None]
     if sources[0] is not sources[1]:
         return _declined(node, ScoresReason.OTHER_TOKENS, ", ".join(str(value.name) for value in sources if value))
     query, key = (split.inputs[0] for split in splits if split is not None)
@@ -76,6 +76,13 @@ def _linear_of(value: ir.Value | None) -> ir.Node | None:
     if node is not None:
         value = next((one for one in node.inputs if one is not None and one.const_value is None), None)
     return _only_producer(value, "MatMul")
+
+
+def _unpooled(value: ir.Value | None) -> ir.Value | None:
+    """The tokens that some were chosen of."""
+    while value is not None and (node := value.producer()) is not None and node.op_type in ("Reshape", "Slice"):
+        value = node.inputs[0]
+    return value
 
 
 def _only_producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
