@@ -14,18 +14,18 @@ from typing import Any
 
 import diffusers
 import transformers
-from accelerate import init_empty_weights
 
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT
 
-from .mapped_weights import draw_into
+from .mapped_weights import draw_into, without_numbers
 from .outliers import plant_in_text_encoder, plant_in_unet
 from .shapes import SHAPES, Config, Shape
 
 _TOKENIZER = Path(__file__).parent / "checkpoint" / "tokenizer"
 _TEXT_ENCODERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+_SEEDS = {"": 0, "text_encoder": 0, "unet": 1, "outliers": 2, "vae": 3, "text_encoder_2": 4}  # added to the seed
 _CARD = "README.md"
 
 
@@ -36,12 +36,12 @@ def write_checkpoint(shape: Shape, output: Path, *, seed: int = 0, plant: bool =
     """
     marker = "config.json" if shape.pipeline is None else "model_index.json"
     with replace_folder(output, marker=marker, overwrite=overwrite) as staging:
-        for index, (folder, (kind, config)) in enumerate(shape.configs.items()):
-            module = _write_component(kind, config, staging / folder, seed + index)
+        for folder, (kind, config) in shape.configs.items():
+            module = _write_component(kind, config, staging / folder, seed + _SEEDS[folder])
             if plant and folder in _TEXT_ENCODERS:
                 plant_in_text_encoder(module, is_normed=shape.is_normed)
             elif plant and folder == "unet":
-                plant_in_unet(module, seed + 2)
+                plant_in_unet(module, seed + _SEEDS["outliers"])
         if shape.scheduler is not None:
             _write_pipeline(shape, shape.scheduler, staging)
         (staging / _CARD).write_text(_MODEL_CARD, encoding="utf-8")
@@ -50,7 +50,7 @@ def write_checkpoint(shape: Shape, output: Path, *, seed: int = 0, plant: bool =
 def _write_component(kind: str, config: Config, folder: Path, seed: int) -> Any:
     """The module, whose weights are those of the file in `folder`."""
     folder.mkdir(exist_ok=True)
-    with init_empty_weights():
+    with without_numbers() as layers:
         if hasattr(diffusers, kind):
             module = getattr(diffusers, kind)(**config).eval()
             module.save_config(folder)
@@ -60,7 +60,7 @@ def _write_component(kind: str, config: Config, folder: Path, seed: int) -> Any:
             module = model(model.config_class(**config, architectures=[kind])).eval()
             module.config.save_pretrained(folder)
             name = "model.safetensors"
-    draw_into(module, folder / name, seed)
+    draw_into(module, layers, folder / name, seed)
     return module
 
 

@@ -18,7 +18,6 @@ from mezzotint.bundle.bundle import (
     write_manifest,
 )
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
-from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest
 from mezzotint.bundle.weight_faults import check_no_pointers
 from mezzotint.engines.heap import give_back_memory
@@ -30,7 +29,7 @@ from .checkpoint import load_parts
 from .checkpoint_folder import resolve_folder
 from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
-from .files.json_file import copy_text, write_object
+from .files.json_file import copy_text, read_object, write_object
 from .files.loaded_checkpoint import Checkpoint
 from .files.origins import Origins
 from .files.pipeline_index import read_index
@@ -92,16 +91,18 @@ def _adopt(folder: Path, staging: Path, chosen: Chosen, progress: Progress) -> M
     check_no_pointers(folder.glob("*/*"))
     progress("copying Optimum's graphs", 0, 1)
     manifest = adopt_optimum(folder, staging)
-    return replace(manifest, defaults=_defaults(staging, chosen))
+    export = export_of(read_index(staging).family)
+    configs = {name: read_object(staging / name / "config.json") for name in manifest.components}
+    return replace(manifest, defaults=defaults_of(staging / _SCHEDULER, chosen, export.guidance_of(configs)))
 
 
 def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Progress) -> Manifest:
     checkpoint = load_parts(parts)
     checkpoint.index.warn_of_more()
     _write_texts(checkpoint, staging)
-    defaults = _defaults(staging, chosen)
-    components: dict[str, Component] = {}
     export, names = export_of(checkpoint.family), list(checkpoint.family.components)
+    defaults = defaults_of(staging / _SCHEDULER, chosen, export.guidance_of(checkpoint.configs))
+    components: dict[str, Component] = {}
     progress(f"exporting {names[0]}", 1, len(names) + 1)
     for index, source in enumerate(export.sources(checkpoint), start=1):
         later = {export.folder_of(name) for name in names[index:]}
@@ -119,10 +120,6 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
         defaults=defaults,
         versions={tool: importlib.metadata.version(tool) for tool in TOOLS},
     )
-
-
-def _defaults(staging: Path, chosen: Chosen) -> Defaults:
-    return defaults_of(staging / _SCHEDULER, chosen, read_index(staging).family.own_guidance)
 
 
 def export_component(source: GraphSource, staging: Path, *, is_needed: bool, stored: Stored = IN_FLOAT32) -> Component:

@@ -73,8 +73,8 @@ def check_interface(export: ExportFamily, components: Mapping[str, Component], r
         interface = export.interfaces.get(name)
         if interface is None:
             continue
-        inputs = interface.inputs
         got = {spec.name: spec for spec in component.inputs}
+        inputs = {**interface.inputs, **{key: dims for key, dims in interface.optional.items() if key in got}}
         if got.keys() != inputs.keys():
             raise MezzotintError(f"{name}'s graph has the inputs {sorted(got)}, expected {sorted(inputs)}")
         for key, dims in inputs.items():

@@ -41,22 +41,24 @@ class Chosen:
     prediction_type: str | None = None
 
     def settings(self, own_guidance: float | None = None) -> dict[str, Any]:
-        """Sampler, steps and guidance as far as they were chosen, or the family has its own guidance.
+        """Sampler, steps and guidance as far as they were chosen, or the model has its own guidance.
 
+        A model that is told the scale has one whatever the preset says, which is for those that were not.
         Raises MezzotintError for an unknown sampler or preset.
         """
         preset = None if self.preset is None else find_preset(self.preset)
-        usual = {"guidance": own_guidance} if preset is None else {"steps": preset.steps, "guidance": preset.guidance}
+        usual = {} if preset is None else {"steps": preset.steps, "guidance": preset.guidance}
+        usual |= {} if own_guidance is None else {"guidance": own_guidance}
         sampler = None if self.scheduler is None else find_sampler(self.scheduler).name
         given = {"sampler": sampler, "steps": self.steps, "guidance": self.guidance}
         told = {name: value for name, value in given.items() if value is not None}
-        return {name: value for name, value in {**usual, **told}.items() if value is not None}
+        return {**usual, **told}
 
 
 def defaults_of(path: Path, chosen: Chosen, own_guidance: float | None = None) -> Defaults:
     """What a bundle with this scheduler_config.json runs with, after every sampler was tried on it.
 
-    `own_guidance` is the family's, if it has one. A spacing that was chosen is written into the file. Raises
+    `own_guidance` is the model's, if it has one. A spacing that was chosen is written into the file. Raises
     MezzotintError for a file that no sampler can be right with, for an unknown sampler, and for a spacing that the
     bundle's sampler does not have. Warns where the checkpoint's own is not here or cannot run, and which others the
     file rules out.

@@ -7,9 +7,13 @@ earlier runs left in the cache is not subtracted, and other work on the machine 
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.lineup import fastest_engine
 from mezzotint.errors import MezzotintError
@@ -17,6 +21,9 @@ from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
 from mezzotint.runtime import TextToImage
+from mezzotint.runtime.samplers.sampler import Noise
+from mezzotint.runtime.samplers.schedule import Schedule
+from mezzotint.runtime.start import Start, begin_from_noise
 
 from .calibrate.trajectories import CalibrationSettings
 from .lower.target import Target, settle_prompts
@@ -97,7 +104,7 @@ def plan_quantization(
     texts = settle_prompts(family, storages, target, prompts)
     count = min(len(texts), settings.trajectories) if family.texts else settings.trajectories
     times = measure_steps(bundle, settings, progress)
-    calls = _trajectory_calls(settings, count)
+    calls = _trajectory_calls(settings, count, family.begins_at(bundle.config))
     weights = {name: sum(entry.bytes for entry in one.files) for name, one in bundle.manifest.components.items()}
     return Plan(
         recipe=recipe,
@@ -130,25 +137,30 @@ def measure_steps(bundle: Bundle, settings: CalibrationSettings, progress: Progr
     for index, precision in enumerate(dict.fromkeys((fastest, Compute.F32))):
         progress(f"timing two steps in {precision}", index, 2)
         pipe = TextToImage.load(bundle.path, backend=engine.name, precision=precision)
-        result = pipe(
-            _PROMPT if pipe.family.texts else "",
-            scheduler=settings.scheduler,
-            steps=2,
-            guidance=settings.guidance,
-            height=settings.height,
-            width=settings.width,
-        )
+        asked = settings.of_run(_PROMPT if pipe.family.texts else "", settings.seed)
+        done = pipe.denoise([replace(asked, steps=2)], begin=partial(_begin, pipe.geometry))
+        pipe.decode(done.latents)
         started = time.perf_counter()
-        pipe.decode(result.latents)  # once more: the first one compiled
-        found[precision] = result.timings.unet_step_ms[-1] / 1e3, time.perf_counter() - started
+        pipe.decode(done.latents)  # once more: the first one compiled
+        found[precision] = done.calls_ms[-1] / 1e3, time.perf_counter() - started
         del pipe
     return StepTimes(fast=found[fastest][0], float32=found[Compute.F32][0], decoder=found[Compute.F32][1])
 
 
-def _trajectory_calls(settings: CalibrationSettings, count: int) -> int:
-    """Denoiser steps of so many trajectories: every n-th of the schedule, and the first."""
-    stride = settings.stride(count)
-    made = [len({0, *range(index % stride, settings.steps, stride)}) for index in range(count)]
+def _begin(geometry: Geometry, schedule: Schedule, noise: Noise) -> Start:
+    """From noise; a denoiser that was made to inpaint sees zeros beside it, which take as long as an image."""
+    start = begin_from_noise(schedule, noise)
+    more = geometry.unet_channels - geometry.latent_channels
+    if not more:
+        return start
+    rows, _, height, width = start.x.shape
+    return replace(start, extra_channels=np.zeros((rows, more, height, width), dtype=np.float32))
+
+
+def _trajectory_calls(settings: CalibrationSettings, count: int, begins_at: float) -> int:
+    """Denoiser steps of so many trajectories: every n-th of the schedule from there on, and the first."""
+    stride, steps = settings.stride(count, begins_at), settings.steps_from(begins_at)
+    made = [len({0, *range(index % stride, steps, stride)}) for index in range(count)]
     return sum(made)
 
 

@@ -80,6 +80,7 @@ def quantize_bundle(
     attends_in_int8: bool = False,
     skip_passes: Collection[str] = (),
     approximations: Sequence[str] = (),
+    base: Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -93,7 +94,8 @@ def quantize_bundle(
     `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range,
     `attends_in_int8` computes the scores of self-attention in S8 where the target can, and `skip_passes`
     names exact passes that are left out, to measure what they bring. `approximations` are names of passes that make
-    the denoiser compute something else, and less.
+    the denoiser compute something else, and less. `base` is the bundle whose runs a
+    refiner finishes, for calibration to do so too; without one it finishes noised images.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
@@ -114,7 +116,7 @@ def quantize_bundle(
         raise MezzotintError(f"{target} has no attention in 8 bits; --int8-attention is for openvino")
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
-        data = calibrate(bundle, prompts, settings, progress)
+        data = calibrate(bundle, prompts, settings, progress, base)
         job = _Job(bundle, chosen, storages, lowered_for, data, run, method, guided, cheaper, min_sqnr_db, Costs(costs))
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)

@@ -33,6 +33,9 @@ def outside_calibration(record: CalibrationRecord | None, settings: Settings, la
             continue
         if not calibrated / _FACTOR <= asked <= calibrated * _FACTOR:
             found.append(f"{name} {asked:g} (calibrated with {calibrated:g})")
+    begun = _begun(settings)
+    if record.refined_from is not None and 1.0 - begun > _FACTOR * (1.0 - record.refined_from):
+        found.append(f"the run from {begun:g} of it on (calibrated from {record.refined_from:g} on)")
     if record.scheduler != settings.scheduler:
         found.append(f"scheduler {settings.scheduler} (calibrated with {record.scheduler})")
     if record.schedule != settings.schedule:
@@ -40,6 +43,13 @@ def outside_calibration(record: CalibrationRecord | None, settings: Settings, la
     if record.latent_shape != tuple(latent_shape):
         found.append(f"latents of {list(latent_shape)} (calibrated with {list(record.latent_shape)})")
     return found
+
+
+def _begun(settings: Settings) -> float:
+    """The part of the run, in [0, 1), that the denoiser does not make."""
+    if settings.refined_from is not None:
+        return settings.refined_from
+    return 0.0 if settings.strength is None else 1.0 - settings.strength
 
 
 def warn_outside_calibration(record: CalibrationRecord | None, settings: Settings, latent_shape: Sequence[int]) -> None:

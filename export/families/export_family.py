@@ -33,6 +33,10 @@ def _all_public(stated: Configs) -> dict[str, dict[str, Any]]:
     return {name: public(config) for name, config in stated.items()}
 
 
+def _nothing_of_its_own(_configs: Configs) -> float | None:
+    return None
+
+
 def _native_side(_read: ReadConfig, geometry: Geometry) -> int:
     return geometry.native_side_pixels
 
@@ -42,12 +46,13 @@ class Interface:
     """What a graph from elsewhere has to look like: `output` is an output; `instead` of a VAE that samples nothing.
 
     Of each input the dims: named ones must be dynamic, the size of the others (None) is the checkpoint's own. An input
-    without dims (None) may be a scalar, or one in an array.
+    without dims (None) may be a scalar, or one in an array. `optional` are inputs that a graph may have besides.
     """
 
     inputs: Mapping[str, Dims | None]
     output: str
     instead: str | None = None
+    optional: Mapping[str, Dims | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,8 @@ class ExportFamily:
     effective one of a checkpoint's folder, and `adopt` those of a bundle's components that another exporter wrote.
     `bundle_class` is what the bundle's index names; None: what the family says. `interfaces` are of graphs that another
     exporter made, by component; `least_side` is that of the smallest image, in pixels, that runs through all of them.
-    `vae` is what a bundle's VAE may be replaced by; None: by nothing.
+    `vae` is what a bundle's VAE may be replaced by; None: by nothing. `own_guidance` is the guidance scale of a
+    checkpoint with such configs where nobody chose one, if that is another than its family's.
     """
 
     family: Family
@@ -90,6 +96,12 @@ class ExportFamily:
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     least_side: Callable[[ReadConfig, Geometry], int] = _native_side
     vae: VaeExport | None = None
+    own_guidance: Callable[[Configs], float | None] = _nothing_of_its_own
+
+    def guidance_of(self, configs: Configs) -> float | None:
+        """The scale of a run where nobody chose one, by the configs; None: the product's."""
+        own = self.own_guidance(configs)
+        return self.family.own_guidance if own is None else own
 
     def folder_of(self, component: str) -> str:
         """The checkpoint's folder of a component."""

@@ -7,21 +7,18 @@ from typing import Any
 
 import torch
 
-from mezzotint.bundle.manifest import TensorSpec
-from mezzotint.errors import MezzotintError
+from mezzotint.families.guidance_embedding import SCALE_INPUT
 from mezzotint.families.latent_consistency import LATENT_CONSISTENCY as FAMILY
-from mezzotint.families.latent_consistency import guidance_embedding
 
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import ExampleSize, GraphSource
 from .export_family import Interface
+from .guidance_scale import SCALE_DIMS, check_width, example_scales, scale_spec
 from .option_values import ANY
 from .stable_diffusion import STABLE_DIFFUSION, graph_sources
 from .stable_diffusion_options import UNET_OPTIONS, adopt_configs, check_components, read_stated
 
 LCM_UNET_OPTIONS = {**UNET_OPTIONS, "time_cond_proj_dim": ANY}
-_LEAST_WIDTH = 4  # of the embedding: two waves
-_SCALES = (1.0, 8.5, 14.0)
 
 
 class _UNet(torch.nn.Module):
@@ -52,14 +49,12 @@ def _told_guidance(source: GraphSource, checkpoint: Checkpoint) -> GraphSource:
     width = checkpoint.configs["unet"]["time_cond_proj_dim"]
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
-        scales = [_SCALES[row % len(_SCALES)] for row in range(size.batch)]
-        told = torch.stack([torch.from_numpy(guidance_embedding(scale, width)) for scale in scales])
-        return *source.example_inputs(size), told
+        return *source.example_inputs(size), example_scales(size, width)
 
     return replace(
         source,
         module=_UNet(checkpoint.modules["unet"]).eval(),
-        inputs=(*source.inputs, TensorSpec("timestep_cond", "float32", ("batch_size", width))),
+        inputs=(*source.inputs, scale_spec(width)),
         example_inputs=inputs,
     )
 
@@ -75,13 +70,7 @@ def _adopt(stated: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
 
 
 def _check_width(unet: Mapping[str, Any]) -> None:
-    width = unet.get("time_cond_proj_dim")
-    if isinstance(width, bool) or not isinstance(width, int) or width < _LEAST_WIDTH:
-        raise MezzotintError(
-            f"unet/config.json has time_cond_proj_dim = {width!r:.40}, expected a whole number of at least "
-            f"{_LEAST_WIDTH}: a latent consistency model is told the guidance scale; a UNet that is not belongs to a "
-            "StableDiffusionPipeline"
-        )
+    check_width(unet, "a UNet that is not told the guidance scale belongs to a StableDiffusionPipeline")
 
 
 _UNET_INTERFACE = STABLE_DIFFUSION.interfaces["unet"]
@@ -95,6 +84,6 @@ LATENT_CONSISTENCY = replace(
     bundle_class=None,
     interfaces={
         **STABLE_DIFFUSION.interfaces,
-        "unet": Interface({**_UNET_INTERFACE.inputs, "timestep_cond": ("batch", None)}, _UNET_INTERFACE.output),
+        "unet": Interface({**_UNET_INTERFACE.inputs, SCALE_INPUT: SCALE_DIMS}, _UNET_INTERFACE.output),
     },
 )

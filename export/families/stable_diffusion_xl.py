@@ -7,18 +7,21 @@ import torch
 
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import TensorSpec
+from mezzotint.families.guidance_embedding import SCALE_INPUT
 from mezzotint.families.hidden_states import hidden_state_output
 from mezzotint.families.stable_diffusion_xl import STABLE_DIFFUSION_XL as FAMILY
 
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
-from .export_family import ExportFamily, Interface
+from .export_family import Configs, ExportFamily, Interface
+from .guidance_scale import SCALE_DIMS, example_scales, scale_spec
 from .stable_diffusion import STABLE_DIFFUSION, least_side, native_side, unet_trace_size
 from .stable_diffusion_options import FOLDERS
 from .stable_diffusion_xl_options import adopt_xl_configs, check_xl_components, count_of_numbers, effective_xl_config
 from .vae import vae_sources
 
 _LARGEST_NUMBER = 1024.0  # pixels, as the UNet hears of them
+_LCM_GUIDANCE = 8.0
 
 
 def graph_sources(checkpoint: Checkpoint) -> Iterator[GraphSource]:
@@ -66,10 +69,16 @@ class _UNet(torch.nn.Module):
         encoder_hidden_states: torch.Tensor,
         text_embeds: torch.Tensor,
         time_ids: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
     ) -> torch.Tensor:
         added = {"text_embeds": text_embeds, "time_ids": time_ids}
         output: tuple[torch.Tensor] = self.root(
-            sample, timestep, encoder_hidden_states, added_cond_kwargs=added, return_dict=False
+            sample,
+            timestep,
+            encoder_hidden_states,
+            timestep_cond=timestep_cond,
+            added_cond_kwargs=added,
+            return_dict=False,
         )
         return output[0]
 
@@ -113,7 +122,7 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
     config, text = checkpoint.configs["unet"], checkpoint.configs["text_encoder_2"]
     channels, width, window = config["in_channels"], config["cross_attention_dim"], text["max_position_embeddings"]
     pooled, numbers = text["projection_dim"], count_of_numbers(config, text)
-    side = native_side(checkpoint)
+    side, scale_width = native_side(checkpoint), config["time_cond_proj_dim"]
     sizes = ("batch_size", "height", "width")
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
@@ -122,7 +131,8 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
         embeddings = torch.randn(size.batch, window, width, generator=generator)
         whole = torch.randn(size.batch, pooled, generator=generator)
         told = torch.floor(torch.rand(size.batch, numbers, generator=generator) * _LARGEST_NUMBER)
-        return sample, torch.tensor(size.timestep), embeddings, whole, told
+        scales = () if scale_width is None else (example_scales(size, scale_width),)
+        return sample, torch.tensor(size.timestep), embeddings, whole, told, *scales
 
     return GraphSource(
         name="unet",
@@ -133,6 +143,7 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
             TensorSpec("encoder_hidden_states", "float32", ("batch_size", "sequence_length", width)),
             TensorSpec("text_embeds", "float32", ("batch_size", pooled)),
             TensorSpec("time_ids", "float32", ("batch_size", numbers)),
+            *(() if scale_width is None else (scale_spec(scale_width),)),
         ),
         outputs=(TensorSpec("out_sample", "float32", (sizes[0], config["out_channels"], *sizes[1:])),),
         example_inputs=inputs,
@@ -143,6 +154,11 @@ def _unet(checkpoint: Checkpoint) -> GraphSource:
         ),
         config=config,
     )
+
+
+def _own_guidance(configs: Configs) -> float | None:
+    """A latent consistency model's, as its card has it."""
+    return None if configs["unet"].get("time_cond_proj_dim") is None else _LCM_GUIDANCE
 
 
 def _bundle_class(stated: str, geometry: Geometry) -> str:
@@ -163,6 +179,7 @@ _INTERFACES = {
             "time_ids": ("batch", None),
         },
         "out_sample",
+        optional={SCALE_INPUT: SCALE_DIMS},
     ),
     **{name: STABLE_DIFFUSION.interfaces[name] for name in ("vae_decoder", "vae_encoder")},
 }
@@ -178,4 +195,5 @@ STABLE_DIFFUSION_XL = ExportFamily(
     interfaces=_INTERFACES,
     least_side=least_side,
     vae=STABLE_DIFFUSION.vae,
+    own_guidance=_own_guidance,
 )

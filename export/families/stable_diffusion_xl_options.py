@@ -8,6 +8,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of_checkpoint
 
 from .autoencoder_tiny import is_tiny
+from .guidance_scale import check_width
 from .option_values import ANY, Values
 from .stable_diffusion_configs import effective_config
 from .stable_diffusion_options import (
@@ -24,7 +25,7 @@ _TIMES_AND_TEXT: Final = "text_time"
 _OPTIONS: Final[Mapping[str, Mapping[str, Values | None]]] = {
     "text_encoder": TEXT_OPTIONS,
     "text_encoder_2": TEXT_OPTIONS,
-    "unet": {**UNET_OPTIONS, "addition_embed_type": (_TIMES_AND_TEXT,)},
+    "unet": {**UNET_OPTIONS, "addition_embed_type": (_TIMES_AND_TEXT,), "time_cond_proj_dim": ANY},
 }
 _VAE_OPTIONS: Final[Mapping[str, Values | None]] = {  # a small autoencoder's are Stable Diffusion's
     **VAE_OPTIONS,
@@ -77,6 +78,8 @@ def _check_fit(configs: Mapping[str, Mapping[str, Any]], vae: Mapping[str, Any])
             f"unet/config.json has addition_embed_type = {unet['addition_embed_type']!r:.40}, expected "
             f"{_TIMES_AND_TEXT!r}, as every Stable Diffusion XL has; take the config.json that belongs to the weights"
         )
+    if unet["time_cond_proj_dim"] is not None:
+        check_width(unet, "leave it away, or null, where the UNet is not told the scale")
     widths = {name: configs[name]["hidden_size"] for name in ("text_encoder", "text_encoder_2") if name in configs}
     if unet["cross_attention_dim"] != sum(widths.values()):
         listed = " + ".join(f"{width} of {name}" for name, width in widths.items())

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 
 from mezzotint.tensor_files.opening import open_tensor_file
 from mezzotint.tensor_files.tensor_file import TensorFile
 
+from ..files.weight_reader import read_float32
 from .place import Shape
 
 _HARMLESS = ("pytorch_lightning.", "lightning.", "omegaconf.")  # what trainers note of themselves
@@ -50,8 +50,5 @@ class WeightFile:
         return stored
 
     def read(self, name: str) -> torch.Tensor:
-        """The tensor in FP32, over the mapped file where it is stored so; MezzotintError for one that is no float."""
-        tensor = torch.from_numpy(np.require(self.file.read_float32(name), requirements=("C", "A")))
-        if self.dtype(name) != torch.float32:  # which lies over the file, the others beside it
-            self.file.let_go(name)
-        return tensor
+        """As `read_float32`."""
+        return read_float32(self.file, name)

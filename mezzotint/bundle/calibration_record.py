@@ -16,7 +16,8 @@ class CalibrationRecord:
     `latent_shape` is (C, h, w); `calls` counts the UNet calls that statistics were taken from, `trajectories` the
     prompts that were run, each with `visits` steps at least (None: a bundle from before that was written down).
     `costs_sha256` is of the times that a search for exclusions went by, `schedule` the spacing of noise levels that was
-    asked for, if any.
+    asked for, if any. `begun_with` says what the runs began with besides noise, and `refined_from` the part of the
+    schedule, in (0, 1), that was done before, where the denoiser finishes what another one begins.
     """
 
     prompts_sha256: str
@@ -33,6 +34,8 @@ class CalibrationRecord:
     int8_attention: bool = field(default=False, metadata=LEFT_OUT)
     costs_sha256: str | None = field(default=None, metadata=LEFT_OUT)
     schedule: str | None = field(default=None, metadata=LEFT_OUT)
+    begun_with: str | None = field(default=None, metadata=LEFT_OUT)
+    refined_from: float | None = field(default=None, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         """MezzotintError for figures that no calibration can have had."""
@@ -46,4 +49,9 @@ class CalibrationRecord:
         if not 0.0 <= self.guidance <= _LARGEST:
             raise MezzotintError(
                 f"calibration: guidance is {self.guidance!s:.40}, expected 0 to {_LARGEST}; make the bundle again"
+            )
+        if self.refined_from is not None and not 0.0 < self.refined_from < 1.0:
+            raise MezzotintError(
+                f"calibration: refined_from is {self.refined_from!s:.40}, expected between 0 and 1; make the bundle "
+                "again"
             )

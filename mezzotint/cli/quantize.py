@@ -43,6 +43,7 @@ _SPLIT = "INT8 for shortcut convolutions too, split by channel range."
 _ATTENTION = "INT8 for the scores of self-attention too: faster on openvino, a little less faithful."
 _LESS = "Let the denoiser compute less than its source, by pooled-keys; may be given again."
 _SKIP = "Leave out an exact graph pass, such as upsample-conv; may be given again."
+_BASE = "Of a refiner: the bundle whose runs it finishes, to calibrate on; default: noised images."
 _MEMORY = "Most memory that collecting statistics may take, such as 6GB; slower."
 
 OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help=_OUTPUT)]
@@ -59,6 +60,7 @@ Trajectories = Annotated[int, typer.Option(min=1, help=_TRAJECTORIES, rich_help_
 StepsPerPrompt = Annotated[int, typer.Option(min=1, help=_STEPS, rich_help_panel=_CALIBRATION)]
 Samples = Annotated[int, typer.Option(min=1, help=_SAMPLES, rich_help_panel=_CALIBRATION)]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the calibration.", rich_help_panel=_CALIBRATION)]
+Base = Annotated[Path | None, typer.Option(help=_BASE, rich_help_panel=_CALIBRATION)]
 MemoryLimit = Annotated[str | None, typer.Option(help=_MEMORY, rich_help_panel=_CALIBRATION)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and estimate time and memory.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help=_VERBOSE)]
@@ -81,6 +83,7 @@ def quantize(
     steps_per_prompt: StepsPerPrompt = 12,
     samples: Samples = 128,
     seed: Seed = 0,
+    base: Base = None,
     memory_limit: MemoryLimit = None,
     min_sqnr_db: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
     costs: Annotated[Path | None, typer.Option(help=_COSTS)] = None,
@@ -119,6 +122,7 @@ def quantize(
             attends_in_int8=int8_attention,
             approximations=approximate or (),
             skip_passes=skip_pass or (),
+            base=base,
             memory_limit_bytes=_bytes_of(memory_limit),
             overwrite=overwrite,
             progress=progress,

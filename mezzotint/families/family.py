@@ -114,8 +114,11 @@ class Family:
     Of both, the names in `optional` may be absent, as `without` makes them. A negative prompt of None is the empty
     text, or no text at all where `none_is_zeros`. `symbol_sizes` has the sizes of the denoiser's symbolic dims besides
     batch_size, height and width. `options` are the settings of a run that not every family takes, `index_options` the
-    keys of model_index.json that say how to run it. `own_guidance` is the scale of a run where nobody chose one, if it
-    is not the product's. With `strength_keeps_steps` a run from an image makes all steps, closer to each other.
+    keys of model_index.json that say how to run it. `begins_at` is the part of the schedule, in [0, 1), that another
+    model has done when a checkpoint's own takes over, 0 for one that begins with noise. `own_guidance` is the scale of
+    a run where nobody chose one, if it is not the product's. `scale_input` is the denoiser's input that tells a
+    checkpoint the guidance scale, where the family has some that were distilled so. With `strength_keeps_steps` a run
+    from an image makes all steps, closer to each other.
     """
 
     name: str
@@ -129,10 +132,12 @@ class Family:
     guidance: Guidance = Guidance.CFG
     none_is_zeros: Callable[[ReadConfig], bool] = lambda _read: False
     symbol_sizes: Callable[[ReadConfig], Mapping[str, int]] = lambda _read: {}
+    begins_at: Callable[[ReadConfig], float] = lambda _read: 0.0
     optional: frozenset[str] = frozenset()
     options: frozenset[str] = frozenset()
     index_options: tuple[str, ...] = ()
     own_guidance: float | None = None
+    scale_input: str | None = None
     strength_keeps_steps: bool = False
 
     def without(self, absent: Collection[str]) -> "Family":
@@ -146,6 +151,12 @@ class Family:
             checkpoint={name: part for name, part in self.checkpoint.items() if name not in left_out},
             texts=tuple(stage for stage in self.texts if stage.component not in left_out),
         )
+
+    def hearing(self, denoiser: Component) -> "Family":
+        """The family of a bundle with that denoiser: guidance is embedded where it is told the scale."""
+        if all(spec.name != self.scale_input for spec in denoiser.inputs):
+            return self
+        return replace(self, guidance=Guidance.EMBEDDED)
 
     def role(self, component: str) -> Role:
         """What the component of that name is there for; MezzotintError lists those that there are."""

@@ -18,7 +18,7 @@ FAMILIES: tuple[Family, ...] = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CO
 
 
 def family_of(bundle: Bundle) -> Family:
-    """The family that the manifest names, without the optional components that the bundle lacks.
+    """The family that the manifest names, without the optional components that the bundle lacks, guided as it is.
 
     MezzotintError lists those that there are.
     """
@@ -27,7 +27,10 @@ def family_of(bundle: Bundle) -> Family:
     if family is None:
         known = ", ".join(family.name for family in FAMILIES)
         raise MezzotintError(f"{bundle.path} is of the family {name!r:.60}, expected one of {known}")
-    return family.without(family.components.keys() - bundle.manifest.components.keys())
+    components = bundle.manifest.components
+    denoiser = components.get(family.denoiser)
+    family = family if denoiser is None else family.hearing(denoiser)
+    return family.without(family.components.keys() - components.keys())
 
 
 def geometry_of(bundle: Bundle) -> Geometry:

@@ -3,7 +3,8 @@
 The UNet attends to what both encoders' layers before the last say, side by side, and is told the second one's vector
 for the whole text and six numbers of the image's size and crop. The refiner, the same architecture for the last part of
 a run, has the second encoder alone, and hears five: an aesthetic score in place of the target size. Checkpoints that
-were distilled to few steps, made to inpaint or pruned differ in their configs and defaults alone.
+were distilled to few steps, made to inpaint or pruned differ in their configs and defaults alone; a latent consistency
+model is told the guidance scale besides.
 
 Names of components, inputs and outputs are those of Optimum's exporter.
 """
@@ -19,6 +20,7 @@ from mezzotint.errors import MezzotintError
 from .condition import Condition
 from .family import EncodedText, Family, Part, ReadConfig, Role, TextStage, Wanted
 from .feeds import unet_feeds
+from .guidance_embedding import SCALE_INPUT, is_told_scale, told_scale
 from .hidden_states import penultimate_output
 
 _TEXT_TO_IMAGE = "StableDiffusionXLPipeline"
@@ -36,6 +38,7 @@ _CLASSES: Mapping[str, str] = {
 }
 
 _SIZES, _SCORED = 6, 5  # numbers in time_ids
+_REFINED_FROM = 0.8  # of the schedule
 _SCORES = (6.0, 2.5)  # of the prompt and of the negative one, as in diffusers
 
 
@@ -48,11 +51,13 @@ def _condition(texts: Sequence[EncodedText], wanted: Wanted, denoiser: Component
         )
     pooled = texts[-1].pooled
     assert pooled is not None  # the last stage has one
+    told = {SCALE_INPUT: told_scale(wanted, denoiser)} if is_told_scale(denoiser) else {}
     return Condition(
         {
             "encoder_hidden_states": np.concatenate([text.tokens for text in texts], axis=-1)[np.newaxis],
             "text_embeds": pooled[np.newaxis],
             "time_ids": np.array([_time_ids(wanted, _count_of(denoiser))], dtype=np.float32),
+            **told,
         }
     )
 
@@ -97,6 +102,13 @@ def _none_is_zeros(read: ReadConfig) -> bool:
     return bool(read("model_index.json").get("force_zeros_for_empty_prompt", True))
 
 
+def _begins_at(read: ReadConfig) -> float:
+    """A refiner was trained on the lowest noise levels alone: the first 200 of 1000 timesteps (section 2.5)."""
+    unet, text = read("unet/config.json"), read("text_encoder_2/config.json")
+    told = unet["projection_class_embeddings_input_dim"] - text["projection_dim"]
+    return _REFINED_FROM if told == _SCORED * unet["addition_time_embed_dim"] else 0.0
+
+
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 
 STABLE_DIFFUSION_XL = Family(
@@ -126,6 +138,8 @@ STABLE_DIFFUSION_XL = Family(
     geometry=_geometry,
     none_is_zeros=_none_is_zeros,
     symbol_sizes=_symbol_sizes,
+    begins_at=_begins_at,
+    scale_input=SCALE_INPUT,  # of latent consistency models alone
     optional=frozenset({"text_encoder", "tokenizer"}),  # a refiner has neither
     options=frozenset(
         {

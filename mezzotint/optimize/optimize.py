@@ -114,6 +114,8 @@ def _unseen(bundle: Bundle, backend: str) -> str | None:
     geometry = geometry_of(bundle)
     if geometry.unet_channels != geometry.latent_channels:
         return "the denoiser was made to inpaint, and images of a prompt alone say nothing of it"
+    if family_of(bundle).begins_at(bundle.config):
+        return "the denoiser finishes what another one begins, and images of a prompt alone say nothing of it"
     return None
 
 

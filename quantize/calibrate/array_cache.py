@@ -15,12 +15,18 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.atomic_file import atomic_path
+from mezzotint.bundle.bundle import Bundle
 from mezzotint.cache import cache_folder, usable_folder
 
 
 def content_key(ingredients: Mapping[str, Any]) -> str:
     """A hash of everything that the arrays depend on: file hashes, settings, versions."""
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def graph_hashes(bundle: Bundle) -> list[str]:
+    """Of all files that the bundle's graphs consist of."""
+    return [entry.sha256 for component in bundle.manifest.components.values() for entry in component.files]
 
 
 def cached_arrays(kind: str, key: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:

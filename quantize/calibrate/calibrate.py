@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -15,21 +15,19 @@ from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.precision import NodeScheme
 from mezzotint.engines.heap import give_back_memory
-from mezzotint.engines.lineup import fastest_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
-from mezzotint.executor import LOCAL, Executor
-from mezzotint.families.family import Role
-from mezzotint.families.lineup import family_of, geometry_of
+from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress
-from mezzotint.runtime import Bundle, Settings, TextToImage
-from mezzotint.runtime.denoiser import Conditions
+from mezzotint.runtime import Bundle
 
 from ..graphs.graph_file import load_graph, temporary_graph
 from ..graphs.weighted import WeightedNode, weight_energy, weighted_nodes
 from ..passes.contract import Pass, run_passes
 from ..passes.ort_floats import ORT_FLOATS
-from .array_cache import cached_arrays, content_key
+from .array_cache import cached_arrays, content_key, graph_hashes
+from .beginning import Beginning
+from .cached_trajectories import cached_trajectories
 from .data import CalibrationData
 from .memory_limit import groups_within
 from .ranges import RANGE_METHODS, RangeMethods, least_error_range
@@ -45,78 +43,24 @@ from .statistics import (
     open_probed,
     stack,
 )
-from .trajectories import CalibrationSettings, Call, Trajectory, run_trajectory, spread
+from .trajectories import CalibrationSettings, Call
 
-_TRAJECTORIES = 8  # revisions of what the cached arrays mean
-_STATISTICS = 9
+_STATISTICS = 9  # revision of what the cached arrays mean
 _CHUNK = 16  # calls in a cache entry
 _FLOAT_BYTES = 4
 
 
 def calibrate(
-    bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress
+    bundle: Bundle, prompts: Sequence[str], settings: CalibrationSettings, progress: Progress, base: Path | None = None
 ) -> CalibrationData:
-    """Run the trajectories of `prompts`; without prompts there are none, unless the family reads none."""
-    texts = tuple(prompts) if family_of(bundle).texts else ("",) * settings.trajectories
-    trajectories = cached_trajectories(bundle, texts, settings, progress) if texts else ()
-    return CalibrationData(bundle, texts, settings, trajectories)
+    """Run the trajectories of `prompts`; without prompts there are none, unless the family reads none.
 
-
-def cached_trajectories(
-    bundle: Bundle,
-    prompts: Sequence[str],
-    settings: CalibrationSettings,
-    progress: Progress,
-    executor: Executor = LOCAL,
-) -> tuple[Trajectory, ...]:
-    """The trajectories of `prompts`, one cache entry each: a run that was interrupted goes on where it was."""
-    schedule: tuple[object, ...] = (settings.scheduler, settings.steps, settings.guidance)
-    schedule += () if settings.schedule is None else (settings.schedule,)
-    precision = fastest_engine(bundle.component(family_of(bundle).denoiser))[1]
-    parts = {"revision": _TRAJECTORIES, "graphs": _hashes(bundle), "schedule": schedule, "precision": precision}
-    parts |= _asked_size(bundle, settings)
-    chosen = spread(len(prompts), settings.trajectories)
-    stride = settings.stride(len(chosen))
-    runs = [(prompts[index], settings.of_run(prompts[index], settings.seed + index)) for index in chosen]
-    load = cache(partial(_load, bundle, [run for _, run in runs]))
-
-    def make(run: Settings, steps: slice) -> dict[str, Array]:
-        pipe, conditions, _held = load()
-        return run_trajectory(pipe, run, conditions[run.prompt], steps).pack()
-
-    def trajectory(numbered: tuple[int, tuple[str, Settings]]) -> Trajectory:
-        count, (prompt, run) = numbered
-        first = count % stride
-        key = content_key({**parts, "prompt": prompt, "seed": run.seed, "steps": (first, stride)})
-        return Trajectory.unpack(cached_arrays("trajectory", key, partial(make, run, slice(first, None, stride))))
-
-    numbered = list(enumerate(runs))
-    done = tuple(executor.map(trajectory, numbered, what="running calibration trajectories", progress=progress))
-    load.cache_clear()
-    give_back_memory()
-    return done
-
-
-def _asked_size(bundle: Bundle, settings: CalibrationSettings) -> dict[str, Any]:
-    """What a size adds to a cache key: nothing where it is the checkpoint's own."""
-    geometry = geometry_of(bundle)
-    asked, native = geometry.latent_shape(settings.height, settings.width), geometry.latent_shape()
-    return {} if asked == native else {"latent_shape": asked}
-
-
-def _load(bundle: Bundle, runs: Sequence[Settings]) -> tuple[TextToImage, dict[str, Conditions], Session]:
-    """The pipe, the conditions of every prompt, and the denoiser, in 16 bits where its engine has them.
-
-    Nothing but where the latents go matters. Text encoders are gone by the time that the denoiser is opened, and it is
-    held for all runs: the pipe would open it again for each.
+    `base` is the bundle that begins the runs of a refiner. MezzotintError for one that does not belong to it.
     """
-    engine, precision = fastest_engine(bundle.component(family_of(bundle).denoiser))
-    pipe = TextToImage.load(bundle.path, backend=engine.name, precision={Role.DENOISER: precision}, low_memory=True)
-    encoders = [pipe.sessions[name] for name in pipe.family.names(Role.TEXT_ENCODER)]  # held likewise
-    conditions = {run.prompt: pipe.conditions([run]) for run in runs}
-    del encoders
-    give_back_memory()
-    return pipe, conditions, pipe.sessions[pipe.family.denoiser]
+    beginning = Beginning.of(bundle, base)
+    texts = tuple(prompts) if family_of(bundle).texts else ("",) * settings.trajectories
+    trajectories = cached_trajectories(bundle, texts, settings, progress, beginning) if texts else ()
+    return CalibrationData(bundle, texts, settings, trajectories, beginning)
 
 
 @dataclass(frozen=True)
@@ -135,7 +79,7 @@ class _Observed:
         return run_passes(load_graph(self.bundle.graph_path(self.component)), self.passes).model
 
     def key_parts(self) -> dict[str, object]:
-        return {"revision": _STATISTICS, "graphs": _hashes(self.bundle), "component": self.component}
+        return {"revision": _STATISTICS, "graphs": graph_hashes(self.bundle), "component": self.component}
 
 
 def cached_statistics(
@@ -270,7 +214,3 @@ def _output_quantizer(
 
 def _integer_nodes(graph: ir.Graph, decisions: Decisions) -> list[WeightedNode]:
     return [item for item in weighted_nodes(graph) if decisions[item.name].scheme is NodeScheme.W8A8]
-
-
-def _hashes(bundle: Bundle) -> list[str]:
-    return [entry.sha256 for component in bundle.manifest.components.values() for entry in component.files]

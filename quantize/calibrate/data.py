@@ -12,6 +12,7 @@ from mezzotint.families.lineup import family_of
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.denoiser import guide
 
+from .beginning import FROM_NOISE, Beginning
 from .text_calls import token_calls
 from .trajectories import CalibrationSettings, Call, Trajectory, decoder_calls, denoiser_calls
 
@@ -27,6 +28,7 @@ class CalibrationData:
     prompts: tuple[str, ...]
     settings: CalibrationSettings
     trajectories: tuple[Trajectory, ...]
+    beginning: Beginning = FROM_NOISE
 
     def calls(self, component: str, count: int, seed: int) -> list[Call]:
         """`count` seeded calls of a component; none of an image encoder, and of others without trajectories.
@@ -76,6 +78,8 @@ class CalibrationData:
             visits=settings.visits,
             split_shortcuts=splits_shortcuts,
             schedule=settings.schedule,
+            begun_with=self.beginning.source,
+            refined_from=self.beginning.at or None,
         )
 
     @property
@@ -86,4 +90,4 @@ class CalibrationData:
     @property
     def key(self) -> dict[str, object]:
         """What a cache has to tell one from another by, besides the bundle's graphs."""
-        return {"prompts": self.prompts_sha256, "settings": self.settings}
+        return {"prompts": self.prompts_sha256, "settings": self.settings, **self.beginning.key}

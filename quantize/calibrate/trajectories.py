@@ -21,7 +21,9 @@ from mezzotint.runtime.images.vae import unscaled
 from mezzotint.runtime.samplers.sampler import Noise
 from mezzotint.runtime.samplers.sampling import Sampling
 from mezzotint.runtime.samplers.schedule import Schedule
-from mezzotint.runtime.start import Start, begin_from_noise
+from mezzotint.runtime.start import Start
+
+from .beginning import FROM_NOTHING, Begun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +58,16 @@ class CalibrationSettings:
         asked = Sampling.settle(bundle.defaults(), scheduler, steps, guidance, spacing=schedule)
         return cls(scheduler=asked.sampler.name, steps=asked.steps, guidance=asked.guidance, schedule=schedule)
 
-    def stride(self, prompts: int) -> int:
-        """Which n-th step each trajectory makes, so that those of all `prompts` together make every one."""
-        return max(1, min(self.steps // self.visits, prompts))
+    def stride(self, prompts: int, begins_at: float = 0.0) -> int:
+        """Which n-th step each trajectory makes, so that those of all `prompts` together make every one.
+
+        `begins_at` is the part of the schedule that is left out before.
+        """
+        return max(1, min(self.steps_from(begins_at) // self.visits, prompts))
+
+    def steps_from(self, begins_at: float) -> int:
+        """About how many steps there are from that part of the schedule on."""
+        return max(1, round(self.steps * (1.0 - begins_at)))
 
     def of_run(self, prompt: str, seed: int) -> Settings:
         """What one prompt is run with."""
@@ -100,11 +109,15 @@ class Call:
 
 
 def run_trajectory(
-    pipe: TextToImage, settings: Settings, conditions: Conditions, steps: slice = slice(None)
+    pipe: TextToImage,
+    settings: Settings,
+    conditions: Conditions,
+    steps: slice = slice(None),
+    begun: Begun = FROM_NOTHING,
 ) -> Trajectory:
     """Run one prompt to its final latents, keeping what the denoiser is asked on the way.
 
-    Of the schedule the first step is made, and `steps`.
+    Of the schedule, or of what `begun` left of it, the first step is made, and `steps`.
     """
     calls: list[DenoiserCall] = []
 
@@ -112,7 +125,7 @@ def run_trajectory(
         calls.append(replace(call, output=None))
 
     def begin(schedule: Schedule, noise: Noise) -> Start:
-        return begin_from_noise(_leaping(schedule, steps), noise)
+        return begun.start(_leaping(begun.rest(schedule), steps), noise)
 
     denoised = pipe.denoise([settings], conditions, begin, on_call=keep)
     return Trajectory(tuple(calls), denoised.latents)

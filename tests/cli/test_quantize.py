@@ -102,7 +102,7 @@ def test_a_dry_run_counts_the_trajectories_that_a_run_makes(
         made.append(len(trajectory.calls))
         return trajectory
 
-    monkeypatch.setattr("mezzotint.quantize.calibrate.calibrate.run_trajectory", spy)
+    monkeypatch.setattr("mezzotint.quantize.calibrate.cached_trajectories.run_trajectory", spy)
     assert cli("quantize", tiny_bundle.path, "-o", "small", *options, *quick)[0] == 0
     assert len(made) == 2
     assert json.loads(out)["calibration"] == f"{sum(made)} denoiser steps of 2 prompts"

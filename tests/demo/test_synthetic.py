@@ -9,8 +9,10 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+import transformers
 from accelerate import init_empty_weights
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import load_file
 
 from demo.outliers import DRIFT, FIRST_TOKEN_PEAK, HOT_CHANNEL_GAINS
 from demo.shapes import SHAPES
@@ -98,6 +100,22 @@ def test_the_seed_decides_every_byte(folder: Path, tmp_path: Path) -> None:
     changed = {name for name, digest in hashes(tmp_path / "other").items() if digest != hashes(folder)[name]}
     assert {Path(name).suffix for name in changed} == {".safetensors"}
     assert len(changed) == 3
+
+
+def test_weights_are_those_of_modules_that_are_made_with_the_seed(tmp_path: Path) -> None:
+    """Drawn into their file, layer by layer: to the last bit what a constructor draws."""
+    write_checkpoint(SHAPES["tiny-xl"], tmp_path / "xl", seed=7, plant=False)
+    for folder, (kind, config) in SHAPES["tiny-xl"].configs.items():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7 + {"text_encoder": 0, "unet": 1, "vae": 3, "text_encoder_2": 4}[folder])
+            if hasattr(diffusers, kind):
+                made = getattr(diffusers, kind)(**config)
+            else:
+                made = getattr(transformers, kind)(getattr(transformers, kind).config_class(**config))
+        (path,) = (tmp_path / "xl" / folder).glob("*.safetensors")
+        drawn, expected = load_file(path), made.state_dict()
+        assert drawn.keys() == expected.keys()
+        assert [name for name, tensor in drawn.items() if not torch.equal(tensor, expected[name])] == []
 
 
 def test_the_first_token_towers_over_the_others(folder: Path) -> None:

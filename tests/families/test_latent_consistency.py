@@ -16,7 +16,7 @@ from mezzotint.arrays import Array
 from mezzotint.bundle.defaults import Defaults
 from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
-from mezzotint.families.latent_consistency import guidance_embedding
+from mezzotint.families.guidance_embedding import guidance_embedding
 from mezzotint.progress import silent
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.quantize.calibrate.calibrate import calibrate

@@ -17,8 +17,8 @@ __all__ = ["KINDS", "PROMPT", "RUN", "DiffusersXL", "image_and_mask", "save_tiny
 
 PROMPT: Final = "a flat emoji of a red apple"
 RUN: Final[dict[str, Any]] = {"steps": 4, "seed": 3}
-KINDS: Final = ("base", "refiner", "inpaint", "pruned")
-_WINDOW, _POOLED, _WIDTHS, _EACH = 32, 40, (32, 64), 8
+KINDS: Final = ("base", "refiner", "inpaint", "pruned", "lcm")
+_WINDOW, _POOLED, _WIDTHS, _EACH, _SCALE_WIDTH = 32, 40, (32, 64), 8, 32
 _SCHEDULER: Final = {  # as SDXL was published
     "_class_name": "EulerDiscreteScheduler",
     "beta_end": 0.012,
@@ -36,6 +36,17 @@ _SCHEDULER: Final = {  # as SDXL was published
     "trained_betas": None,
     "use_karras_sigmas": False,
 }
+_LCM_SCHEDULER: Final = {
+    "_class_name": "LCMScheduler",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+    "original_inference_steps": 50,
+    "prediction_type": "epsilon",
+    "set_alpha_to_one": True,
+    "timestep_spacing": "leading",
+}
 
 
 def save_tiny_xl(folder: Path, demo_checkpoint: Path, kind: str = "base") -> Path:
@@ -51,7 +62,7 @@ def save_tiny_xl(folder: Path, demo_checkpoint: Path, kind: str = "base") -> Pat
     if has_first:
         shutil.copytree(demo_checkpoint / "tokenizer", folder / "tokenizer")
     _save_second_tokenizer(folder / "tokenizer_2", demo_checkpoint / "tokenizer")
-    _write(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
+    _write(folder / "scheduler" / "scheduler_config.json", _LCM_SCHEDULER if kind == "lcm" else _SCHEDULER)
     _write(folder / "model_index.json", _index(kind))
     return folder
 
@@ -115,6 +126,7 @@ def _unet(kind: str) -> Any:
         reverse_transformer_layers_per_block=[[1, 1], 1] if is_pruned else None,
         addition_embed_type="text_time",
         addition_time_embed_dim=_EACH,
+        time_cond_proj_dim=_SCALE_WIDTH if kind == "lcm" else None,
         projection_class_embeddings_input_dim=(5 if is_refiner else 6) * _EACH + _POOLED,
     )
     with torch.no_grad():  # random nets hardly listen
@@ -146,7 +158,7 @@ def _index(kind: str) -> dict[str, Any]:
         **({"text_encoder": none, "tokenizer": none} if kind == "refiner" else first),
         "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
         "tokenizer_2": clip,
-        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        "scheduler": ["diffusers", "LCMScheduler" if kind == "lcm" else "EulerDiscreteScheduler"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }

@@ -51,7 +51,7 @@ def small_calibration(
     manifest = Manifest(STABLE_DIFFUSION.name, Source("small", "0" * 64), "fp32", "portable", components)
     settings = CalibrationSettings(scheduler="ddim", guidance=guidance)
     given = tuple(Call(0, one) for one in feeds)
-    return GivenCalls(Bundle(folder, manifest), ("a prompt",), settings, (), given)
+    return GivenCalls(Bundle(folder, manifest), ("a prompt",), settings, (), given=given)
 
 
 def statistics_of_values(values: Array) -> TensorStatistics:

@@ -75,21 +75,6 @@ def test_the_graphs_are_those_of_the_folder(
         assert (bundle.path / name).read_bytes() == (tiny_bundle.path / name).read_bytes()
 
 
-@pytest.mark.slow
-def test_the_embedded_checkpoint_as_one_file(demo_checkpoint: Path, demo_bundle: Bundle, tmp_path: Path) -> None:
-    """With averages and with an object of Lightning's."""
-    from tests.export.single_files.ldm import ldm_unet, ldm_vae
-
-    modules = load_checkpoint(str(demo_checkpoint)).modules
-    state = ldm_unet(modules["unet"]) | ldm_vae(modules["vae"]) | ldm_clip(modules["text_encoder"])
-    path = tmp_path / "demo.ckpt"
-    save_lightning(with_ema(state), path)
-    bundle = export_checkpoint(str(path), tmp_path / "bundle", origins=Origins(config=demo_checkpoint))
-    assert graphs(bundle) == graphs(demo_bundle)
-    assert bundle.manifest.source.single_file is not None
-    assert bundle.manifest.source.single_file.weights == "ema"
-
-
 def save_safetensors(state: State, path: Path) -> None:
     save_file(state, path, metadata={"format": "pt"})
 
@@ -113,12 +98,41 @@ def save_legacy(state: State, path: Path) -> None:
     torch.save({"state_dict": state}, path, _use_new_zipfile_serialization=False)
 
 
+def save_averaged(save: Save) -> Save:
+    """With averages, which are the weights of `state`, beside weights that differ."""
+    return lambda state, path: save(with_ema(state), path)
+
+
 FORMS: dict[str, tuple[Save, str]] = {
     "safetensors": (save_safetensors, "model.safetensors"),
     "zip with an object of Lightning's": (save_lightning, "model.ckpt"),
     "legacy": (save_legacy, "model.ckpt"),
     "plain pickle": (torch.save, "model.pt"),
 }
+
+
+EMBEDDED: dict[str, tuple[Save, str, str]] = {
+    "safetensors": (save_safetensors, "demo.safetensors", "plain"),
+    "zip with averages and an object of Lightning's": (save_averaged(save_lightning), "demo.ckpt", "ema"),
+    "legacy with averages": (save_averaged(save_legacy), "demo.ckpt", "ema"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", EMBEDDED)
+def test_the_embedded_checkpoint_as_one_file(
+    form: str, demo_checkpoint: Path, demo_bundle: Bundle, tmp_path: Path
+) -> None:
+    from tests.export.single_files.ldm import ldm_unet, ldm_vae
+
+    save, name, weights = EMBEDDED[form]
+    modules = load_checkpoint(str(demo_checkpoint)).modules
+    state = ldm_unet(modules["unet"]) | ldm_vae(modules["vae"]) | ldm_clip(modules["text_encoder"])
+    save({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / name)
+    bundle = export_checkpoint(str(tmp_path / name), tmp_path / "bundle", origins=Origins(config=demo_checkpoint))
+    assert graphs(bundle) == graphs(demo_bundle)
+    assert bundle.manifest.source.single_file is not None
+    assert bundle.manifest.source.single_file.weights == weights
 
 
 @pytest.mark.parametrize("form", FORMS)

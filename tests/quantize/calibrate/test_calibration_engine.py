@@ -16,7 +16,7 @@ from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.openvino import OPENVINO
 from mezzotint.progress import silent
 from mezzotint.quantize import CalibrationSettings, quantize_bundle
-from mezzotint.quantize.calibrate.calibrate import cached_trajectories
+from mezzotint.quantize.calibrate.cached_trajectories import cached_trajectories
 from mezzotint.runtime import Bundle, MezzotintError
 
 PROMPTS = ("a red apple", "a dog on a blue background")

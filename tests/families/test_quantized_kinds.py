@@ -1,0 +1,109 @@
+"""Every kind of checkpoint in INT8 and FP16 on both CPU engines: parity, kernels, and images close to FP32's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mezzotint.arrays import Array
+from mezzotint.bundle.precision import Storage
+from mezzotint.decibel import psnr_db
+from mezzotint.export import Chosen, export_checkpoint
+from mezzotint.families.family import Role
+from mezzotint.families.lineup import family_of
+from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.runtime import Bundle, ImageToImage, Inpaint, TextToImage
+from tests.conftest import MakeOnce
+from tests.export.published import PUBLISHED, save_published
+from tests.families.tiny_xl import image_and_mask
+
+PROMPT = "a flat emoji of a red apple"
+PROMPTS = (PROMPT, "a noto emoji of a cat", "a dog on a blue background")
+INT8_DB, FP16_DB = 20.0, 40.0
+PARITY_INT8_DB, PARITY_FP16_DB = 15.0, 40.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind is made and run: `of` is a published checkpoint's name, or a kind of XL's; `preset` as in export."""
+
+    of: str
+    preset: str | None = None
+    way: str = "text"  # or "image", "inpaint"
+
+
+KINDS = {
+    "sd-2.1-v": Kind("sd-2.1"),
+    "sd-1.5-inpainting": Kind("sd-1.5-inpainting", way="inpaint"),
+    "sd-turbo": Kind("sd-turbo", preset="turbo"),
+    "lcm": Kind("lcm-dreamshaper-7"),
+    "xl-inpaint": Kind("inpaint", way="inpaint"),
+    "xl-refiner": Kind("refiner", way="image"),
+    "xl-pruned": Kind("pruned"),
+    "xl-lcm": Kind("lcm"),
+}
+
+
+@pytest.fixture(scope="module")
+def source(make_once: MakeOnce, demo_checkpoint: Path, xl_bundle: Callable[[str], Bundle]) -> Callable[[Kind], Bundle]:
+    """The FP32 bundle of a kind: 32x32 pixels."""
+
+    def bundle(kind: Kind) -> Bundle:
+        if kind.of not in PUBLISHED:
+            return xl_bundle(kind.of)
+
+        def make(folder: Path) -> None:
+            published = PUBLISHED[kind.of]
+            small = replace(published, unet={**published.unet, "sample_size": 16})
+            checkpoint = save_published(folder / "checkpoint", small, demo_checkpoint)
+            export_checkpoint(str(checkpoint), folder / "bundle", chosen=Chosen(preset=kind.preset))
+
+        return Bundle.open(make_once(f"kind-{kind.of}-{kind.preset}", make) / "bundle")
+
+    return bundle
+
+
+def generated(bundle: Bundle, kind: Kind, backend: str) -> Array:
+    """An image by the bundle's own defaults, but for the number of steps where these are many."""
+    image, mask = image_and_mask()
+    options: dict[str, Any] = {"seed": 3, "steps": min(bundle.defaults().steps, 8)}
+    match kind.way:
+        case "inpaint":
+            return Inpaint.load(bundle.path, backend=backend)(PROMPT, image, mask, **options).pixels
+        case "image":
+            return ImageToImage.load(bundle.path, backend=backend)(PROMPT, image, strength=0.25, **options).pixels
+    return TextToImage.load(bundle.path, backend=backend)(PROMPT, **options).pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("recipe", ["int8", "fp16"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_quantizes(
+    name: str, recipe: str, target: str, source: Callable[[Kind], Bundle], tmp_path: Path
+) -> None:
+    """`quantize_bundle` itself checks parity, and that what is called INT8 runs in integer kernels."""
+    pytest.importorskip(target)
+    kind = KINDS[name]
+    before = source(kind)
+    settings = replace(CalibrationSettings.of(before), calls=32)
+    settings = replace(settings, steps=min(settings.steps, 10))
+    made = quantize_bundle(
+        before.path, tmp_path / "out", recipe=recipe, target=target, prompts=PROMPTS, settings=settings
+    )
+    family, components = family_of(made), made.manifest.components
+    denoiser = components[family.denoiser]
+    assert denoiser.storage is (Storage.INT8 if recipe == "int8" else Storage.FLOAT16)
+    assert denoiser.parity is not None
+    floors = (PARITY_INT8_DB, INT8_DB) if recipe == "int8" else (PARITY_FP16_DB, FP16_DB)
+    if recipe == "int8":
+        assert audit_bundle(made, target).int8_coverage >= 0.99
+        assert {components[one].storage for one in family.names(Role.TEXT_ENCODER)} == {Storage.INT8_WEIGHTS}
+        assert made.manifest.calibration is not None
+    assert denoiser.parity.sqnr_db is not None
+    assert denoiser.parity.sqnr_db > floors[0]
+    expected = generated(before, kind, "onnxruntime")
+    assert expected.std() > 0.02  # an image, not a grey field that any would equal
+    assert psnr_db(expected, generated(made, kind, target)) > floors[1]
