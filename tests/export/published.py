@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PUBLISHED", "Published", "save_published"]
-
 Config = dict[str, Any]
 
-_TOKENS: Config = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
-_WINDOW = 77
+TOKENS: Config = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+WINDOW = 77
 
-_TEXT: Config = {
+TEXT: Config = {
     "architectures": ["CLIPTextModel"],
     "attention_dropout": 0.0,
     "bos_token_id": 0,
@@ -29,7 +27,7 @@ _TEXT: Config = {
     "initializer_range": 0.02,
     "intermediate_size": 64,
     "layer_norm_eps": 1e-05,
-    "max_position_embeddings": _WINDOW,
+    "max_position_embeddings": WINDOW,
     "model_type": "clip_text_model",
     "num_attention_heads": 4,
     "num_hidden_layers": 2,
@@ -37,9 +35,9 @@ _TEXT: Config = {
     "torch_dtype": "float32",
     "vocab_size": 4096,
 }
-_TEXT_2: Config = {**_TEXT, "hidden_act": "gelu", "projection_dim": 512, "transformers_version": "4.25.0.dev0"}
+TEXT_2: Config = {**TEXT, "hidden_act": "gelu", "projection_dim": 512, "transformers_version": "4.25.0.dev0"}
 
-_UNET: Config = {
+UNET: Config = {
     "_class_name": "UNet2DConditionModel",
     "act_fn": "silu",
     "attention_head_dim": 8,
@@ -59,8 +57,8 @@ _UNET: Config = {
     "sample_size": 64,
     "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
 }
-_UNET_2: Config = {
-    **_UNET,
+UNET_2: Config = {
+    **UNET,
     "_diffusers_version": "0.10.0.dev0",
     "attention_head_dim": [2, 4],
     "dual_cross_attention": False,
@@ -69,8 +67,8 @@ _UNET_2: Config = {
     "use_linear_projection": True,
 }
 
-_UNET_LCM: Config = {
-    **_UNET,
+UNET_LCM: Config = {
+    **UNET,
     "_diffusers_version": "0.22.0.dev0",
     "addition_embed_type": None,
     "addition_embed_type_num_heads": 64,
@@ -105,7 +103,7 @@ _UNET_LCM: Config = {
     "use_linear_projection": False,
 }
 
-_VAE: Config = {
+VAE: Config = {
     "_class_name": "AutoencoderKL",
     "act_fn": "silu",
     "block_out_channels": [32, 32],
@@ -119,14 +117,14 @@ _VAE: Config = {
     "up_block_types": ["UpDecoderBlock2D"] * 2,
 }
 
-_BETAS: Config = {
+BETAS: Config = {
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
     "beta_start": 0.00085,
     "num_train_timesteps": 1000,
 }
-_SCHEDULER: Config = {
-    **_BETAS,
+SCHEDULER: Config = {
+    **BETAS,
     "clip_sample": False,
     "set_alpha_to_one": False,
     "skip_prk_steps": True,  # in every file, also in those of DDIM, which has none
@@ -143,13 +141,17 @@ class Published:
     sampler: str
     scheduler: Config
     pipeline: str = "StableDiffusionPipeline"
-    text: Config = field(default_factory=lambda: _TEXT)
-    unet: Config = field(default_factory=lambda: _UNET)
-    vae: Config = field(default_factory=lambda: _VAE)
+    text: Config = field(default_factory=lambda: TEXT)
+    unet: Config = field(default_factory=lambda: UNET)
+    vae: Config = field(default_factory=lambda: VAE)
     pad_token: str = "<|endoftext|>"  # of special_tokens_map.json; tokenizer_config.json names the end in every case
+    index: Config = field(default_factory=dict)  # what model_index.json has besides, or otherwise
+    index_lacks: tuple[str, ...] = ()
+    tokenizer: Config = field(default_factory=dict)  # likewise
 
 
-def _without(config: Config, *keys: str) -> Config:
+def without(config: Config, *keys: str) -> Config:
+    """All but these keys."""
     return {key: value for key, value in config.items() if key not in keys}
 
 
@@ -157,39 +159,39 @@ PUBLISHED: Mapping[str, Published] = {
     "sd-1.4-2022-08": Published(
         version="0.2.2",
         sampler="pndm",
-        scheduler={"_class_name": "PNDMScheduler", **_BETAS, "skip_prk_steps": True},
-        vae=_without(_VAE, "norm_num_groups"),
+        scheduler={"_class_name": "PNDMScheduler", **BETAS, "skip_prk_steps": True},
+        vae=without(VAE, "norm_num_groups"),
     ),
     "sd-1.5": Published(
         version="0.6.0",
         sampler="pndm",
-        scheduler={"_class_name": "PNDMScheduler", **_SCHEDULER},
-        text={**_TEXT, "projection_dim": 768, "transformers_version": "4.22.0.dev0"},
+        scheduler={"_class_name": "PNDMScheduler", **SCHEDULER},
+        text={**TEXT, "projection_dim": 768, "transformers_version": "4.22.0.dev0"},
     ),
     "sd-1.5-inpainting": Published(
         version="0.6.0.dev0",
         sampler="ddim",
-        scheduler={"_class_name": "DDIMScheduler", **_SCHEDULER},
+        scheduler={"_class_name": "DDIMScheduler", **SCHEDULER},
         pipeline="StableDiffusionInpaintPipeline",
-        unet={**_UNET, "in_channels": 9},
-        vae={**_VAE, "sample_size": 256},
+        unet={**UNET, "in_channels": 9},
+        vae={**VAE, "sample_size": 256},
     ),
     "sd-2.1": Published(
         version="0.8.0",
         sampler="ddim",
-        scheduler={"_class_name": "DDIMScheduler", **_SCHEDULER, "prediction_type": "v_prediction"},
-        text=_TEXT_2,
-        unet={**_UNET_2, "sample_size": 96, "upcast_attention": True},
-        vae={**_VAE, "_name_or_path": "hf-models/stable-diffusion-v2-768x768/vae", "sample_size": 768},
+        scheduler={"_class_name": "DDIMScheduler", **SCHEDULER, "prediction_type": "v_prediction"},
+        text=TEXT_2,
+        unet={**UNET_2, "sample_size": 96, "upcast_attention": True},
+        vae={**VAE, "_name_or_path": "hf-models/stable-diffusion-v2-768x768/vae", "sample_size": 768},
         pad_token="!",
     ),
     "sd-2.1-base": Published(
         version="0.10.0.dev0",
         sampler="pndm",
-        scheduler={"_class_name": "PNDMScheduler", **_SCHEDULER, "prediction_type": "epsilon"},
-        text=_TEXT_2,
-        unet=_UNET_2,
-        vae={**_VAE, "sample_size": 768},
+        scheduler={"_class_name": "PNDMScheduler", **SCHEDULER, "prediction_type": "epsilon"},
+        text=TEXT_2,
+        unet=UNET_2,
+        vae={**VAE, "sample_size": 768},
         pad_token="!",
     ),
     "lcm-dreamshaper-7": Published(
@@ -197,7 +199,7 @@ PUBLISHED: Mapping[str, Published] = {
         sampler="lcm",
         scheduler={
             "_class_name": "LCMScheduler",
-            **_BETAS,
+            **BETAS,
             "clip_sample": False,
             "clip_sample_range": 1.0,
             "dynamic_thresholding_ratio": 0.995,
@@ -212,16 +214,16 @@ PUBLISHED: Mapping[str, Published] = {
             "trained_betas": None,
         },
         pipeline="LatentConsistencyModelPipeline",
-        text={**_TEXT, "projection_dim": 32, "transformers_version": "4.35.0.dev0"},
-        unet=_UNET_LCM,
-        vae={**_VAE, "force_upcast": True, "sample_size": 768, "scaling_factor": 0.18215},
+        text={**TEXT, "projection_dim": 32, "transformers_version": "4.35.0.dev0"},
+        unet=UNET_LCM,
+        vae={**VAE, "force_upcast": True, "sample_size": 768, "scaling_factor": 0.18215},
     ),
     "sd-turbo": Published(
         version="0.24.0.dev0",
         sampler="euler",
         scheduler={
             "_class_name": "EulerDiscreteScheduler",
-            **_SCHEDULER,
+            **SCHEDULER,
             "interpolation_type": "linear",
             "prediction_type": "epsilon",
             "sample_max_value": 1.0,
@@ -231,17 +233,17 @@ PUBLISHED: Mapping[str, Published] = {
             "timestep_type": "discrete",
             "use_karras_sigmas": False,
         },
-        text=_TEXT_2,
-        unet={**_UNET_2, "_diffusers_version": "0.24.0.dev0"},
-        vae={**_VAE, "force_upcast": True, "latents_mean": None, "latents_std": None, "scaling_factor": 0.18215},
+        text=TEXT_2,
+        unet={**UNET_2, "_diffusers_version": "0.24.0.dev0"},
+        vae={**VAE, "force_upcast": True, "latents_mean": None, "latents_std": None, "scaling_factor": 0.18215},
         pad_token="!",
     ),
     "converted-before-0.9": Published(  # fine-tunes whose converter wrote 32 latents a side by mistake
         version="0.8.1",
         sampler="pndm",
-        scheduler={"_class_name": "PNDMScheduler", **_SCHEDULER},
-        unet={**_UNET, "sample_size": 32},
-        vae={**_VAE, "sample_size": 256},
+        scheduler={"_class_name": "PNDMScheduler", **SCHEDULER},
+        unet={**UNET, "sample_size": 32},
+        vae={**VAE, "sample_size": 256},
     ),
 }
 
@@ -256,7 +258,7 @@ def save_published(folder: Path, published: Published, demo_checkpoint: Path) ->
     with torch.random.fork_rng():
         torch.manual_seed(0)
         modules: dict[str, Any] = {
-            "text_encoder": CLIPTextModel(CLIPTextConfig.from_dict(_without(published.text, "torch_dtype"))),
+            "text_encoder": CLIPTextModel(CLIPTextConfig.from_dict(without(published.text, "torch_dtype"))),
             "unet": UNet2DConditionModel.from_config(published.unet),
             "vae": AutoencoderKL.from_config(published.vae),
         }
@@ -264,24 +266,25 @@ def save_published(folder: Path, published: Published, demo_checkpoint: Path) ->
     for name, module in modules.items():
         weights = "model.safetensors" if name == "text_encoder" else "diffusion_pytorch_model.safetensors"
         stated = {} if name == "text_encoder" else {"_diffusers_version": published.version}
-        _write(folder / name / "config.json", {**stated, **configs[name]})
+        write(folder / name / "config.json", {**stated, **configs[name]})
         save_model(module, str(folder / name / weights), metadata={"format": "pt"})
-    _write(folder / "scheduler" / "scheduler_config.json", published.scheduler)
+    write(folder / "scheduler" / "scheduler_config.json", published.scheduler)
     _write_tokenizer(folder / "tokenizer", published, demo_checkpoint / "tokenizer")
-    _write(folder / "model_index.json", _index(published))
+    write(folder / "model_index.json", _index(published))
     return folder
 
 
 def _write_tokenizer(folder: Path, published: Published, vocabulary: Path) -> None:
-    config = {**_TOKENS, "pad_token": "<|endoftext|>", "model_max_length": _WINDOW, "tokenizer_class": "CLIPTokenizer"}
-    _write(folder / "tokenizer_config.json", {**config, "do_lower_case": True, "errors": "replace"})
-    _write(folder / "special_tokens_map.json", {**_TOKENS, "pad_token": published.pad_token})
+    config = {**TOKENS, "pad_token": "<|endoftext|>", "model_max_length": WINDOW, "tokenizer_class": "CLIPTokenizer"}
+    more = {"do_lower_case": True, "errors": "replace", **published.tokenizer}
+    write(folder / "tokenizer_config.json", {**config, **more})
+    write(folder / "special_tokens_map.json", {**TOKENS, "pad_token": published.pad_token})
     for name in ("vocab.json", "merges.txt"):
         shutil.copyfile(vocabulary / name, folder / name)
 
 
 def _index(published: Published) -> Config:
-    return {
+    usual = {
         "_class_name": published.pipeline,
         "_diffusers_version": published.version,
         "feature_extractor": ["transformers", "CLIPFeatureExtractor"],
@@ -292,8 +295,10 @@ def _index(published: Published) -> Config:
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
+    return without({**usual, **published.index}, *published.index_lacks)
 
 
-def _write(path: Path, data: Config) -> None:
+def write(path: Path, data: Config) -> None:
+    """As JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

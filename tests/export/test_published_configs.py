@@ -14,19 +14,20 @@ from mezzotint.export import export_checkpoint
 from mezzotint.families.lineup import geometry_of
 from mezzotint.runtime import Bundle, Inpaint, TextToImage
 from tests.export.published import PUBLISHED, Published, save_published
+from tests.export.published_fine_tunes import FINE_TUNES
 
 PROMPT = "a red apple"
 STEPS, GUIDANCE, SEED, SIDE = 4, 5.0, 3, 32
 FLOOR_DB = 90.0
 
 
-# What these have of their own is less than what they share with the others; the second has tests of its family.
-SLOW = ("sd-turbo", "lcm-dreamshaper-7", "sd-2.1-base", "converted-before-0.9")
+ALL = {**PUBLISHED, **FINE_TUNES}
+# The others have less of their own than what they share with these.
+FAST = ("sd-1.4-2022-08", "sd-1.5", "sd-1.5-inpainting", "sd-2.1")
 
 
 @pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PUBLISHED],
+    scope="module", params=[pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in ALL]
 )
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -34,7 +35,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def published(name: str) -> Published:
-    return PUBLISHED[name]
+    return ALL[name]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from PIL import Image
 from mezzotint.arrays import Array
 from tests.runtime.scheduler_oracle import ORACLES
 
-__all__ = ["KINDS", "PROMPT", "RUN", "DiffusersXL", "image_and_mask", "save_tiny_xl"]
+__all__ = ["KINDS", "PROMPT", "RUN", "DiffusersXL", "image_and_mask", "save_second_tokenizer", "save_tiny_xl"]
 
 PROMPT: Final = "a flat emoji of a red apple"
 RUN: Final[dict[str, Any]] = {"steps": 4, "seed": 3}
@@ -61,7 +61,7 @@ def save_tiny_xl(folder: Path, demo_checkpoint: Path, kind: str = "base") -> Pat
     _seeded(_vae).save_pretrained(folder / "vae")
     if has_first:
         shutil.copytree(demo_checkpoint / "tokenizer", folder / "tokenizer")
-    _save_second_tokenizer(folder / "tokenizer_2", demo_checkpoint / "tokenizer")
+    save_second_tokenizer(folder / "tokenizer_2", demo_checkpoint / "tokenizer")
     _write(folder / "scheduler" / "scheduler_config.json", _LCM_SCHEDULER if kind == "lcm" else _SCHEDULER)
     _write(folder / "model_index.json", _index(kind))
     return folder
@@ -136,7 +136,7 @@ def _unet(kind: str) -> Any:
     return unet
 
 
-def _save_second_tokenizer(folder: Path, source: Path) -> None:
+def save_second_tokenizer(folder: Path, source: Path) -> None:
     """The same words, padded with "!"."""
     shutil.copytree(source, folder)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
