@@ -1,6 +1,5 @@
 """A diffusers folder or a hub id: its configs, and one variant of the weights of each part."""
 
-import re
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,7 @@ from .files.checkpoint_parts import CheckpointParts
 from .files.component_classes import check_classes
 from .files.pipeline_index import read_index
 from .files.weight_reader import open_weights
-from .hub import download
-
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+from .hub import HUB_ID, download
 
 
 def folder_parts(
@@ -63,7 +60,7 @@ def resolve_folder(model: str, variant: str | None = None) -> Path:
         return folder
     if folder.exists():
         raise MezzotintError(f"{model} is a file, expected a diffusers folder")
-    if not _HUB_ID.fullmatch(model):
+    if not HUB_ID.fullmatch(model):
         raise MezzotintError(
             f"{model} does not exist; expected a diffusers folder, a .safetensors or .ckpt file, or a hub id such as "
             "owner/name"

@@ -38,6 +38,7 @@ from .graphs.graph_source import GraphSource
 from .graphs.parity import check_parity, reference_outputs
 from .graphs.stored import IN_FLOAT32, Stored
 from .graphs.to_onnx import to_onnx
+from .hub_part import local_origins
 from .open_check import check_opens, check_texts
 from .optimum_folder import adopt_optimum
 from .preview_colours import store_colours
@@ -69,6 +70,7 @@ def export_checkpoint(
     then as it was.
     """
     folder = None if Path(model).is_file() else resolve_folder(model, variant)
+    origins = local_origins(origins)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if folder is not None and is_optimum_folder(folder):
             check_optimum_options(folder, variant, origins, chosen)

@@ -1,5 +1,6 @@
 """A hub repository as a local folder: texts first, then the weights that are read, one variant of each component."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of_checkpoint, is_optimum_folder
 from mezzotint.families.weight_files import choose_weights, local_names, shard_names, weight_paths
 
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _TEXTS = ("README.md", "model_index.json", "*/*.json", "*/*.txt")  # the first states the licence
 _GRAPHS = (".onnx", ".onnx_data")  # of a repository that Optimum exported
 
@@ -21,14 +23,25 @@ def download(model: str, variant: str | None = None) -> Path:
     """
     from huggingface_hub import HfApi
 
-    folder = _snapshot(model, None, _TEXTS)
+    folder = snapshot(model, None, _TEXTS)
     try:
         listed = HfApi().model_info(model, revision=folder.name).siblings or []
     except Exception as error:  # noqa: BLE001 -- no network: the texts came from the cache, and so may the weights
         _check_cached(folder, model, variant, error)
         return folder
     names = [file.rfilename for file in listed]
-    return _snapshot(model, folder.name, _needed(folder, model, names, variant))
+    return snapshot(model, folder.name, _needed(folder, model, names, variant))
+
+
+def listed_files(model: str, revision: str) -> list[str] | None:
+    """The files of a repository; None where the hub does not answer, as without a network."""
+    from huggingface_hub import HfApi
+
+    try:
+        listed = HfApi().model_info(model, revision=revision).siblings or []
+    except Exception:  # noqa: BLE001 -- the client has many, and what it got before lies in the cache
+        return None
+    return [file.rfilename for file in listed]
 
 
 def _check_cached(folder: Path, model: str, variant: str | None, reason: Exception) -> None:
@@ -58,7 +71,8 @@ def _needed(folder: Path, model: str, names: Sequence[str], variant: str | None)
     return needed
 
 
-def _snapshot(model: str, revision: str | None, patterns: Sequence[str]) -> Path:
+def snapshot(model: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """The repository's folder in the hub's cache, with the files that fit; MezzotintError where there is none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 

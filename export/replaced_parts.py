@@ -22,6 +22,7 @@ from .files.json_file import copy_text, read_object, write_object
 from .files.origins import Origins
 from .files.pipeline_index import read_index
 from .files.weight_reader import open_weights
+from .hub_part import name_of
 from .latent_space import check_sizes, check_space, named_scale
 from .single_files.lone_part import lone_part
 
@@ -73,7 +74,10 @@ def _of_file(name: str, path: Path, parts: CheckpointParts, export: ExportFamily
 def _of_folder(name: str, given: Path, parts: CheckpointParts, part: Part) -> _New:
     """A folder has its own config, which takes the place of the model's; a whole checkpoint's folder has the part's."""
     if not given.exists():
-        raise MezzotintError(f"{given} does not exist, expected a {name.replace('_', ' ')} in a file or a folder")
+        raise MezzotintError(
+            f"{given} does not exist, expected a {name.replace('_', ' ')} in a file or a folder, or a hub id "
+            "such as owner/name"
+        )
     source = (given / name if (given / name / _CONFIG).is_file() else given).absolute()
     if not (source / _CONFIG).is_file():
         raise MezzotintError(f"{given} holds no {name.replace('_', ' ')}: expected a folder with its config.json")
@@ -87,7 +91,7 @@ def _of_folder(name: str, given: Path, parts: CheckpointParts, part: Part) -> _N
     alone = replace(parts.index.family, checkpoint={source.name: part})  # the only part that weights are looked for
     chosen = choose_weights(alone, str(source.parent), local_names(alone, source.parent))[source.name]
     files = weight_paths(source.parent, chosen)
-    called = source.parent.name if source.name == name else source.name
+    called = name_of(source.parent if source.name == name else source)
     replacement = Replacement(name=called, sha256=files_sha256(files), variant=chosen.variant)
     return _New(weights=partial(open_weights, files), replacement=replacement, shown=source, is_file=False)
 

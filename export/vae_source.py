@@ -22,6 +22,7 @@ from .files.load_module import load_module
 from .files.part_class import class_of
 from .files.quiet import quiet
 from .files.weight_reader import open_weights
+from .hub_part import local_part, name_of
 from .single_files.lone_part import lone_part
 from .taesd_files import TaesdFiles, find_taesd, read_taesd
 
@@ -58,7 +59,7 @@ def load_vae(
     if Path(given).is_file():
         taesd = find_taesd(Path(given).absolute())
         return _of_file(Path(given), export, own, variant) if taesd is None else _of_taesd(taesd, export, variant)
-    folder = _folder(given, vae)
+    folder = _folder(str(local_part(given, vae.folder, variant)), vae)
     check_no_pointers(folder.glob("*.json"))
     part = export.family.checkpoint[vae.folder]
     stated = {**read_object(folder / _CONFIG)}
@@ -72,7 +73,7 @@ def load_vae(
     kind = _kind_of(part, folder)
     with quiet(_LIBRARY):
         module = load_module(kind, folder, open_weights(files))
-    name = parent.name if folder.name == vae.folder else folder.name
+    name = name_of(parent if folder.name == vae.folder else folder)
     saved_from = stated.get("_name_or_path")
     return LoadedVae(
         module=module,
@@ -154,4 +155,4 @@ def _folder(given: str, vae: VaeExport) -> Path:
 
 
 def _expected(vae: VaeExport) -> str:
-    return f"a diffusers VAE folder with a config.json, a checkpoint's folder with {vae.folder}/ in it, or a file"
+    return f"a VAE's folder with a config.json, a checkpoint's folder with {vae.folder}/ in it, a hub id, or a file"

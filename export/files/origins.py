@@ -13,22 +13,24 @@ WEIGHTS: Final = (EMA, PLAIN)
 class Origins:
     """`config` is a folder of configs and tokenizer for a single file whose structure is none of the published ones.
 
-    `unet` and `vae` are files or folders of that part alone, `text_encoder` is a folder; each takes the place of the
-    checkpoint's own. `weights` chooses between a training's averages ("ema") and the weights themselves ("plain"),
-    where a single file has both; None takes the averages. `force_vae` takes a VAE that seems to be of other latents.
+    `unet` and `vae` are files, folders or hub ids of that part alone, text encoders are folders or hub ids; each takes
+    the place of the checkpoint's own. `weights` chooses between a training's averages ("ema") and the weights
+    themselves ("plain"), where a single file has both; None takes the averages. `force_vae` takes a VAE that seems to
+    be of other latents.
     """
 
     config: Path | None = None
     unet: Path | None = None
     vae: Path | None = None
     text_encoder: Path | None = None
+    text_encoder_2: Path | None = None
     weights: str | None = None
     force_vae: bool = False
 
     @property
     def replaced(self) -> Mapping[str, Path]:
         """The parts that come from elsewhere, by their folder's name in a checkpoint."""
-        parts = {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
+        parts = {part: getattr(self, part) for part in OPTIONS}
         return {part: path for part, path in parts.items() if path is not None}
 
 
@@ -36,5 +38,6 @@ OPTIONS: Final[Mapping[str, str]] = {
     "unet": "--unet FILE|DIR",
     "vae": "--vae FILE|DIR",
     "text_encoder": "--text-encoder DIR",
+    "text_encoder_2": "--text-encoder-2 DIR",
 }
 """How a part is given on the command line."""

@@ -1,7 +1,7 @@
 """`mezzotint export`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from mezzotint.runtime.samplers.spacing import SPACINGS
 from .options import OWN, AsJson, Output, Overwrite, pick
 from .source_lines import source_lines
 from .terminal import STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
+
+if TYPE_CHECKING:
+    from mezzotint.runtime import Bundle
 
 _SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -34,9 +37,10 @@ def _part(what: str) -> Any:
     return typer.Option(help=f"A {what}, for the checkpoint's own.", rich_help_panel=_PARTS)
 
 
-Unet = Annotated[Path | None, _part("UNet's file or folder")]
-Vae = Annotated[Path | None, _part("VAE's file or folder")]
-TextEncoder = Annotated[Path | None, _part("text encoder's folder")]
+Unet = Annotated[Path | None, _part("UNet's file, folder or hub id")]
+Vae = Annotated[Path | None, _part("VAE's file, folder or hub id")]
+TextEncoder = Annotated[Path | None, _part("text encoder's folder or hub id")]
+TextEncoder2 = Annotated[Path | None, _part("second text encoder's folder or hub id")]
 ForceVae = Annotated[bool, typer.Option("--force-vae", help=_FORCE, rich_help_panel=_PARTS)]
 Weights = Annotated[str | None, pick("--weights", ("ema", "plain"), _WEIGHTS, panel=_PARTS)]
 Config = Annotated[Path | None, typer.Option(help=_CONFIG, rich_help_panel=_PARTS)]
@@ -55,6 +59,7 @@ def export(
     unet: Unet = None,
     vae: Vae = None,
     text_encoder: TextEncoder = None,
+    text_encoder_2: TextEncoder2 = None,
     force_vae: ForceVae = False,
     weights: Weights = None,
     config: Config = None,
@@ -73,7 +78,13 @@ def export(
         prediction_type=prediction_type,
     )
     origins = Origins(
-        config=config, unet=unet, vae=vae, text_encoder=text_encoder, weights=weights, force_vae=force_vae
+        config=config,
+        unet=unet,
+        vae=vae,
+        text_encoder=text_encoder,
+        text_encoder_2=text_encoder_2,
+        weights=weights,
+        force_vae=force_vae,
     )
     with show_progress() as progress, warnings_as_lines():
         bundle = export_checkpoint(
@@ -87,7 +98,11 @@ def export(
         )
     if as_json:
         write_json(bundle_json(bundle))
-        return
+    else:
+        _show(bundle)
+
+
+def _show(bundle: "Bundle") -> None:
     manifest = bundle.manifest
     lines = [f"{name}: from the {taken} weights" for name, taken in manifest.source.variants.items()]
     lines += [*source_lines(manifest.source), *(f"{name}: of {one.name}" for name, one in manifest.replaced.items())]
@@ -97,4 +112,4 @@ def export(
         parity = component.parity
         agreement = "not checked" if parity is None else f"{parity.sqnr_db} dB against {parity.against}"
         STDOUT.print(f"{name}: {agreement}")
-    STDOUT.print(f"wrote {output}")
+    STDOUT.print(f"wrote {bundle.path}")

@@ -17,7 +17,7 @@ from .terminal import STDERR, STDOUT, bundle_json, show_progress, warnings_as_li
 if TYPE_CHECKING:
     from mezzotint.export.swap_vae import StoredAs
 
-_VAE = "A diffusers VAE folder, a checkpoint's folder with vae/ in it, a file, or TAESD's decoder by its encoder."
+_VAE = "A VAE's or checkpoint's folder, a hub id, a file, or TAESD's decoder by its encoder."
 _UNQUANTIZED = "fp32"
 _FORCE = "Take a VAE whose latents are said to be others, such as one of Stable Diffusion XL for 1.5."
 

@@ -22,6 +22,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.export import Chosen, Origins, export_checkpoint
 from mezzotint.export.checkpoint_folder import resolve_folder
 from mezzotint.export.export import TOOLS
+from mezzotint.export.hub_part import local_origins
 from mezzotint.progress import Progress, silent
 
 KEPT = 2  # exports
@@ -113,8 +114,9 @@ def _key(request: ExportRequest) -> str:
         _add_files(digest, package / name, frozenset({".py", ".json"}))
     path = Path(request.model)
     _add_files(digest, path if path.is_file() else resolve_folder(request.model, request.variant), _READ)
-    for field in fields(request.origins):
-        value = getattr(request.origins, field.name)
+    origins = local_origins(request.origins)
+    for field in fields(origins):
+        value = getattr(origins, field.name)
         digest.update(f"{field.name} ".encode())
         if isinstance(value, Path):
             _add_files(digest, value, _READ)
