@@ -8,13 +8,13 @@ from pathlib import Path
 from PIL import Image
 
 from mezzotint.errors import MezzotintError
-from mezzotint.families.source_hash import weights_sha256
+from mezzotint.families.source_hash import source_sha256
 from mezzotint.progress import Progress, silent
 
 from .cases.attribution import attribution_cases
 from .cases.case import Case
 from .cases.lineup import check_sizes, check_sources, line_up
-from .cases.peers import peer_cases, peer_versions
+from .cases.peers import check_for_peers, peer_cases, peer_versions
 from .cases.workload import Workload
 from .figures.results import RESULTS_NAME, SCHEMA_VERSION, CaseRow, GateRow, Results, write_results
 from .gate import check_conditions, describe_failure, evaluate, parse_conditions, put_to_measured
@@ -47,7 +47,8 @@ class Benchmark:
 class Extent:
     """How much is measured. `parts` and `images` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
 
-    `backends` run the portable bundles; `weights` is the folder with the networks that some metrics need.
+    `backends` run the portable bundles; `weights` is the folder with the networks that some metrics need, `config` one
+    of configs and tokenizers for a checkpoint in one file whose structure is none of the published ones.
     """
 
     rounds: int = 3
@@ -61,6 +62,7 @@ class Extent:
     parts: bool = False
     peers: Path | None = None
     weights: Path | None = None
+    config: Path | None = None
 
 
 def run_benchmark(
@@ -78,6 +80,7 @@ def run_benchmark(
 ) -> Benchmark:
     """Measure `bundles` against `checkpoint` in diffusers FP32, and write results.json, report.md and report.html.
 
+    `checkpoint` is a diffusers folder or a single file.
     What an earlier run left in `out_dir`/work, finished or killed, is taken again where nothing it depends on has
     changed, unless `fresh`. `fail_if` are conditions that must all apply, `gate` those of a file, which are put to the
     cases that are measured. `command` is what the user typed, for the report. MezzotintError for what cannot be
@@ -130,8 +133,11 @@ def _check_extent(extent: Extent) -> None:
 
 def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[Case, ...]:
     peers: Sequence[Case] = ()
+    if extent.config is not None and not checkpoint.is_file():
+        raise MezzotintError(f"{checkpoint} is no single file, and has configs of its own; leave --config away")
     if extent.peers is not None:
-        peers = peer_cases(extent.peers, str(checkpoint), weights_sha256(checkpoint))
+        check_for_peers(checkpoint)
+        peers = peer_cases(extent.peers, str(checkpoint), source_sha256(checkpoint))
     cases = line_up(
         str(checkpoint),
         [str(bundle) for bundle in bundles],
@@ -139,6 +145,7 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         bf16_baseline=extent.bf16_baseline,
         other_seed=extent.other_seed,
         peers=peers,
+        config=None if extent.config is None else str(extent.config),
     )
     return cases if extent.fidelity else tuple(case for case in cases if case.is_timed)
 

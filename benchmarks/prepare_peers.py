@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from mezzotint.errors import MezzotintError
-from mezzotint.families.source_hash import weights_sha256
+from mezzotint.families.source_hash import source_sha256
 from mezzotint.runtime.text.prompts import read_prompts
 
 from .cases.lineup import check_sources
 from .cases.peer_artefacts import Inputs
-from .cases.peers import ENVIRONMENTS, PEERS, Environment, PeerState, read_state
+from .cases.peers import ENVIRONMENTS, PEERS, Environment, PeerState, check_for_peers, read_state
 from .measure.isolate import worker_environment
 
 _INSTALLED = ".installed"
@@ -29,9 +29,10 @@ _VERSIONS = (
 
 def prepare_peers(inputs: Inputs, environments: Path) -> dict[str, PeerState]:
     """Make every artefact below `inputs.folder` that is not there; the state of each by its name."""
+    check_for_peers(inputs.checkpoint)
     check_sources(inputs.checkpoint, [inputs.bundle])
     read_prompts(inputs.prompts)
-    source = weights_sha256(inputs.checkpoint)
+    source = source_sha256(inputs.checkpoint)
     inputs.folder.mkdir(parents=True, exist_ok=True)
     states = {}
     for artefact, environment in sorted({(peer.artefact, peer.environment) for peer in PEERS if peer.artefact}):

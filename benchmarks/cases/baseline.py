@@ -10,17 +10,16 @@ which reads Chinese and joined emoji otherwise, and a fidelity figure would then
 """
 
 import inspect
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
-from transformers import CLIPTokenizerFast
 
 from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
@@ -32,6 +31,9 @@ from .workload import SCHEDULERS, Workload
 _DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 # What the runtime reads where the checkpoint says nothing, and diffusers' other classes otherwise; see SchedulerConfig.
 _UNSTATED = {"clip_sample": False, "skip_prk_steps": True}
+_ADDED = ("text_embeds", "time_ids")  # what a UNet is told in a dict of its own
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+_OF_EDM = {"euler": "EDMEulerScheduler", "dpmpp-2m": "EDMDPMSolverMultistepScheduler"}
 
 
 @dataclass
@@ -56,12 +58,12 @@ class _Stopwatch:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A loaded diffusers pipeline whose three components are timed."""
+    """A loaded diffusers pipeline whose components are timed."""
 
-    pipe: Any  # diffusers.StableDiffusionPipeline
+    pipe: Any  # diffusers' text to image of the checkpoint's family
     precision: str
     tensors: torch.dtype
-    text_encoder: _Stopwatch
+    text_encoders: tuple[_Stopwatch, ...]
     unet: _Stopwatch
     vae_decoder: _Stopwatch
 
@@ -69,15 +71,18 @@ class Baseline:
         """One image, timed from the call to the finished image. The noise is torch's, from a CPU generator."""
         self._set_scheduler(workload.scheduler)
         latents: list[torch.Tensor] = []
+        generator = torch.Generator("cpu").manual_seed(seed)
+        noise = self._noise(generator, workload)  # what steps add is drawn after it
         started = time.perf_counter()
-        with torch.inference_mode():
+        with torch.inference_mode(), _noise_in_float32(self.pipe.scheduler):
             pixels = self.pipe(
                 prompt,
                 height=workload.height,
                 width=workload.width,
                 num_inference_steps=workload.steps,
                 guidance_scale=workload.guidance,
-                latents=self._noise(seed, workload),
+                latents=noise,
+                generator=generator,
                 output_type="np",
                 callback_on_step_end=_keep_latents(latents),
             ).images
@@ -85,7 +90,7 @@ class Baseline:
         return Sample(
             pixels[0].astype(np.float32),
             _to_numpy(latents[-1])[0],
-            sum(self.text_encoder.take()),
+            sum(sum(one.take()) for one in self.text_encoders),
             self.unet.take(),
             sum(self.vae_decoder.take()),
             end_to_end_ms,
@@ -99,34 +104,42 @@ class Baseline:
 
     def predict(self, prompt: str, calls: Sequence[DenoiserCall], workload: Workload) -> FloatArray:
         """(S, G, C, h, w): one call of batch G a step."""
-        own = {"encoder_hidden_states": self.embeddings(prompt, guided=workload.guidance > 1.0)}
+        own = self.conditions(prompt, guided=workload.guidance > 1.0)
         outputs = []
         with torch.inference_mode():
             for call in calls:
                 asked = {**call.feeds, **own}
-                feeds = {name: torch.from_numpy(array).to(self.tensors) for name, array in asked.items()}
+                feeds: dict[str, Any] = {name: torch.from_numpy(one).to(self.tensors) for name, one in asked.items()}
                 is_whole = call.timestep.is_integer()
                 feeds["timestep"] = torch.tensor(int(call.timestep) if is_whole else call.timestep)  # as samplers do
-                outputs.append(_to_numpy(self.pipe.unet(**feeds)[0]))
+                added = {name: feeds.pop(name) for name in _ADDED if name in feeds}
+                outputs.append(_to_numpy(self.pipe.unet(**feeds, **({"added_cond_kwargs": added} if added else {}))[0]))
         return np.stack(outputs)
 
-    def embeddings(self, prompt: str, *, guided: bool) -> FloatArray:
-        """(G, tokens, width): of the prompt, below that of the empty negative prompt where the run is guided."""
-        with torch.inference_mode():
-            positive, negative = self.pipe.encode_prompt(prompt, "cpu", 1, guided)
-            return _to_numpy(torch.cat([negative, positive]) if guided else positive)
+    def conditions(self, prompt: str, *, guided: bool) -> dict[str, FloatArray]:
+        """What the text encoders say of the prompt, below what they say of none where the run is `guided` by that.
 
-    def _noise(self, seed: int, workload: Workload) -> torch.Tensor:
+        By the names of the UNet's inputs, (G, tokens, width) and (G, width).
+        """
+        both = guided and getattr(self.pipe.unet.config, "time_cond_proj_dim", None) is None
+        with torch.inference_mode():
+            said = self.pipe.encode_prompt(
+                prompt, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=both
+            )
+            names = ("encoder_hidden_states", "text_embeds")
+            pairs = zip(names, zip(said[::2], said[1::2], strict=True), strict=False)
+            return {name: _to_numpy(torch.cat([no, yes]) if both else yes) for name, (yes, no) in pairs}
+
+    def _noise(self, generator: torch.Generator, workload: Workload) -> torch.Tensor:
         unet = self.pipe.unet.config
         factor = self.pipe.vae_scale_factor
         height = (workload.height or unet.sample_size * factor) // factor
         width = (workload.width or unet.sample_size * factor) // factor
-        generator = torch.Generator("cpu").manual_seed(seed)
         noise = torch.randn((1, unet.in_channels, height, width), generator=generator, dtype=torch.float32)
         return noise.to(self.tensors)
 
     def _set_scheduler(self, name: str) -> None:
-        class_name = next(class_name for class_name, own_name in SCHEDULERS if own_name == name)
+        class_name = _class_of(name, type(self.pipe.scheduler).__name__)
         known = dict(self.pipe.scheduler.config)
         defaults = known.pop("_use_default_values", ())  # of the class so far, which are not the next one's
         config = _UNSTATED | {key: value for key, value in known.items() if key not in defaults}
@@ -137,41 +150,54 @@ class Baseline:
 
 
 def load(case: Case) -> Baseline:
-    """Load a diffusers folder in the case's precision, "f32" or "bf16"."""
-    from mezzotint.export.checkpoint import load_checkpoint  # here, as peers' environments lack what it needs
+    """Load a diffusers folder or a single file in the case's precision, "f32" or "bf16"."""
+    from .baseline_pipeline import open_pipeline  # here, as peers' environments lack what it needs
 
     precision = case.precision or "f32"
     if precision not in _DTYPES:
         raise MezzotintError(f"the baseline computes in {' or '.join(_DTYPES)}, got {precision}")
-    checkpoint = load_checkpoint(case.source)
-    # Effective, of the class that it names: with another, the pipeline forces values that the runtime knows nothing of.
-    scheduler_class = getattr(diffusers, checkpoint.scheduler_config["_class_name"])
-    pipe = diffusers.StableDiffusionPipeline(
-        vae=checkpoint.modules["vae"],
-        text_encoder=checkpoint.modules["text_encoder"],
-        tokenizer=load_tokenizer(checkpoint.folder),
-        unet=checkpoint.modules["unet"],
-        scheduler=scheduler_class.from_config(checkpoint.scheduler_config),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).to(_DTYPES[precision])
-    pipe.set_progress_bar_config(disable=True)
+    pipe = open_pipeline(case, _DTYPES[precision])
     if case.recipe == "compile":
         pipe.unet.forward = torch.compile(pipe.unet.forward)
     return timed(pipe, precision, tensors=precision)
 
 
-def load_tokenizer(folder: Path | str) -> Any:
-    """The tokenizer of a checkpoint or an exported folder, which gives the ids that the runtime gives."""
-    return CLIPTokenizerFast.from_pretrained(Path(folder) / "tokenizer", local_files_only=True)
-
-
 def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
     """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
-    watches = _Stopwatch(pipe.text_encoder.forward), _Stopwatch(pipe.unet.forward), _Stopwatch(pipe.vae.decode)
-    pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode = watches
-    return Baseline(pipe, precision, _DTYPES[tensors], *watches)
+    encoders = [encoder for name in _TEXT_ENCODERS if (encoder := getattr(pipe, name, None)) is not None]
+    texts = tuple(_Stopwatch(encoder.forward) for encoder in encoders)
+    for encoder, watch in zip(encoders, texts, strict=True):
+        encoder.forward = watch
+    unet, decoder = _Stopwatch(pipe.unet.forward), _Stopwatch(pipe.vae.decode)
+    pipe.unet.forward, pipe.vae.decode = unet, decoder
+    return Baseline(pipe, precision, _DTYPES[tensors], texts, unet, decoder)
+
+
+def _class_of(sampler: str, current: str) -> str:
+    """diffusers' class of a sampler; of a checkpoint in EDM's preconditioning, as its own class says, EDM's."""
+    if current.startswith("EDM"):
+        return _OF_EDM.get(sampler, current)
+    return next(class_name for class_name, name in SCHEDULERS if name == sampler)
+
+
+@contextmanager
+def _noise_in_float32(scheduler: Any) -> Iterator[None]:
+    """Whatever a pipeline computes in, its steps add the noise that FP32 draws: in BF16 a generator gives another."""
+    module = sys.modules[type(scheduler).__module__]
+    draw = getattr(module, "randn_tensor", None)
+    if draw is None:  # it adds none
+        yield
+        return
+
+    def in_float32(*args: Any, dtype: torch.dtype | None = None, **options: Any) -> torch.Tensor:
+        noise: torch.Tensor = draw(*args, dtype=torch.float32, **options)
+        return noise.to(dtype)
+
+    module.randn_tensor = in_float32  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module.randn_tensor = draw  # type: ignore[attr-defined]
 
 
 def _keep_latents(kept: list[torch.Tensor]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:

@@ -28,6 +28,19 @@ REFERENCE = "diffusers-fp32"
 """The name of the case that all others are compared with."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a checkpoint's files are read, where they do not say it themselves: as they were for the bundles.
+
+    `config` is a folder of configs for a single file, `weights` "ema" or "plain"; the others are as in `export`.
+    """
+
+    config: str | None = None
+    weights: str | None = None
+    prediction_type: str | None = None
+    preset: str | None = None
+
+
 @dataclass(frozen=True)
 class Case:
     """One way of generating. `name` is recipe-backend ("int8-openvino"); `source` is the path as the user gave it.
@@ -36,6 +49,7 @@ class Case:
     other than 0 generates other images on purpose: the ceiling control, which is neither timed nor teacher-forced.
     `quantized` names the components that a mixture took from a quantized bundle; its others are FP32. A peer is
     somebody else's work; `python` is its environment's interpreter, None for this one, and `refusal` why it cannot run.
+    `reading` is the baseline's.
     """
 
     name: str
@@ -49,6 +63,7 @@ class Case:
     is_peer: bool = False
     python: str | None = None
     refusal: str | None = None
+    reading: Reading = Reading()
 
     @property
     def role(self) -> Role:

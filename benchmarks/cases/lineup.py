@@ -9,9 +9,9 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import Source
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import geometry_of
-from mezzotint.families.source_hash import weights_sha256
+from mezzotint.families.source_hash import source_sha256
 
-from .case import REFERENCE, Case
+from .case import REFERENCE, Case, Reading
 from .workload import Workload
 
 BF16_BASELINE = "diffusers-bf16"
@@ -28,9 +28,14 @@ def line_up(
     bf16_baseline: bool = False,
     other_seed: bool = True,
     peers: Sequence[Case] = (),
+    config: str | None = None,
 ) -> tuple[Case, ...]:
-    """All cases in the order of the report. `backends` are those that run the portable bundles."""
-    reference = Case(REFERENCE, "baseline", checkpoint, "diffusers", "fp32", "f32")
+    """All cases in the order of the report. `backends` are those that run the portable bundles.
+
+    `config` is a folder of configs for a checkpoint in one file; what else it does not say, the first bundle does.
+    """
+    reading = Reading(config=config) if not bundles else reading_of(Bundle.open(bundles[0]).manifest.source, config)
+    reference = Case(REFERENCE, "baseline", checkpoint, "diffusers", "fp32", "f32", reading=reading)
     bf16 = replace(reference, name=BF16_BASELINE, recipe="bf16", precision="bf16")
     controls = (bf16,) if bf16_baseline else ()
     candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends)]
@@ -38,9 +43,19 @@ def line_up(
     return (reference, *controls, *_with_unique_names(candidates), *peers, *ceiling)
 
 
+def reading_of(source: Source, config: str | None) -> Reading:
+    """How the checkpoint of a bundle was read."""
+    return Reading(
+        config=config,
+        weights=None if source.single_file is None else source.single_file.weights,
+        prediction_type=None if source.prediction is None else source.prediction.type,
+        preset=source.preset,
+    )
+
+
 def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:
     """MezzotintError when a bundle was not made from the weights in `checkpoint`: its rows would compare two models."""
-    wanted = weights_sha256(checkpoint)
+    wanted = source_sha256(checkpoint)
     for bundle in bundles:
         source = Bundle.open(bundle).manifest.source
         if source.sha256 != wanted:

@@ -3,6 +3,7 @@
 Runs in the environment of the peer. Every artefact is one function; the folder that it fills does not exist before.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -59,12 +60,16 @@ def _export_openvino_int8(inputs: Inputs) -> None:
     config = intel.OVWeightQuantizationConfig(
         bits=8, dataset=list(read_prompts(inputs.prompts)), num_samples=calls, quant_method="hybrid"
     )
-    pipe = intel.OVStableDiffusionPipeline.from_pretrained(
-        inputs.checkpoint, export=True, safety_checker=None, quantization_config=config
+    options = json.loads((inputs.checkpoint / "model_index.json").read_text(encoding="utf-8"))
+    checker = {"safety_checker": None} if "safety_checker" in options else {}
+    pipe = intel.OVPipelineForText2Image.from_pretrained(
+        inputs.checkpoint, export=True, quantization_config=config, **checker
     )
     pipe.save_pretrained(inputs.folder)
     convert = import_module("optimum.exporters.openvino.convert")
-    convert.export_tokenizer(pipe.tokenizer, inputs.folder / "tokenizer")  # the form that GenAI reads
+    for name in ("tokenizer", "tokenizer_2"):  # in the form that GenAI reads
+        if getattr(pipe, name, None) is not None:
+            convert.export_tokenizer(getattr(pipe, name), inputs.folder / name)
 
 
 def _quantize_with_nncf(inputs: Inputs) -> None:
@@ -138,13 +143,21 @@ def _guided_calls(inputs: Inputs) -> Iterator[DenoiserCall]:
     from .baseline import load
 
     baseline = load(Case(REFERENCE, "baseline", str(inputs.checkpoint), "diffusers", "fp32", "f32"))
-    workload = Workload(prompts=tuple(read_prompts(inputs.prompts)))  # DDIM, whatever the checkpoint names
+    workload = _calibration_run(inputs)
     count = _LARGE_CALLS if _is_large(inputs) else _NNCF_CALLS
     prompts = 1 + count // workload.steps
     stride = max(1, prompts * workload.steps // count)
     for index, prompt in enumerate(workload.prompts[:prompts]):
         _, calls = baseline.generate_recorded(prompt, index, workload)
         yield from calls[index % stride :: stride]
+
+
+def _calibration_run(inputs: Inputs) -> Workload:
+    """The checkpoint's own steps and guidance; DDIM, whatever it names, unless it was distilled for another."""
+    own = Bundle.open(inputs.bundle).defaults()
+    sampler = own.sampler if own.sampler in ("lcm", "tcd") else "ddim"
+    prompts = tuple(read_prompts(inputs.prompts))
+    return Workload(prompts=prompts, steps=own.steps, guidance=own.guidance, scheduler=sampler)
 
 
 def _is_large(inputs: Inputs) -> bool:

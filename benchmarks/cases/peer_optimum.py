@@ -3,11 +3,17 @@
 They are diffusers pipelines with other networks inside, so the baseline's way of generating and timing serves them too.
 """
 
+import json
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from .baseline import Baseline, load_tokenizer, timed
+from transformers import CLIPTokenizerFast
+
+from .baseline import Baseline, timed
 from .case import Case
 
+_TOKENIZERS = ("tokenizer", "tokenizer_2")
 _HINTS = {"f32": "f32", "bf16": "bf16"}
 
 
@@ -15,18 +21,24 @@ def load(case: Case) -> Baseline:
     """Load what Optimum exported, on the case's backend."""
     pipe = _load_openvino(case) if case.backend == "openvino" else _load_onnxruntime(case)
     pipe.set_progress_bar_config(disable=True)
-    pipe.tokenizer = load_tokenizer(case.source)
+    for name in _TOKENIZERS:
+        if getattr(pipe, name, None) is not None:
+            setattr(pipe, name, CLIPTokenizerFast.from_pretrained(Path(case.source) / name, local_files_only=True))
     return timed(pipe, case.precision or "f32", tensors="f32")  # inputs and outputs are FP32 whatever it computes in
 
 
 def _load_onnxruntime(case: Case) -> Any:
-    from optimum.onnxruntime import ORTStableDiffusionPipeline
-
-    return ORTStableDiffusionPipeline.from_pretrained(case.source, provider="CPUExecutionProvider")
+    kind = getattr(import_module("optimum.onnxruntime"), f"ORT{_pipeline_class(case)}")
+    return kind.from_pretrained(case.source, provider="CPUExecutionProvider")
 
 
 def _load_openvino(case: Case) -> Any:
-    from optimum.intel import OVStableDiffusionPipeline
-
+    kind = getattr(import_module("optimum.intel"), f"OV{_pipeline_class(case)}")
     hints = {"INFERENCE_PRECISION_HINT": _HINTS[case.precision or "f32"], "PERFORMANCE_HINT": "LATENCY"}
-    return OVStableDiffusionPipeline.from_pretrained(case.source, ov_config=hints)
+    return kind.from_pretrained(case.source, ov_config=hints)
+
+
+def _pipeline_class(case: Case) -> str:
+    """The class that the exported index names; Optimum's has its name with a prefix."""
+    index = json.loads((Path(case.source) / "model_index.json").read_text(encoding="utf-8"))
+    return str(index["_class_name"]).removeprefix("ORT").removeprefix("OV")

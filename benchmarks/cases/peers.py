@@ -109,6 +109,15 @@ def read_state(folder: Path, artefact: str) -> PeerState | None:
         raise MezzotintError(f"{path} is not what `make peers` wrote ({error}); run `make peers` again") from None
 
 
+def check_for_peers(checkpoint: Path) -> None:
+    """MezzotintError for a checkpoint in one file: what the peers have of their own reads folders."""
+    if checkpoint.is_file():
+        raise MezzotintError(
+            f"{checkpoint} is a single file, and peers are exported from folders; leave them away, or save it as a "
+            "folder (diffusers: from_single_file, save_pretrained)"
+        )
+
+
 def peer_cases(folder: Path, checkpoint: str, checkpoint_sha256: str) -> tuple[Case, ...]:
     """One case for each of PEERS; `checkpoint_sha256` is of the weights that all have to generate with."""
     return tuple(_case(peer, folder, checkpoint, checkpoint_sha256) for peer in PEERS)

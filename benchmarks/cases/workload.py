@@ -1,14 +1,14 @@
 """What every case has to generate: prompts, seeds, steps, guidance, scheduler and size."""
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.defaults import GUIDANCE, STEPS, Defaults
 from mezzotint.errors import MezzotintError
 
-# diffusers' class, the runtime's name. Those that add noise have no pair: each side generates its own.
+# diffusers' class, the runtime's name. Those that add noise take it from torch's generator on both sides.
 SCHEDULERS = (
     ("DDIMScheduler", "ddim"),
     ("PNDMScheduler", "pndm"),
@@ -19,6 +19,9 @@ SCHEDULERS = (
     ("DPMSolverSinglestepScheduler", "dpmpp-2s"),
     ("UniPCMultistepScheduler", "unipc"),
     ("DEISMultistepScheduler", "deis"),
+    ("EulerAncestralDiscreteScheduler", "euler-ancestral"),
+    ("LCMScheduler", "lcm"),
+    ("TCDScheduler", "tcd"),
 )
 
 
@@ -52,23 +55,18 @@ def find_scheduler(name: str) -> str:
     return name
 
 
-def defaults_of(checkpoint: Path, scheduler: str | None) -> Defaults:
-    """What the checkpoint is meant to run with, by its scheduler/scheduler_config.json; with `scheduler` if given.
+def defaults_of(bundle: Path, scheduler: str | None) -> Defaults:
+    """What the bundle is meant to run with; with `scheduler` if given.
 
     MezzotintError where the baseline does not generate with it too.
     """
-    path = checkpoint / "scheduler" / "scheduler_config.json"
-    try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-        name = options["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MezzotintError(f"{path} names no scheduler ({error!r}); expected a diffusers checkpoint folder") from None
-    own = Defaults.of_scheduler(options)
+    own = Bundle.open(bundle).defaults()
     if scheduler is not None:
         return replace(own, sampler=find_scheduler(scheduler))
     known = [runtime_name for _, runtime_name in SCHEDULERS]
     if own.sampler not in known:
         raise MezzotintError(
-            f"{path} names {name}, which the benchmark does not run; pass --scheduler, one of {', '.join(known)}"
+            f"{bundle} is to run with {own.sampler or own.scheduler_class}, which the benchmark does not; pass "
+            f"--scheduler, one of {', '.join(known)}"
         )
     return own

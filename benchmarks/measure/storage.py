@@ -22,12 +22,21 @@ def case_files(case: Case) -> tuple[Path, ...]:
     if case.kind == "bundle":
         bundle = Bundle.open(folder)
         return (folder / MANIFEST_NAME, *sorted({folder / entry.path for entry in bundle.entries()}))
+    if folder.is_file():
+        return (folder, *_config_files(case.reading.config))
     if not (folder / "model_index.json").is_file():
-        raise MezzotintError(f"{folder} has no model_index.json; expected a diffusers checkpoint folder")
+        raise MezzotintError(f"{folder} has no model_index.json; expected a diffusers checkpoint folder, or a file")
     files = [folder / "model_index.json"]
     for name in sorted(("scheduler", *family_of_checkpoint(folder).checkpoint)):
         files += _component_files(folder / name)
     return tuple(files)
+
+
+def _config_files(config: str | None) -> list[Path]:
+    """What a single file is read with."""
+    if config is None:
+        return []
+    return sorted(path for path in Path(config).glob("*/*") if path.suffix in (".json", ".txt") and path.is_file())
 
 
 def _component_files(folder: Path) -> list[Path]:
@@ -45,8 +54,9 @@ def bytes_on_disk(files: Iterable[Path]) -> int:
 
 
 def content_sha256(folder: Path, files: Iterable[Path]) -> str:
-    """One SHA-256 over the contents of files below `folder` and their names there, in their order."""
+    """One SHA-256 over the contents of files and their names, below `folder` where they lie there, in their order."""
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
+        name = path.relative_to(folder) if path.is_relative_to(folder) and path != folder else Path(*path.parts[-2:])
+        digest.update(f"{name.as_posix()} {sha256_of(path)}\n".encode())
     return digest.hexdigest()

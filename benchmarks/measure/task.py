@@ -16,7 +16,7 @@ from typing import Literal
 
 from mezzotint.errors import MezzotintError
 
-from ..cases.case import Case
+from ..cases.case import Case, Reading
 from ..cases.workload import Workload
 
 TaskKind = Literal["reference", "fidelity", "timing", "parts"]
@@ -46,7 +46,8 @@ class Task:
     def name(self) -> str:
         """File name of the task without an ending, readable and unique to its content."""
         what = f"{self.kind}-{self.round}" if self.is_timing else self.kind
-        case = replace(self.case, source="", python=None)  # the fingerprint stands for the files
+        reading = replace(self.case.reading, config=None)
+        case = replace(self.case, source="", python=None, reading=reading)  # the fingerprint stands for the files
         content = replace(self, case=case).to_json()
         return f"{self.case.name}.{what}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
@@ -64,7 +65,8 @@ class Task:
         """The task that `to_json` wrote."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            case = Case(**data["case"] | {"quantized": tuple(data.pop("case")["quantized"])})
+            case = data.pop("case")
+            case = Case(**case | {"quantized": tuple(case["quantized"]), "reading": Reading(**case["reading"])})
             workload = data.pop("workload")
             return cls(case=case, workload=Workload(**workload | {"prompts": tuple(workload["prompts"])}), **data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mezzotint.benchmarks.cases.workload import Workload
 
 _SAMPLERS = tuple(name for _, name in SCHEDULERS)
+_CHECKPOINT = "The diffusers folder or the file that the bundles came from."
+_CONFIG = "The folder that a file was exported with as `export --config`."
 _MEASURE = "What is measured"
 _BACKENDS = "Engines for portable bundles, joined by commas."
 _GATE = "A TOML file of --fail-if conditions."
@@ -31,7 +33,7 @@ _PARTS = "Time each part alone, for models that take minutes an image."
 
 
 def benchmark(
-    checkpoint: Annotated[Path, typer.Argument(help="The diffusers folder that the bundles came from.")],
+    checkpoint: Annotated[Path, typer.Argument(help=_CHECKPOINT)],
     bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")],
     prompts: Annotated[Path, typer.Option(help="Evaluation prompts, one a line.")],
@@ -52,6 +54,7 @@ def benchmark(
     parts: Annotated[bool, typer.Option("--parts", help=_PARTS, rich_help_panel=_MEASURE)] = False,
     peers: Annotated[Path | None, typer.Option(help="The folder that `make peers` filled.")] = None,
     weights: Annotated[Path | None, typer.Option(help=_WEIGHTS)] = None,
+    config: Annotated[Path | None, typer.Option(help=_CONFIG)] = None,
     gate: Annotated[Path | None, typer.Option(help=_GATE)] = None,
     fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ignore cached measurements.")] = False,
@@ -59,10 +62,8 @@ def benchmark(
 ) -> None:
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
-    from mezzotint.benchmarks.gate_file import read_gate, sections_for
-    from mezzotint.runtime.text.prompts import read_prompts
 
-    asked = _workload(checkpoint, scheduler, steps, guidance, read_prompts(prompts)[:limit])
+    asked = _workload(bundles[0], scheduler, steps, guidance, prompts, limit)
     extent = Extent(
         rounds=rounds,
         images=images,
@@ -75,6 +76,7 @@ def benchmark(
         parts=parts,
         peers=peers,
         weights=weights,
+        config=config,
     )
     with show_progress() as progress:
         outcome = run_benchmark(
@@ -84,7 +86,7 @@ def benchmark(
             replace(asked, height=height, width=width),
             extent,
             fail_if=fail_if or [],
-            gate=[] if gate is None else read_gate(gate, sections_for(fidelity=fidelity, speed=speed)),
+            gate=_conditions(gate, fidelity=fidelity, speed=speed),
             fresh=fresh,
             command=shlex.join(["mezzotint", *sys.argv[1:]]),
             progress=progress,
@@ -92,15 +94,24 @@ def benchmark(
     _show(outcome, as_json=as_json)
 
 
+def _conditions(gate: Path | None, *, fidelity: bool, speed: bool) -> Sequence[str]:
+    """Those of the file that concern what is measured."""
+    from mezzotint.benchmarks.gate_file import read_gate, sections_for
+
+    return [] if gate is None else read_gate(gate, sections_for(fidelity=fidelity, speed=speed))
+
+
 def _workload(
-    checkpoint: Path, scheduler: str | None, steps: int | None, guidance: float | None, prompts: Sequence[str]
+    bundle: Path, scheduler: str | None, steps: int | None, guidance: float | None, prompts: Path, limit: int | None
 ) -> "Workload":
-    """The prompts with the requested settings, and the checkpoint's own where there are none."""
+    """The prompts with the requested settings, and the bundle's own where there are none."""
     from mezzotint.benchmarks.cases.workload import Workload, defaults_of
     from mezzotint.runtime.samplers.sampling import Sampling
+    from mezzotint.runtime.text.prompts import read_prompts
 
-    asked = Sampling.settle(defaults_of(checkpoint, scheduler), None, steps, guidance)
-    return Workload(prompts=tuple(prompts), steps=asked.steps, guidance=asked.guidance, scheduler=asked.sampler.name)
+    texts = tuple(read_prompts(prompts)[:limit])
+    asked = Sampling.settle(defaults_of(bundle, scheduler), None, steps, guidance)
+    return Workload(prompts=texts, steps=asked.steps, guidance=asked.guidance, scheduler=asked.sampler.name)
 
 
 def _show(outcome: "Benchmark", *, as_json: bool) -> None:

@@ -24,6 +24,11 @@ def weights_sha256(checkpoint: Path, variant: str | None = None, without: Collec
     return digest.hexdigest()
 
 
+def source_sha256(checkpoint: Path) -> str:
+    """What the manifest of a bundle says of its source: the hash of a single file, or `weights_sha256` of a folder."""
+    return sha256_of(checkpoint) if checkpoint.is_file() else weights_sha256(checkpoint)
+
+
 def files_sha256(paths: Iterable[Path]) -> str:
     """The same over the weight files of one part by itself, whose folder may have any name."""
     digest = hashlib.sha256()

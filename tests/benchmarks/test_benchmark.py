@@ -56,7 +56,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list
     checkpoint.mkdir()
     (checkpoint / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     for module in (lineup_module, benchmark_module):
-        monkeypatch.setattr(module, "weights_sha256", lambda _checkpoint: "0" * 64)
+        monkeypatch.setattr(module, "source_sha256", lambda _checkpoint: "0" * 64)
     bundles = [Path("bundles/ov"), Path("bundles/ort")]
     make_bundle(bundles[0], "int8", "openvino")
     make_bundle(bundles[1], "int8", "onnxruntime")
@@ -174,7 +174,7 @@ def test_peers_that_were_not_prepared_say_so_and_fail_nothing(sources: tuple[Pat
 def test_a_bundle_of_other_weights_is_refused(
     sources: tuple[Path, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lineup_module, "weights_sha256", lambda _checkpoint: "f00d" * 16)
+    monkeypatch.setattr(lineup_module, "source_sha256", lambda _checkpoint: "f00d" * 16)
     with pytest.raises(
         MezzotintError, match=r"bundles/ov was made from x \(weights 000000000000\), not from checkpoint"
     ):

@@ -80,7 +80,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red apple\n")
     monkeypatch.setattr(prepare_module, "check_sources", lambda _checkpoint, _bundles: None)
-    monkeypatch.setattr(prepare_module, "weights_sha256", lambda _checkpoint: "a" * 64)
+    monkeypatch.setattr(prepare_module, "source_sha256", lambda _checkpoint: "a" * 64)
     return Inputs(tmp_path / "checkpoint", tmp_path / "bundle", prompts, tmp_path / "peers")
 
 
