@@ -99,7 +99,10 @@ bench-demo: $(READY) ## Measure all cases on the embedded checkpoint; after `mak
 # the checkpoint's own is put back too, which must cost nothing.
 VAE_BUNDLES := $(addprefix bundles/vae-,taesd-fp32 taesd-int8-decoder taesd-int8-unet own-int8-unet)
 
-bench-vae: $(READY) ## Measure the fidelity of bundles of the embedded checkpoint with another VAE; makes them first
+# The embedded checkpoint in the shape of Stable Diffusion XL, whose images are the same.
+XL_STYLE := bundles/xl-style
+
+bench-vae: $(READY) ## Measure the fidelity of the embedded checkpoint with another VAE, and in XL's shape; makes the bundles
 	$(BIN)/python -m demo.run bundles/demo-fp32 bundles/demo-int8-openvino
 	$(BIN)/python -m mezzotint swap-vae bundles/demo-fp32 demo/taesd -o bundles/vae-taesd-fp32 --overwrite
 	$(BIN)/python -m mezzotint quantize bundles/vae-taesd-fp32 -o bundles/vae-taesd-int8-decoder --overwrite \
@@ -108,6 +111,12 @@ bench-vae: $(READY) ## Measure the fidelity of bundles of the embedded checkpoin
 	$(BIN)/python -m mezzotint swap-vae bundles/demo-int8-openvino demo/checkpoint -o bundles/vae-own-int8-unet --overwrite
 	$(BIN)/python -m mezzotint benchmark demo/checkpoint bundles/demo-fp32 bundles/demo-int8-openvino $(VAE_BUNDLES) \
 	  --prompts demo/prompts/evaluation.txt -o reports/bench-vae --limit 16 --no-speed --no-bf16 $(ARGS)
+	$(BIN)/python -m demo.sdxl_style -o $(XL_STYLE)/checkpoint --overwrite
+	$(BIN)/python -m mezzotint export $(XL_STYLE)/checkpoint -o $(XL_STYLE)-fp32 --overwrite
+	$(BIN)/python -m mezzotint quantize $(XL_STYLE)-fp32 -o $(XL_STYLE)-int8-openvino --overwrite \
+	  --recipe int8 --target openvino --prompts demo/prompts/calibration.txt
+	$(BIN)/python -m mezzotint benchmark $(XL_STYLE)/checkpoint $(XL_STYLE)-fp32 $(XL_STYLE)-int8-openvino \
+	  --prompts demo/prompts/evaluation.txt -o reports/bench-xl-style --limit 16 --no-speed --no-bf16 $(ARGS)
 
 bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
