@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.benchmarks.cases.case import Case
+from mezzotint.benchmarks.cases.case import Case, Reading
 from mezzotint.benchmarks.machine.machine import describe_machine
 from mezzotint.benchmarks.measure.fingerprint import fingerprint_case
 from mezzotint.benchmarks.measure.storage import bytes_on_disk, case_files, content_sha256
@@ -85,3 +85,18 @@ def test_machine_facts() -> None:
     assert machine["versions"]["mezzotint"]
     assert machine["gpu"] is not None or machine["reasons"]["gpu"]
     assert set(machine["instruction_sets"]) <= set(Path("/proc/cpuinfo").read_text().split())
+
+
+def test_a_single_file_is_that_file_and_the_configs_that_it_is_read_with(tmp_path: Path) -> None:
+    file, config = tmp_path / "model.safetensors", tmp_path / "config"
+    file.write_bytes(b"weights")
+    (config / "unet").mkdir(parents=True)
+    (config / "unet" / "config.json").write_text("{}", encoding="utf-8")
+    (config / "unet" / "weights.safetensors").write_bytes(b"others")
+    case = Case("diffusers-fp32", "baseline", str(file), "diffusers", "fp32")
+    assert case_files(case) == (file,)
+    with_config = replace(case, reading=Reading(config=str(config)))
+    assert case_files(with_config) == (file, config / "unet" / "config.json")
+    before = content_sha256(file, case_files(with_config))
+    (config / "unet" / "config.json").write_text("{ }", encoding="utf-8")
+    assert content_sha256(file, case_files(with_config)) != before
