@@ -66,7 +66,7 @@ def optimize(
     if as_json:
         write_json({**bundle_json(result.bundle), **_figures(result)})
         return
-    for line in summary(result, model):
+    for line in summary(result, model, config):
         STDOUT.print(line, markup=False)
 
 
@@ -87,7 +87,7 @@ def _seen(fidelity: "Fidelity") -> list[str]:
     ]
 
 
-def summary(result: "Optimized", model: str) -> list[str]:
+def summary(result: "Optimized", model: str, config: Path | None = None) -> list[str]:
     """What is worth knowing of the bundle, and what to run next."""
     manifest = result.bundle.manifest
     kept = "reused from the cache" if result.was_exported else "made, and kept in the cache"
@@ -106,9 +106,10 @@ def summary(result: "Optimized", model: str) -> list[str]:
     if result.unseen is not None:
         lines.append(f"neither speed nor fidelity was looked at: {result.unseen}")
     bundle = shlex.quote(str(result.bundle.path))
+    read = "" if config is None else f" --config {shlex.quote(str(config))}"
     return [
         *lines,
         "next:",
         f'  mezzotint generate {bundle} "a prompt" -o image.png',
-        f"  mezzotint benchmark {shlex.quote(model)} {bundle} -o report --prompts FILE   # figures to quote",
+        f"  mezzotint benchmark {shlex.quote(model)} {bundle} -o report --prompts FILE{read}   # figures to quote",
     ]
