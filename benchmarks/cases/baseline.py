@@ -191,7 +191,7 @@ def _noise_in_float32(scheduler: Any) -> Iterator[None]:
 
     def in_float32(*args: Any, dtype: torch.dtype | None = None, **options: Any) -> torch.Tensor:
         noise: torch.Tensor = draw(*args, dtype=torch.float32, **options)
-        return noise.to(dtype)
+        return noise if dtype is None else noise.to(dtype)
 
     module.randn_tensor = in_float32  # type: ignore[attr-defined]
     try:

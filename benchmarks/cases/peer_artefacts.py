@@ -155,7 +155,7 @@ def _guided_calls(inputs: Inputs) -> Iterator[DenoiserCall]:
 def _calibration_run(inputs: Inputs) -> Workload:
     """The checkpoint's own steps and guidance; DDIM, whatever it names, unless it was distilled for another."""
     own = Bundle.open(inputs.bundle).defaults()
-    sampler = own.sampler if own.sampler in ("lcm", "tcd") else "ddim"
+    sampler = "lcm" if own.sampler == "lcm" else "ddim"
     prompts = tuple(read_prompts(inputs.prompts))
     return Workload(prompts=prompts, steps=own.steps, guidance=own.guidance, scheduler=sampler)
 

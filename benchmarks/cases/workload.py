@@ -21,7 +21,6 @@ SCHEDULERS = (
     ("DEISMultistepScheduler", "deis"),
     ("EulerAncestralDiscreteScheduler", "euler-ancestral"),
     ("LCMScheduler", "lcm"),
-    ("TCDScheduler", "tcd"),
 )
 
 
