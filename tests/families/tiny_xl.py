@@ -133,6 +133,8 @@ def _unet(kind: str) -> Any:
         for name, weight in unet.named_parameters():
             if ".attn2.to_v" in name or ".attn2.to_out" in name or name.startswith("add_embedding"):
                 weight.mul_(6.0)
+            if name == "time_embedding.cond_proj.weight":
+                weight.mul_(30.0)
     return unet
 
 
