@@ -18,7 +18,7 @@ NAMES = {
 FAMILIES = ("mezzotint/families/", "export/families/", "quantize/rules/")
 # A part of the library's files -> the names that it may spell, and why.
 ALLOWED = {
-    "export/files/origins.py": {"unet", "vae", "text_encoder", "text_encoder_2"},  # what the command line puts in place of a part
+    "export/files/origins.py": {"unet", "vae", "text_encoder", "text_encoder_2"},  # parts from elsewhere
     "export/single_files/homes.py": {"unet", "vae", "text_encoder", "text_encoder_2"},  # names in files, by folder
     "benchmarks/cases/baseline.py": NAMES,  # drives diffusers' own pipeline
     "benchmarks/measure/measure.py": {"text_encoder", "vae_decoder"},  # keys of results.json: times of the parts
