@@ -43,7 +43,8 @@ def draw_into(module: torch.nn.Module, layers: Sequence[torch.nn.Module], path: 
     """Give `module`, made `without_numbers`, the FP32 parameters of a new file, drawn by `seed`.
 
     They are those of the module that would be made with that seed: `layers` are its layers in that order, and each
-    draws as it does when it is made. The parameters stay views of the file.
+    draws as it does when it is made. (A model of transformers within another draws in between, which is not imitated.)
+    The parameters stay views of the file.
     """
     for owner, name, view in _views(module, _create(module, path)):
         owner.register_parameter(name, torch.nn.Parameter(view, requires_grad=False))
