@@ -102,15 +102,13 @@ def quantize(
     overrides = parse_pairs("--set", set_ or [], "vae_decoder=fp16")
     settings = CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance, schedule)
     settings = replace(settings, trajectories=trajectories, calls=samples, seed=seed, visits=steps_per_prompt)
-    settings = replace(settings, height=height, width=width)
-    texts = None if prompts is None else read_prompts(prompts)
+    settings, texts = replace(settings, height=height, width=width), _texts(prompts)
     target = _named_target(bundle, recipe, target, overrides)
     if dry_run:
         return _show_plan(_DryRun(bundle, recipe, target, overrides, settings, texts, min_sqnr_db), as_json=as_json)
     with show_progress() as progress:
         result = quantize_bundle(
-            bundle,
-            _named_output(output),
+            *(bundle, _named_output(output)),
             recipe=recipe,
             target=target,
             prompts=texts,
@@ -140,6 +138,10 @@ def _named_target(bundle: Path, recipe: str, target: str, overrides: Mapping[str
     choice = choose_target(Bundle.open(bundle), find_recipe(recipe), overrides)
     STDERR.print(f"target {choice.target.name}: {choice.reason}", markup=False)
     return choice.target.name
+
+
+def _texts(prompts: Path | None) -> list[str] | None:
+    return None if prompts is None else list(read_prompts(prompts))
 
 
 def _bytes_of(memory_limit: str | None) -> int | None:
