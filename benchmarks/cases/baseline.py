@@ -1,5 +1,7 @@
 """The reference: diffusers in PyTorch on this machine's CPU, at its best and otherwise untouched.
 
+In FP16 it runs on the GPU, as the peer to beat there: a call is timed until the GPU is done with it.
+
 At its best means: `inference_mode`, scaled-dot-product attention (diffusers' default processor where torch has it) and
 all cores (torch's default). Weights stay contiguous: channels_last gave no difference beyond noise on the embedded
 checkpoint (10 steps on 2 cores: 0.67 to 0.81 s contiguous, 0.70 to 0.97 s channels_last). The same pipeline in BF16
@@ -29,7 +31,9 @@ from mezzotint.runtime.denoiser_calls import DenoiserCall
 from .case import Case, Sample
 from .workload import SCHEDULERS, Workload
 
-_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+_ON_GPU = ("f16",)  # the only one that a CPU has no arithmetic for
+_GPU = "cuda"
 # What the runtime reads where the checkpoint says nothing, and diffusers' other classes otherwise; see SchedulerConfig.
 _UNSTATED = {"clip_sample": False, "skip_prk_steps": True}
 
@@ -39,11 +43,13 @@ class _Stopwatch:
     """Stands in for a function and keeps the wall time of every call, in milliseconds."""
 
     function: Callable[..., Any]
+    wait: Callable[[], None]
     calls_ms: list[float] = field(default_factory=list)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
         result = self.function(*args, **kwargs)
+        self.wait()
         self.calls_ms.append((time.perf_counter() - started) * 1e3)
         return result
 
@@ -104,7 +110,8 @@ class Baseline:
         with torch.inference_mode():
             for call in calls:
                 asked = {**call.feeds, **own}
-                feeds = {name: torch.from_numpy(array).to(self.tensors) for name, array in asked.items()}
+                place = self.pipe.device, self.tensors
+                feeds = {name: torch.from_numpy(array).to(*place) for name, array in asked.items()}
                 is_whole = call.timestep.is_integer()
                 feeds["timestep"] = torch.tensor(int(call.timestep) if is_whole else call.timestep)  # as samplers do
                 outputs.append(_to_numpy(self.pipe.unet(**feeds)[0]))
@@ -113,7 +120,7 @@ class Baseline:
     def embeddings(self, prompt: str, *, guided: bool) -> FloatArray:
         """(G, tokens, width): of the prompt, below that of the empty negative prompt where the run is guided."""
         with torch.inference_mode():
-            positive, negative = self.pipe.encode_prompt(prompt, "cpu", 1, guided)
+            positive, negative = self.pipe.encode_prompt(prompt, self.pipe.device, 1, guided)
             return _to_numpy(torch.cat([negative, positive]) if guided else positive)
 
     def _noise(self, seed: int, workload: Workload) -> torch.Tensor:
@@ -123,7 +130,7 @@ class Baseline:
         width = (workload.width or unet.sample_size * factor) // factor
         generator = torch.Generator("cpu").manual_seed(seed)
         noise = torch.randn((1, unet.in_channels, height, width), generator=generator, dtype=torch.float32)
-        return noise.to(self.tensors)
+        return noise.to(self.pipe.device, self.tensors)
 
     def _set_scheduler(self, name: str) -> None:
         class_name = next(class_name for class_name, own_name in SCHEDULERS if own_name == name)
@@ -137,12 +144,16 @@ class Baseline:
 
 
 def load(case: Case) -> Baseline:
-    """Load a diffusers folder in the case's precision, "f32" or "bf16"."""
+    """Load a diffusers folder in the case's precision: "f32" or "bf16" on the CPU, "f16" on the GPU.
+
+    MezzotintError for another precision, and where PyTorch has no GPU.
+    """
     from mezzotint.export.checkpoint import load_checkpoint  # here, as peers' environments lack what it needs
 
     precision = case.precision or "f32"
     if precision not in _DTYPES:
         raise MezzotintError(f"the baseline computes in {' or '.join(_DTYPES)}, got {precision}")
+    device = _device(precision)
     checkpoint = load_checkpoint(case.source)
     # Effective, of the class that it names: with another, the pipeline forces values that the runtime knows nothing of.
     scheduler_class = getattr(diffusers, checkpoint.scheduler_config["_class_name"])
@@ -155,11 +166,19 @@ def load(case: Case) -> Baseline:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).to(_DTYPES[precision])
+    ).to(device, _DTYPES[precision])
     pipe.set_progress_bar_config(disable=True)
     if case.recipe == "compile":
         pipe.unet.forward = torch.compile(pipe.unet.forward)
     return timed(pipe, precision, tensors=precision)
+
+
+def _device(precision: str) -> str:
+    if precision not in _ON_GPU:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise MezzotintError("diffusers in FP16 needs an NVIDIA GPU and a PyTorch with CUDA; leave out --fp16")
+    return _GPU
 
 
 def load_tokenizer(folder: Path | str) -> Any:
@@ -169,7 +188,8 @@ def load_tokenizer(folder: Path | str) -> Any:
 
 def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
     """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
-    watches = _Stopwatch(pipe.text_encoder.forward), _Stopwatch(pipe.unet.forward), _Stopwatch(pipe.vae.decode)
+    wait = torch.cuda.synchronize if precision in _ON_GPU else _nothing
+    watches = tuple(_Stopwatch(call, wait) for call in (pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode))
     pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode = watches
     return Baseline(pipe, precision, _DTYPES[tensors], *watches)
 
@@ -208,6 +228,10 @@ def _tensors(arguments: Mapping[str, Any]) -> Iterator[tuple[str, FloatArray]]:
             yield from _tensors(value)
 
 
+def _nothing() -> None:
+    """A CPU is done when a call returns."""
+
+
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:
-    array: FloatArray = tensor.float().numpy().copy()
+    array: FloatArray = tensor.float().cpu().numpy().copy()
     return array

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +26,7 @@ _GATE = "A TOML file of --fail-if conditions."
 _WEIGHTS = "Folder of networks for LPIPS, CLIP, KID and FID, and of a gallery of training images."
 _IMAGES = "Images, or with --parts UNet steps, timed in each process."
 _OTHER_SEED = "Another seed too, as an upper bound on error."
+_FP16 = "diffusers in FP16 on the GPU too, eager and compiled."
 _ALONE = "Each component alone in INT8."
 _PARTS = "Time each part alone, for models that take minutes an image."
 
@@ -45,6 +46,7 @@ def benchmark(
     images: Annotated[int, typer.Option(min=1, help=_IMAGES)] = 4,
     backends: Annotated[str, typer.Option(help=_BACKENDS)] = "onnxruntime",
     bf16: Annotated[bool, typer.Option(help="diffusers in BF16 too.", rich_help_panel=_MEASURE)] = True,
+    fp16: Annotated[bool, typer.Option("--fp16", help=_FP16, rich_help_panel=_MEASURE)] = False,
     other_seed: Annotated[bool, typer.Option(help=_OTHER_SEED, rich_help_panel=_MEASURE)] = True,
     attribution: Annotated[bool, typer.Option("--attribution", help=_ALONE, rich_help_panel=_MEASURE)] = False,
     fidelity: Annotated[bool, typer.Option(help="Compare the images.", rich_help_panel=_MEASURE)] = True,
@@ -60,14 +62,13 @@ def benchmark(
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
-    from mezzotint.runtime.text.prompts import read_prompts
 
-    asked = _workload(checkpoint, scheduler, steps, guidance, read_prompts(prompts)[:limit])
     extent = Extent(
         rounds=rounds,
         images=images,
         backends=tuple(backends.split(",")),
         bf16_baseline=bf16,
+        fp16_baselines=fp16,
         other_seed=other_seed,
         attribution=attribution,
         speed=speed,
@@ -81,7 +82,7 @@ def benchmark(
             checkpoint,
             bundles,
             output,
-            replace(asked, height=height, width=width),
+            replace(_workload(checkpoint, scheduler, steps, guidance, prompts, limit), height=height, width=width),
             extent,
             fail_if=fail_if or [],
             gate=[] if gate is None else read_gate(gate, sections_for(fidelity=fidelity, speed=speed)),
@@ -93,14 +94,25 @@ def benchmark(
 
 
 def _workload(
-    checkpoint: Path, scheduler: str | None, steps: int | None, guidance: float | None, prompts: Sequence[str]
+    checkpoint: Path,
+    scheduler: str | None,
+    steps: int | None,
+    guidance: float | None,
+    prompts: Path,
+    limit: int | None,
 ) -> "Workload":
-    """The prompts with the requested settings, and the checkpoint's own where there are none."""
+    """The first `limit` prompts with the requested settings, and the checkpoint's own where there are none."""
     from mezzotint.benchmarks.cases.workload import Workload, defaults_of
     from mezzotint.runtime.samplers.sampling import Sampling
+    from mezzotint.runtime.text.prompts import read_prompts
 
     asked = Sampling.settle(defaults_of(checkpoint, scheduler), None, steps, guidance)
-    return Workload(prompts=tuple(prompts), steps=asked.steps, guidance=asked.guidance, scheduler=asked.sampler.name)
+    return Workload(
+        prompts=tuple(read_prompts(prompts)[:limit]),
+        steps=asked.steps,
+        guidance=asked.guidance,
+        scheduler=asked.sampler.name,
+    )
 
 
 def _show(outcome: "Benchmark", *, as_json: bool) -> None:
