@@ -111,7 +111,7 @@ def test_openvino_alone_generates_too(environments: Callable[[str], Path], tiny_
 def test_it_serves(environments: Callable[[str], Path], tiny_bundle: Bundle, tmp_path: Path) -> None:
     """A page and an image, from an environment with `[serve,openvino]` alone; the server ends by itself."""
     program = environments("serve,openvino").with_name("mezzotint")
-    options = ("--port", "0", "--exit-after", "1")
+    options = ("--port", "0", "--exit-after", "20")
     server = subprocess.Popen(
         [program, "serve", tiny_bundle.path, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )

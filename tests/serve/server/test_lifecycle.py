@@ -72,7 +72,7 @@ def test_a_signal_ends_streams_and_the_server(bundles: Path) -> None:
 
 @pytest.mark.slow
 def test_it_ends_by_itself_after_its_work(bundles: Path) -> None:
-    with started(bundles, "--port", "0", "--exit-after", "0.3") as process:
+    with started(bundles, "--port", "0", "--exit-after", "5") as process:
         url = address(process)
         with httpx2.Client(base_url=url, timeout=WAIT_S) as client:
             client.post("/api/v1/jobs", json={"prompt": "a", "steps": 1})
