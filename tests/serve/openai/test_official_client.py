@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,19 @@ def pipe(tiny_bundle: Bundle) -> TextToImage:
     return TextToImage.load(tiny_bundle.path, backend="onnxruntime", threads=1)
 
 
+OPENED: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_clients() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def client(server: Live, **options: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", **{"api_key": "none", "max_retries": 0, **options})
+    OPENED.append(openai.OpenAI(base_url=f"{server.url}/v1", **{"api_key": "none", "max_retries": 0, **options}))
+    return OPENED[-1]
 
 
 def pixels(text: str | None) -> Any:
