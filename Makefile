@@ -25,7 +25,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gate gate-fidelity peers bench-demo bench-vae bench-sd15 tables test test-slow test-browser test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gate gate-fidelity peers bench-demo bench-vae bench-sd15 tables test test-slow test-browser test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,9 @@ doctor: $(READY) ## Show which engines, CPU features and packages this machine h
 
 report: $(READY) ## Write report.md and report.html again from raw results: RESULTS=results.json
 	$(BIN)/python -m mezzotint report "$(RESULTS)" $(ARGS)
+
+gpu: $(READY) ## On a machine with an NVIDIA GPU: test, measure and keep what it says, in stages; goes on where it was ended
+	$(BIN)/python -m demo.gpu $(ARGS)
 
 # The bundles of `make demo`, by name: whatever else lies in bundles/ is not held to the gate.
 DEMO_BUNDLES := $(addprefix bundles/demo-,fp32 fp16-openvino fp16-onnxruntime int8-openvino int8-onnxruntime)

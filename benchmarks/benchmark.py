@@ -47,14 +47,16 @@ class Benchmark:
 class Extent:
     """How much is measured. `parts` and `images` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
 
-    `backends` run the portable bundles; `weights` is the folder with the networks that some metrics need, `config` one
-    of configs and tokenizers for a checkpoint in one file whose structure is none of the published ones.
+    `fp16_baselines` are diffusers on a GPU, eager and compiled. `backends` run the portable bundles; `weights` is the
+    folder with the networks that some metrics need, `config` one of configs and tokenizers for a checkpoint in one file
+    whose structure is none of the published ones.
     """
 
     rounds: int = 3
     images: int = 4
     backends: Sequence[str] = ("onnxruntime",)
     bf16_baseline: bool = True
+    fp16_baselines: bool = False
     other_seed: bool = True
     attribution: bool = False
     speed: bool = True
@@ -143,6 +145,7 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         [str(bundle) for bundle in bundles],
         extent.backends,
         bf16_baseline=extent.bf16_baseline,
+        fp16_baselines=extent.fp16_baselines,
         other_seed=extent.other_seed,
         peers=peers,
         config=None if extent.config is None else str(extent.config),

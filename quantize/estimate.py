@@ -14,7 +14,7 @@ import numpy as np
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.geometry import Geometry
-from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
 from mezzotint.engines.lineup import fastest_engine
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
@@ -39,7 +39,7 @@ _FIXED_SECONDS = 4.0  # a component: reading it, opening engines, hashing
 _SECONDS_A_GIGABYTE = 9.0  # of FP32 weights: smoothing, ranges, lowering, writing
 _PROCESS_BYTES = 500_000_000
 _PEAK = 1.85  # of the largest component's FP32 weights
-_BITS = {Storage.FLOAT32: 32, Storage.FLOAT16: 16, Storage.INT8_WEIGHTS: 8, Storage.INT8: 8}
+_BITS = {Storage.FLOAT32: 32, Storage.FLOAT16: 16, Storage.INT8_WEIGHTS: 8, Storage.INT8: 8, Storage.FP8: 8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ def _component_plan(
     call, parity_calls = _CALLS.get(role, ("", 0))
     range_calls = settings.steps if role is Role.DENOISER else _DECODER_RANGE_CALLS
     seconds = {"step": times.float32, "decoding": times.decoder}.get(call, 0.0)
-    if storage is Storage.INT8:
+    if storage in EIGHT_BITS:
         parts[f"statistics of {settings.calls} calls"] = settings.calls * _OBSERVED * seconds
         if is_searched:
             parts["a search for nodes to leave out"] = _SEARCH_CALLS * seconds

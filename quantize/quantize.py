@@ -15,7 +15,7 @@ from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
 from mezzotint.bundle.manifest import LATENT_BATCH, MANIFEST_NAME, Component, TensorSpec
-from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Guidance, Role
@@ -28,12 +28,12 @@ from .calibrate.run import CalibrationRun
 from .calibrate.trajectories import CalibrationSettings
 from .decide.half_fallback import with_fallbacks
 from .decide.integer import IntegerPlan, decide_and_rewrite
-from .decide.method import RECIPE_METHOD, Method
+from .decide.method import FLOAT8_RANGES, RECIPE_METHOD, Method
 from .decide.recipe import Recipe, find_recipe
 from .graphs.graph_file import load_graph, save_graph
 from .lower.half_target import convert_to_half
 from .lower.storages import storages_of
-from .lower.target import Target, find_target, settle_prompts
+from .lower.target import Fit, Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.approximations import find_approximations
 from .passes.contract import Pass, Rewritten, run_passes
@@ -42,6 +42,7 @@ from .passes.half import STORE_HALF
 from .search.costs import Costs
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_coverage
+from .verify.compile_bundle import note_compiled
 from .verify.parity import measure_parity
 
 _TOOLS = ("mezzotint", "onnx", "onnx-ir", "nncf")
@@ -131,7 +132,7 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
     for index, name in enumerate(job.storages):
         progress(f"quantizing {name} ({job.storages[name]})", index, len(job.storages))
         components[name] = _quantize_component(job, name, staging)
-    integer, in_half = Storage.INT8 in job.storages.values(), job.target.is_in_half
+    integer, in_half = bool(EIGHT_BITS.intersection(job.storages.values())), job.target.is_in_half
     manifest = replace(
         job.bundle.manifest,
         recipe=job.recipe.name,
@@ -153,8 +154,8 @@ def _record(job: _Job) -> CalibrationRecord:
 
 def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
     """Nothing is called INT8 that runs in float: CheckFailed unless the engine's own record says so."""
-    if job.target.is_in_half:  # the manifest says where parity was measured; `audit` refuses to speak for a GPU
-        progress(f"not audited: kernels of {job.target.name} are not recorded", 1, 1)
+    if job.target.is_in_half:
+        note_compiled(bundle, job.target, progress)
         return
     for name, storage in job.storages.items():
         if storage == Storage.INT8:
@@ -182,6 +183,8 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         parity=None,
         float32_weights=float32_weights,
         approximations=tuple(one.name for one in _approximations_of(job, name)),
+        compiled=(),
+        engines=(),
     )
     parity = measure_parity(job.data, name, component, staging, job.target, job.run.progress)
     return replace(component, parity=parity)
@@ -204,7 +207,9 @@ def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
     """The FP32 graph `model` of component `name` in its storage, for the job's target."""
     lowered = _store(job, name, model)
     if job.target.is_in_half and job.storages[name] != Storage.FLOAT32:
-        rewritten, fallbacks = convert_to_half(lowered.model, name, job.data, job.target.halves, job.run.progress)
+        rewritten, fallbacks = convert_to_half(
+            lowered.model, name, job.data, job.target.halves, job.storages[name], job.run.progress
+        )
         job.target.check(rewritten.model)
         lowered = replace(lowered.then(rewritten), decisions=with_fallbacks(lowered.decisions, fallbacks))
     if _is_guided(job.bundle, name) and job.storages[name] in (Storage.FLOAT16, Storage.INT8):
@@ -242,7 +247,12 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
             return _Lowered(model).then(run_passes(model, NNCF_WEIGHTS if is_text else ALL_WEIGHTS))
         case Storage.INT8:
             plan = decide_and_rewrite(model, name, job.data, job.run, _method_of(job, name))
-            decisions = _decide(job, name, model, plan)
+            decisions = _decide(job, name, model, plan, job.target.fit)
+            return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
+        case Storage.FP8:
+            method = replace(_method_of(job, name), ranges=FLOAT8_RANGES)
+            plan = decide_and_rewrite(model, name, job.data, job.run, method)
+            decisions = _decide(job, name, model, plan, job.target.fit_float8)
             return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
 
 
@@ -269,9 +279,9 @@ def _float32_weights(job: _Job, name: str, declined: Declines) -> tuple[str, ...
     return kept
 
 
-def _decide(job: _Job, name: str, model: ir.Model, plan: IntegerPlan) -> Decisions:
+def _decide(job: _Job, name: str, model: ir.Model, plan: IntegerPlan, fit: Fit) -> Decisions:
     """Every node's decision, such as the target can keep it."""
-    decisions = job.target.fit(model.graph, plan.decisions)
+    decisions = fit(model.graph, plan.decisions)
     if job.min_sqnr_db is None:
         return decisions
     return search_exclusions(

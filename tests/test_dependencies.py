@@ -13,7 +13,7 @@ from tests.test_layout import imported
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ("mezzotint", "demo", "tests")
-ENGINES = ("onnxruntime", "openvino", "cuda", "tensorrt")
+ENGINES = ("onnxruntime", "openvino", "cuda", "tensorrt", "tensorrt-rtx")
 # The extras that may be asked of who runs a folder's code. A folder in another one answers for itself.
 COVERED_BY: dict[str, tuple[str, ...]] = {
     "mezzotint": (),
@@ -60,6 +60,8 @@ MODULES = {
     "prometheus_client": "prometheus_client",
     "python_multipart": "python_multipart",
     "scikit_image": "skimage",
+    "tensorrt_rtx_cu12_bindings": "tensorrt_rtx_bindings",
+    "tensorrt_rtx_cu12_libs": "tensorrt_rtx_libs",
 }
 
 

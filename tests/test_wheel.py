@@ -1,8 +1,12 @@
 """The wheel in environments of its own, outside the checkout: without an engine, and with one; never with PyTorch."""
 
+import base64
+import io
+import json
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -102,6 +106,29 @@ def test_openvino_alone_generates_too(environments: Callable[[str], Path], tiny_
     expected = TextToImage.load(tiny_bundle.path, backend="openvino")("a red apple", steps=3, seed=0).images[0]
     with Image.open(tmp_path / "apple.png") as image:
         np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+
+
+def test_it_serves(environments: Callable[[str], Path], tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A page and an image, from an environment with `[serve,openvino]` alone; the server ends by itself."""
+    program = environments("serve,openvino").with_name("mezzotint")
+    options = ("--port", "0", "--exit-after", "20")
+    server = subprocess.Popen(
+        [program, "serve", tiny_bundle.path, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert server.stderr is not None
+    url = server.stderr.readline().rpartition(" at ")[2].strip()
+    body = json.dumps({"prompt": "a red apple", "seed": 0, "num_inference_steps": 3}).encode()
+    asked = urllib.request.Request(f"{url}/v1/images/generations", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(url) as page:
+        assert b"<title>Mezzotint</title>" in page.read()
+    with urllib.request.urlopen(asked) as answer:
+        content = base64.b64decode(json.loads(answer.read())["data"][0]["b64_json"])
+    expected = TextToImage.load(tiny_bundle.path, backend="openvino")("a red apple", steps=3, seed=0).images[0]
+    with Image.open(io.BytesIO(content)) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+    server.stderr.read()
+    server.stderr.close()
+    assert server.wait() == 0
 
 
 def test_without_an_engine_bundles_are_inspected_and_the_extras_named(

@@ -1,5 +1,7 @@
 """The reference: diffusers in PyTorch on this machine's CPU, at its best and otherwise untouched.
 
+In FP16 it runs on the GPU, as the peer to beat there: a call is timed until the GPU is done with it.
+
 At its best means: `inference_mode`, scaled-dot-product attention (diffusers' default processor where torch has it) and
 all cores (torch's default). Weights stay contiguous: channels_last gave no difference beyond noise on the embedded
 checkpoint (10 steps on 2 cores: 0.67 to 0.81 s contiguous, 0.70 to 0.97 s channels_last). The same pipeline in BF16
@@ -28,7 +30,9 @@ from mezzotint.runtime.denoiser_calls import DenoiserCall
 from .case import Case, Sample
 from .workload import SCHEDULERS, Workload
 
-_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+_ON_GPU = ("f16",)  # the only one that a CPU has no arithmetic for
+_GPU = "cuda"
 # What the runtime reads where the checkpoint says nothing, and diffusers' other classes otherwise; see SchedulerConfig.
 _UNSTATED = {"clip_sample": False, "skip_prk_steps": True}
 _ADDED = ("text_embeds", "time_ids")  # what a UNet is told in a dict of its own
@@ -41,11 +45,13 @@ class _Stopwatch:
     """Stands in for a function and keeps the wall time of every call, in milliseconds."""
 
     function: Callable[..., Any]
+    wait: Callable[[], None]
     calls_ms: list[float] = field(default_factory=list)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
         result = self.function(*args, **kwargs)
+        self.wait()
         self.calls_ms.append((time.perf_counter() - started) * 1e3)
         return result
 
@@ -109,7 +115,8 @@ class Baseline:
         with torch.inference_mode():
             for call in calls:
                 asked = {**call.feeds, **own}
-                feeds: dict[str, Any] = {name: torch.from_numpy(one).to(self.tensors) for name, one in asked.items()}
+                place = self.pipe.device, self.tensors
+                feeds: dict[str, Any] = {name: torch.from_numpy(one).to(*place) for name, one in asked.items()}
                 is_whole = call.timestep.is_integer()
                 feeds["timestep"] = torch.tensor(int(call.timestep) if is_whole else call.timestep)  # as samplers do
                 added = {name: feeds.pop(name) for name in _ADDED if name in feeds}
@@ -124,7 +131,7 @@ class Baseline:
         both = guided and getattr(self.pipe.unet.config, "time_cond_proj_dim", None) is None
         with torch.inference_mode():
             said = self.pipe.encode_prompt(
-                prompt, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=both
+                prompt, device=self.pipe.device, num_images_per_prompt=1, do_classifier_free_guidance=both
             )
             names = ("encoder_hidden_states", "text_embeds")
             pairs = zip(names, zip(said[::2], said[1::2], strict=True), strict=False)
@@ -136,7 +143,7 @@ class Baseline:
         height = (workload.height or unet.sample_size * factor) // factor
         width = (workload.width or unet.sample_size * factor) // factor
         noise = torch.randn((1, unet.in_channels, height, width), generator=generator, dtype=torch.float32)
-        return noise.to(self.tensors)
+        return noise.to(self.pipe.device, self.tensors)
 
     def _set_scheduler(self, name: str) -> None:
         class_name = _class_of(name, type(self.pipe.scheduler).__name__)
@@ -150,25 +157,38 @@ class Baseline:
 
 
 def load(case: Case) -> Baseline:
-    """Load a diffusers folder or a single file in the case's precision, "f32" or "bf16"."""
+    """Load a diffusers folder or a single file in the case's precision: "f32" or "bf16" on the CPU, "f16" on the GPU.
+
+    MezzotintError for another precision, and where PyTorch has no GPU.
+    """
     from .baseline_pipeline import open_pipeline  # here, as peers' environments lack what it needs
 
     precision = case.precision or "f32"
     if precision not in _DTYPES:
         raise MezzotintError(f"the baseline computes in {' or '.join(_DTYPES)}, got {precision}")
-    pipe = open_pipeline(case, _DTYPES[precision])
+    device = _device(precision)
+    pipe = open_pipeline(case, _DTYPES[precision]).to(device)
     if case.recipe == "compile":
         pipe.unet.forward = torch.compile(pipe.unet.forward)
     return timed(pipe, precision, tensors=precision)
 
 
+def _device(precision: str) -> str:
+    if precision not in _ON_GPU:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise MezzotintError("diffusers in FP16 needs an NVIDIA GPU and a PyTorch with CUDA; leave out --fp16")
+    return _GPU
+
+
 def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
     """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
     encoders = [encoder for name in _TEXT_ENCODERS if (encoder := getattr(pipe, name, None)) is not None]
-    texts = tuple(_Stopwatch(encoder.forward) for encoder in encoders)
+    wait = torch.cuda.synchronize if precision in _ON_GPU else _nothing
+    texts = tuple(_Stopwatch(encoder.forward, wait) for encoder in encoders)
     for encoder, watch in zip(encoders, texts, strict=True):
         encoder.forward = watch
-    unet, decoder = _Stopwatch(pipe.unet.forward), _Stopwatch(pipe.vae.decode)
+    unet, decoder = _Stopwatch(pipe.unet.forward, wait), _Stopwatch(pipe.vae.decode, wait)
     pipe.unet.forward, pipe.vae.decode = unet, decoder
     return Baseline(pipe, precision, _DTYPES[tensors], texts, unet, decoder)
 
@@ -234,6 +254,10 @@ def _tensors(arguments: Mapping[str, Any]) -> Iterator[tuple[str, FloatArray]]:
             yield from _tensors(value)
 
 
+def _nothing() -> None:
+    """A CPU is done when a call returns."""
+
+
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:
-    array: FloatArray = tensor.float().numpy().copy()
+    array: FloatArray = tensor.float().cpu().numpy().copy()
     return array

@@ -15,6 +15,7 @@ from .case import REFERENCE, Case, Reading
 from .workload import Workload
 
 BF16_BASELINE = "diffusers-bf16"
+FP16_BASELINES = ("diffusers-fp16", "diffusers-fp16-compile")
 OTHER_SEED = "other-seed"
 _PORTABLE = "portable"
 _SEED_OFFSET = 1_000_000  # far from every prompt's own seed
@@ -26,6 +27,7 @@ def line_up(
     backends: Sequence[str] = ("onnxruntime",),
     *,
     bf16_baseline: bool = False,
+    fp16_baselines: bool = False,
     other_seed: bool = True,
     peers: Sequence[Case] = (),
     config: str | None = None,
@@ -37,7 +39,11 @@ def line_up(
     reading = Reading(config=config) if not bundles else reading_of(Bundle.open(bundles[0]).manifest.source, config)
     reference = Case(REFERENCE, "baseline", checkpoint, "diffusers", "fp32", "f32", reading=reading)
     bf16 = replace(reference, name=BF16_BASELINE, recipe="bf16", precision="bf16")
-    controls = (bf16,) if bf16_baseline else ()
+    eager, compiled = (
+        replace(reference, name=name, recipe=recipe, precision="f16")
+        for name, recipe in zip(FP16_BASELINES, ("fp16", "compile"), strict=True)
+    )
+    controls = (*((bf16,) if bf16_baseline else ()), *((eager, compiled) if fp16_baselines else ()))
     candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends)]
     ceiling = (replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET),) if other_seed else ()
     return (reference, *controls, *_with_unique_names(candidates), *peers, *ceiling)

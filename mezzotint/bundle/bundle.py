@@ -54,6 +54,7 @@ class Bundle:
         """Every file that the manifest names, components first."""
         for component in self.manifest.components.values():
             yield from component.files
+            yield from (engine.file for engine in component.engines)
         yield from self.manifest.files
 
     def component(self, name: str) -> Component:
@@ -139,7 +140,9 @@ class Bundle:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Seal a folder: write `manifest` with `files` set to every file that no component owns. Call it last."""
-    owned = {entry.path for component in manifest.components.values() for entry in component.files}
+    components = manifest.components.values()
+    owned = {entry.path for component in components for entry in component.files}
+    owned |= {engine.file.path for component in components for engine in component.engines}
     others = tuple(file_entry(folder, path) for path in list_files(folder) if path not in owned | {MANIFEST_NAME})
     text = replace(manifest, files=others).to_json()
     parsed = Manifest.parse(text)  # what cannot be read must not be written; and 40 dB are read as 40.0

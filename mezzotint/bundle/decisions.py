@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.affine import INT8_SYMMETRIC, UINT8, Quantizer
+from mezzotint.affine import FLOAT8, INT8_SYMMETRIC, UINT8, Quantizer
 from mezzotint.errors import MezzotintError
 
 from .precision import NodeScheme
 from .records import LEFT_OUT, parse_record, record_data
 
 DECISIONS_FILE = "quantization.json"  # in a component's folder
-_GRIDS = {grid.dtype: grid for grid in (UINT8, INT8_SYMMETRIC)}
+_GRIDS = {grid.dtype: grid for grid in (UINT8, INT8_SYMMETRIC, FLOAT8)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def _quantizer(data: Any, where: str) -> Quantizer:
             f"{where}: expected {' or '.join(_GRIDS)} and a zero point in its range, got {stated.dtype!r:.40} and "
             f"{stated.zero_point}; quantize again"
         )
-    return Quantizer(np.asarray(np.float32(stated.scale)), np.asarray(stated.zero_point, dtype=grid.dtype), grid)
+    return Quantizer(np.asarray(np.float32(stated.scale)), np.asarray(stated.zero_point, dtype=grid.zero_dtype), grid)
 
 
 def _evidence_data(evidence: Evidence) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from mezzotint.errors import MezzotintError
 
 from .calibration_record import CalibrationRecord
+from .compiled_record import CompiledRecord
 from .defaults import Defaults
 from .precision import Compute, Storage
 from .records import LEFT_OUT, parse_record, record_data
@@ -51,6 +52,21 @@ class Parity:
     identical: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuiltEngine:
+    """An engine that was compiled from a graph ahead of time and lies beside it.
+
+    It fits calls whose inputs have exactly `shapes`, GPUs of `compute_capabilities`, the compiler's own version, and
+    the graph whose files have the hashes in `graph_sha256`.
+    """
+
+    file: FileEntry
+    compiler: str  # "TensorRT-RTX 1.7.1.116"
+    compute_capabilities: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    graph_sha256: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Component:
     """One graph. `storage` is what the weights lie on disk as, `compute` the arithmetic to run it with."""
@@ -65,6 +81,8 @@ class Component:
         default=(), metadata=LEFT_OUT
     )  # of FP16 storage: those that FP16 cannot hold
     approximations: tuple[str, ...] = field(default=(), metadata=LEFT_OUT)  # what it computes less than its source by
+    compiled: tuple[CompiledRecord, ...] = field(default=(), metadata=LEFT_OUT)  # for a GPU, one a compute capability
+    engines: tuple[BuiltEngine, ...] = field(default=(), metadata=LEFT_OUT)  # compiled ahead of time
 
     @property
     def shares_prefix(self) -> bool:

@@ -15,6 +15,11 @@ class Storage(StrEnum):
     FLOAT16 = "float16"
     INT8_WEIGHTS = "int8-weights"  # 8-bit weights, float arithmetic
     INT8 = "int8"  # 8-bit weights and activations, integer arithmetic where quantization.json says so
+    FP8 = "fp8"  # 8-bit floats (E4M3) likewise
+
+
+EIGHT_BITS = frozenset({Storage.INT8, Storage.FP8})
+"""Weights and activations of 8 bits, in the nodes that quantization.json says."""
 
 
 class Compute(StrEnum):

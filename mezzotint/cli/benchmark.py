@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +28,7 @@ _GATE = "A TOML file of --fail-if conditions."
 _WEIGHTS = "Folder of networks for LPIPS, CLIP, KID and FID, and of a gallery of training images."
 _IMAGES = "Images, or with --parts UNet steps, timed in each process."
 _OTHER_SEED = "Another seed too, as an upper bound on error."
+_FP16 = "diffusers in FP16 on the GPU too, eager and compiled."
 _ALONE = "Each component alone in INT8."
 _PARTS = "Time each part alone, for models that take minutes an image."
 
@@ -47,6 +48,7 @@ def benchmark(
     images: Annotated[int, typer.Option(min=1, help=_IMAGES)] = 4,
     backends: Annotated[str, typer.Option(help=_BACKENDS)] = "onnxruntime",
     bf16: Annotated[bool, typer.Option(help="diffusers in BF16 too.", rich_help_panel=_MEASURE)] = True,
+    fp16: Annotated[bool, typer.Option("--fp16", help=_FP16, rich_help_panel=_MEASURE)] = False,
     other_seed: Annotated[bool, typer.Option(help=_OTHER_SEED, rich_help_panel=_MEASURE)] = True,
     attribution: Annotated[bool, typer.Option("--attribution", help=_ALONE, rich_help_panel=_MEASURE)] = False,
     fidelity: Annotated[bool, typer.Option(help="Compare the images.", rich_help_panel=_MEASURE)] = True,
@@ -63,12 +65,12 @@ def benchmark(
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
 
-    asked = _workload(bundles[0], scheduler, steps, guidance, prompts, limit)
     extent = Extent(
         rounds=rounds,
         images=images,
         backends=tuple(backends.split(",")),
         bf16_baseline=bf16,
+        fp16_baselines=fp16,
         other_seed=other_seed,
         attribution=attribution,
         speed=speed,
@@ -80,10 +82,8 @@ def benchmark(
     )
     with show_progress() as progress:
         outcome = run_benchmark(
-            checkpoint,
-            bundles,
-            output,
-            replace(asked, height=height, width=width),
+            *(checkpoint, bundles, output),
+            replace(_workload(bundles[0], scheduler, steps, guidance, prompts, limit), height=height, width=width),
             extent,
             fail_if=fail_if or [],
             gate=_conditions(gate, fidelity=fidelity, speed=speed),
@@ -94,11 +94,11 @@ def benchmark(
     _show(outcome, as_json=as_json)
 
 
-def _conditions(gate: Path | None, *, fidelity: bool, speed: bool) -> Sequence[str]:
+def _conditions(gate: Path | None, *, fidelity: bool, speed: bool) -> list[str]:
     """Those of the file that concern what is measured."""
     from mezzotint.benchmarks.gate_file import read_gate, sections_for
 
-    return [] if gate is None else read_gate(gate, sections_for(fidelity=fidelity, speed=speed))
+    return [] if gate is None else list(read_gate(gate, sections_for(fidelity=fidelity, speed=speed)))
 
 
 def _workload(

@@ -81,6 +81,68 @@ def peers(
 
 
 @dev.command()
+def gpu(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles for tensorrt or cuda.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="The FP32 bundle that they came from; without, no images.")
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help=_PROMPTS)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Images to compare.")] = 32,
+) -> None:
+    """Print what is known of bundles for GPUs without a GPU, as Markdown: what was compiled, what the numbers do."""
+    from mezzotint.families.lineup import family_of
+    from mezzotint.optimize import stand_in
+    from mezzotint.quantize.calibrate.default_prompts import default_prompts
+    from mezzotint.runtime import Bundle
+    from mezzotint.runtime.text.prompts import read_prompts
+
+    opened = [Bundle.open(bundle) for bundle in bundles]
+    lines = [*stand_in.COMPILED_HEADER, *(line for bundle in opened for line in stand_in.compiled_lines(bundle))]
+    if reference is not None:
+        texts = (default_prompts() if prompts is None else read_prompts(prompts))[:limit]
+        lines += ["", *stand_in.FIDELITY_HEADER]
+        for bundle in opened:
+            found = stand_in.compare_stand_in(Bundle.open(reference), bundle, texts)
+            lines.append(stand_in.fidelity_line(bundle, family_of(bundle).denoiser, found))
+    sys.stdout.write("\n".join((*lines, "")))
+
+
+@dev.command()
+def compile_shape(
+    bundle: BundlePath,
+    components: Annotated[str, typer.Option(help="Components, joined by commas.")] = "text_encoder,unet,vae_decoder",
+    recipes: Annotated[str, typer.Option(help="Of the denoiser; all others are in fp16.")] = "fp16,int8,fp8",
+    compute_capability: Annotated[
+        str | None, typer.Option(help="Joined by commas; default: all that are audited.")
+    ] = None,
+) -> None:
+    """Compile the shape of an FP32 bundle for NVIDIA GPUs with made-up ranges, and print what became of it."""
+    from mezzotint.bundle.precision import Storage
+    from mezzotint.families.lineup import family_of
+    from mezzotint.optimize.stand_in import COMPILED_HEADER, record_lines
+    from mezzotint.quantize.decide.recipe import STORAGE_NAMES
+    from mezzotint.quantize.verify.compile_shape import compile_shape as compiled
+    from mezzotint.runtime import Bundle
+
+    opened = Bundle.open(bundle)
+    asked = () if compute_capability is None else compute_capability.split(",")
+    sys.stdout.write("\n".join((*COMPILED_HEADER, "")))
+    for name in components.split(","):
+        is_denoiser = name == family_of(opened).denoiser
+        for recipe in recipes.split(",") if is_denoiser else ("fp16",):
+            storage = STORAGE_NAMES[recipe] if is_denoiser else Storage.FLOAT16
+            audits = compiled(opened, name, storage, asked)
+            for line in record_lines(f"{recipe} | {name} ({storage})", [one.record() for one in audits]):
+                sys.stdout.write(f"{line}\n")
+            for one in audits:
+                for text, count in one.warnings.items():
+                    sys.stdout.write(f"{count} x {text.strip()} ({one.capability})\n")
+                for block in one.unfused:
+                    sys.stdout.write(f"not fused: {block.shares} ({one.capability})\n")
+            sys.stdout.flush()
+
+
+@dev.command()
 def ablation(
     bundle: BundlePath,
     prompts: Annotated[Path | None, typer.Option(help=_PROMPTS)] = None,

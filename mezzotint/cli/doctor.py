@@ -39,6 +39,8 @@ _PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
+    "tensorrt",
+    "tensorrt_rtx_cu12_bindings",
     "onnx",
     "onnx-ir",
     "onnxscript",

@@ -15,8 +15,10 @@ from mezzotint.bundle.decisions import DECISIONS_FILE, decision_data, read_decis
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, read_declines
 from mezzotint.bundle.manifest import Component, Manifest
 from mezzotint.bundle.records import record_data
+from mezzotint.engines.rtx.prebuilt import shapes_text
 from mezzotint.errors import MezzotintError
 
+from .compiled_text import compiled_lines
 from .options import AsJson, BundlePath
 from .source_lines import source_lines
 from .terminal import STDOUT, write_json
@@ -60,7 +62,13 @@ def component_table(bundle: Bundle) -> Group:
         megabytes = sum(entry.bytes for entry in component.files) / 1e6
         against, figure = _parity(component)
         table.add_row(name, component.storage, component.compute, f"{megabytes:.1f}", against, figure)
-    return Group(*(Text(line) for line in head), table)
+    tail = [f"{name} {line}" for name, component in manifest.components.items() for line in compiled_lines(component)]
+    tail += [
+        f"{name} has an engine for {', '.join(one.compute_capabilities)}, {shapes_text(one.shapes)} ({one.compiler})"
+        for name, component in manifest.components.items()
+        for one in component.engines
+    ]
+    return Group(*(Text(line) for line in head), table, *(Text(line) for line in tail))
 
 
 def _approximated(manifest: Manifest) -> list[tuple[str, Component]]:

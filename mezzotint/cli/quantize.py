@@ -17,6 +17,7 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
 from mezzotint.runtime.text.prompts import read_prompts
 
+from .compiled_text import compiled_lines
 from .inspect import declined_lines
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
 from .terminal import STDERR, STDOUT, bundle_json, show_progress, write_json
@@ -251,4 +252,6 @@ def _show_result(bundle: Bundle, *, verbose: bool, as_json: bool) -> None:
         )
         if component.float32_weights:
             STDOUT.print(f"  in float32, beyond what FP16 can hold: {', '.join(component.float32_weights)}")
+        for line in compiled_lines(component):
+            STDOUT.print(f"  {line}", markup=False)
     STDOUT.print(f"wrote {bundle.path}")

@@ -7,12 +7,11 @@ computes in FP32.
 from pathlib import Path
 
 from mezzotint.bundle.manifest import Component
-from mezzotint.bundle.precision import Compute
 
 from .compiled import Shapes
 from .engine import Engine, EngineOptions, Graph
 from .gpu_graph import GpuGraph, check_types
-from .nvidia import missing_gpu_part
+from .nvidia import gpu_precisions, missing_gpu_part
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -41,7 +40,7 @@ CUDA = Engine(
     package="onnxruntime",
     extra="cuda",
     runs=("cuda",),
-    precisions=lambda: (Compute.F16, Compute.F32),
+    precisions=lambda: gpu_precisions(),
     open=_open,
     lacks=lambda: missing_gpu_part("cuda"),
     types_decide=True,

@@ -56,7 +56,7 @@ class Engine:
     machine, best first. `lacks` says what else than the package this machine lacks. `integers` is how a graph asks
     this engine for INT8 ("qdq": Q/DQ around float operators, "operators": by integer operators), which the self-test
     then runs; None: no INT8, or none that a CPU could get wrong. `types_decide` where it computes in the types that a
-    graph is written in, and in no other arithmetic.
+    graph is written in, and in no other arithmetic. `or_package` will do in the package's place.
     """
 
     name: str
@@ -68,10 +68,12 @@ class Engine:
     lacks: Callable[[], str | None] = _nothing
     integers: Literal["qdq", "operators"] | None = None
     types_decide: bool = False
+    or_package: str | None = None
 
     def missing(self) -> str | None:
         """Why it cannot run here and what to do, as the end of a sentence; None when it can. Imports nothing."""
-        if importlib.util.find_spec(self.package) is None:
+        packages = [name for name in (self.package, self.or_package) if name is not None]
+        if all(importlib.util.find_spec(name) is None for name in packages):
             return f"is not installed; install it with `pip install 'mezzotint[{self.extra}]'`"
         return self.lacks()
 

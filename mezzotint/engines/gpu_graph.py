@@ -140,6 +140,8 @@ def _open_session(
         raise MezzotintError(f"the installed onnxruntime has no {name}; install `mezzotint[cuda]` or [tensorrt]")
     settings = session_settings(options)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    # Q/DQ are for the provider. ONNX Runtime's own rewrites of them, moved past a Reshape, do not even load.
+    settings.add_session_config_entry("session.disable_quant_qdq", "1")
     for dim, size in bind_dims(component, shapes).items():
         settings.add_free_dimension_override_by_name(dim, size)
     try:  # enable_fallback: the wrapper would print, and try again on the CPU

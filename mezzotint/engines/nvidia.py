@@ -1,10 +1,19 @@
 """What a machine needs for ONNX Runtime's NVIDIA providers, found out without importing anything."""
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
+from mezzotint.bundle.precision import Compute
+
 _DRIVER_FILES = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  # the last is that of WSL
+_OLDEST_DRIVER = (525, 60)  # the first for CUDA 12, which the packages are built for
+
+
+def gpu_precisions() -> tuple[Compute, ...]:
+    """What an NVIDIA GPU computes graphs in, best first. INT8 and FP8 are in a graph's types."""
+    return Compute.F16, Compute.F32
 
 
 def has_nvidia_driver() -> bool:
@@ -29,6 +38,24 @@ def missing_gpu_part(provider: str) -> str | None:
             "needs onnxruntime-gpu, and the installed onnxruntime is the CPU build; in an environment without it, run "
             f"`pip install 'mezzotint[{provider}]'`"
         )
+    return missing_driver()
+
+
+def missing_driver() -> str | None:
+    """What is wrong with the driver, as the end of a sentence that begins with the backend's name; None: nothing."""
     if not has_nvidia_driver():
         return "needs an NVIDIA GPU and its driver, which this machine lacks; pass --backend openvino or onnxruntime"
+    version = driver_version()
+    if version is not None and version < _OLDEST_DRIVER:
+        said, oldest = (".".join(map(str, one)) for one in (version, _OLDEST_DRIVER))
+        return f"needs an NVIDIA driver of version {oldest} or newer, and this one is {said}; install a newer one"
     return None
+
+
+def driver_version(file: Path = Path(_DRIVER_FILES[0])) -> tuple[int, ...] | None:
+    """Such as (550, 54); None where no file says it, as on Windows."""
+    try:
+        found = re.search(r"Module\s+(?:for \S+\s+)?(\d+)\.(\d+)", file.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return None if found is None else (int(found[1]), int(found[2]))

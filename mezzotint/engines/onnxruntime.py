@@ -8,7 +8,7 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
-from mezzotint.bundle.precision import Compute
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
 from .engine import Engine, EngineOptions, Graph, check_names
@@ -44,6 +44,8 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     import onnxruntime
 
     settings = session_settings(options)
+    if component.storage is Storage.FP8:  # its fusions take any Q/DQ for integers, and then refuse the graph
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except Exception as error:

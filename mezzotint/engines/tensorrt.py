@@ -1,4 +1,8 @@
-"""ONNX Runtime's TensorRT provider: an engine for each set of shapes, built once and kept in the user's cache folder.
+"""TensorRT by one of two ways: TensorRT-RTX's own runtime (rtx_graph.py), or ONNX Runtime's TensorRT provider.
+
+TensorRT-RTX needs the driver and nothing else of CUDA, runs on GeForce and RTX cards, and takes the engines that were
+built ahead of time. The provider, with ordinary TensorRT, is for all others; where both are installed it runs what has
+no such engines. Either builds an engine for each set of shapes once and keeps it in the user's cache folder.
 
 Options as in onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html. No precision flag is set, so the
 network is strongly typed (onnxruntime#18707): FP16, FP32 and INT8 are what the graph's types and Q/DQ say. No other
@@ -12,14 +16,15 @@ import importlib.util
 from pathlib import Path
 
 from mezzotint.bundle.manifest import Component
-from mezzotint.bundle.precision import Compute
 from mezzotint.cache import usable_folder
 
 from .compile_cache import trim_cache
 from .compiled import Shapes
 from .engine import Engine, EngineOptions, Graph
 from .gpu_graph import GpuGraph, ProviderOptions, check_types
-from .nvidia import missing_gpu_part
+from .nvidia import gpu_precisions, missing_driver, missing_gpu_part
+from .rtx.builder import missing_builder
+from .rtx_graph import open_rtx
 
 PROVIDER = "TensorrtExecutionProvider"
 _LIBRARIES = ("tensorrt", "tensorrt_libs")
@@ -81,6 +86,8 @@ def _is_distributed(package: str) -> bool:
 
 def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     check_types("tensorrt", path, component, options)
+    if missing_builder() is None and (component.engines or _provider_lacks() is not None):
+        return open_rtx(path, component, options)
     _load_libraries()
     return GpuGraph(path, component, options, PROVIDER, tensorrt_options(options))
 
@@ -94,6 +101,13 @@ def _load_libraries() -> None:
 
 
 def _lacks() -> str | None:
+    """TensorRT-RTX needs a driver alone; the provider needs more."""
+    if missing_builder() is None:
+        return missing_driver()
+    return _provider_lacks()
+
+
+def _provider_lacks() -> str | None:
     if all(importlib.util.find_spec(name) is None for name in _LIBRARIES):
         return missing_gpu_part("tensorrt") or "needs TensorRT; install it with `pip install 'mezzotint[tensorrt]'`"
     return missing_gpu_part("tensorrt")
@@ -104,8 +118,9 @@ TENSORRT = Engine(
     package="onnxruntime",
     extra="tensorrt",
     runs=("tensorrt",),
-    precisions=lambda: (Compute.F16, Compute.F32),
+    precisions=lambda: gpu_precisions(),
     open=_open,
     lacks=_lacks,
     types_decide=True,
+    or_package="tensorrt_rtx_bindings",
 )

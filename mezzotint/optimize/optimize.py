@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import MANIFEST_NAME
-from mezzotint.bundle.precision import Storage
+from mezzotint.bundle.precision import EIGHT_BITS
 from mezzotint.engines.lineup import ENGINES
+from mezzotint.engines.rtx.builder import missing_builder
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.progress import Progress, silent
@@ -16,7 +17,7 @@ from mezzotint.quantize.calibrate.default_prompts import default_prompts
 from mezzotint.quantize.decide.recipe import find_recipe
 from mezzotint.quantize.lower.auto_target import choose_target
 from mezzotint.quantize.lower.target import find_target
-from mezzotint.quantize.verify.audit import audit_bundle
+from mezzotint.quantize.verify.audit import audit_bundle, is_compiled
 
 from .export_cache import ExportRequest, exported
 from .fidelity import Fidelity, compare_images, held_out
@@ -89,7 +90,8 @@ def optimize_checkpoint(
             unseen=_unseen(result, chosen.name),
         )
         if found.unseen is not None:
-            return found
+            coverage = _coverage(result, chosen.name, progress) if is_compiled(result, chosen.name) else None
+            return replace(found, coverage=coverage)
         fidelity = compare_images(bundle, result, texts, backend=chosen.name, progress=progress) if checked else None
         return replace(found, coverage=_coverage(result, chosen.name, progress), fidelity=fidelity)
 
@@ -122,7 +124,7 @@ def _unseen(bundle: Bundle, backend: str) -> str | None:
 def _coverage(bundle: Bundle, backend: str, progress: Progress) -> Coverage | None:
     """Of the denoiser, where it is in INT8 and the engine keeps a record."""
     name = family_of(bundle).denoiser
-    if bundle.component(name).storage is not Storage.INT8:
+    if bundle.component(name).storage not in EIGHT_BITS or (is_compiled(bundle, backend) and missing_builder()):
         return None
     progress(f"auditing {name}", 0, 1)
     audit = audit_bundle(bundle, backend, name)

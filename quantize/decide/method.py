@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..calibrate.ranges import RANGE_METHODS, RangeMethods
+from ..calibrate.ranges import RANGE_METHODS, RangeMethods, min_max
 from ..passes.contract import Pass
 from ..rules.rule import Rule
 
@@ -25,3 +25,5 @@ class Method:
 
 
 RECIPE_METHOD = Method()
+FLOAT8_RANGES: RangeMethods = (("min-max", min_max),)
+"""Of 8-bit floats, whose step grows with the value: clipping the largest values makes no others finer."""

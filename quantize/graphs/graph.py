@@ -9,6 +9,8 @@ import onnx_ir as ir
 from mezzotint.affine import Quantizer
 from mezzotint.arrays import Array
 
+from .codes import zero_point_of
+
 
 def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """An initializer called `name` holding `array`; the one that is there already, when there is one."""
@@ -54,7 +56,7 @@ def replace_input(node: ir.Node, index: int, value: ir.Value) -> None:
 def quantizer_constants(graph: ir.Graph, prefix: str, quantizer: Quantizer) -> tuple[ir.Value, ir.Value]:
     """Initializers for a scale and a zero point, as QuantizeLinear wants them."""
     scale = constant(graph, f"{prefix}:scale", np.asarray(quantizer.scale, dtype=np.float32))
-    zero_point = constant(graph, f"{prefix}:zero_point", np.asarray(quantizer.zero_point))
+    zero_point = constant(graph, f"{prefix}:zero_point", zero_point_of(quantizer))
     return scale, zero_point
 
 

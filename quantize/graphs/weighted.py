@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.affine import INT8_SYMMETRIC, Quantizer, dequantize, quantize, range_to_quantizer
+from mezzotint.affine import INT8_SYMMETRIC, IntegerType, Quantizer, dequantize, quantize, range_to_quantizer
 from mezzotint.arrays import Array, FloatArray
 
 
@@ -87,20 +87,20 @@ def weight_energy(weight: Array, input_axis: int) -> Array:
     return energy
 
 
-def weight_quantizer(weight: Array, output_axis: int) -> Quantizer:
-    """Symmetric INT8 per output channel, scale from the largest absolute weight of the channel."""
+def weight_quantizer(weight: Array, output_axis: int, grid: IntegerType = INT8_SYMMETRIC) -> Quantizer:
+    """Symmetric and per output channel, scale from the largest absolute weight of the channel."""
     others = tuple(axis for axis in range(weight.ndim) if axis != output_axis)
     largest = np.max(np.abs(weight), axis=others)
-    return range_to_quantizer(-largest, largest, INT8_SYMMETRIC, axis=output_axis)
+    return range_to_quantizer(-largest, largest, grid, axis=output_axis)
 
 
-def weight_error(item: WeightedNode, weight: Array, channel_power: Array) -> float:
+def weight_error(item: WeightedNode, weight: Array, channel_power: Array, grid: IntegerType = INT8_SYMMETRIC) -> float:
     """Energy that rounding `weight` makes at the node's output, relative to the output's.
 
     `channel_power` (C,) is the mean square of each input channel. Inputs are taken as uncorrelated: it is multiplied by
     the squared rounding errors that read the channel.
     """
-    quantizer = weight_quantizer(weight, item.output_axis)
+    quantizer = weight_quantizer(weight, item.output_axis, grid)
     rounding = weight_energy(weight - dequantize(quantize(weight, quantizer), quantizer), item.input_axis)
     energy = float(channel_power @ weight_energy(weight, item.input_axis))
     return float(channel_power @ rounding) / max(energy, float(np.finfo(np.float32).tiny))

@@ -16,6 +16,7 @@ from .tensorrt import MIN_CHANNELS
 
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _FUSED_ATTENTION = ("Attention", "MultiHeadAttention")
+_CODES = (np.dtype(np.int8), ir.DataType.FLOAT8E4M3FN.numpy())
 Finding = tuple[ir.Node, str]
 
 
@@ -53,8 +54,8 @@ def _quantizer_findings(node: ir.Node) -> Iterator[Finding]:
     scale, zero_point = _array(node.inputs[1]), _array(node.inputs[2] if len(node.inputs) > 2 else None)
     if scale is None or not np.all(scale.astype(np.float64) > 0.0):
         yield node, "scales are constants above 0"
-    if zero_point is None or zero_point.dtype != np.int8 or np.any(zero_point):
-        yield node, "integers are signed and symmetric: an int8 zero point of 0"
+    if zero_point is None or zero_point.dtype not in _CODES or np.any(zero_point.astype(np.float32)):
+        yield node, "8-bit codes are signed and symmetric: an int8 or E4M3 zero point of 0"
     if node.op_type == "QuantizeLinear":
         if scale is not None and scale.ndim:
             yield node, "an activation has one scale"

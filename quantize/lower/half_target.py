@@ -1,11 +1,12 @@
 """The last step for targets that compute in FP16: find the fallbacks, then write FP16 into the graph's types."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.bundle.precision import Compute
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
@@ -25,14 +26,22 @@ _IMAGES = 8
 
 
 def convert_to_half(
-    model: ir.Model, name: str, data: CalibrationData, passes: Sequence[Pass], progress: Progress = silent
+    model: ir.Model,
+    name: str,
+    data: CalibrationData,
+    passes: Sequence[Pass],
+    storage: Storage,
+    progress: Progress = silent,
 ) -> tuple[Rewritten, Sequence[Fallback]]:
-    """Run `passes` on the lowered graph of component `name`, and the fallbacks that they were told to leave in FP32."""
+    """Run `passes` on the lowered graph of component `name`, whose storage becomes `storage`.
+
+    With the graph come the fallbacks that the passes were told to leave in FP32.
+    """
     missing = ONNXRUNTIME.missing()
     if missing is not None:
         raise MezzotintError(f"ranges are measured on ONNX Runtime's CPU engine, and onnxruntime {missing}")
     calls = range_calls(data, name)
-    component = data.bundle.component(name)
+    component = replace(data.bundle.component(name), storage=storage)
     ranges = measure_ranges(model, component, ONNXRUNTIME, calls, progress)
     fallbacks = find_fallbacks(model.graph, ranges)
     reasons = {fallback.key: fallback.reason for fallback in fallbacks}

@@ -7,9 +7,10 @@ decompresses in the kernel (fully connected) or folds at compile time (convoluti
 
 import onnx_ir as ir
 
-from mezzotint.affine import Quantizer, quantize
+from mezzotint.affine import Quantizer
 from mezzotint.bundle.precision import NodeScheme
 
+from ..graphs.codes import codes_of
 from ..graphs.graph import constant, insert_before, quantizer_constants, replace_input
 from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
@@ -40,9 +41,9 @@ OPENVINO_FLOATS = ()  # the exported operators are what this engine runs best
 
 
 def quantize_weight(graph: ir.Graph, item: WeightedNode, quantizer: Quantizer) -> None:
-    """Store the weight as S8 per output channel behind a DequantizeLinear."""
+    """Store the weight as the quantizer's codes, per output channel, behind a DequantizeLinear."""
     name = str(item.weight.name)
-    codes = constant(graph, f"{name}:codes", quantize(item.weight_array(), quantizer))
+    codes = constant(graph, f"{name}:codes", codes_of(item.weight_array(), quantizer))
     scale, zero_point = quantizer_constants(graph, name, quantizer)
     value = insert_before(
         item.node,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mezzotint.bundle.decisions import Decisions
-from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
 from mezzotint.engines.engine import Engine
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -24,9 +24,13 @@ from .check_tensorrt import check_tensorrt
 from .cuda import CUDA_FLOATS, NO_INT8_ON_CUDA
 from .onnxruntime import ONNXRUNTIME_INTEGERS, fit_onnxruntime
 from .openvino import OPENVINO_FLOATS, OPENVINO_INTEGERS
-from .tensorrt import TENSORRT_FLOATS, TENSORRT_INTEGERS, fit_tensorrt
+from .tensorrt import TENSORRT_FLOATS, TENSORRT_INTEGERS, fit_tensorrt, fit_tensorrt_float8
 
+_NO_FLOAT8 = "it has no kernels for FP8; use `--target tensorrt`, or int8"
 _NO_SMALL_WEIGHTS = "it would dequantize 8-bit weights at every call; use fp16 there"
+
+Fit = Callable[[ir.Graph, Decisions], Decisions]
+"""Makes decisions such as a target can keep them."""
 
 
 def _as_decided(_graph: ir.Graph, decisions: Decisions) -> Decisions:
@@ -42,12 +46,13 @@ class Target:
     """`compute` is the float arithmetic around the integer kernels, and that of FP16 graphs.
 
     `exact` are the passes that come first of all, for floats and for integers, and `guided` come last, on denoisers
-    that are run with classifier-free guidance. `integers` and `floats` are those that
-    lower an INT8 and a float graph, in order, and `halves` those that come after `floats` for FP16: on the weights, or
-    last of all in the graph's types. `fit` makes decisions such as the passes can keep them, and `check` raises
-    CheckFailed for a lowered graph that the engine would not run as meant; `refuses` has schemes that it cannot take,
-    with the reason. `cpu_features` are what INT8 graphs need: without VNNI, U8 x S8 sums of products saturate at 16
-    bits.
+    that are run with classifier-free guidance.
+    `integers` and `floats` are the passes that lower an 8-bit and a float graph, in order, and `halves` those that come
+    after `floats` for FP16: on the weights, or last of all in the graph's types. `fit` makes decisions such as the
+    passes can keep them, `fit_float8` those of FP8; `check` raises CheckFailed for a lowered graph that the engine
+    would not run as meant; `refuses` has schemes that it cannot take, with the reason. `is_compiled` where a compiler,
+    which needs no GPU, says what it would run. `cpu_features` are what INT8 graphs need: without VNNI, U8 x S8 sums of
+    products saturate at 16 bits.
     """
 
     name: str
@@ -59,9 +64,11 @@ class Target:
     guided: tuple[Pass, ...] = ()
     halves: tuple[Pass, ...] = (STORE_HALF,)
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
-    fit: Callable[[ir.Graph, Decisions], Decisions] = _as_decided
+    fit: Fit = _as_decided
     check: Callable[[ir.Model], None] = _anything
     refuses: Mapping[Storage, str] | None = None
+    fit_float8: Fit = _as_decided
+    is_compiled: bool = False
 
     def lower(self, model: ir.Model, decisions: Decisions) -> Rewritten:
         """Run the passes for INT8; MezzotintError with the reason where there are none."""
@@ -85,15 +92,37 @@ class Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("openvino", Compute.BF16, OPENVINO_FLOATS, OPENVINO_INTEGERS, EXACT, attends_in_int8=True, guided=GUIDED),
-    Target("onnxruntime", Compute.F32, ORT_FLOATS, ONNXRUNTIME_INTEGERS, EXACT, guided=GUIDED, fit=fit_onnxruntime),
+    Target(
+        "openvino",
+        Compute.BF16,
+        OPENVINO_FLOATS,
+        OPENVINO_INTEGERS,
+        EXACT,
+        attends_in_int8=True,
+        guided=GUIDED,
+        refuses={Storage.FP8: _NO_FLOAT8},
+    ),
+    Target(
+        "onnxruntime",
+        Compute.F32,
+        ORT_FLOATS,
+        ONNXRUNTIME_INTEGERS,
+        EXACT,
+        guided=GUIDED,
+        fit=fit_onnxruntime,
+        refuses={Storage.FP8: _NO_FLOAT8},
+    ),
     Target(
         "cuda",
         Compute.F16,
         CUDA_FLOATS,
         halves=(COMPUTE_IN_HALF,),
         cpu_features=(),
-        refuses={Storage.INT8: NO_INT8_ON_CUDA, Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
+        refuses={
+            Storage.INT8: NO_INT8_ON_CUDA,
+            Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS,
+            Storage.FP8: _NO_FLOAT8,
+        },
     ),
     Target(
         "tensorrt",
@@ -103,7 +132,9 @@ TARGETS: tuple[Target, ...] = (
         halves=(COMPUTE_IN_HALF,),
         cpu_features=(),
         fit=fit_tensorrt,
+        fit_float8=fit_tensorrt_float8,
         check=check_tensorrt,
+        is_compiled=True,
         refuses={Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
     ),
 )
@@ -139,15 +170,15 @@ def fit_storages(
 def needs_prompts(storages: Mapping[str, Storage], target: Target) -> bool:
     """Whether something must be calibrated: INT8 activations, and what FP16 would overflow on a GPU."""
     kinds = set(storages.values())
-    return Storage.INT8 in kinds or (target.is_in_half and kinds != {Storage.FLOAT32})
+    return bool(kinds & EIGHT_BITS) or (target.is_in_half and kinds != {Storage.FLOAT32})
 
 
 def check_prompts(storages: Mapping[str, Storage], target: Target, prompts: Sequence[str]) -> None:
     """MezzotintError when something must be calibrated and there is nothing to calibrate it on."""
     if prompts:
         return
-    if Storage.INT8 in storages.values():
-        raise MezzotintError("INT8 needs calibration prompts; pass --prompts FILE with one prompt a line")
+    if EIGHT_BITS.intersection(storages.values()):
+        raise MezzotintError("8 bits need calibration prompts; pass --prompts FILE with one prompt a line")
     if target.is_in_half and set(storages.values()) != {Storage.FLOAT32}:
         raise MezzotintError(
             f"FP16 on {target.name} needs calibration prompts, to find what FP16 would overflow; pass --prompts FILE "

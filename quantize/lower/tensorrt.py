@@ -1,4 +1,4 @@
-"""Lowering for TensorRT: explicit quantization, symmetric S8, Q/DQ on all inputs of integer nodes and on no output.
+"""Lowering for TensorRT: explicit quantization, symmetric S8 or E4M3, Q/DQ on all inputs of such nodes, on no output.
 
 TensorRT takes zero points of 0 only, one scale for an activation and one a channel for a weight; nodes that read one
 tensor share its scale, so that q, k and v become one product. What is not INT8 is FP16, written into the graph's types
@@ -12,12 +12,13 @@ from fnmatch import fnmatchcase
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.affine import INT8_SYMMETRIC, Quantizer, range_to_quantizer
+from mezzotint.affine import FLOAT8, INT8_SYMMETRIC, IntegerType, Quantizer, range_to_quantizer
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.decisions import Decision, Decisions
 from mezzotint.bundle.declined import Declined
 from mezzotint.bundle.precision import NodeScheme
 
+from ..graphs.codes import is_in_float8
 from ..graphs.graph import replace_input
 from ..graphs.qdq import QdqInserter, activation_of
 from ..graphs.weighted import WeightedNode, weight_quantizer, weighted_nodes
@@ -32,14 +33,27 @@ _LEFT_BY_RECIPE = ("*.proj_out",)
 
 
 def fit_tensorrt(graph: ir.Graph, decisions: Decisions) -> Decisions:
-    """The decisions as TensorRT can keep them: symmetric shared activation scales, small and excluded nodes in FP16."""
+    """The decisions as TensorRT can keep them: symmetric shared activation scales, small and excluded nodes in FP16.
+
+    Those that are fitted to E4M3 already stay so.
+    """
+    is_float8 = is_in_float8(one.activation for one in decisions.values())
+    return _fit(graph, decisions, FLOAT8 if is_float8 else INT8_SYMMETRIC)
+
+
+def fit_tensorrt_float8(graph: ir.Graph, decisions: Decisions) -> Decisions:
+    """The same with 8-bit floats, E4M3, instead of integers."""
+    return _fit(graph, decisions, FLOAT8)
+
+
+def _fit(graph: ir.Graph, decisions: Decisions, grid: IntegerType) -> Decisions:
     fitted = without_refused(graph, decisions, _refuse)
     groups: dict[str, list[WeightedNode]] = {}
     for item in weighted_nodes(graph):
         if fitted[item.name].scheme is NodeScheme.W8A8:
             groups.setdefault(str(item.activation.name), []).append(item)
     for items in groups.values():
-        shared = _shared_quantizer([decisions[item.name] for item in items])
+        shared = _shared_quantizer([decisions[item.name] for item in items], grid)
         for item in items:
             fitted[item.name] = replace(decisions[item.name], activation=shared, output=None)
     return fitted
@@ -54,8 +68,9 @@ def lower_tensorrt(model: ir.Model, context: Context) -> Outcome:
     for item in weighted_nodes(model.graph):
         decision = fitted[item.name]
         if decision.scheme is NodeScheme.W8A8:
-            replace_input(item.node, 0, activations.floats(item, activation_of(decision)))
-            quantize_weight(model.graph, item, _weight_quantizer(item))
+            activation = activation_of(decision)
+            replace_input(item.node, 0, activations.floats(item, activation))
+            quantize_weight(model.graph, item, _weight_quantizer(item, activation.integer))
             changed += 1
     return Outcome(model, changed, declined)
 
@@ -76,11 +91,11 @@ def _refuse(item: WeightedNode) -> Declined | None:
     return refused(item, LoweringReason.LEFT_BY_RECIPE, pattern) if pattern is not None else None
 
 
-def _shared_quantizer(decisions: Sequence[Decision]) -> Quantizer:
+def _shared_quantizer(decisions: Sequence[Decision], integer: IntegerType) -> Quantizer:
     """A symmetric grid over the widest of the ranges that were chosen, its scale one that FP16 can hold."""
     quantizers = [decision.activation for decision in decisions if decision.activation is not None]
     largest = np.max([_largest(quantizer) for quantizer in quantizers])
-    grid = range_to_quantizer(-largest, largest, INT8_SYMMETRIC)
+    grid = range_to_quantizer(-largest, largest, integer)
     return replace(grid, scale=_in_half(grid.scale))
 
 
@@ -97,7 +112,7 @@ def _in_half(scale: FloatArray) -> FloatArray:
     return np.asarray(np.where(nearest < scale, above, nearest), dtype=np.float32)
 
 
-def _weight_quantizer(item: WeightedNode) -> Quantizer:
-    """S8 per output channel, with scales that FP16 can hold."""
-    quantizer = weight_quantizer(item.weight_array(), item.output_axis)
+def _weight_quantizer(item: WeightedNode, integer: IntegerType) -> Quantizer:
+    """Per output channel, with scales that FP16 can hold."""
+    quantizer = weight_quantizer(item.weight_array(), item.output_axis, integer)
     return replace(quantizer, scale=_in_half(quantizer.scale))

@@ -3,6 +3,9 @@
 Nodes compute in FP16 except where it would be wrong: *fallbacks* (half_fallback.py), and what leads to a sine or
 cosine, whose argument, a timestep times a frequency, needs more than 11 bits. Casts stand where the two meet. Graph
 inputs and outputs stay FP32.
+
+A convolution of 8-bit codes keeps FP32 around it, its scales above all: TensorRT's kernels for it take FP32 scales and
+give FP32 sums, whatever the types say, and it would convert the scales that it was given in FP16.
 """
 
 from collections.abc import Iterator
@@ -45,7 +48,7 @@ def compute_in_half(model: ir.Model, context: Context) -> Outcome:
     nodes, types = list(graph), float_types(graph)
     # Step 1: which nodes compute in FP16, and so which values are FP16.
     left = _left_in_float(graph, context)
-    halves = {node_key(node) for node in nodes} - set(left)
+    halves = {node_key(node) for node in nodes} - set(left) - _coded_convolutions(graph)
     half_values = {name for node in nodes if node_key(node) in halves for name in _float_outputs(node, types)}
     # Step 2: every node reads and makes floats of its own type, with Casts where two types meet.
     casts: dict[tuple[str, ir.DataType], ir.Value] = {}
@@ -120,6 +123,30 @@ def _exact_nodes(graph: ir.Graph) -> set[str]:
             keys.add(node_key(node))
             waiting.extend(_producers(node))
     return keys
+
+
+def _coded_convolutions(graph: ir.Graph) -> set[str]:
+    """Keys of the convolutions of 8-bit codes and of the Q/DQ that they alone read."""
+    found = {node for node in graph if node.op_type == "Conv" and all(map(_dequantizer, node.inputs[:2]))}
+    keys = {node_key(node) for node in found}
+    for node in found:
+        for value in node.inputs[:2]:
+            dequantizer = _dequantizer(value)
+            if dequantizer is not None and _readers(dequantizer) <= found:
+                keys.add(node_key(dequantizer))
+                quantizer = dequantizer.inputs[0].producer() if dequantizer.inputs[0] is not None else None
+                if quantizer is not None and all(_readers(reader) <= found for reader in _readers(quantizer)):
+                    keys.add(node_key(quantizer))
+    return keys
+
+
+def _dequantizer(value: ir.Value | None) -> ir.Node | None:
+    producer = value.producer() if value is not None else None
+    return producer if producer is not None and producer.op_type == "DequantizeLinear" else None
+
+
+def _readers(node: ir.Node) -> set[ir.Node]:
+    return {use.node for use in node.outputs[0].uses()}
 
 
 def _producers(node: ir.Node) -> Iterator[ir.Node]:

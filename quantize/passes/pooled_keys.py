@@ -62,6 +62,8 @@ def _pool(graph: ir.Graph, attention: SelfAttention) -> Declined | None:
     if image is None:
         return Declined(node=name, reason=PooledReason.UNKNOWN_SIDES)
     _replace_tokens(graph, (key, value), image, name.rpartition("/")[0])
+    for product in (key, value):
+        _forget_tokens(product, attention)
     return None
 
 
@@ -87,6 +89,18 @@ def _replace_tokens(graph: ir.Graph, products: tuple[ir.Node, ir.Node], image: i
     rows.shape, rows.type = ir.Shape([batch, None, channels]), tokens.type if tokens is not None else None
     for product in products:
         product.replace_input_with(0, rows)
+
+
+def _forget_tokens(product: ir.Node, attention: SelfAttention) -> None:
+    """Say of nothing from the product to the attention how many tokens it has: engines share memory by such words."""
+    tokens, value = _tokens(attention), product.outputs[0]
+    while True:
+        if value.shape is not None:
+            value.shape = ir.Shape([None if str(dim) == tokens else dim for dim in value.shape])
+        (use,) = value.uses()
+        if use.node is attention.node:
+            return
+        value = use.node.outputs[0]
 
 
 def _image_of(graph: ir.Graph, attention: str) -> ir.Value | None:

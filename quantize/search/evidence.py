@@ -13,11 +13,13 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from mezzotint.affine import FLOAT8, INT8_SYMMETRIC, IntegerType
 from mezzotint.bundle.decisions import Decision, Decisions, Evidence
 from mezzotint.bundle.precision import NodeScheme
 
 from ..calibrate.ranges import output_error
 from ..calibrate.statistics import TensorStatistics
+from ..graphs.codes import is_in_float8
 from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
 from ..lower.target import Target
 from ..passes.self_attention import SelfAttention, find_self_attentions
@@ -41,7 +43,7 @@ def gather_evidence(
         decision = decisions[item.name]
         if decision.scheme is NodeScheme.W8A8:
             seen = statistics[str(item.activation.name)]
-            ratio = weight_error(item, item.weight_array(), seen.channel_power) / max(
+            ratio = weight_error(item, item.weight_array(), seen.channel_power, _weight_grid(decision)) / max(
                 _activation_error(item, decision, seen), _TINY
             )
             times = _times_ms(item, decision, seen, target, costs) if can_be_timed(target) else (None, None)
@@ -91,6 +93,11 @@ def _of_attention(
 def with_evidence(decisions: Decisions, table: Mapping[str, Evidence]) -> Decisions:
     """The decisions with their rows of the table."""
     return {name: replace(decision, evidence=table.get(name)) for name, decision in decisions.items()}
+
+
+def _weight_grid(decision: Decision) -> IntegerType:
+    """8-bit floats where the activations are; integers are symmetric, whatever those of the activations are."""
+    return FLOAT8 if is_in_float8([decision.activation]) else INT8_SYMMETRIC
 
 
 def _activation_error(item: WeightedNode, decision: Decision, statistics: TensorStatistics) -> float:

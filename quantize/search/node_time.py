@@ -108,7 +108,7 @@ def precision_of(target: Target, engine: Engine) -> Compute:
 
 
 def _kernels_ms(kernels: Sequence[Kernel], but: tuple[str, ...]) -> float:
-    return sum(kernel.time_ms for kernel in kernels if not kernel.operation.startswith((*_CONVERSIONS, *but)))
+    return sum(kernel.time_ms or 0.0 for kernel in kernels if not kernel.operation.startswith((*_CONVERSIONS, *but)))
 
 
 def _copy(value: ir.Value) -> ir.Value:

@@ -10,12 +10,13 @@ import onnx_ir as ir
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.bundle.decisions import Decisions, Evidence
-from mezzotint.bundle.precision import NodeScheme
+from mezzotint.bundle.precision import NodeScheme, Storage
 from mezzotint.progress import Progress, silent
 
 from ..calibrate.array_cache import cached_arrays, content_key
 from ..calibrate.data import CalibrationData
 from ..calibrate.statistics import TensorStatistics
+from ..graphs.codes import is_in_float8
 from ..graphs.graph_file import temporary_graph, unmap_weights
 from ..lower.target import Target
 from ..verify.parity import sqnr_figures_db, typical_db
@@ -45,6 +46,8 @@ def search_exclusions(
     Raises CheckFailed when no choice of nodes does.
     """
     before = data.bundle.component(component)
+    if is_in_float8(one.activation for one in decisions.values()):
+        before = replace(before, storage=Storage.FP8)
 
     def measure(candidate: Decisions) -> float:
         with temporary_graph(target.lower(model.clone(), candidate).model) as path:
@@ -78,6 +81,8 @@ def _cached_noise(
     def make() -> dict[str, Array]:
         calls = data.calls(component, _CALLS, _SEED)
         before = data.bundle.component(component)
+        if is_in_float8(one.activation for one in decisions.values()):
+            before = replace(before, storage=Storage.FP8)
         table = noise_alone(model.clone(), decisions, before, calls, partial(data.guided, component), progress)
         return {"noise": np.array([table[name] for name in names])}
 

@@ -1,57 +1,32 @@
 """What really ran: every kernel of a graph with its precision, time and multiplications, read from the engine's record.
 
-Two figures keep a bundle honest. `int8_coverage`: multiplications that ran in integer kernels, of those in nodes that
-the bundle calls INT8. `int8_share`: the same, of all multiplications of the graph, attention included.
+For TensorRT nothing is run: its compiler, which needs no GPU, says what it built (audit_tensorrt.py).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.bundle.manifest import LATENT_BATCH, TensorSpec
-from mezzotint.bundle.precision import NodeScheme
+from mezzotint.bundle.precision import NodeScheme, Storage
 from mezzotint.engines.lineup import choose_engine
+from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Guidance
 from mezzotint.families.lineup import family_of, geometry_of
-from mezzotint.runtime import Bundle, CheckFailed, MezzotintError
+from mezzotint.runtime import Bundle
 
 from .audit_onnxruntime import record_onnxruntime
 from .audit_openvino import record_openvino
-from .kernel import Kernel
+from .audit_tensorrt import CompiledAudit, check_kernels, compile_component
+from .coverage import Audit, check_coverage
+from .image_shapes import image_shapes
 
-INT8_COVERAGE_FLOOR = 0.99
+__all__ = ["Audit", "audit_bundle", "audit_compiled", "check_coverage", "is_compiled"]
 RECORDERS = (("openvino", record_openvino), ("onnxruntime", record_onnxruntime))
-
-
-@dataclass(frozen=True)
-class Audit:
-    """One component on one engine. `promised` are the nodes that the bundle calls INT8."""
-
-    component: str
-    backend: str
-    kernels: tuple[Kernel, ...]
-    promised: tuple[str, ...]
-
-    @property
-    def int8_coverage(self) -> float:
-        """Between 0 and 1; 1 when nothing was promised. A promised node that the record lacks counts as broken."""
-        found = {kernel.node: kernel for kernel in self.kernels if kernel.node in self.promised}
-        if len(found) < len(self.promised):
-            return 0.0 if not found else self._share(found) * len(found) / len(self.promised)
-        return self._share(found) if found else 1.0
-
-    @property
-    def int8_share(self) -> float:
-        """Between 0 and 1."""
-        return self._share({kernel.node: kernel for kernel in self.kernels})
-
-    @staticmethod
-    def _share(kernels: Mapping[str, Kernel]) -> float:
-        total = sum(kernel.macs for kernel in kernels.values())
-        return sum(kernel.macs for kernel in kernels.values() if kernel.is_integer) / total if total else 0.0
+_COMPILED = "tensorrt"
+_CAPABILITY = "8.9"  # where one is enough
 
 
 def audit_bundle(
@@ -60,8 +35,10 @@ def audit_bundle(
     """Run `component`, by default the denoiser, at the native size and read what the engine ran.
 
     `batch` is by default that of one image: both halves where the bundle's own guidance makes two.
-    MezzotintError when it cannot be loaded.
+    MezzotintError when it cannot be loaded. For TensorRT it is compiled instead, for compute capability 8.9.
     """
+    if is_compiled(bundle, backend):
+        return audit_compiled(bundle, component, (_CAPABILITY,))[0].audit
     engine = choose_engine(bundle.manifest, backend).engine
     recorder = dict(RECORDERS).get(engine.name)
     if recorder is None:
@@ -78,15 +55,34 @@ def audit_bundle(
     return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
 
 
-def check_coverage(audit: Audit, floor: float = INT8_COVERAGE_FLOOR) -> None:
-    """CheckFailed when fewer than `floor` of the promised multiplications ran in integer kernels."""
-    if audit.int8_coverage < floor:
-        broken = [kernel.node for kernel in audit.kernels if kernel.node in audit.promised and not kernel.is_integer]
-        first = broken[0] if broken else "a node that the engine's record lacks"
-        raise CheckFailed(
-            f"{audit.component} on {audit.backend}: {audit.int8_coverage:.1%} of the MACs called INT8 ran in "
-            f"integer kernels, expected {floor:.0%}; the first that did not is {first}"
+def is_compiled(bundle: Bundle, backend: str) -> bool:
+    """Whether an audit of `bundle` on `backend` asks TensorRT's compiler."""
+    is_own = bundle.manifest.target == _COMPILED
+    return (backend == _COMPILED and bundle.manifest.target in ("portable", _COMPILED)) or (
+        backend == "auto" and is_own
+    )
+
+
+def audit_compiled(bundle: Bundle, component: str | None, capabilities: Sequence[str]) -> tuple[CompiledAudit, ...]:
+    """Compile `component`, by default the denoiser, with TensorRT-RTX for each compute capability, and read its record.
+
+    It is compiled for one image of the size that the bundle was calibrated for. Raises MezzotintError where the
+    compiler is not installed or a capability unknown, CheckFailed naming the node where the graph is refused.
+    """
+    component = component or family_of(bundle).denoiser
+    storage = bundle.component(component).storage
+    check_kernels(capabilities, storage)
+    return tuple(
+        compile_component(
+            bundle.graph_path(component),
+            component,
+            image_shapes(bundle, component),
+            _promised(bundle, component),
+            capability,
+            called="FP8" if storage is Storage.FP8 else "INT8",
         )
+        for capability in capabilities
+    )
 
 
 def _promised(bundle: Bundle, component: str) -> Sequence[str]:

@@ -4,6 +4,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,9 @@ def record_onnxruntime(path: Path, feeds: Mapping[str, Array], precision: str) -
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             kernel = _kernel(event, weights, precision)
-            time_ms = kernel.time_ms + (totals[kernel.node].time_ms if kernel.node in totals else 0.0)
-            totals[kernel.node] = Kernel(kernel.node, kernel.operation, kernel.precision, time_ms, kernel.macs)
+            before = totals.get(kernel.node)
+            time_ms = (kernel.time_ms or 0.0) + (0.0 if before is None else before.time_ms or 0.0)
+            totals[kernel.node] = replace(kernel, time_ms=time_ms)
     return list(totals.values())
 
 

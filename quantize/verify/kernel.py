@@ -9,11 +9,16 @@ class Kernel:
 
     node: str
     operation: str
-    precision: str  # "int8", "bf16", "f32", ...
-    time_ms: float
+    precision: str  # "int8", "fp8", "bf16", "f32", ...
+    time_ms: float | None  # None: it was compiled, and not run
     macs: int
 
     @property
     def is_integer(self) -> bool:
         """Whether it multiplied 8-bit integers."""
         return self.precision == "int8"
+
+    @property
+    def is_in_eight_bits(self) -> bool:
+        """Whether it multiplied 8-bit integers, or 8-bit floats."""
+        return self.precision in ("int8", "fp8")

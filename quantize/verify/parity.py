@@ -28,7 +28,13 @@ from ..passes.half_emulation import EMULATE_HALF
 from .reference import reference_outputs
 
 # Far below what a working graph reaches (see docs/quantization.md), far above what a broken one does.
-FLOORS_DB = {Storage.FLOAT32: 80.0, Storage.FLOAT16: 25.0, Storage.INT8_WEIGHTS: 25.0, Storage.INT8: 12.0}
+FLOORS_DB = {
+    Storage.FLOAT32: 80.0,
+    Storage.FLOAT16: 25.0,
+    Storage.INT8_WEIGHTS: 25.0,
+    Storage.INT8: 12.0,
+    Storage.FP8: 12.0,
+}
 _CHECK = "the parity check"
 _CALLS = {
     Role.TEXT_ENCODER: 16,

@@ -184,6 +184,40 @@ def test_a_gpu_build_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch, e
         assert "needs TensorRT" in str(engine.missing())
 
 
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5\nGCC version: 12", (550, 54)),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  575.57.08  Release Build", (575, 57)),
+        ("something else", None),
+    ],
+)
+def test_a_drivers_version_is_read(tmp_path: Path, text: str, version: tuple[int, ...] | None) -> None:
+    (tmp_path / "version").write_text(text)
+    assert nvidia.driver_version(tmp_path / "version") == version
+    assert nvidia.driver_version(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("version", "is_fit"), [((470, 82), False), ((525, 59), False), ((525, 60), True), (None, True)]
+)
+def test_an_old_driver_is_told(monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...] | None, is_fit: bool) -> None:
+    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(nvidia, "driver_version", lambda: version)
+    missing = nvidia.missing_driver()
+    assert (missing is None) is is_fit
+    assert is_fit or (version is not None and f"this one is {'.'.join(map(str, version))}" in str(missing))
+
+
+@pytest.mark.parametrize("has_driver", [True, False])
+def test_tensorrt_rtx_needs_the_driver_alone(monkeypatch: pytest.MonkeyPatch, has_driver: bool) -> None:
+    monkeypatch.setattr("mezzotint.engines.tensorrt.missing_builder", lambda: None)
+    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: has_driver)
+    monkeypatch.setattr(nvidia, "has_provider_library", lambda _provider: False)
+    missing = TENSORRT.missing()
+    assert missing is None if has_driver else "needs an NVIDIA GPU and its driver" in str(missing)
+
+
 @pytest.mark.gpu
 @BOTH
 def test_a_gpu_gives_numpys_answer_at_every_size(tmp_path: Path, engine: Engine) -> None:

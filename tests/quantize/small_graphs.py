@@ -110,7 +110,9 @@ def operators(model: ir.Model) -> Counter[str]:
     return Counter(node.op_type for node in model.graph)
 
 
-def run(model: ir.Model, folder: Path, backend: str, feeds: Mapping[str, Array]) -> FloatArray:
+def run(
+    model: ir.Model, folder: Path, backend: str, feeds: Mapping[str, Array], storage: Storage = Storage.INT8
+) -> FloatArray:
     """The only output of the graph on an engine, in FP32 arithmetic."""
     path = folder / "model.onnx"
     ir.save(model, path)
@@ -120,7 +122,7 @@ def run(model: ir.Model, folder: Path, backend: str, feeds: Mapping[str, Array])
         for name, feed in feeds.items()
     )
     outputs = (TensorSpec(str(model.graph.outputs[0].name), "float32", ()),)
-    component = Component((), Storage.INT8, Compute.F32, inputs, outputs)
+    component = Component((), storage, Compute.F32, inputs, outputs)
     session = Session.open("small graph", path, component, engine, EngineOptions(Compute.F32))
     return session.run(feeds)[outputs[0].name]
 

@@ -179,3 +179,28 @@ def test_every_scheduler_takes_the_steps_of_the_runtimes(both_sides: Any, schedu
     theirs, ours = (subject.generate(PROMPT, 1000, workload) for subject in both_sides)
     assert len(theirs.unet_step_ms) == len(ours.unet_step_ms)
     assert sqnr_db(theirs.latents, ours.latents) > 100
+
+
+def test_fp16_runs_on_the_gpu_and_is_timed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU is a CPU here; the calls that would wait for it are counted."""
+    import torch
+
+    from mezzotint.benchmarks.cases import baseline as module
+
+    waits: list[None] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waits.append(None))
+    monkeypatch.setattr(module, "_GPU", "cpu")
+    half = _load("f16")
+    assert half.pipe.unet.dtype == torch.float16
+    sample = half.generate(PROMPT, 1000, WORKLOAD)
+    assert len(waits) == 2 + WORKLOAD.steps + 1  # two texts, the steps, and the image
+    assert np.isfinite(sample.pixels).all()
+
+
+def test_fp16_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MezzotintError, match="needs an NVIDIA GPU and a PyTorch with CUDA; leave out --fp16"):
+        _load("f16")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.benchmarks.cases.lineup import BF16_BASELINE, OTHER_SEED, line_up
+from mezzotint.benchmarks.cases.lineup import BF16_BASELINE, FP16_BASELINES, OTHER_SEED, line_up
 from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest, Replacement, Source
 from mezzotint.errors import MezzotintError
 
@@ -64,3 +64,12 @@ def test_one_bundle_given_twice_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MezzotintError):
         line_up("checkpoint", [str(tmp_path)])
+
+
+def test_the_baselines_of_a_gpu_are_timed_controls(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "ort", "int8", "onnxruntime")
+    cases = {case.name: case for case in line_up("checkpoint", [bundle], fp16_baselines=True)}
+    eager, compiled = (cases[name] for name in FP16_BASELINES)
+    assert (eager.precision, eager.recipe, eager.role, eager.is_timed) == ("f16", "fp16", "control", True)
+    assert (compiled.precision, compiled.recipe, compiled.role) == ("f16", "compile", "control")
+    assert not set(FP16_BASELINES) & {case.name for case in line_up("checkpoint", [bundle])}

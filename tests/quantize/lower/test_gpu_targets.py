@@ -7,18 +7,22 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mezzotint.bundle.precision import Storage
+from mezzotint.bundle.precision import EIGHT_BITS, Storage
+from mezzotint.decibel import psnr_db
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
+from mezzotint.engines.rtx.builder import missing_builder
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
+from mezzotint.optimize.stand_in import make_stand_in
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.quantize.decide.recipe import component_storages, find_recipe
 from mezzotint.quantize.lower.check_tensorrt import check_tensorrt
 from mezzotint.quantize.lower.target import find_target, fit_storages, parity_engine
-from mezzotint.runtime import Bundle, MezzotintError
+from mezzotint.runtime import Bundle, MezzotintError, TextToImage
 
 PROMPTS = ("a red apple", "a dog on a blue background")
 SETTINGS = CalibrationSettings(scheduler="ddim", steps=3, calls=3)
+FP8 = pytest.param("tensorrt fp8", marks=pytest.mark.slow)  # whose lowering has tests of its own
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 
 
@@ -35,7 +39,7 @@ def said() -> list[str]:
     return []
 
 
-@pytest.fixture(scope="module", params=["cuda fp16", "tensorrt fp16", "tensorrt int8"])
+@pytest.fixture(scope="module", params=["cuda fp16", "tensorrt fp16", "tensorrt int8", FP8])
 def bundle(
     request: pytest.FixtureRequest, tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory, said: list[str]
 ) -> Iterator[Bundle]:
@@ -74,12 +78,12 @@ def test_the_manifest_says_where_parity_was_measured(bundle: Bundle) -> None:
         assert parity is not None
         assert parity.against == f"FP32 graph on onnxruntime with FP16 rounding emulated; {target} was not at hand"
         assert parity.sqnr_db is not None
-        assert parity.sqnr_db > (15 if bundle.component(name).storage == "int8" else 40)
+        assert parity.sqnr_db > (15 if bundle.component(name).storage in EIGHT_BITS else 40)
     assert bundle.manifest.cpu_features == ()
     assert bundle.manifest.calibration is not None
 
 
-def test_int8_is_int8_where_it_was_promised(bundle: Bundle) -> None:
+def test_8_bits_are_where_they_were_promised(bundle: Bundle) -> None:
     codes = [value for value in ir.load(bundle.graph_path("unet")).graph.initializers.values() if _is_codes(value)]
     if bundle.manifest.recipe == "fp16":
         assert codes == []
@@ -87,20 +91,54 @@ def test_int8_is_int8_where_it_was_promised(bundle: Bundle) -> None:
     decisions = bundle.config("unet/quantization.json")
     promised = {name: one for name, one in decisions.items() if one["scheme"] == "w8a8"}
     assert len(codes) == len(promised) > 0
-    assert {one["activation"]["dtype"] for one in promised.values()} == {"int8"}
+    dtype = {"int8": "int8", "fp8": "float8_e4m3fn"}[bundle.manifest.recipe]
+    assert {one["activation"]["dtype"] for one in promised.values()} == {dtype}
     assert {one["activation"]["zero_point"] for one in promised.values()} == {0}
     assert bundle.component("text_encoder").storage == "float16"  # TensorRT has no use for 8-bit weights alone
 
 
 def _is_codes(value: ir.Value) -> bool:
-    return value.dtype == ir.DataType.INT8 and value.shape is not None and len(value.shape) > 1
+    return (
+        value.dtype in (ir.DataType.INT8, ir.DataType.FLOAT8E4M3FN) and value.shape is not None and len(value.shape) > 1
+    )
 
 
 def test_no_audit_is_pretended(bundle: Bundle, said: list[str]) -> None:
     target = bundle.manifest.target
-    assert f"not audited: kernels of {target} are not recorded" in said
-    with pytest.raises(MezzotintError, match=f"{target}.*(mezzotint\\[{target}\\]|no record of its kernels)"):
-        audit_bundle(bundle, target)
+    if target == "cuda":
+        assert "not audited: kernels of cuda are not recorded" in said
+        with pytest.raises(MezzotintError, match=r"cuda.*(mezzotint\[cuda\]|no record of its kernels)"):
+            audit_bundle(bundle, target)
+    elif missing_builder() is not None:
+        assert f"not audited: tensorrt {missing_builder()}" in said
+        with pytest.raises(MezzotintError, match=r"needs the compiler .*mezzotint\[tensorrt-rtx\]"):
+            audit_bundle(bundle, target)
+    if missing_builder() is not None or target == "cuda":
+        assert all(one.compiled == () for one in bundle.manifest.components.values())
+
+
+@pytest.mark.skipif(missing_builder() is not None, reason=f"tensorrt {missing_builder()}")
+def test_the_compiler_has_seen_every_graph_for_tensorrt(bundle: Bundle) -> None:
+    if bundle.manifest.target == "cuda":
+        return
+    for component in bundle.manifest.components.values():
+        assert {one.state for one in component.compiled} == {"built, never run"}
+        wanted = ("8.9", "12.0") if component.storage == "fp8" else ("8.0", "8.6", "8.9", "12.0")
+        assert tuple(one.compute_capability for one in component.compiled) == wanted
+        assert all(one.coverage >= 0.99 for one in component.compiled)
+
+
+def test_a_stand_in_generates_what_the_graphs_would(bundle: Bundle, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """As on the GPU, by a CPU engine: close to FP32, and not it."""
+    made = make_stand_in(bundle, tmp_path / "stand-in")
+    made.verify()
+    assert made.manifest.target == "onnxruntime"
+    pixels = []
+    for path in (tiny_bundle.path, made.path):
+        with TextToImage.load(path, backend="onnxruntime") as pipe:
+            pixels.append(pipe("a red apple", seed=3, steps=2, scheduler="ddim").pixels[0])
+    figure = psnr_db(*pixels)
+    assert (40 if bundle.manifest.recipe == "fp16" else 20) < figure < 200
 
 
 def test_no_cpu_engine_takes_the_bundle(bundle: Bundle) -> None:

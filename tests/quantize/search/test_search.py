@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mezzotint.affine import FLOAT8
 from mezzotint.arrays import Array
 from mezzotint.bundle.decisions import Decision, Decisions
-from mezzotint.bundle.precision import NodeScheme
+from mezzotint.bundle.precision import NodeScheme, Storage
+from mezzotint.decibel import sqnr_db
 from mezzotint.errors import CheckFailed
 from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.calibrate.statistics import TensorStatistics
 from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.lower.tensorrt import fit_tensorrt_float8
 from mezzotint.quantize.search.costs import Costs, Timed
 from mezzotint.quantize.search.search import search_exclusions
 from tests.quantize.search.test_sensitivity import CHAIN, chain
@@ -118,3 +121,42 @@ def test_a_floor_beyond_all_choices_is_refused(calibration: CalibrationData, tmp
         search(calibration, FixedCosts(tmp_path, lambda _: 1.0), best_db + 1.0)
     assert f"{best_db + 1.0:.1f} dB" in str(refused.value)
     assert f"{best_db:.1f} dB" in str(refused.value)
+
+
+def test_8_bit_floats_are_searched_in_their_own_arithmetic(tmp_path: Path) -> None:
+    target = find_target("tensorrt")
+    decisions = fit_tensorrt_float8(small_graph(CHAIN).graph, DECISIONS)
+
+    def figure(chosen: Decisions) -> float:
+        figures = []
+        for x in FEEDS:
+            clean = chain(small_graph(CHAIN), x)
+            got = run(lowered("tensorrt", small_graph(CHAIN), chosen), tmp_path, "onnxruntime", {"x": x}, Storage.FP8)
+            figures.append(sqnr_db(_guided(clean), _guided(got)))
+        return float(np.mean(np.sort(figures)[1:3]))
+
+    floor = figure(decisions) + 1.0
+    found = search_exclusions(
+        small_graph(CHAIN),
+        "unet",
+        decisions=decisions,
+        statistics=statistics(),
+        data=small_calibration(small_graph(CHAIN), tmp_path / "calibration", [{"x": x} for x in FEEDS], GUIDANCE),
+        target=target,
+        costs=Costs(tmp_path / "costs.json"),
+        floor_db=floor,
+    )
+    kept = [one for one in found.values() if one.scheme is NodeScheme.W8A8]
+    assert 0 < len(kept) < len(decisions)
+    assert {one.activation.integer for one in kept if one.activation is not None} == {FLOAT8}
+    assert figure(found) >= floor - 0.05
+    for one in kept:
+        assert one.evidence is not None
+        assert one.evidence.activation_sqnr_db is not None
+        assert one.evidence.integer_ms is None
+        assert one.evidence.activation_sqnr_db > 20.0
+
+
+def _guided(values: Array) -> Array:
+    negative, positive = np.split(values.astype(np.float64), 2)
+    return negative + GUIDANCE * (positive - negative)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,19 @@ def pipe(tiny_bundle: Bundle) -> TextToImage:
     return TextToImage.load(tiny_bundle.path, backend="onnxruntime", threads=1)
 
 
+OPENED: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_clients() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def client(server: Live, **options: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", **{"api_key": "none", "max_retries": 0, **options})
+    OPENED.append(openai.OpenAI(base_url=f"{server.url}/v1", **{"api_key": "none", "max_retries": 0, **options}))
+    return OPENED[-1]
 
 
 def pixels(text: str | None) -> Any:
@@ -157,3 +169,24 @@ def test_a_full_queue_is_retried_by_the_client(bundles: Any, maker: FakeMaker) -
         answer = client(server, max_retries=2).images.generate(prompt=PROMPT, extra_body={"seed": 77})
         assert answer.data is not None
         assert colour_of(base64.b64decode(answer.data[0].b64_json or "")) == colour(77)
+
+
+def test_a_client_that_gives_up_cancels_its_job(fake: Live, maker: FakeMaker) -> None:
+    maker.hold = True
+    with pytest.raises(openai.APITimeoutError):
+        client(fake, timeout=1.0).images.generate(prompt=PROMPT)
+    (job,) = fake.client.get("/api/v1/jobs").json()["jobs"]
+    assert fake.until(job["id"], "cancelled", "done")["status"] == "cancelled"
+
+
+def test_a_request_that_waits_too_long_names_its_job(bundles: Any, maker: FakeMaker) -> None:
+    from mezzotint.serve.web.limits import RequestLimits
+
+    maker.hold = True
+    with live(bundles, lambda: maker, limits=RequestLimits(wait_s=1.0)) as server:
+        answer = server.client.post("/v1/images/generations", json={"prompt": PROMPT, "seed": 9})
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (504, "false")
+        maker.go.set()
+        job = answer.headers["x-job-id"]
+        server.done(job)
+        assert colour_of(server.image(job)) == colour(9)

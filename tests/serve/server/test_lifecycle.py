@@ -70,8 +70,9 @@ def test_a_signal_ends_streams_and_the_server(bundles: Path) -> None:
         assert process.returncode in (0, -signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_it_ends_by_itself_after_its_work(bundles: Path) -> None:
-    with started(bundles, "--port", "0", "--exit-after", "0.3") as process:
+    with started(bundles, "--port", "0", "--exit-after", "5") as process:
         url = address(process)
         with httpx2.Client(base_url=url, timeout=WAIT_S) as client:
             client.post("/api/v1/jobs", json={"prompt": "a", "steps": 1})
@@ -83,6 +84,7 @@ def test_it_ends_by_itself_after_its_work(bundles: Path) -> None:
         assert all("prompt" not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_it_starts_on_a_socket_that_somebody_else_listens_at(bundles: Path) -> None:
     """As systemd's socket activation: descriptor 3, LISTEN_FDS, and LISTEN_PID of the process itself."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
