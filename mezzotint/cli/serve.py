@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
 from mezzotint.serve.config.service import PORT, ServiceConfig
 from mezzotint.serve.config.sources import config_schema, read_config
@@ -15,7 +16,7 @@ from mezzotint.serve.config.sources import config_schema, read_config
 from .options import pick
 from .terminal import STDERR, write_json
 
-_BACKENDS = ("auto", "cuda", "tensorrt", "openvino", "onnxruntime")
+_BACKENDS = ("auto", *(engine.name for engine in ENGINES))
 _LISTEN, _MODELS, _LIFE, _ACCESS = "Address", "Models", "Life", "Access"
 
 Bundles = Annotated[
