@@ -3,8 +3,10 @@
 No test may touch the network or the user's own files: hub clients are offline, and caches lie in a temporary folder.
 """
 
+import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -46,6 +48,17 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported_modules_are_no_garbage() -> None:
+    """Take what is there when a module begins out of later collections.
+
+    With torch, NNCF and transformers imported, a full collection looks at millions of objects that stay. Code under
+    test collects after each large graph, which made up most of the time of a small quantization.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
     """`make_once(name, make)`: the folder that `make` filled, once for all processes of a run. Not to be written to."""
@@ -63,6 +76,18 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_are_traced_once(make_once: MakeOnce) -> Iterator[None]:
+    """Where a collected test exports, so that nothing imports torch for it; see `tracing_once`."""
+    if "mezzotint.export.export" not in sys.modules:
+        yield
+        return
+    from tests.export.tracing import tracing_once
+
+    with tracing_once(make_once):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -155,8 +180,10 @@ def demo_int8(make_once: MakeOnce, demo_bundle: "Bundle", repo_root: Path) -> "C
 def _exported(make_once: MakeOnce, name: str, checkpoint: Path) -> "Bundle":
     from mezzotint.export import export_checkpoint
     from mezzotint.runtime import Bundle
+    from tests.export.tracing import tracing_once
 
-    return Bundle.open(make_once(name, lambda folder: export_checkpoint(str(checkpoint), folder)))
+    with tracing_once(make_once):
+        return Bundle.open(make_once(name, lambda folder: export_checkpoint(str(checkpoint), folder)))
 
 
 def _save_tiny_pipeline(folder: Path, demo_checkpoint: Path) -> None:

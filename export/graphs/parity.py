@@ -17,6 +17,11 @@ from mezzotint.errors import CheckFailed
 from .graph_source import ExampleSize, GraphSource
 
 PARITY_FLOOR_DB = 80.0
+# Engines add up a large image's means and variances in FP32, and not all as carefully as PyTorch: on the decoder of
+# SDXL's VAE, ONNX Runtime is at 115 dB of the FP64 result with latents of 16x16, at 92 dB with 64x64 and at 75 dB with
+# 128x128, where PyTorch and OpenVINO stay above 103 dB. A wrong graph is far below at any size.
+_LARGE_LATENTS = 64 * 64
+_LARGE_FLOOR_DB = 60.0
 
 
 class ParityError(CheckFailed):
@@ -39,21 +44,27 @@ def check_parity(
 ) -> Parity:
     """The worst SQNR over the source's parity sizes and outputs, whose `expected` values `reference_outputs` gave.
 
-    Runs in FP32 on an installed engine. Raises ParityError with the component, the size, got and floor.
+    Runs in FP32 on an installed engine. Raises ParityError with the component, the size, got and floor: `floor_db`, or
+    60 dB where that is less and latents are larger than 64x64.
     """
     engine = reference_engine("the parity check")
     session = Session.open(source.name, path, component, engine, EngineOptions(Compute.F32))
     worst = float("inf")
     for size, reference in zip(source.parity_sizes, expected, strict=True):
-        got = _parity_db(source, reference, session, size)
-        if got < floor_db:
+        got, floor = _parity_db(source, reference, session, size), floor_at(size, floor_db)
+        if got < floor:
             raise ParityError(
-                f"{source.name}: the graph agrees with PyTorch to {got:.1f} dB at {size}, expected at least "
-                f"{floor_db:.0f} dB; report this with the versions in use"
+                f"{source.name}: the graph agrees with PyTorch to {got:.1f} dB at batch {size.batch} and latents of "
+                f"{size.height}x{size.width}, expected at least {floor:.0f} dB; report this with the versions in use"
             )
         worst = min(worst, got)
     identical = worst == float("inf")
     return Parity("PyTorch FP32", None if identical else round(worst, 1), identical)
+
+
+def floor_at(size: ExampleSize, floor_db: float) -> float:
+    """What a graph is held to at `size`, in dB, where small images are held to `floor_db`."""
+    return min(floor_db, _LARGE_FLOOR_DB) if size.height * size.width > _LARGE_LATENTS else floor_db
 
 
 def _parity_db(source: GraphSource, expected: Sequence[Array], session: Session, size: ExampleSize) -> float:

@@ -1,14 +1,57 @@
 """Exports that trace no more than what a test is about: tracing takes most of an export's time."""
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import onnx_ir as ir
 import pytest
+import torch
 
 from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.export.graphs.to_onnx import to_onnx
 from mezzotint.runtime import Bundle
+
+_GRAPH = "graph.onnx"
+
+
+@contextmanager
+def tracing_once(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Iterator[None]:
+    """Exports within the block take the graph of a module that an equal one gave before, in whatever process.
+
+    Equal are modules of the same class, config and weights, to the bit, exported with the same interface and sizes.
+    The parity check compares each with its graph all the same.
+    """
+
+    def graph_of(source: GraphSource) -> ir.Model:
+        def trace(folder: Path) -> None:
+            folder.mkdir()
+            ir.save(to_onnx(source), folder / _GRAPH)
+
+        return ir.load(make_once(f"graph-{fingerprint(source)}", trace) / _GRAPH)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mezzotint.export.export.to_onnx", graph_of)
+        yield
+
+
+def fingerprint(source: GraphSource) -> str:
+    """Of all that tracing reads."""
+    config = {key: value for key, value in source.config.items() if not key.startswith("_")}
+    interface = [repr(part) for part in (source.name, source.inputs, source.outputs, source.trace_size)]
+    plain = (bool, int, float, str, tuple)
+    options = [
+        {key: value for key, value in vars(module).items() if isinstance(value, plain)}
+        for module in source.module.modules()
+    ]
+    said = json.dumps([repr(source.module), options, config, *interface], sort_keys=True, default=repr)
+    digest = hashlib.sha256(said.encode())
+    for name, tensor in source.module.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from mezzotint.export import export_checkpoint
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.calibration_range import OutsideCalibrationWarning
+from tests.export.tracing import tracing
 from tests.quantize.small_graphs import with_large_weight
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # NNCF's imports
@@ -233,11 +234,12 @@ def test_weights_that_fp16_cannot_hold_are_named(tiny_bundle: Bundle, tmp_path: 
 
 
 def test_large_weights_lie_beside_the_graph(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mezzotint.export.export.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
     monkeypatch.setattr("mezzotint.quantize.graphs.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
-    source = export_checkpoint(str(tiny_checkpoint), tmp_path / "fp32").path
+    with tracing(tiny_bundle):
+        source = export_checkpoint(str(tiny_checkpoint), tmp_path / "fp32").path
     bundle = quantize_bundle(
         source, tmp_path / "out", recipe="int8", target="onnxruntime", prompts=PROMPTS, settings=SETTINGS
     )

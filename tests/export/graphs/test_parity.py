@@ -2,19 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 import torch
 
-from mezzotint.bundle.manifest import Parity
+from mezzotint.bundle.manifest import Component, Parity, TensorSpec
+from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import CheckFailed
 from mezzotint.export import ParityError, export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.export.families.stable_diffusion import graph_sources
 from mezzotint.export.files.loaded_checkpoint import Checkpoint
-from mezzotint.export.graphs.graph_source import GraphSource
+from mezzotint.export.graphs.graph_source import ExampleSize, GraphSource, generator_of
 from mezzotint.export.graphs.parity import PARITY_FLOOR_DB, check_parity, reference_outputs
+from mezzotint.export.graphs.to_onnx import to_onnx
 from mezzotint.runtime import Bundle
 
 
@@ -70,6 +74,51 @@ def test_an_altered_weight_is_found(name: str, part: str, checkpoint: Checkpoint
     got = float(message.partition(" to ")[2].partition(" dB")[0])
     assert 10.0 < got < PARITY_FLOOR_DB
     assert f"expected at least {PARITY_FLOOR_DB:.0f} dB" in message
+
+
+class Gain(torch.nn.Module):
+    """Multiplies latents by a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((1, 4, 1, 1), 3.0))
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents * self.weight
+
+
+# What an engine rounds differently is more on a large image: a difference of 70 dB there is no other graph.
+@pytest.mark.parametrize(
+    ("side", "factor", "passes"), [(64, 1 + 3e-4, False), (65, 1 + 3e-4, True), (65, 1 + 3e-3, False)]
+)
+def test_large_images_are_held_to_less(side: int, factor: float, passes: bool, tmp_path: Path) -> None:
+    def inputs(size: ExampleSize) -> tuple[torch.Tensor]:
+        return (torch.randn((size.batch, 4, size.height, size.width), generator=generator_of(size)),)
+
+    spec = TensorSpec(name="latents", dtype="float32", dims=("batch", 4, "height", "width"))
+    source = GraphSource(
+        name="gain",
+        module=Gain(),
+        inputs=(spec,),
+        outputs=(replace(spec, name="out"),),
+        example_inputs=inputs,
+        trace_size=ExampleSize(2, 8, 6),
+        parity_sizes=(ExampleSize(1, side, 64),),
+        config={},
+    )
+    ir.save(to_onnx(source), tmp_path / "model.onnx")
+    component = Component(
+        files=(), storage=Storage.FLOAT32, compute=Compute.F32, inputs=source.inputs, outputs=source.outputs
+    )
+    with altered(largest_parameter(source, "weight"), factor):
+        expected = reference_outputs(source)
+    if passes:
+        assert check_parity(source, expected, tmp_path / "model.onnx", component).sqnr_db == pytest.approx(
+            70.5, abs=0.5
+        )
+    else:
+        with pytest.raises(ParityError):
+            check_parity(source, expected, tmp_path / "model.onnx", component)
 
 
 def test_two_sizes_two_batches_and_two_timesteps_are_checked(checkpoint: Checkpoint) -> None:
