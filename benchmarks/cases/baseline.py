@@ -70,6 +70,7 @@ class Baseline:
     text_encoder: _Stopwatch
     unet: _Stopwatch
     vae_decoder: _Stopwatch
+    device: str = "cpu"
 
     def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
         """One image, timed from the call to the finished image. The noise is torch's, from a CPU generator."""
@@ -110,7 +111,7 @@ class Baseline:
         with torch.inference_mode():
             for call in calls:
                 asked = {**call.feeds, **own}
-                place = self.pipe.device, self.tensors
+                place = self.device, self.tensors
                 feeds = {name: torch.from_numpy(array).to(*place) for name, array in asked.items()}
                 is_whole = call.timestep.is_integer()
                 feeds["timestep"] = torch.tensor(int(call.timestep) if is_whole else call.timestep)  # as samplers do
@@ -120,7 +121,7 @@ class Baseline:
     def embeddings(self, prompt: str, *, guided: bool) -> FloatArray:
         """(G, tokens, width): of the prompt, below that of the empty negative prompt where the run is guided."""
         with torch.inference_mode():
-            positive, negative = self.pipe.encode_prompt(prompt, self.pipe.device, 1, guided)
+            positive, negative = self.pipe.encode_prompt(prompt, self.device, 1, guided)
             return _to_numpy(torch.cat([negative, positive]) if guided else positive)
 
     def _noise(self, seed: int, workload: Workload) -> torch.Tensor:
@@ -130,7 +131,7 @@ class Baseline:
         width = (workload.width or unet.sample_size * factor) // factor
         generator = torch.Generator("cpu").manual_seed(seed)
         noise = torch.randn((1, unet.in_channels, height, width), generator=generator, dtype=torch.float32)
-        return noise.to(self.pipe.device, self.tensors)
+        return noise.to(self.device, self.tensors)
 
     def _set_scheduler(self, name: str) -> None:
         class_name = next(class_name for class_name, own_name in SCHEDULERS if own_name == name)
@@ -170,7 +171,7 @@ def load(case: Case) -> Baseline:
     pipe.set_progress_bar_config(disable=True)
     if case.recipe == "compile":
         pipe.unet.forward = torch.compile(pipe.unet.forward)
-    return timed(pipe, precision, tensors=precision)
+    return timed(pipe, precision, tensors=precision, device=device)
 
 
 def _device(precision: str) -> str:
@@ -186,12 +187,13 @@ def load_tokenizer(folder: Path | str) -> Any:
     return CLIPTokenizerFast.from_pretrained(Path(folder) / "tokenizer", local_files_only=True)
 
 
-def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
+def timed(pipe: Any, precision: str, *, tensors: str, device: str = "cpu") -> Baseline:
     """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
     wait = torch.cuda.synchronize if precision in _ON_GPU else _nothing
-    watches = tuple(_Stopwatch(call, wait) for call in (pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode))
-    pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode = watches
-    return Baseline(pipe, precision, _DTYPES[tensors], *watches)
+    calls = pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode
+    text_encoder, unet, vae_decoder = (_Stopwatch(call, wait) for call in calls)
+    pipe.text_encoder.forward, pipe.unet.forward, pipe.vae.decode = text_encoder, unet, vae_decoder
+    return Baseline(pipe, precision, _DTYPES[tensors], text_encoder, unet, vae_decoder, device)
 
 
 def _keep_latents(kept: list[torch.Tensor]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
