@@ -72,6 +72,7 @@ class Baseline:
     text_encoders: tuple[_Stopwatch, ...]
     unet: _Stopwatch
     vae_decoder: _Stopwatch
+    device: str = "cpu"
 
     def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
         """One image, timed from the call to the finished image. The noise is torch's, from a CPU generator."""
@@ -115,7 +116,7 @@ class Baseline:
         with torch.inference_mode():
             for call in calls:
                 asked = {**call.feeds, **own}
-                place = self.pipe.device, self.tensors
+                place = self.device, self.tensors
                 feeds: dict[str, Any] = {name: torch.from_numpy(one).to(*place) for name, one in asked.items()}
                 is_whole = call.timestep.is_integer()
                 feeds["timestep"] = torch.tensor(int(call.timestep) if is_whole else call.timestep)  # as samplers do
@@ -131,7 +132,7 @@ class Baseline:
         both = guided and getattr(self.pipe.unet.config, "time_cond_proj_dim", None) is None
         with torch.inference_mode():
             said = self.pipe.encode_prompt(
-                prompt, device=self.pipe.device, num_images_per_prompt=1, do_classifier_free_guidance=both
+                prompt, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=both
             )
             names = ("encoder_hidden_states", "text_embeds")
             pairs = zip(names, zip(said[::2], said[1::2], strict=True), strict=False)
@@ -143,7 +144,7 @@ class Baseline:
         height = (workload.height or unet.sample_size * factor) // factor
         width = (workload.width or unet.sample_size * factor) // factor
         noise = torch.randn((1, unet.in_channels, height, width), generator=generator, dtype=torch.float32)
-        return noise.to(self.pipe.device, self.tensors)
+        return noise.to(self.device, self.tensors)
 
     def _set_scheduler(self, name: str) -> None:
         class_name = _class_of(name, type(self.pipe.scheduler).__name__)
@@ -170,7 +171,7 @@ def load(case: Case) -> Baseline:
     pipe = open_pipeline(case, _DTYPES[precision]).to(device)
     if case.recipe == "compile":
         pipe.unet.forward = torch.compile(pipe.unet.forward)
-    return timed(pipe, precision, tensors=precision)
+    return timed(pipe, precision, tensors=precision, device=device)
 
 
 def _device(precision: str) -> str:
@@ -181,7 +182,7 @@ def _device(precision: str) -> str:
     return _GPU
 
 
-def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
+def timed(pipe: Any, precision: str, *, tensors: str, device: str = "cpu") -> Baseline:
     """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
     encoders = [encoder for name in _TEXT_ENCODERS if (encoder := getattr(pipe, name, None)) is not None]
     wait = torch.cuda.synchronize if precision in _ON_GPU else _nothing
@@ -190,7 +191,7 @@ def timed(pipe: Any, precision: str, *, tensors: str) -> Baseline:
         encoder.forward = watch
     unet, decoder = _Stopwatch(pipe.unet.forward, wait), _Stopwatch(pipe.vae.decode, wait)
     pipe.unet.forward, pipe.vae.decode = unet, decoder
-    return Baseline(pipe, precision, _DTYPES[tensors], texts, unet, decoder)
+    return Baseline(pipe, precision, _DTYPES[tensors], texts, unet, decoder, device)
 
 
 def _class_of(sampler: str, current: str) -> str:

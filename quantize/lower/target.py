@@ -178,7 +178,8 @@ def check_prompts(storages: Mapping[str, Storage], target: Target, prompts: Sequ
     if prompts:
         return
     if EIGHT_BITS.intersection(storages.values()):
-        raise MezzotintError("8 bits need calibration prompts; pass --prompts FILE with one prompt a line")
+        name = "INT8" if Storage.INT8 in storages.values() else "FP8"
+        raise MezzotintError(f"{name} needs calibration prompts; pass --prompts FILE with one prompt a line")
     if target.is_in_half and set(storages.values()) != {Storage.FLOAT32}:
         raise MezzotintError(
             f"FP16 on {target.name} needs calibration prompts, to find what FP16 would overflow; pass --prompts FILE "

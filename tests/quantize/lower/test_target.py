@@ -23,6 +23,7 @@ from mezzotint.quantize.lower.tensorrt import LOWER_TENSORRT
 from mezzotint.quantize.passes.contract import Pass
 from mezzotint.quantize.passes.half import STORE_HALF
 from mezzotint.quantize.passes.half_arithmetic import COMPUTE_IN_HALF
+from mezzotint.quantize.passes.s8_scores import S8_SCORES
 from tests.quantize.small_graphs import CONV, LINEAR, decided, grid, operators, small_graph
 
 GRID = grid(-3.0, 5.0)
@@ -43,10 +44,15 @@ def test_every_target_is_an_engine_by_the_same_name() -> None:
     assert {target.name for target in TARGETS if target.is_in_half} == {"cuda", "tensorrt"}
 
 
+def _without_scores(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    return tuple(one for one in passes if one is not S8_SCORES)
+
+
 @pytest.mark.parametrize("name", LOWERINGS)
 def test_its_own_lowering_comes_first_and_then_the_passes_for_floats(name: str) -> None:
     target = find_target(name)
-    first, *others = target.integers
+    before, (first, *others) = (S8_SCORES,) if target.attends_in_int8 else (), _without_scores(target.integers)
+    assert target.integers == (*before, first, *others)  # scores are found by the linears before these are lowered
     assert first is LOWERINGS[name]
     assert set(target.floats) <= set(others)
 
