@@ -1,8 +1,8 @@
 """Makes images with the runtime. Imported in workers alone: this is where an engine comes in."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 from PIL import Image
 
@@ -181,10 +181,10 @@ def _made(result: Result, order: Order, whole: Masked | None) -> list[Made]:
 
 def _milliseconds(results: Sequence[Result]) -> dict[str, float]:
     """Summed over the runs, by component."""
-    parts: dict[str, Callable[[Result], float]] = {
-        "text_encoder": lambda result: result.timings.text_encoder_ms,
-        "unet": lambda result: sum(result.timings.unet_step_ms),
-        "vae_encoder": lambda result: result.timings.vae_encoder_ms,
-        "vae_decoder": lambda result: result.timings.vae_decoder_ms,
-    }
-    return {name: sum(of(result) for result in results) for name, of in parts.items()}
+    spent: dict[str, float] = {}
+    for timings in (result.timings for result in results):
+        for field in fields(timings):
+            name, value = field.name.removesuffix("_ms").removesuffix("_step"), getattr(timings, field.name)
+            if name != "total":
+                spent[name] = spent.get(name, 0.0) + (sum(value) if isinstance(value, tuple) else value)
+    return spent
