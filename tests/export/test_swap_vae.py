@@ -185,7 +185,7 @@ def test_latents_are_remembered_through_a_distilled_vae(
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda folder: folder / "nowhere", ("nowhere does not exist", "VAE folder")),
+        (lambda folder: folder / "nowhere", ("nowhere does not exist", "VAE's folder")),
         (lambda folder: folder, ("holds no VAE", "config.json")),
         (lambda folder: _file(folder / "vae.safetensors"), ("vae.safetensors is neither", "torch.save")),
         (

@@ -121,9 +121,11 @@ def test_bf16_is_near_and_not_equal(baseline: Any) -> None:
     assert bf16.generate(PROMPT, 1000, WORKLOAD).pixels.dtype == np.float32
 
 
-def test_another_precision_is_refused() -> None:
-    with pytest.raises(MezzotintError, match="f32 or bf16"):
-        _load("f16")
+@pytest.mark.parametrize(("precision", "words"), [("f64", "f32 or bf16"), ("f16", "needs an NVIDIA GPU")])
+def test_another_precision_is_refused(precision: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(MezzotintError, match=words):
+        _load(precision)
 
 
 def test_another_scheduler_keeps_what_the_pipeline_forces(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_case_runs_nothing_that_is_not_hashed(tiny_bundle: Bundle) -> None:
     code = f"""
 import importlib, json, sys, threading
 importlib.import_module({WORKER[-1]!r})
-from mezzotint.benchmarks.cases.case import Case
+from mezzotint.benchmarks.cases.case import Case, Reading
 from mezzotint.benchmarks.cases.workload import Workload
 module = importlib.import_module({module_of(case.kind)!r})
 ran = set()
