@@ -131,7 +131,7 @@ tables: $(READY) ## Put the results of bench-demo, bench-vae and bench-sd15 into
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
 test: $(READY) ## Run the tests that take minutes at most
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not browser" --ignore=tests/demo
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not browser" --ignore=tests/demo
 	$(BIN)/python -m pytest -m "not slow and not gpu" tests/demo # trainings that are killed and compared to the bit: alone
 
 test-slow: $(READY) ## Run the slow tests

@@ -34,9 +34,17 @@ FOREIGN_WARNINGS = (
 )
 
 
+# Files of few tests that take long. Begun last, one of them would keep one process busy while the others have ended.
+BEGUN_FIRST = ("test_readme.py", "test_integer_kernels.py", "test_published_configs.py", "test_stable_diffusion_xl.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for line in FOREIGN_WARNINGS:
         config.addinivalue_line("filterwarnings", line)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
 
 
 @pytest.fixture(scope="session", autouse=True)

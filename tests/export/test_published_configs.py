@@ -23,7 +23,7 @@ FLOOR_DB = 90.0
 
 ALL = {**PUBLISHED, **FINE_TUNES}
 # The others have less of their own than what they share with these.
-FAST = ("sd-1.4-2022-08", "sd-1.5", "sd-1.5-inpainting", "sd-2.1")
+FAST = ("sd-1.4-2022-08", "sd-1.5", "sd-2.1")
 
 
 @pytest.fixture(
