@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.bundle.manifest import Parity
 from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
 from mezzotint.families.lineup import geometry_of
 from mezzotint.runtime import Bundle, Inpaint, TextToImage
 from tests.export.published import PUBLISHED, Published, save_published
 from tests.export.published_fine_tunes import FINE_TUNES
+from tests.export.tracing import without_parity
 
 PROMPT = "a red apple"
 STEPS, GUIDANCE, SEED, SIDE = 4, 5.0, 3, 32
@@ -44,16 +44,10 @@ def folder(published: Published, tmp_path_factory: pytest.TempPathFactory, demo_
 
 
 @pytest.fixture(scope="module")
-def bundle(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    """Exported without the parity check at the native size, which takes most of the time: images are compared below."""
-
-    def check(*_: object) -> Parity:
-        return Parity("nothing", None, identical=True)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mezzotint.export.export.reference_outputs", lambda _source: [])
-        patch.setattr("mezzotint.export.export.check_parity", check)
-        yield export_checkpoint(str(folder), tmp_path_factory.mktemp("published") / "bundle")
+def bundle(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Exported without the parity check: images are compared below."""
+    with without_parity():
+        return export_checkpoint(str(folder), tmp_path_factory.mktemp("published") / "bundle")
 
 
 @pytest.fixture(scope="module")

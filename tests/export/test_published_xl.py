@@ -1,17 +1,16 @@
 """Checkpoints of Stable Diffusion XL as they were published: they export, open, and give diffusers' images."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mezzotint.arrays import Array
-from mezzotint.bundle.manifest import Parity
 from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, TextToImage
 from tests.export.published_xl import PUBLISHED_XL, PublishedXL, save_published_xl
+from tests.export.tracing import without_parity
 from tests.families.tiny_xl import image_and_mask
 
 PROMPT = "a red apple"
@@ -33,16 +32,10 @@ def folder(published: PublishedXL, tmp_path_factory: pytest.TempPathFactory, dem
 
 
 @pytest.fixture(scope="module")
-def bundle(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    """Exported without the parity check, which takes most of the time: images are compared below."""
-
-    def check(*_: object) -> Parity:
-        return Parity("nothing", None, identical=True)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mezzotint.export.export.reference_outputs", lambda _source: [])
-        patch.setattr("mezzotint.export.export.check_parity", check)
-        yield export_checkpoint(str(folder), tmp_path_factory.mktemp("published") / "bundle")
+def bundle(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Exported without the parity check: images are compared below."""
+    with without_parity():
+        return export_checkpoint(str(folder), tmp_path_factory.mktemp("published") / "bundle")
 
 
 @pytest.fixture(scope="module")

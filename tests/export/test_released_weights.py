@@ -9,14 +9,12 @@ import torch
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.export.export import export_component
 from mezzotint.export.families.stable_diffusion import graph_sources
-from mezzotint.export.graphs.to_onnx import to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's modules that gc looks at
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_no_tensor_keeps_the_weights(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mezzotint.export.export.to_onnx", to_onnx)  # the exporter is what might keep them
+@pytest.mark.usefixtures("unchecked", "traced_anew")  # the exporter is what might keep them
+def test_no_tensor_keeps_the_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:
     source = next(iter(graph_sources(load_checkpoint(str(tiny_checkpoint)))))
     storages = {parameter.untyped_storage().data_ptr() for parameter in source.module.parameters()}
     component = export_component(source, tmp_path, is_needed=False)

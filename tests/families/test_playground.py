@@ -9,13 +9,13 @@ import pytest
 
 from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.geometry import Geometry
-from mezzotint.bundle.manifest import Parity
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
 from mezzotint.families.lineup import geometry_of
 from mezzotint.runtime import Bundle, ImageToImage, TextToImage
 from mezzotint.runtime.images.vae import sample_latents, unscaled
+from tests.export.tracing import without_parity
 from tests.families.tiny_xl import image_and_mask, save_tiny_xl
 
 PROMPT = "a flat emoji of a red apple"
@@ -61,9 +61,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path) 
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Exported without the parity check: images are compared below."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mezzotint.export.export.reference_outputs", lambda _source: [])
-        patch.setattr("mezzotint.export.export.check_parity", lambda *_: Parity("nothing", None, identical=True))
+    with without_parity():
         return export_checkpoint(str(checkpoint), tmp_path_factory.mktemp("playground") / "bundle")
 
 

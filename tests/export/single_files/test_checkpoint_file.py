@@ -60,6 +60,7 @@ def graphs(bundle: Bundle) -> dict[str, str]:
     return {entry.path: entry.sha256 for entry in files} | {path: sha256_of(bundle.path / path) for path in configs}
 
 
+@pytest.mark.usefixtures("traced_anew")
 def test_the_graphs_are_those_of_the_folder(
     tiny_file: Path, tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ EMBEDDED: dict[str, tuple[Save, str, str]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced_anew")
 @pytest.mark.parametrize("form", EMBEDDED)
 def test_the_embedded_checkpoint_as_one_file(
     form: str, demo_checkpoint: Path, demo_bundle: Bundle, tmp_path: Path

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mezzotint.bundle.manifest import Parity
 from mezzotint.export import Origins, export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint, load_parts
 from mezzotint.export.find_parts import find_parts
@@ -17,6 +16,7 @@ from mezzotint.export.scheduler import Chosen
 from tests.export.published import PUBLISHED, save_published
 from tests.export.single_files.ldm import State, ldm_clip, ldm_unet, ldm_vae, open_clip
 from tests.export.single_files.test_checkpoint_file import check_same, graphs
+from tests.export.tracing import without_parity
 from tests.families.tiny_xl import save_tiny_xl
 
 FIRST = "conditioner.embedders.0."
@@ -84,14 +84,11 @@ def test_the_modules_and_texts_are_those_of_the_folder(kind: str, folder: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced_anew")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_the_graphs_are_those_of_the_folder(
-    folder: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without the parity check at the native size, which takes most of the time."""
-    monkeypatch.setattr("mezzotint.export.export.reference_outputs", lambda _source: [])
-    monkeypatch.setattr("mezzotint.export.export.check_parity", lambda *_: Parity("nothing", None, identical=True))
-    expected = export_checkpoint(str(folder), tmp_path / "folder")
-    torch.manual_seed(1)
-    got = export_checkpoint(str(file), tmp_path / "file", origins=Origins(config=folder))
+def test_the_graphs_are_those_of_the_folder(folder: Path, file: Path, tmp_path: Path) -> None:
+    with without_parity():
+        expected = export_checkpoint(str(folder), tmp_path / "folder")
+        torch.manual_seed(1)
+        got = export_checkpoint(str(file), tmp_path / "file", origins=Origins(config=folder))
     assert graphs(got) == graphs(expected)
