@@ -5,13 +5,13 @@ import logging
 
 import jsonschema
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from mezzotint.serve.web.request_log import JsonLines
-from tests.serve.live import Live
+from tests.serve.live import Live, wait_until
 
 
 def figures(server: Live) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -43,10 +43,17 @@ def test_lines_are_json_with_one_id_and_without_prompts(fake: Live, caplog: pyte
     fake.client.post(
         "/api/v1/jobs", json={"prompt": "secret words"}, headers={"X-Request-Id": "r-1", "X-API-Key": "hush"}
     )
-    lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.name == "mezzotint.serve"]
-    asked = next(line for line in lines if line["event"] == "request")
+
+    def lines() -> list[dict[str, object]]:
+        own = [record for record in caplog.records if record.name == "mezzotint.serve"]
+        return [json.loads(JsonLines().format(record)) for record in own]
+
+    def requests() -> list[dict[str, object]]:
+        return [line for line in lines() if line["event"] == "request"]
+
+    asked = wait_until(requests, bool)[0]  # a request's line is written after its answer was sent
     assert (asked["request_id"], asked["path"], asked["status"]) == ("r-1", "/api/v1/jobs", 202)
-    assert "secret" not in json.dumps(lines) and "hush" not in json.dumps(lines)
+    assert "secret" not in json.dumps(lines()) and "hush" not in json.dumps(lines())
 
 
 def test_a_job_has_spans_where_somebody_collects_them(fake: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +62,12 @@ def test_a_job_has_spans_where_somebody_collects_them(fake: Live, monkeypatch: p
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr("mezzotint.serve.web.spans._tracer", lambda: provider.get_tracer("test"))
     fake.done(fake.job()["id"])
-    spans = {span.name: span for span in exporter.get_finished_spans()}
-    assert {"job", "queue", "unet", "vae_decoder", "POST /api/v1/jobs"} <= set(spans)
+    expected = {"job", "queue", "unet", "vae_decoder", "POST /api/v1/jobs"}
+
+    def by_name() -> dict[str, ReadableSpan]:
+        return {span.name: span for span in exporter.get_finished_spans()}
+
+    spans = wait_until(by_name, lambda seen: expected <= set(seen))  # a request's span ends after its answer was sent
     part, whole = spans["unet"].parent, spans["job"].context
     assert part is not None and whole is not None and part.span_id == whole.span_id
 
