@@ -10,10 +10,11 @@ from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
 from .files.json_file import read_object
 from .files.lazy_modules import LazyModules
-from .files.load_module import check_module, load_module
+from .files.load_module import check_module, empty_shapes, load_module
 from .files.loaded_checkpoint import Checkpoint
 from .files.part_class import class_of
 from .files.quiet import quiet
+from .fusion import Fusion, adapted_parts, fit_fusion
 
 _LOADERS = ("diffusers", "transformers")
 
@@ -43,7 +44,11 @@ def _load(parts: CheckpointParts) -> Checkpoint:
     with quiet(*_LOADERS), _no_progress_bar():
         for name, kind in kinds.items():
             check_module(kind, folder / name, parts.weights[name]())
-    modules = LazyModules({name: partial(_load_part, parts, name, kind) for name, kind in kinds.items()})
+        shapes = {
+            name: empty_shapes(kinds[name], folder / name) for name in adapted_parts(index.family, parts.adapters)
+        }
+    fusion = fit_fusion(parts.adapters, shapes, index.family)
+    modules = LazyModules({name: partial(_load_part, parts, name, kind, fusion) for name, kind in kinds.items()})
     configs = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
     geometry = export.geometry(configs)
     return Checkpoint(
@@ -51,6 +56,7 @@ def _load(parts: CheckpointParts) -> Checkpoint:
         index=index,
         source=parts.source,
         replaced=parts.replaced,
+        fused=fusion.records,
         modules=modules,
         configs=configs,
         geometry=geometry,
@@ -59,9 +65,9 @@ def _load(parts: CheckpointParts) -> Checkpoint:
     )
 
 
-def _load_part(parts: CheckpointParts, name: str, kind: Any) -> Any:
+def _load_part(parts: CheckpointParts, name: str, kind: Any, fusion: Fusion) -> Any:
     with parts.naming_folders(), quiet(*_LOADERS), _no_progress_bar():
-        return load_module(kind, parts.folder / name, parts.weights[name]())
+        return fusion.merge_into(name, load_module(kind, parts.folder / name, parts.weights[name]()))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`mezzotint export`: a checkpoint folder or hub id in, a bundle out."""
 
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,6 +9,7 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 import torch
 
+from mezzotint.adapters.given import GivenAdapter, refuse_twice
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import (
     EXTERNAL_DATA_FILE,
@@ -57,6 +59,7 @@ def export_checkpoint(
     variant: str | None = None,
     origins: Origins = _ALL_ITS_OWN,
     chosen: Chosen = _NOTHING_CHOSEN,
+    adapters: Sequence[GivenAdapter] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -64,22 +67,24 @@ def export_checkpoint(
 
     `variant` names the weights to take where a component has several, such as "fp16"; `origins` says which parts come
     from elsewhere, and what is to be taken of a single file; the manifest says what was taken. `chosen` is what the
-    bundle is to run with where the checkpoint's files do not say it, such as the few steps of a distilled one. Every
-    graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of samplers that the
+    bundle is to run with where the checkpoint's files do not say it, such as the few steps of a distilled one.
+    `adapters`, LoRA and its kin, are added to the weights in their order. Every graph is checked against PyTorch, and
+    the bundle is opened and run, before it appears. Warns of samplers that the
     checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph disagrees; `output` is
     then as it was.
     """
     folder = None if Path(model).is_file() else resolve_folder(model, variant)
     origins = local_origins(origins)
+    refuse_twice(adapters)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if folder is not None and is_optimum_folder(folder):
-            check_optimum_options(folder, variant, origins, chosen)
+            check_optimum_options(folder, variant, origins, chosen, adapters)
             manifest = _adopt(folder, staging, chosen, progress)
         else:
             progress("loading the checkpoint", 0, 5)
             with TemporaryDirectory(prefix="mezzotint-") as scratch:
                 parts = find_parts(model, folder, variant, origins, chosen, Path(scratch))
-                manifest = _export(parts, staging, chosen, progress)
+                manifest = _export(replace(parts, adapters=tuple(adapters)), staging, chosen, progress)
         write_card(staging, manifest, {} if folder is None else read_licence(folder / CARD_NAME))
         write_manifest(staging, manifest)
         progress("opening the bundle", 0, 1)
@@ -116,6 +121,7 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
         family=checkpoint.family.name,
         source=checkpoint.source,
         replaced=checkpoint.replaced,
+        fused=checkpoint.fused,
         recipe="fp32",
         target="portable",
         components=components,

@@ -1,9 +1,10 @@
 """What a checkpoint's name stands for: a diffusers folder, a hub id or one file, with parts from elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mezzotint.adapters.given import GivenAdapter
 from mezzotint.bundle.manifest import Prediction
 from mezzotint.bundle.presets import find_preset
 from mezzotint.errors import MezzotintError
@@ -37,12 +38,15 @@ def find_parts(
     return parts if chosen.preset is None else _with_preset(parts, chosen.preset, chosen)
 
 
-def check_optimum_options(folder: Path, variant: str | None, origins: Origins, chosen: Chosen) -> None:
+def check_optimum_options(
+    folder: Path, variant: str | None, origins: Origins, chosen: Chosen, adapters: Sequence[GivenAdapter] = ()
+) -> None:
     """Raise MezzotintError for what cannot be said of a folder that Optimum exported."""
     given: dict[str, object] = {"variant": variant, "preset": chosen.preset}
     given |= {"prediction-type": chosen.prediction_type}
     given |= {"config": origins.config, "weights": origins.weights}
     given |= {part.replace("_", "-"): path for part, path in origins.replaced.items()}
+    given |= {"lora": adapters[0].path if adapters else None}
     _refuse(f"{folder} holds ONNX graphs", given, "graphs are taken as they are")
 
 

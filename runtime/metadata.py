@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from mezzotint import __version__
+from mezzotint.bundle.manifest import Manifest
 from mezzotint.errors import MezzotintError
 
 from .images.embedded_text import PARAMETERS, RECORD, embedded_texts
@@ -50,7 +52,16 @@ class Origin:
     backend: str
     precision: str
     version: str  # of Mezzotint
-    replaced: str = ""  # parts that are not the checkpoint's own: "vae taesd 0123456789", with their hashes' beginnings
+    replaced: str = ""  # what is not the checkpoint's own: "vae taesd 0123456789", with their hashes' beginnings
+
+    @classmethod
+    def of(cls, manifest: Manifest, backend: str, precision: str) -> "Origin":
+        """Of images of a bundle with that manifest, by this version."""
+        others = [f"{part} {one.name} {one.sha256[:10]}" for part, one in manifest.replaced.items()]
+        others += [f"{one.name} at {one.scale:g} {one.sha256[:10]}" for one in manifest.fused]
+        source, replaced = manifest.source, "; ".join(others)
+        made = (manifest.recipe, manifest.target, backend, precision, __version__)
+        return cls(source.name, source.sha256, *made, replaced)
 
 
 def text_chunks(settings: Settings, origin: Origin) -> dict[str, str]:

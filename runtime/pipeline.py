@@ -13,7 +13,6 @@ from typing import ClassVar, Self
 import numpy as np
 from PIL import Image
 
-from mezzotint import __version__
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import find_compute
@@ -276,18 +275,7 @@ class Pipeline:
 
     def origin(self) -> Origin:
         """What its images come from."""
-        manifest = self.bundle.manifest
-        source = manifest.source
-        return Origin(
-            source.name,
-            source.sha256,
-            manifest.recipe,
-            manifest.target,
-            self.backend,
-            self.precision,
-            __version__,
-            "; ".join(f"{part} {one.name} {one.sha256[:10]}" for part, one in manifest.replaced.items()),
-        )
+        return Origin.of(self.bundle.manifest, self.backend, self.precision)
 
 
 def settled(settings: Settings, sampling: Sampling) -> Settings:

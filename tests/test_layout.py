@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bundle",),
     ("tensor_files",),
     ("engines", "families"),
+    ("adapters",),
     ("runtime",),
     ("export", "quantize"),
     ("optimize",),

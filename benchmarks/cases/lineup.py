@@ -89,11 +89,11 @@ def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
 def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:
     """A bundle lowered for a target gives one case there; a portable one a case for each of `backends`.
 
-    One with a part from elsewhere, such as another VAE, has the name of its folder too: "int8-openvino@taesd".
+    One with a part from elsewhere, as another VAE, or a LoRA has the name of its folder too: "int8-openvino@taesd".
     """
     manifest = Bundle.open(source).manifest
     engines = tuple(backends) if manifest.target == _PORTABLE else (manifest.target,)
-    folder = f"@{Path(source).resolve().name}" if manifest.replaced else ""
+    folder = f"@{Path(source).resolve().name}" if manifest.replaced or manifest.fused else ""
     names = {engine: f"{manifest.recipe}-{engine}{folder}" for engine in engines}
     return tuple(Case(name, "bundle", source, engine, manifest.recipe) for engine, name in names.items())
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from mezzotint.adapters.given import GivenAdapter
 from mezzotint.bundle.manifest import Replacement, Source
 from mezzotint.errors import MezzotintError
 
@@ -37,7 +38,7 @@ class CheckpointParts:
 
     `weights` opens those of each part that has some, `replaced` has the parts that are not of `source`. `scheduler` has
     entries that stand over those of the scheduler's config, `_class_name` among them. `shown` is what messages call
-    folders that are there for the export alone.
+    folders that are there for the export alone. `adapters` are added to the weights, one after the other.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class CheckpointParts:
     replaced: Mapping[str, Replacement] = field(default_factory=dict)
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     shown: Mapping[Path, str] = field(default_factory=dict)
+    adapters: tuple[GivenAdapter, ...] = ()
 
     @contextmanager
     def naming_folders(self) -> Iterator[None]:

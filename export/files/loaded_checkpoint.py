@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.bundle.geometry import Geometry
-from mezzotint.bundle.manifest import Replacement, Source
+from mezzotint.bundle.manifest import FusedAdapter, Replacement, Source
 from mezzotint.families.family import Family
 
 from .effective_config import effective_scheduler_config
@@ -26,6 +26,7 @@ class Checkpoint:
     index: PipelineIndex
     source: Source
     replaced: Mapping[str, Replacement] = field(default_factory=dict)
+    fused: tuple[FusedAdapter, ...] = ()
     modules: Mapping[str, Any]  # of diffusers or transformers
     configs: Mapping[str, Mapping[str, Any]]
     geometry: Geometry

@@ -138,6 +138,16 @@ class Replacement:
     latent_scale: float | None = field(default=None, metadata=LEFT_OUT)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FusedAdapter:
+    """A LoRA or its like that was added to the weights: its file's name and SHA-256, how much of it, what it is."""
+
+    name: str
+    sha256: str
+    scale: float
+    forms: tuple[str, ...]  # such as "LoRA" and "DoRA"
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The whole of `mezzotint.json`. `target` is "portable" for graphs of standard ONNX operators in floats."""
@@ -154,6 +164,8 @@ class Manifest:
     defaults: Defaults | None = field(default=None, metadata=LEFT_OUT)
     # By folder of the checkpoint: what did not come from `source`.
     replaced: Mapping[str, Replacement] = field(default_factory=dict, metadata=LEFT_OUT)
+    # In the order in which they were added.
+    fused: tuple[FusedAdapter, ...] = field(default=(), metadata=LEFT_OUT)
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

@@ -20,7 +20,7 @@ from mezzotint.errors import MezzotintError
 
 from .compiled_text import compiled_lines
 from .options import AsJson, BundlePath
-from .source_lines import source_lines
+from .source_lines import fused_lines, source_lines
 from .terminal import STDOUT, write_json
 
 _WHY = "Explain the quantization decision of each node whose name contains this text, as JSON."
@@ -53,6 +53,7 @@ def component_table(bundle: Bundle) -> Group:
         f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]}){variants}",
         *source_lines(manifest.source),
         *(f"{name} of {one.name} (sha256 {one.sha256[:12]})" for name, one in manifest.replaced.items()),
+        *fused_lines(manifest),
         f"calibration: {_calibration(manifest.calibration)}",
         *(f"{name} is approximated: {', '.join(one.approximations)}" for name, one in _approximated(manifest)),
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",

@@ -1,8 +1,8 @@
-"""What a bundle's manifest says of a source that left a choice, in lines to read."""
+"""What a bundle's manifest says of where its weights are from, beyond the name of the source, in lines to read."""
 
 from collections.abc import Iterator
 
-from mezzotint.bundle.manifest import Source
+from mezzotint.bundle.manifest import Manifest, Source
 
 
 def source_lines(source: Source) -> Iterator[str]:
@@ -14,3 +14,9 @@ def source_lines(source: Source) -> Iterator[str]:
         yield f"predicts {source.prediction.type}, as said by {source.prediction.said_by}"
     if source.preset is not None:
         yield f"preset {source.preset}"
+
+
+def fused_lines(manifest: Manifest) -> Iterator[str]:
+    """The adapters that were added to the weights."""
+    for one in manifest.fused:
+        yield f"with {one.name} at scale {one.scale:g} ({', '.join(one.forms)}, sha256 {one.sha256[:12]})"

@@ -68,6 +68,30 @@ def without_parity() -> Iterator[None]:
 
 
 @contextmanager
+def reweighted(bundle: Bundle) -> Iterator[None]:
+    """Exports within the block trace nothing: they take the graphs of a `bundle` whose modules differ in weights alone.
+
+    Each graph gets the weights of its module, by name; the parity check compares the two all the same.
+    """
+
+    def graph_of(source: GraphSource) -> ir.Model:
+        model = ir.load(bundle.graph_path(source.name))
+        root: torch.nn.Module = getattr(source.module, "root", source.module)
+        for name, tensor in root.state_dict().items():
+            value = model.graph.initializers.get(name)
+            if value is not None and value.const_value is not None:
+                is_turned = tuple(value.const_value.shape) != tuple(tensor.shape)
+                is_turned |= any(use.node.op_type == "MatMul" for use in value.uses())
+                array = tensor.detach().numpy()
+                value.const_value = ir.tensor(array.T.copy() if is_turned else array, name=name)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mezzotint.export.export.to_onnx", graph_of)
+        yield
+
+
+@contextmanager
 def tracing(bundle: Bundle, *components: str) -> Iterator[None]:
     """Exports within the block trace `components` alone, and take the other graphs from a `bundle` of the same modules.
 
