@@ -27,7 +27,7 @@ _UNSUPPORTED = "this architecture is not supported"
 _KINDS: Final[tuple[tuple[Callable[[Collection[str]], bool], Kind], ...]] = (
     (
         _any(r"[._]lora_(down|up|mid|A|B)\.|^lora_(unet|te\d?|transformer)_|\.(hada|lokr)_w\d|^lycoris_|\.dora_scale$"),
-        Kind("LoRA or another adapter", "it changes a checkpoint and is none; merge it into one first"),
+        Kind("LoRA or another adapter", "it changes a checkpoint and is none; export one with --lora FILE"),
     ),
     (_any(r"\.oft_(blocks|diag)$|\.boft_"), Kind("OFT adapter", "it changes a checkpoint and is none")),
     (

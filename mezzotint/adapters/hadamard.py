@@ -39,7 +39,8 @@ def _half(factors: Factors, half: int, shape: Shape) -> FloatArray:
         product: FloatArray = out @ into
         return product.reshape(shape)
     core = factors.read(_CORE.format(half))
-    return np.einsum("pqkl,qi,po->oikl", core, into, out, optimize=True).astype(np.float32)
+    whole: FloatArray = np.einsum("pqkl,qi,po->oikl", core, into, out, optimize=True)
+    return whole.astype(np.float32)
 
 
 LOHA = Form(

@@ -63,7 +63,8 @@ def _delta(factors: Factors, shape: Shape) -> FloatArray:
     first = factors.read(_W1) if _W1 in factors.kinds else factors.read(_W1_OUT) @ factors.read(_W1_IN)
     second = _second(factors).reshape(second_shape)
     product = np.einsum("ab,cd...->acbd...", first, second)
-    return product.reshape(shape).astype(np.float32)
+    whole: FloatArray = product.reshape(shape).astype(np.float32)
+    return whole
 
 
 def _second(factors: Factors) -> FloatArray:
@@ -73,7 +74,8 @@ def _second(factors: Factors) -> FloatArray:
     if _CORE not in factors.kinds:
         product: FloatArray = out @ into
         return product
-    return np.einsum("pqkl,po,qi->oikl", factors.read(_CORE), out, into, optimize=True).astype(np.float32)
+    whole: FloatArray = np.einsum("pqkl,po,qi->oikl", factors.read(_CORE), out, into, optimize=True)
+    return whole.astype(np.float32)
 
 
 def _rank(factors: Factors) -> int | None:

@@ -96,7 +96,7 @@ def _by_part(data: Mapping[str, Any], where: Path) -> dict[str, PeftConfig]:
 def _config(data: Mapping[str, Any], where: Path) -> PeftConfig:
     alpha, alphas = data.get("lora_alpha"), data.get("alpha_pattern") or {}
     numbers = [*alphas.values(), *([] if alpha is None else [alpha])] if isinstance(alphas, dict) else [None]
-    if any(type(number) not in (int, float) or not math.isfinite(number) for number in numbers):
+    if not all(_is_number(number) for number in numbers):
         raise MezzotintError(
             f"{where}: lora_alpha and alpha_pattern are {alpha!r:.40} and {alphas!r:.40}, expected numbers"
         )
@@ -105,6 +105,10 @@ def _config(data: Mapping[str, Any], where: Path) -> PeftConfig:
         is_rank_stabilized=data.get("use_rslora") is True,
         alphas={str(pattern): float(number) for pattern, number in alphas.items()},
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9  # nan is not
 
 
 def _matches(pattern: str, module: str) -> bool:

@@ -78,8 +78,8 @@ def _head(manifest: Manifest, licence: Mapping[str, str]) -> Iterator[str]:
         taken = f", from its {_code(one.variant)} weights" if one.variant else ""
         what = f"not the source's but {_code(one.name)}, SHA-256 {_code(one.sha256)}{taken}"
         yield f"* {_code(name)}: {what}; it has a licence of its own"
-    for one in manifest.fused:
-        what = f"{_code(one.name)} ({', '.join(one.forms)}) at scale {one.scale:g}, SHA-256 {_code(one.sha256)}"
+    for added in manifest.fused:
+        what = f"{_code(added.name)} ({', '.join(added.forms)}) at scale {added.scale:g}, SHA-256 {_code(added.sha256)}"
         yield f"* added to the weights: {what}; it has a licence of its own"
     stated = ", ".join(_code(licence[key]) for key in _LICENCE_KEYS if key in licence)
     yield f"* licence: {stated or 'the source states none in its model card; ask where it came from'}"

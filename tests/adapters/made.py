@@ -28,7 +28,8 @@ class Made:
     delta: torch.Tensor
 
     def merged(self, weight: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        return (weight.double() + scale * self.delta).float()
+        merged: torch.Tensor = (weight.double() + scale * self.delta).float()
+        return merged
 
 
 def _random(*shape: int, generator: torch.Generator) -> torch.Tensor:
@@ -130,7 +131,8 @@ class Decomposed(Made):
         shape = [1] * weight.dim()
         shape[axis] = -1
         decomposed = both * stated / norms.reshape(shape)
-        return (weight.double() + scale * (decomposed - weight.double())).float()
+        merged: torch.Tensor = (weight.double() + scale * (decomposed - weight.double())).float()
+        return merged
 
 
 def _dora(shape: tuple[int, ...], g: torch.Generator, axis: int = 0) -> Made:
@@ -156,7 +158,7 @@ FORMS: Final[Mapping[str, Callable[[tuple[int, ...], torch.Generator], Made]]] =
 }
 
 
-def module_weights(module: torch.nn.Module, *, norms: bool = False) -> dict[str, torch.nn.Parameter]:
+def module_weights(module: torch.nn.Module, *, norms: bool = False) -> dict[str, Any]:
     """The weights of all convolutions and linears, or of all norms, by module path."""
     kinds = (torch.nn.GroupNorm, torch.nn.LayerNorm) if norms else (torch.nn.Conv2d, torch.nn.Linear)
     return {name: one.weight for name, one in module.named_modules() if isinstance(one, kinds)}
