@@ -11,9 +11,8 @@ from mezzotint.adapters.fit import Adapter, fit_adapter
 from mezzotint.adapters.given import GivenAdapter
 from mezzotint.adapters.module_names import Shapes
 from mezzotint.bundle.manifest import FusedAdapter
+from mezzotint.families.adapter_prefixes import ADAPTED
 from mezzotint.families.family import Family
-
-_VAE = "vae"  # which no adapter changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class Fusion:
 
 def adapted_parts(family: Family, adapters: Sequence[GivenAdapter]) -> tuple[str, ...]:
     """The folders whose weights adapters may change; none where there are no adapters."""
-    return tuple(name for name in family.weighted_parts if name != _VAE) if adapters else ()
+    return tuple(name for name in family.weighted_parts if name in ADAPTED) if adapters else ()
 
 
 def fit_fusion(adapters: Sequence[GivenAdapter], shapes: Shapes, family: Family) -> Fusion:

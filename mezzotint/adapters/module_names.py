@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from mezzotint.families.adapter_prefixes import DENOISERS, TEXT_ENCODERS
 from mezzotint.families.unet_keys import unet_keys
 
 from .form import Shape
@@ -15,11 +16,6 @@ from .form import Shape
 Shapes = Mapping[str, Mapping[str, Shape]]
 """By folder of the checkpoint, the shape of each parameter as PyTorch has it."""
 
-_DENOISERS = ("lora_unet_", "unet_", "lycoris_unet_", "lycoris_", "diffusion_model_", "model_diffusion_model_", "")
-_TEXTS: Mapping[str, tuple[str, ...]] = {
-    "text_encoder": ("lora_te_", "lora_te1_", "text_encoder_", "lycoris_text_encoder_"),
-    "text_encoder_2": ("lora_te2_", "text_encoder_2_", "lycoris_text_encoder_2_"),
-}
 _WRAPPER = "base_model_model_"  # of PEFT
 _INNER = "text_model."
 _OLD_ATTENTION = (  # what diffusers called a text encoder's projections before it took PEFT's names
@@ -81,23 +77,23 @@ class ModuleNames:
 
 def _spellings(part: str, parameters: Collection[str]) -> Iterator[tuple[str, Meant]]:
     modules = [name.removesuffix(".weight") for name in parameters if name.endswith(".weight")]
-    if part in _TEXTS:
-        for module in modules:
-            for name in _of_text(module):
-                yield from _prefixed(
-                    _TEXTS[part], name, Meant(target=Target(part=part, module=module), is_original=False)
-                )
-        return
-    for module in modules:
-        meant = Meant(target=Target(part=part, module=module), is_original=False)
-        yield from _prefixed(_DENOISERS, module, meant)
-        if module.endswith(".to_out.0"):
-            yield from _prefixed(_DENOISERS, module.removesuffix(".0"), meant)
-    for name, key in unet_keys(parameters).items():
-        if name.endswith(".weight"):
+    own = {module: Meant(target=Target(part=part, module=module), is_original=False) for module in modules}
+    for prefix in TEXT_ENCODERS.get(part, ()):
+        yield from ((prefix + name, meant) for module, meant in own.items() for name in _of_text(module))
+    for prefix in DENOISERS.get(part, ()):
+        yield from ((prefix + name, meant) for module, meant in own.items() for name in _of_denoiser(module))
+        for name, key in unet_keys(parameters).items():
             target = Target(part=part, module=name.removesuffix(".weight"))
-            original = key.removesuffix(".weight")
-            yield from _prefixed(_DENOISERS, original, Meant(target=target, is_original=True))
+            if target.module in own:
+                original = key.removesuffix(".weight").replace(".", "_")
+                yield prefix + original, Meant(target=target, is_original=True)
+
+
+def _of_denoiser(module: str) -> Iterator[str]:
+    name = module.replace(".", "_")
+    yield name
+    if module.endswith(".to_out.0"):
+        yield name.removesuffix("_0")
 
 
 def _of_text(module: str) -> Iterator[str]:
@@ -107,8 +103,3 @@ def _of_text(module: str) -> Iterator[str]:
         for new, old in _OLD_ATTENTION:
             if name.endswith(new):
                 yield name.removesuffix(new) + old
-
-
-def _prefixed(prefixes: Collection[str], module: str, meant: Meant) -> Iterator[tuple[str, Meant]]:
-    name = module.replace(".", "_")
-    yield from ((prefix + name, meant) for prefix in prefixes)
