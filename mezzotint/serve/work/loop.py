@@ -107,9 +107,12 @@ class _Inbox:
         threading.Thread(target=self._read, name="worker-inbox", daemon=True).start()
 
     def next_run(self) -> Run | None:
-        """Waits for it; None at the end."""
-        self._ends.clear()
-        return self._runs.get()
+        """Waits for it; None at the end. What was told of other jobs is forgotten: each was over before this one."""
+        run = self._runs.get()
+        if run is not None:  # a cancel of its own may have come already, and has to be kept
+            for job in self._ends.keys() - {run.job}:
+                self._ends.pop(job, None)
+        return run
 
     def end_of(self, job: str) -> End | None:
         """How a job's run is to end, if it is; a skip is told once, for the run after it goes on."""
