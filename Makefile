@@ -130,9 +130,11 @@ tables: $(READY) ## Put the results of bench-demo, bench-vae and bench-sd15 into
 	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/bench-*/results.json) \
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
+# Hundreds of tests start a process of their own: without compiled files, each of those would compile everything again.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 test: $(READY) ## Run the tests that take minutes at most
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not browser" --ignore=tests/demo
-	$(BIN)/python -m pytest -m "not slow and not gpu" tests/demo # trainings that are killed and compared to the bit: alone
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not browser"
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
@@ -173,5 +175,6 @@ $(READY): pyproject.toml constraints.txt
 	  echo "Mezzotint needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with 'make PYTHON=python3.12 ...'." >&2; exit 1; }
 	@echo "Setting up $(VENV); this takes some minutes once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # pip does it on one core; some packages ship files that are no Python
 	@touch $@

@@ -114,17 +114,24 @@ def run(
     model: ir.Model, folder: Path, backend: str, feeds: Mapping[str, Array], storage: Storage = Storage.INT8
 ) -> FloatArray:
     """The only output of the graph on an engine, in FP32 arithmetic."""
+    return run_all(model, folder, backend, [feeds], storage)[0]
+
+
+def run_all(
+    model: ir.Model, folder: Path, backend: str, calls: Sequence[Mapping[str, Array]], storage: Storage = Storage.INT8
+) -> list[FloatArray]:
+    """The same for several calls of one signature, which share a session."""
     path = folder / "model.onnx"
     ir.save(model, path)
     engine = next(engine for engine in ENGINES if engine.name == backend)
     inputs = tuple(
         TensorSpec(name, str(feed.dtype), tuple(f"{name}{axis}" for axis in range(feed.ndim)))
-        for name, feed in feeds.items()
+        for name, feed in calls[0].items()
     )
     outputs = (TensorSpec(str(model.graph.outputs[0].name), "float32", ()),)
     component = Component((), storage, Compute.F32, inputs, outputs)
     session = Session.open("small graph", path, component, engine, EngineOptions(Compute.F32))
-    return session.run(feeds)[outputs[0].name]
+    return [session.run(feeds)[outputs[0].name] for feeds in calls]
 
 
 def statistics_of(
