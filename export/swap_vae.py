@@ -11,6 +11,7 @@ from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, Replacement
+from mezzotint.bundle.profile import VARIANTS
 from mezzotint.families.family import Part, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
@@ -77,7 +78,7 @@ def swap_vae(
 
 def _copy_rest(bundle: Bundle, replaced: set[str], staging: Path) -> None:
     for entry in bundle.entries():
-        if PurePosixPath(entry.path).parts[0] not in replaced:
+        if PurePosixPath(entry.path).parts[0] not in {*replaced, VARIANTS}:
             (staging / entry.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.path / entry.path, staging / entry.path)
 
@@ -101,6 +102,7 @@ def _manifest(bundle: Bundle, export: ExportFamily, loaded: LoadedVae, component
     return replace(
         before,
         components=components,
+        profiles={},  # they were measured with the VAE that was there
         replaced={**before.replaced, vae_of(export).folder: replacement},
         versions={**before.versions, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
     )

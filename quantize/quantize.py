@@ -125,7 +125,7 @@ def quantize_bundle(
 
 
 def _fill(job: _Job, staging: Path, progress: Progress) -> None:
-    for entry in job.bundle.manifest.files:
+    for entry in job.bundle.own_files():
         (staging / entry.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(job.bundle.path / entry.path, staging / entry.path)
     components: dict[str, Component] = {}
@@ -138,6 +138,7 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
         recipe=job.recipe.name,
         target=job.target.name,
         components=components,
+        profiles={},
         cpu_features=job.target.cpu_features if integer else (),
         calibration=_record(job) if integer or (in_half and job.data.trajectories) else None,
         versions={**job.bundle.manifest.versions, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},

@@ -5,9 +5,10 @@ Whoever wants to know what the denoiser is asked on the way observes its calls: 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mezzotint.arrays import FloatArray
+from mezzotint.bundle.defaults import ALL_OF_THE_RUN
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.engines.session import Session
 from mezzotint.errors import Cancelled
@@ -47,6 +48,17 @@ class Plan:
         return cls(settings, sampling, shape, config, schedule, noise)
 
 
+def settled(settings: Settings, sampling: Sampling) -> Settings:
+    """The settings with the sampler, steps, guidance and interval that they come to."""
+    return replace(
+        settings,
+        scheduler=sampling.sampler.name,
+        steps=sampling.steps,
+        guidance=sampling.guidance,
+        guidance_interval=sampling.guidance_interval,
+    )
+
+
 @dataclass(frozen=True)
 class Denoised:
     """Latents (B, C, h, w) that the run left, as the model sees them, and milliseconds of calls and of encoding images.
@@ -76,7 +88,7 @@ def denoise(
         conditions,
         plan.sampling.guidance,
         settings.guidance_rescale,
-        _guided_sigmas(schedule, settings.guidance_interval),
+        guided_sigmas(schedule, plan.sampling.guidance_interval),
         start.extra_channels,
     )
     denoiser = Denoiser(session, family, plan.config, schedule, conditioning, on_call)
@@ -104,9 +116,9 @@ class _Ended(Exception):  # noqa: N818 -- nothing went wrong
         self.latents = latents
 
 
-def _guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[float, float]:
+def guided_sigmas(schedule: Schedule, interval: tuple[float, float]) -> tuple[float, float]:
     """The lowest and highest noise level of the steps i of N with start <= i / N < end, a little widened."""
-    if interval == (0.0, 1.0):
+    if interval == ALL_OF_THE_RUN:
         return 0.0, math.inf
     first, end = (math.ceil(bound * schedule.steps) for bound in interval)
     if first >= end:

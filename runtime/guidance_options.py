@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mezzotint.bundle.defaults import ALL_OF_THE_RUN
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Family, Guidance
 
@@ -16,7 +17,7 @@ def refuse_guidance_options(family: Family, settings: Sequence[Settings]) -> Non
     asked = {
         "negative prompt": any(one.negative_prompt for one in settings),
         "guidance_rescale": first.guidance_rescale != 0.0,
-        "guidance_interval": tuple(first.guidance_interval) != (0.0, 1.0),
+        "guidance_interval": tuple(first.guidance_interval or ALL_OF_THE_RUN) != ALL_OF_THE_RUN,
     }
     given = [name for name, is_given in asked.items() if is_given]
     if given:

@@ -32,7 +32,7 @@ from .calibration_range import warn_outside_calibration
 from .conditions import asked_of, encode_conditions, refuse_unknown_options
 from .denoiser import Conditions
 from .denoiser_calls import OnCall
-from .denoising import Denoised, Plan, denoise
+from .denoising import Denoised, Plan, denoise, settled
 from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
@@ -81,21 +81,21 @@ class Pipeline:
         cls,
         path: Path | str,
         *,
+        profile: str | None = None,
         backend: str = "auto",
         precision: str | Mapping[Role, str] | None = None,
         threads: int | None = None,
         low_memory: bool = False,
         progress: Progress = silent,
     ) -> Self:
-        """Open a bundle and load its graphs; `precision` ("f32", "bf16", "f16") overrides what the manifest states.
+        """Open a bundle and load its graphs; `profile` names settings, and maybe graphs, that it was tuned to.
 
-        It may be one for each role: `{Role.DENOISER: "bf16"}` leaves the other components as they are.
-
+        `precision` ("f32", "bf16", "f16") overrides what the manifest states, for all components or by role.
         With `low_memory` each graph is loaded when a call needs it and freed as soon as that call is done with it, and
-        images above the native size are decoded in tiles: peak memory is about that of the largest component, and
-        every call pays for loading. `progress` is told of each graph before it is loaded.
+        images above the native size are decoded in tiles: memory peaks at about the largest component, and every call
+        pays for loading. `progress` is told of each graph before it is loaded.
         """
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(path).profiled(profile)
         family = family_of(bundle)
         choice = choose_engine(bundle.manifest, backend)
         by_role = dict.fromkeys(Role, precision) if isinstance(precision, str) else precision or {}
@@ -183,6 +183,7 @@ class Pipeline:
             settings.guidance,
             eta=settings.eta,
             spacing=settings.schedule,
+            guidance_interval=settings.guidance_interval,
         )
 
     def conditions(self, settings: Sequence[Settings]) -> Conditions:
@@ -241,7 +242,7 @@ class Pipeline:
         started = time.perf_counter()
         plan = self._plan(settings)
         first = plan.settings[0]
-        warn_outside_calibration(self.bundle.manifest.calibration, first, plan.shape)
+        warn_outside_calibration(self.bundle, first, plan.shape)
 
         encoding = time.perf_counter()
         conditions = self.conditions(plan.settings)
@@ -276,11 +277,6 @@ class Pipeline:
     def origin(self) -> Origin:
         """What its images come from."""
         return Origin.of(self.bundle.manifest, self.backend, self.precision)
-
-
-def settled(settings: Settings, sampling: Sampling) -> Settings:
-    """The settings with the sampler, steps and guidance that they come to."""
-    return replace(settings, scheduler=sampling.sampler.name, steps=sampling.steps, guidance=sampling.guidance)
 
 
 def _ms_since(started: float) -> float:

@@ -21,9 +21,10 @@ _MOST_IMAGES = 1024  # in one batch
 class Settings:
     """The settings of one image; `height` and `width` in pixels.
 
-    `steps`, `guidance`, `scheduler` and the size are None where nobody chose, for the checkpoint's own; those of an
-    image that was generated never are. `schedule` is how noise levels are spaced (samplers/spacing.py) and `eta` in
-    [0, 1] how much noise the steps of ddim and tcd add; None is what scheduler_config.json says, and 0 and 0.3.
+    `steps`, `guidance`, `scheduler`, `guidance_interval` and the size are None where nobody chose, for the bundle's
+    own; those of an image that was generated never are.
+    `schedule` is how noise levels are spaced (samplers/spacing.py) and `eta` in [0, 1] how much noise the steps of ddim
+    and tcd add; None is what scheduler_config.json says, and 0 and 0.3.
     A `negative_prompt` of None is the empty text to most families, and no condition
     at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
@@ -45,7 +46,7 @@ class Settings:
     height: int | None = None
     width: int | None = None
     guidance_rescale: float = 0.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_interval: tuple[float, float] | None = None
     prompt_syntax: str = "plain"
     rng: str = "torch"
     vae_tiling: bool | None = None
@@ -75,7 +76,7 @@ class Options(TypedDict, total=False):
     height: int | None
     width: int | None
     guidance_rescale: float
-    guidance_interval: tuple[float, float]
+    guidance_interval: tuple[float, float] | None
     prompt_syntax: str
     rng: str
     vae_tiling: bool | None
@@ -178,7 +179,8 @@ def check_settings(settings: Settings) -> None:
         raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {MOST_GUIDANCE:g}")
     if not 0.0 <= settings.guidance_rescale <= 1.0:
         raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
-    _check_interval(settings.guidance_interval)
+    if settings.guidance_interval is not None:
+        _check_interval(settings.guidance_interval)
     if settings.prompt_syntax not in PROMPT_SYNTAXES:
         raise MezzotintError(
             f"there is no prompt syntax {settings.prompt_syntax!r:.40}; choose one of {', '.join(PROMPT_SYNTAXES)}"

@@ -12,8 +12,9 @@ from typing import Unpack
 
 from mezzotint.errors import MezzotintError
 
+from .denoising import settled
 from .hand_over import HandOver, steps_before
-from .pipeline import Pipeline, settled
+from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
 from .samplers.schedule import Schedule

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from mezzotint.arrays import FloatArray
 
+from .denoising import settled
 from .images.files import to_images
-from .pipeline import Pipeline, settled
+from .pipeline import Pipeline
 from .result import Result, Timings
 from .settings import Settings
 

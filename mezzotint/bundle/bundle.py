@@ -18,6 +18,7 @@ from mezzotint.errors import CheckFailed, MezzotintError
 from .defaults import Defaults
 from .hub_cache import repository_folder, side_by_side
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
+from .profile import VARIANTS, Profile, unknown_profile
 from .weight_faults import pointer_fault
 
 GRAPH_FILE = "model.onnx"
@@ -35,6 +36,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    profile: Profile | None = None  # whose settings and graphs these are
 
     @classmethod
     def open(cls, path: Path | str) -> "Bundle":
@@ -56,6 +58,27 @@ class Bundle:
             yield from component.files
             yield from (engine.file for engine in component.engines)
         yield from self.manifest.files
+
+    def profiled(self, name: str | None) -> "Bundle":
+        """The bundle as its profile `name` has it, settings and graphs; itself for None.
+
+        MezzotintError lists the profiles that there are, and says what is wrong with the profile's graphs.
+        """
+        if name is None:
+            return self
+        profile = self.manifest.profiles.get(name)
+        if profile is None:
+            raise unknown_profile(self.path, name, self.manifest.profiles)
+        bundle = self if profile.variant is None else Bundle.open(self.path / VARIANTS / profile.variant)
+        if bundle.manifest.family != self.manifest.family or bundle.manifest.source != self.manifest.source:
+            raise MezzotintError(
+                where=bundle.path, what="its graphs are of another checkpoint than the bundle's", advice="tune it again"
+            )
+        return replace(bundle, manifest=replace(bundle.manifest, defaults=profile.settings), profile=profile)
+
+    def own_files(self) -> Iterator[FileEntry]:
+        """The files that no component owns, without those of profiles' variants."""
+        return (entry for entry in self.manifest.files if PurePosixPath(entry.path).parts[0] != VARIANTS)
 
     def component(self, name: str) -> Component:
         """The component called `name`; MezzotintError lists those that the bundle has."""

@@ -5,14 +5,17 @@ scheduler_config.json names, as in diffusers' `pipe(prompt)`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mezzotint.errors import MezzotintError
 
+from .records import LEFT_OUT
+
 STEPS: Final = 25
 GUIDANCE: Final = 5.0
 MOST_GUIDANCE: Final = 1000.0  # far beyond any use; much more overflows float32
+ALL_OF_THE_RUN: Final = (0.0, 1.0)
 
 # Samplers whose models were distilled to few steps, without a negative half: steps and guidance.
 _DISTILLED: Final[Mapping[str, tuple[int, float]]] = {"lcm": (4, 1.0), "tcd": (4, 1.0)}
@@ -42,12 +45,16 @@ _STOCHASTIC: Final = {"dpmpp-2m": "dpmpp-2m-sde"}  # what a sampler is where the
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """The settings of a run that nobody chose. `sampler` is None where none here is what the checkpoint names."""
+    """The settings of a run that nobody chose. `sampler` is None where none here is what the checkpoint names.
+
+    `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on.
+    """
 
     sampler: str | None
     scheduler_class: str  # diffusers' name, as the checkpoint has it
     steps: int = STEPS
     guidance: float = GUIDANCE
+    guidance_interval: tuple[float, float] = field(default=ALL_OF_THE_RUN, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         """Refuse what no run could have; a sampler's name is looked at when it is asked for."""
@@ -55,6 +62,11 @@ class Defaults:
             raise MezzotintError(
                 f"the bundle's defaults are {self.steps} steps and a guidance of {self.guidance}, expected at least 1 "
                 f"step and a guidance of at most {MOST_GUIDANCE:g}"
+            )
+        first, end = self.guidance_interval
+        if not 0.0 <= first < end <= 1.0:
+            raise MezzotintError(
+                f"the bundle's guidance_interval is {first} to {end}, expected from 0 to 1, the first below the second"
             )
 
     @classmethod

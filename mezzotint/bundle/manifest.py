@@ -16,6 +16,7 @@ from .calibration_record import CalibrationRecord
 from .compiled_record import CompiledRecord
 from .defaults import Defaults
 from .precision import Compute, Storage
+from .profile import Profile
 from .records import LEFT_OUT, parse_record, record_data
 
 MANIFEST_NAME = "mezzotint.json"
@@ -166,6 +167,7 @@ class Manifest:
     replaced: Mapping[str, Replacement] = field(default_factory=dict, metadata=LEFT_OUT)
     # In the order in which they were added.
     fused: tuple[FusedAdapter, ...] = field(default=(), metadata=LEFT_OUT)
+    profiles: Mapping[str, Profile] = field(default_factory=dict, metadata=LEFT_OUT)  # settings that were measured
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

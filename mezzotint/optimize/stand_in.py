@@ -24,11 +24,11 @@ from .fidelity import Fidelity, compare_images
 
 def make_stand_in(bundle: Bundle, folder: Path) -> Bundle:
     """A bundle in `folder` for ONNX Runtime's CPU engine whose graphs round as those of `bundle` do on a GPU."""
-    for entry in bundle.manifest.files:
+    for entry in bundle.own_files():
         (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
         (folder / entry.path).write_bytes((bundle.path / entry.path).read_bytes())
     components = {name: _stand_in(bundle, name, folder) for name in bundle.manifest.components}
-    manifest = replace(bundle.manifest, target=ONNXRUNTIME.name, components=components)
+    manifest = replace(bundle.manifest, target=ONNXRUNTIME.name, components=components, profiles={})
     write_manifest(folder, manifest)
     return Bundle.open(folder)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from mezzotint.bundle.defaults import Defaults
+from mezzotint.bundle.defaults import ALL_OF_THE_RUN, Defaults
 from mezzotint.errors import MezzotintError
 
 from .lineup import SAMPLERS, find_sampler
@@ -14,13 +14,17 @@ from .spacing import check_spacing, with_spacing
 
 @dataclass(frozen=True)
 class Sampling:
-    """A run's sampler, steps and guidance scale, settled; `eta` and `spacing` are None for the sampler's own."""
+    """A run's sampler, steps and guidance, settled; `eta` and `spacing` are None for the sampler's own.
+
+    `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on.
+    """
 
     sampler: Sampler
     steps: int
     guidance: float
     eta: float | None = None
     spacing: str | None = None
+    guidance_interval: tuple[float, float] = ALL_OF_THE_RUN
 
     @classmethod
     def settle(
@@ -32,6 +36,7 @@ class Sampling:
         *,
         eta: float | None = None,
         spacing: str | None = None,
+        guidance_interval: tuple[float, float] | None = None,
     ) -> "Sampling":
         """These settings, or those of `defaults` for what is None; `spacing` is one of SPACINGS, `eta` in [0, 1].
 
@@ -55,6 +60,7 @@ class Sampling:
             defaults.guidance if guidance is None else guidance,
             eta,
             spacing,
+            defaults.guidance_interval if guidance_interval is None else guidance_interval,
         )
 
     @property

@@ -63,8 +63,10 @@ class Model:
 
     @property
     def file_bytes(self) -> int:
-        """Of all its files."""
-        return sum(entry.bytes for entry in self.bundle.entries())
+        """Of all its files, without those of profiles' graphs."""
+        own = sum(entry.bytes for entry in self.bundle.own_files())
+        components = self.bundle.manifest.components.values()
+        return own + sum(entry.bytes for component in components for entry in component.files)
 
     @property
     def takes_images(self) -> bool:
@@ -96,6 +98,7 @@ class Model:
             settings.guidance,
             eta=settings.eta,
             spacing=settings.schedule,
+            guidance_interval=settings.guidance_interval,
         )
 
     def check(self, settings: tuple[Settings, ...]) -> Plan:

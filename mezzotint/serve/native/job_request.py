@@ -41,7 +41,7 @@ class JobRequest:
     height: int | None = bounded(None, least=1, most=16384, about="In pixels.")
     width: int | None = bounded(None, least=1, most=16384, about="In pixels.")
     guidance_rescale: float = bounded(0.0, least=0, most=1, about="Takes back contrast that guidance adds.")
-    guidance_interval: tuple[float, ...] = bounded((0.0, 1.0), longest=2, about="Parts of the run with guidance.")
+    guidance_interval: tuple[float, ...] | None = bounded(None, longest=2, about="Parts of the run with guidance.")
     prompt_syntax: str = bounded("plain", choices=PROMPT_SYNTAXES, about="How prompts are read.")
     rng: str = bounded("torch", choices=RNGS, about="Whose noise a seed stands for.")
     clip_skip: int = bounded(0, least=0, most=64, about="Last layers of the text encoder to leave out.")
@@ -81,8 +81,9 @@ async def order_of(request: JobRequest, limits: RequestLimits) -> Order:
 
 def _settings(request: JobRequest, *, has_image: bool, has_mask: bool) -> tuple[Settings, ...]:
     strength = request.strength if request.strength is not None else _STRENGTHS[has_mask]
-    if len(request.guidance_interval) != 2:
-        raise MezzotintError(what="guidance_interval", got=request.guidance_interval, expected="two numbers")
+    interval = request.guidance_interval
+    if interval is not None and len(interval) != 2:
+        raise MezzotintError(what="guidance_interval", got=interval, expected="two numbers")
     first = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     shared: dict[str, Any] = {
         "negative_prompt": request.negative_prompt,
@@ -94,7 +95,7 @@ def _settings(request: JobRequest, *, has_image: bool, has_mask: bool) -> tuple[
         "height": request.height,
         "width": request.width,
         "guidance_rescale": request.guidance_rescale,
-        "guidance_interval": (request.guidance_interval[0], request.guidance_interval[1]),
+        "guidance_interval": None if interval is None else (interval[0], interval[1]),
         "prompt_syntax": request.prompt_syntax,
         "rng": request.rng,
         "clip_skip": request.clip_skip,
