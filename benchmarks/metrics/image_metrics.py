@@ -1,5 +1,6 @@
 """How close two images are, on floats in [0, 1] before rounding to 8 bits."""
 
+from mezzotint.arrays import FloatArray
 from mezzotint.decibel import psnr_db
 
 from .metric import Generation, NotComputedError
@@ -14,15 +15,20 @@ def image_psnr_db(reference: Generation, test: Generation) -> float:
 
 def image_ssim(reference: Generation, test: Generation) -> float:
     """Structural similarity (Wang et al. 2004): Gaussian window 11, sigma 1.5, population covariance, mean over RGB."""
-    height, width, _ = reference.pixels.shape
+    return ssim(reference.pixels, test.pixels)
+
+
+def ssim(reference: FloatArray, test: FloatArray) -> float:
+    """The same of pixels (H, W, 3) in [0, 1]; NotComputedError for images smaller than the window."""
+    height, width, _ = reference.shape
     if min(height, width) < SSIM_WINDOW:
         raise NotComputedError(f"a {width}x{height} image is smaller than the window of {SSIM_WINDOW} pixels")
     from skimage.metrics import structural_similarity
 
     return float(
         structural_similarity(
-            reference.pixels,
-            test.pixels,
+            reference,
+            test,
             win_size=SSIM_WINDOW,
             gaussian_weights=True,
             sigma=1.5,
