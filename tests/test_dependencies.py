@@ -20,6 +20,7 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
     "mezzotint/cli": ("cli",),
     "mezzotint/engines": ENGINES,
     "mezzotint/serve": ("serve",),
+    "mezzotint/tune": ("benchmark",),
     "runtime": (),
     "export": ("export", *ENGINES),
     "quantize": ("quantize", *ENGINES),

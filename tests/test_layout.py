@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("export", "quantize"),
     ("optimize",),
     ("benchmarks",),
+    ("tune",),
     ("serve",),
     ("cli",),
     ("demo",),

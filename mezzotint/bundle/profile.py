@@ -36,6 +36,16 @@ class Promise:
     goal: Goal
     value: float
 
+    def __str__(self) -> str:
+        """Such as "at least 35 dB PSNR"."""
+        match self.goal:
+            case Goal.PSNR_DB:
+                return f"at least {self.value:g} dB PSNR"
+            case Goal.SSIM:
+                return f"at least {self.value:g} SSIM"
+            case Goal.STEP_MS:
+                return f"at most {self.value:g} ms a step"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmed:

@@ -12,6 +12,7 @@ _EXTRAS = {  # what a command needs beyond the runtime
     "export": "onnxruntime,export",
     "swap-vae": "onnxruntime,export",
     "quantize": "onnxruntime,openvino,quantize",
+    "tune": "onnxruntime,openvino,quantize,benchmark",
     "audit": "quantize",
     "serve": "serve",
     "benchmark": "benchmark",

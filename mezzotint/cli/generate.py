@@ -27,6 +27,7 @@ _SEED = f"A whole number, or random; the same seed gives the same image (default
 _STEPS = f"Denoising steps; {OWN}."
 _GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
+_PROFILE = "A profile that `mezzotint tune` wrote into the bundle; options given here come before its settings."
 _RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
 _SCHEDULE = f"How noise levels are spaced; {OWN}"
 _ETA = "How much noise the steps of ddim and tcd add, 0 to 1 (default: 0 and 0.3)."
@@ -64,6 +65,7 @@ Strength = Annotated[float | None, typer.Option(help=_STRENGTH, rich_help_panel=
 Micro = Annotated[list[str] | None, typer.Option("--micro", help=_MICRO, rich_help_panel=_SAMPLING)]
 Refiner = Annotated[Path | None, typer.Option(help=_REFINER, rich_help_panel=_SAMPLING)]
 RefineFrom = Annotated[float | None, typer.Option(help=_REFINE_FROM, rich_help_panel=_SAMPLING)]
+ProfileName = Annotated[str | None, typer.Option(help=_PROFILE, rich_help_panel=_SAMPLING)]
 Backend = Annotated[str, pick("--backend", _BACKENDS, "Engine", panel=_ENGINE)]
 Precision = Annotated[str | None, pick("--precision", tuple(Compute), _PRECISION, panel=_ENGINE)]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).", rich_help_panel=_ENGINE)]
@@ -83,6 +85,7 @@ def generate(
     output: OutputImage,
     prompts: PromptFile = None,
     negative_prompt: NegativePrompt = None,
+    profile: ProfileName = None,
     like: Like = None,
     batch: Batch = 1,
     seed: Seed = None,
@@ -122,7 +125,14 @@ def generate(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )
     refining = Refining.read(refiner, refine_from, request)
-    load = Load(bundle=bundle, backend=backend, precision=precision, threads=threads, low_memory=low_memory)
+    load = Load(
+        bundle=bundle,
+        profile=profile,
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        low_memory=low_memory,
+    )
     generated = generate_images(load, request, output, refining=refining, overwrite=overwrite)
     if as_json:
         write_json(generated.record())

@@ -113,11 +113,13 @@ class Load:
     precision: str | None
     threads: int | None
     low_memory: bool
+    profile: str | None = None
 
     def pipeline(self, kind: type[Pipeline]) -> Pipeline:
         """Opened; where nobody chose the engine, stderr says which and why."""
         pipe = kind.load(
             self.bundle,
+            profile=self.profile,
             backend=self.backend,
             precision=self.precision,
             threads=self.threads,
@@ -137,7 +139,7 @@ class Refining:
 
     def open(self, load: Load) -> "_Refiner":
         """Opened as the bundle that begins is."""
-        pipe = replace(load, bundle=self.bundle).pipeline(Refine)
+        pipe = replace(load, bundle=self.bundle, profile=None).pipeline(Refine)
         assert isinstance(pipe, Refine)  # as it was asked for
         return _Refiner(pipe, self.at)
 

@@ -20,6 +20,7 @@ from mezzotint.errors import MezzotintError
 
 from .compiled_text import compiled_lines
 from .options import AsJson, BundlePath
+from .profile_lines import profile_lines
 from .source_lines import fused_lines, source_lines
 from .terminal import STDOUT, write_json
 
@@ -69,7 +70,7 @@ def component_table(bundle: Bundle) -> Group:
         for name, component in manifest.components.items()
         for one in component.engines
     ]
-    return Group(*(Text(line) for line in head), table, *(Text(line) for line in tail))
+    return Group(*(Text(line) for line in head), table, *(Text(line) for line in (*tail, *profile_lines(manifest))))
 
 
 def _approximated(manifest: Manifest) -> list[tuple[str, Component]]:

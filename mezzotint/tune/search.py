@@ -44,7 +44,8 @@ def most_faithful(candidates: Sequence[Candidate], ranks: Mapping[str, int]) -> 
 def _strongest(candidates: Sequence[Candidate], ranks: Mapping[str, int]) -> list[Candidate]:
     weaker = _weaker(candidates, ranks)
     np.fill_diagonal(weaker, val=False)
-    return [one for one, is_weaker in zip(candidates, weaker.any(axis=1).tolist(), strict=True) if not is_weaker]
+    has_stronger: NDArray[np.bool_] = np.any(weaker, axis=1)
+    return [one for one, is_weaker in zip(candidates, has_stronger, strict=True) if not is_weaker]
 
 
 def _most_telling(left: Sequence[Candidate], ms: Mapping[Candidate, float], ranks: Mapping[str, int]) -> int:
@@ -62,9 +63,7 @@ def _weaker(candidates: Sequence[Candidate], ranks: Mapping[str, int]) -> NDArra
     steps = np.array([one.steps for one in candidates])
     parts = np.array([one.guided_part for one in candidates])
     places = np.array([ranks[one.variant] for one in candidates])
-    return (
-        (samplers[:, None] == samplers[None, :])
-        & (steps[:, None] <= steps[None, :])
-        & (parts[:, None] <= parts[None, :])
-        & (places[:, None] >= places[None, :])
-    )
+    same: NDArray[np.bool_] = samplers[:, None] == samplers[None, :]
+    fewer: NDArray[np.bool_] = (steps[:, None] <= steps[None, :]) & (parts[:, None] <= parts[None, :])
+    lower: NDArray[np.bool_] = places[:, None] >= places[None, :]
+    return np.asarray(same & fewer & lower, dtype=np.bool_)

@@ -4,7 +4,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from .calls import CallCounter
 from .candidate import Candidate, candidates_of
 from .find import Found, Question, find, rank_variants, time_variants
+from .making import Making, default_makings, float32_bundle, make_variants
 from .prompts import Split, split_prompts
 from .store import add_profile, check_profile
 from .studio import Studio, float32_maker, own_maker
@@ -36,15 +37,17 @@ from .yardstick import Yardstick
 class Request:
     """What to find, and for which bundle.
 
-    `reference` is the FP32 bundle to compare with; None is the bundle itself, at its own settings. `others` are bundles
-    of the same weights whose graphs may be taken. `search` and `confirm` count prompts.
+    `checkpoint` is what to compare with and to make graphs of by `makings` (None: those that are made by default), a
+    checkpoint or its FP32 bundle; without one images are compared with the bundle's own. `others` are bundles of the
+    same weights whose graphs may be taken. `search` and `confirm` count prompts.
     """
 
     bundle: Path
     promise: Promise
     prompts: tuple[str, ...]
     name: str = "fast"
-    reference: Path | None = None
+    checkpoint: str | None = None
+    makings: tuple[Making, ...] | None = None
     others: tuple[Path, ...] = ()
     search: int = 24
     confirm: int = 32
@@ -70,18 +73,23 @@ def tune_bundle(request: Request, *, progress: Progress = silent) -> Tuned:
     measured. Raises MezzotintError for unusable input, and where nothing keeps the promise; the bundle is then as it
     was.
     """
-    job = _Job.open(request)
-    with _measured_warnings():
-        trials, found = _search(job, progress)
+    with ExitStack() as stack:
+        job = _Job.open(request, stack, progress)
+        with _measured_warnings():
+            trials, found = _search(job, progress)
+        return _stored(job, trials, found)
+
+
+def _stored(job: "_Job", trials: tuple[Trial, ...], found: Found) -> Tuned:
     chosen = found.chosen.candidate
     profile = Profile(
         settings=chosen.settings(job.own),
-        promise=request.promise,
+        promise=job.request.promise,
         confirmed=_confirmed(job, found),
         variant=None if job.variants[chosen.variant].is_own else chosen.variant,
     )
-    bundle = add_profile(job.bundle, request.name, profile, job.variants[chosen.variant])
-    return Tuned(bundle=bundle, name=request.name, profile=profile, trials=trials, found=found)
+    bundle = add_profile(job.bundle, job.request.name, profile, job.variants[chosen.variant])
+    return Tuned(bundle=bundle, name=job.request.name, profile=profile, trials=trials, found=found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +104,21 @@ class _Job:
     own: Defaults
 
     @classmethod
-    def open(cls, request: Request) -> "_Job":
+    def open(cls, request: Request, stack: ExitStack, progress: Progress) -> "_Job":
+        """What can be refused is refused before anything is made."""
         bundle = Bundle.open(request.bundle)
         check_profile(bundle, request.name, overwrite=request.overwrite)
         _check_promise(request.promise)
         _refuse_other_kinds(bundle)
-        reference = bundle if request.reference is None else Bundle.open(request.reference)
-        check_same_weights(bundle, reference)
+        split = split_prompts(request.prompts, request.search, request.confirm)
+        variants_of(bundle, request.others)
+        reference, made = _made(bundle, request, split, stack, progress)
         return cls(
             request=request,
             bundle=bundle,
             reference=reference,
-            variants={one.name: one for one in variants_of(bundle, request.others)},
-            split=split_prompts(request.prompts, request.search, request.confirm),
+            variants={one.name: one for one in variants_of(bundle, (*request.others, *made))},
+            split=split,
             own=bundle.defaults(),
         )
 
@@ -142,6 +152,23 @@ class _Job:
             else partial(own_maker, studio, self.own_variant)
         )
         return Yardstick(workspace.folder, maker)
+
+
+def _made(
+    bundle: Bundle, request: Request, split: Split, stack: ExitStack, progress: Progress
+) -> tuple[Bundle, tuple[Path, ...]]:
+    """What to compare with, and graphs that are made of it; calibrated on none of the prompts that confirm."""
+    if request.checkpoint is None:
+        if request.makings:
+            raise MezzotintError(what="graphs are made of a checkpoint", advice="pass --checkpoint as well as --make")
+        return bundle, ()
+    source = stack.enter_context(float32_bundle(request.checkpoint, progress))
+    check_same_weights(bundle, source)
+    target = bundle.manifest.target
+    makings = default_makings(bundle) if request.makings is None else request.makings
+    confirming = {text for text, _ in split.confirm}
+    texts = [text for text in request.prompts if text not in confirming]
+    return source, make_variants(source, target, makings, texts, progress)
 
 
 def _search(job: _Job, progress: Progress) -> tuple[tuple[Trial, ...], Found]:
