@@ -46,7 +46,7 @@ def tune(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the fastest settings at a stated fidelity, and keep them in the bundle as a profile.
+    """Find the fastest settings at a stated fidelity, and keep them as a bundle's profile.
 
     What was measured is kept in the cache folder, so that an interrupted search goes on where it was.
     """

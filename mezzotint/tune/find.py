@@ -111,8 +111,11 @@ def _confirm(trials: Trials, question: Question, pick: Candidate) -> Found | Non
     others: list[Figures] = []
     for place, prompt in enumerate(prompts):
         trials.progress(f"confirming {pick}", place, len(prompts))
-        images.append(trials.figures(pick, prompt))
+        if place % 2 == 0:  # neither is always the one that comes after a change of graphs
+            images.append(trials.figures(pick, prompt))
         others.append(trials.figures(own, prompt, beside=pick))
+        if place % 2 == 1:
+            images.append(trials.figures(pick, prompt))
         trial = trials.trial(pick, images)
         if is_settled([one[promise.goal] for one in images], promise, len(prompts)) and not trial.keeps(promise):
             return None

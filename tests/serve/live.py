@@ -93,7 +93,7 @@ def live(
 ) -> Iterator[Live]:
     """A server of the bundles with a maker in a thread, or with processes; ended when the body is."""
     config = replace(ServiceConfig(bundles=(str(bundles),), port=0, grace_s=0.5), **settings)
-    starts = start_worker or (None if make is None else lambda _bundle: ThreadWorker(make))
+    starts = start_worker or (None if make is None else lambda _bundle, _profile: ThreadWorker(make))
     built = build(config, start_worker=starts)
     sockets = listening(built)
     server = make_server(built)

@@ -76,7 +76,7 @@ class Slots:
     def start(self, model: Model, now_s: float) -> Slot:
         """A new worker, which begins to load."""
         self.count += 1
-        slot = Slot(self.count, model, self.start_worker(str(model.folder)), now_s)
+        slot = Slot(self.count, model, self.start_worker(str(model.folder), model.profile), now_s)
         self.slots[slot.number] = slot
         slot.worker.start(lambda message: self.on_message(slot, message))
         return slot

@@ -26,15 +26,15 @@ _HASH_DIGITS = 10  # as AUTOMATIC1111's interface shows them
 
 @dataclass(frozen=True)
 class Model:
-    """`name` is what requests call it: its folder's name."""
+    """`name` is what requests call it: its folder's name, and of a profile the profile's after an @.
+
+    `bundle` is then as the profile has it, and `folder` where the whole bundle lies.
+    """
 
     name: str
     bundle: Bundle
-
-    @property
-    def folder(self) -> Path:
-        """Where the bundle lies."""
-        return self.bundle.path
+    folder: Path
+    profile: str | None = None
 
     @cached_property
     def family(self) -> Family:

@@ -25,7 +25,7 @@ class Registry:
 
     @classmethod
     def scan(cls, places: Sequence[Path], default: str | None = None) -> "Registry":
-        """The bundles at `places`, each a bundle or a folder of some; the default is the first where none is named.
+        """The bundles at `places`, each a bundle or a folder of some, and their profiles; the default is the first.
 
         MezzotintError where there is none, where two have one name, and for a default that there is not.
         """
@@ -36,12 +36,16 @@ class Registry:
             if name in found or name in broken:
                 raise MezzotintError(f"two bundles are called {name!r:.60}; rename one of the folders")
             try:
-                model = Model(name, Bundle.open(folder))
-                _ = model.family, model.geometry, model.scheduler
+                bundle = Bundle.open(folder)
+                _add(found, Model(name, bundle, folder))
             except MezzotintError as error:
                 broken[name] = str(error)
-            else:
-                found[name] = model
+                continue
+            for profile in bundle.manifest.profiles:
+                try:
+                    _add(found, Model(f"{name}@{profile}", bundle.profiled(profile), folder, profile))
+                except MezzotintError as error:
+                    broken[f"{name}@{profile}"] = str(error)
         if not found:
             said = next(iter(broken.values()), None)
             places_read = ", ".join(str(place) for place in places)
@@ -62,6 +66,12 @@ class Registry:
             if name in (model.name, model.title, model.short_hash, sha256):
                 return model
         raise UnknownModel(what="the model", got=name, expected=sorted(self.models))
+
+
+def _add(found: dict[str, Model], model: Model) -> None:
+    """Where what a request needs of it can be read."""
+    _ = model.family, model.geometry, model.scheduler
+    found[model.name] = model
 
 
 def _bundles_at(place: Path) -> list[Path]:

@@ -101,4 +101,4 @@ def _plans(config: ServiceConfig) -> Plans:
 
 def _processes(config: ServiceConfig) -> StartsWorker:
     engine = EngineChoice(backend=config.backend, threads=config.threads, low_memory=config.low_memory)
-    return lambda bundle: ProcessWorker(bundle, engine)
+    return lambda bundle, profile: ProcessWorker(bundle, engine, profile)

@@ -27,10 +27,11 @@ _LARGEST_PREVIEW_PIXELS = 128
 
 
 class BundleMaker:
-    """The pipelines of one bundle, all on the same loaded graphs."""
+    """The pipelines of one bundle, or of a profile of it, all on the same loaded graphs."""
 
-    def __init__(self, bundle: str, engine: EngineChoice) -> None:
+    def __init__(self, bundle: str, engine: EngineChoice, profile: str | None = None) -> None:
         self.bundle = bundle
+        self.profile = profile
         self.engine = engine
         self._text: TextToImage | None = None
 
@@ -39,6 +40,7 @@ class BundleMaker:
         engine = self.engine
         pipe = TextToImage.load(
             self.bundle,
+            profile=self.profile,
             backend=engine.backend,
             threads=engine.threads,
             low_memory=engine.low_memory,

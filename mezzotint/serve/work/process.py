@@ -19,10 +19,11 @@ _JOIN_S = 5.0
 
 
 class ProcessWorker:
-    """Runs a BundleMaker for the bundle at `bundle`."""
+    """Runs a BundleMaker for the bundle at `bundle`, or for a profile of it."""
 
-    def __init__(self, bundle: str, engine: EngineChoice) -> None:
+    def __init__(self, bundle: str, engine: EngineChoice, profile: str | None = None) -> None:
         self.bundle = bundle
+        self.profile = profile
         self.engine = engine
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
@@ -37,7 +38,8 @@ class ProcessWorker:
         """Spawn the process, in a thread: the front does not wait for an interpreter to start."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=live, args=(theirs, self.bundle, self.engine), name="worker", daemon=True)
+        arguments = (theirs, self.bundle, self.engine, self.profile)
+        process = context.Process(target=live, args=arguments, name="worker", daemon=True)
         self._process, self._pipe = process, ours
 
         def listen() -> None:

@@ -33,5 +33,5 @@ class Worker(Protocol):
 class StartsWorker(Protocol):
     """Makes the worker for a bundle."""
 
-    def __call__(self, bundle: str) -> Worker:
-        """Not started yet; `bundle` is the path of its folder."""
+    def __call__(self, bundle: str, profile: str | None) -> Worker:
+        """Not started yet; `bundle` is the path of its folder, and `profile` the name of one of its profiles."""

@@ -67,7 +67,7 @@ def test_those_beyond_are_refused_and_none_is_lost(bundles: Path) -> None:
 
 @pytest.fixture
 def processes(bundles: Path) -> Iterator[Live]:
-    with live(bundles, start_worker=lambda bundle: ProcessWorker(bundle, ENGINE)) as server:
+    with live(bundles, start_worker=lambda bundle, profile: ProcessWorker(bundle, ENGINE, profile)) as server:
         yield server
 
 

@@ -17,7 +17,7 @@ from tests.serve.live import ENGINE, Live, live, wait_until
 
 @pytest.fixture(scope="module")
 def server(bundles: Path) -> Iterator[Live]:
-    with live(bundles, start_worker=lambda bundle: ProcessWorker(bundle, ENGINE)) as server:
+    with live(bundles, start_worker=lambda bundle, profile: ProcessWorker(bundle, ENGINE, profile)) as server:
         yield server
 
 
