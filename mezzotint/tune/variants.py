@@ -69,7 +69,9 @@ def _given(bundle: Bundle, others: Sequence[Path]) -> Iterator[Variant]:
 
 def check_same_weights(bundle: Bundle, other: Bundle) -> None:
     """MezzotintError where `other` was not made from what `bundle` was."""
-    ours, theirs = ((one.family, one.source.sha256, one.replaced) for one in (bundle.manifest, other.manifest))
+    ours, theirs = (
+        (one.family, one.source.sha256, one.replaced, one.fused) for one in (bundle.manifest, other.manifest)
+    )
     if ours != theirs:
         raise MezzotintError(
             where=other.path,

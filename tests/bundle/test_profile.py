@@ -80,11 +80,8 @@ def test_a_profile_with_graphs_is_run_with_these(tmp_path: Path) -> None:
     assert profiled.defaults() == SETTINGS
     assert profiled.graph_path("unet").read_bytes() == b"another graph"
     assert profiled.manifest.recipe == "fp16"
-    assert [entry.path for entry in bundle.own_files()] == [
-        "model_index.json",
-        "tokenizer/vocab.json",
-        "unet/config.json",
-    ]
+    own = [entry.path for entry in bundle.own_files()]
+    assert own == ["model_index.json", "tokenizer/vocab.json", "unet/config.json"]
     bundle.verify()
     shutil.rmtree(tmp_path / "bundle" / "variants" / "half")
     with pytest.raises(MezzotintError, match="missing"):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.bundle.defaults import Defaults
 from mezzotint.runtime import Bundle, OutsideCalibrationWarning, Settings, TextToImage
 from mezzotint.runtime.calibration_range import outside_calibration
 
@@ -42,6 +43,16 @@ def test_what_leaves_the_calibration(settings: dict[str, Any], shape: tuple[int,
     asked = Settings("a", **{**SETTLED, **settings})
     assert outside_calibration(RECORD, asked, shape) == expected
     assert outside_calibration(None, asked, shape) == []
+
+
+def test_what_a_profile_was_measured_with_is_within() -> None:
+    measured = Defaults(sampler="unipc", scheduler_class="DDIMScheduler", steps=6, guidance=5.0)
+    fast: dict[str, Any] = {"scheduler": "unipc", "steps": 6, "guidance": 5.0}
+    shape = (4, 16, 16)
+    assert outside_calibration(RECORD, Settings("a", **fast), shape, measured) == []
+    assert len(outside_calibration(RECORD, Settings("a", **fast), shape)) == 2
+    other = Settings("a", **{**fast, "steps": 5, "guidance": 20.0, "scheduler": "euler"})
+    assert len(outside_calibration(RECORD, other, shape, measured)) == 3
 
 
 def test_every_run_without_guidance_is_the_same() -> None:
