@@ -40,8 +40,7 @@ def add_profile(bundle: Bundle, name: str, profile: Profile, variant: Variant) -
             _link(bundle.path / path, staging / path)
         place = f"{VARIANTS}/{profile.variant}"
         if profile.variant is not None and not (staging / place).is_dir():
-            for path in (*_paths(variant.bundle, set()), MANIFEST_NAME):
-                _copy(variant.bundle.path / path, staging / place / path)
+            _copy_variant(variant.bundle, staging / place)
         manifest = replace(bundle.manifest, profiles=profiles)
         write_card(staging, manifest, read_licence(bundle.path / CARD_NAME))
         write_manifest(staging, manifest)
@@ -67,7 +66,10 @@ def _link(source: Path, place: Path) -> None:
         shutil.copyfile(source, place)
 
 
-def _copy(source: Path, place: Path) -> None:
-    """A file of its own: the bundle that it comes from may be changed in place."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, place)
+def _copy_variant(bundle: Bundle, folder: Path) -> None:
+    """The bundle without its profiles, in files of its own: where it comes from it may be changed in place."""
+    for path in (*_paths(bundle, set()), CARD_NAME):
+        if (bundle.path / path).is_file():  # bundles of 0.1 have no card
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / path, folder / path)
+    write_manifest(folder, replace(bundle.manifest, profiles={}))

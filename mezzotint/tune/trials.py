@@ -17,6 +17,8 @@ from .variants import Variant
 from .yardstick import Yardstick, prompt_key
 
 _HOPELESS = 5  # images, none of which reaches the floor: one chance in 32 where half of all would
+_FAR_DB = 6.0  # below the floor, where few images of a median at the floor are
+_FAR = 2  # images, none of which is nearer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +110,13 @@ def image_key(variant: Variant, candidate: Candidate) -> str:
 def is_settled(values: Sequence[float], promise: Promise, count: int) -> bool:
     """Whether the median of `count` values, of which these are the first, keeps the promise or cannot any more.
 
-    Times are never settled early. Of fidelity, five values none of which reaches the floor are taken to speak for all.
+    Times are never settled early. Of fidelity, five values none of which reaches the floor are taken to speak for all,
+    and two that are 6 dB below it.
     """
     if promise.goal is Goal.STEP_MS:
         return False
     above = sum(value >= promise.value for value in values)
     below = len(values) - above
-    return above > count / 2 or below > count / 2 or (above == 0 and below >= min(_HOPELESS, count))
+    is_far = promise.goal is Goal.PSNR_DB and max(values) < promise.value - _FAR_DB
+    enough = _FAR if is_far else _HOPELESS
+    return above > count / 2 or below > count / 2 or (above == 0 and below >= min(enough, count))

@@ -69,9 +69,8 @@ def _given(bundle: Bundle, others: Sequence[Path]) -> Iterator[Variant]:
 
 def check_same_weights(bundle: Bundle, other: Bundle) -> None:
     """MezzotintError where `other` was not made from what `bundle` was."""
-    ours, theirs = (
-        (one.family, one.source.sha256, one.replaced, one.fused) for one in (bundle.manifest, other.manifest)
-    )
+    manifests = (bundle.manifest, other.manifest)
+    ours, theirs = ((one.family, one.source.sha256, one.replaced, one.fused) for one in manifests)
     if ours != theirs:
         raise MezzotintError(
             where=other.path,

@@ -1,6 +1,7 @@
 """What is searched, and how often a run of it calls its denoiser, against runs that are counted."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from mezzotint.bundle.profile import Goal
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of
 from mezzotint.runtime import Bundle, TextToImage
+from mezzotint.runtime.denoiser_calls import DenoiserCall
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from mezzotint.tune.calls import CallCounter, Calls, CallTimes
@@ -20,6 +22,10 @@ OWN = Defaults(sampler="ddim", scheduler_class="DDIMScheduler", steps=10, guidan
 
 def config_of(bundle: Bundle, **changes: Any) -> SchedulerConfig:
     return SchedulerConfig.from_dict({**bundle.config("scheduler/scheduler_config.json"), **changes})
+
+
+def keep_rows(rows: list[int], call: DenoiserCall) -> None:
+    rows.append(len(call.feeds["sample"]))
 
 
 def candidates(bundle: Bundle, own: Defaults = OWN, goal: Goal = Goal.PSNR_DB, **changes: Any) -> list[Candidate]:
@@ -77,7 +83,7 @@ def test_calls_are_those_that_a_run_makes(tiny_bundle: Bundle) -> None:
                 settings = pipe("a", scheduler=sampler, steps=1).settings[0]
                 interval = (0.0, part)
                 settings = replace(settings, scheduler=sampler, steps=steps, guidance=5.0, guidance_interval=interval)
-                pipe.denoise([settings], on_call=lambda call, rows=rows: rows.append(len(call.feeds["sample"])))
+                pipe.denoise([settings], on_call=partial(keep_rows, rows))
                 assert counter(asked) == Calls(guided=rows.count(2), plain=rows.count(1)), asked
 
 

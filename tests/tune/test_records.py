@@ -90,10 +90,12 @@ def test_what_cannot_be_made_is_refused(text: str) -> None:
         ([31.0] * 5, 9, True),  # more than half keep it
         ([31.0] * 4 + [20.0] * 3, 9, False),
         ([31.0] * 4 + [20.0] * 5, 9, True),  # more than half do not
-        ([20.0] * 4, 32, False),
-        ([20.0] * 5, 32, True),  # not one of five
+        ([27.0] * 4, 32, False),
+        ([27.0] * 5, 32, True),  # not one of five
         ([31.0] + [20.0] * 5, 32, False),
-        ([20.0] * 4, 4, True),
+        ([27.0] * 4, 4, True),
+        ([20.0], 32, False),
+        ([20.0] * 2, 32, True),  # by far
     ],
 )
 def test_a_look_ends_when_its_answer_is_clear(values: list[float], count: int, *, expected: bool) -> None:
