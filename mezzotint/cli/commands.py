@@ -33,9 +33,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(name="swap-vae", summary="Put another VAE into a copy of a bundle; its other graphs stay as they are."),
     Entry(name="quantize", summary="Quantize an FP32 bundle for an engine."),
     Entry(name="build", summary="Compile a bundle's graphs to engines of TensorRT-RTX ahead of time; it needs no GPU."),
-    Entry(
-        name="tune", summary="Find the fastest settings at a stated fidelity, and keep them in the bundle as a profile."
-    ),
+    Entry(name="tune", summary="Find the fastest settings at a stated fidelity, and keep them as a bundle's profile."),
     Entry(name="generate", summary="Generate images from a bundle, without PyTorch."),
     Entry(name="serve", summary="Serve bundles: a page with a prompt box, and the APIs that clients speak already."),
     Entry(

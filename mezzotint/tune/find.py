@@ -130,7 +130,8 @@ def _nothing(trials: Trials, question: Question, step_ms: Mapping[Candidate, flo
             f"no settings have a step of {promise.value:g} ms or less: the fastest take about {step_ms[best]:.3g} ms "
             f"({best}); raise the limit, or give faster graphs with --with or --make"
         )
-    seen = [trial for trial in trials.made.values() if len(trial.images) >= _RANKED_ON]
+    enough = min(_RANKED_ON, len(question.split.search))
+    seen = [trial for trial in trials.made.values() if len(trial.images) >= enough]
     best_seen = max(seen, key=lambda trial: trial.median(promise.goal))
     reached = fidelity_text(promise.goal, best_seen.median(promise.goal))
     return MezzotintError(

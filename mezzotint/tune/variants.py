@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
@@ -35,21 +35,16 @@ def graphs_sha256(bundle: Bundle) -> str:
 
 
 def variants_of(bundle: Bundle, others: Sequence[Path]) -> tuple[Variant, ...]:
-    """The bundle's own graphs first; of equal graphs one.
+    """The bundle's own graphs first; of equal graphs one, and each with a name of its own.
 
-    MezzotintError for another bundle that is not of the same weights, or has the name of a different one.
+    MezzotintError for another bundle that is not of the same weights.
     """
     found: dict[str, Variant] = {}
-    graphs: set[str] = set()
     for one in (Variant(name="own", bundle=bundle, is_own=True), *_kept(bundle), *_given(bundle, others)):
-        if one.graphs_sha256 in graphs:
-            continue
-        if one.name in found:
-            raise MezzotintError(
-                where=one.bundle.path, what=f"another bundle is called {one.name!r} as well", advice="rename its folder"
-            )
-        graphs.add(one.graphs_sha256)
-        found[one.name] = one
+        graphs = one.graphs_sha256
+        if graphs not in {other.graphs_sha256 for other in found.values()}:
+            name = one.name if one.name not in found else f"{one.name[:33]}-{graphs[:6]}"
+            found[name] = replace(one, name=name)
     return tuple(found.values())
 
 

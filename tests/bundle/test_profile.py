@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mezzotint.bundle.bundle import Bundle, write_manifest
+from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.manifest import Manifest, Source
 from mezzotint.bundle.profile import Confirmed, Goal, Profile, Promise, check_name
@@ -48,7 +48,7 @@ def with_variant(folder: Path, change: Any = lambda manifest: manifest) -> Bundl
     (inner / "unet" / "model.onnx").write_bytes(b"another graph")
     manifest = Manifest.read(inner / "mezzotint.json")
     unet = manifest.components["unet"]
-    files = tuple(replace(one, bytes=13) if one.path == "unet/model.onnx" else one for one in unet.files)
+    files = tuple(file_entry(inner, one.path) for one in unet.files)
     write_manifest(inner, change(replace(manifest, recipe="fp16", components={"unet": replace(unet, files=files)})))
     outer = replace(Manifest.read(folder / "mezzotint.json"), profiles={"fast": replace(PROFILE, variant="half")})
     write_manifest(folder, outer)
