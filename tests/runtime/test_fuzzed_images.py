@@ -13,7 +13,7 @@ from tests.runtime.diffusers_images import DiffusersImages
 
 PROMPTS = ("a flat emoji of a red apple on a blue background", "noto style cat face", "", "a (green) leaf, 3 stars!")
 FLOORS_DB = 45.0
-FAST, ALL = 8, 64
+FAST, ALL = 3, 64
 
 
 def settings(index: int) -> dict[str, Any]:

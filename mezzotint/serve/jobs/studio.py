@@ -24,7 +24,8 @@ from .slots import Readiness, Slot, Slots
 
 _TICK_S = 0.5
 _LONGEST_RETRY_S = 120.0  # beyond it, OpenAI's clients do not retry
-_END_S = 5.0  # for workers that were told to end
+_CANCEL_S = 1.0  # of the grace, for the step that a cancelled job is in
+_END_S = 0.5  # for workers that were told to end; they hold nothing that a kill would spoil
 
 
 class Studio(Desk):
@@ -112,19 +113,22 @@ class Studio(Desk):
         return 0.0 if is_working else self.clock() - self.worked_s
 
     async def drain(self, grace_s: float) -> None:
-        """Take nothing more, end every stream, and let running jobs end within `grace_s`; then they are cancelled."""
+        """Take nothing more, end every stream, and let running jobs end; all are over after `grace_s`.
+
+        Those that still run in its last second are cancelled.
+        """
         self.is_draining = True
         self.events.tell("shutdown", {"grace_s": grace_s})
         self.events.end()
         for job in list(self.queue):
             self.queue.remove(job)
             self.fail(job, Why.STOPPING, "the server was stopped before the job was begun")
-        await self._until_idle(grace_s)
+        cancel_s = min(_CANCEL_S, grace_s / 2)
+        await self._until_idle(grace_s - cancel_s)
         for slot in self.slots.busy():
             if slot.job is not None and slot.is_loaded:
                 slot.cancel(End.CANCEL, self.clock())
-        if self.slots.busy():
-            await self._until_idle(min(1.0, grace_s))
+        await self._until_idle(cancel_s)
 
     async def close(self) -> None:
         """End every worker; those that do not end by themselves are killed."""
