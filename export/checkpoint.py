@@ -14,7 +14,8 @@ from .files.load_module import check_module, empty_shapes, load_module
 from .files.loaded_checkpoint import Checkpoint
 from .files.part_class import class_of
 from .files.quiet import quiet
-from .fusion import Fusion, adapted_parts, fit_fusion
+from .fusion import adapted_parts, fit_fusion
+from .lexicon import Lexicon
 
 _LOADERS = ("diffusers", "transformers")
 
@@ -48,8 +49,14 @@ def _load(parts: CheckpointParts) -> Checkpoint:
             name: empty_shapes(kinds[name], folder / name) for name in adapted_parts(index.family, parts.adapters)
         }
     fusion = fit_fusion(parts.adapters, shapes, index.family)
-    modules = LazyModules({name: partial(_load_part, parts, name, kind, fusion) for name, kind in kinds.items()})
-    configs = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
+    lexicon = Lexicon.of(parts.embeddings, index.family, folder)
+
+    def load(name: str) -> Any:
+        return lexicon.teach(name, fusion.merge_into(name, _load_part(parts, name, kinds[name])))
+
+    modules = LazyModules({name: partial(load, name) for name in kinds})
+    stated = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
+    configs = {name: lexicon.config(name, config) for name, config in stated.items()}
     geometry = export.geometry(configs)
     return Checkpoint(
         folder=folder,
@@ -57,6 +64,8 @@ def _load(parts: CheckpointParts) -> Checkpoint:
         source=parts.source,
         replaced=parts.replaced,
         fused=fusion.records,
+        words=lexicon.records,
+        write_words=lexicon.write,
         modules=modules,
         configs=configs,
         geometry=geometry,
@@ -65,9 +74,9 @@ def _load(parts: CheckpointParts) -> Checkpoint:
     )
 
 
-def _load_part(parts: CheckpointParts, name: str, kind: Any, fusion: Fusion) -> Any:
+def _load_part(parts: CheckpointParts, name: str, kind: Any) -> Any:
     with parts.naming_folders(), quiet(*_LOADERS), _no_progress_bar():
-        return fusion.merge_into(name, load_module(kind, parts.folder / name, parts.weights[name]()))
+        return load_module(kind, parts.folder / name, parts.weights[name]())
 
 
 @contextmanager

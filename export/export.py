@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 import torch
 
+from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter, refuse_twice
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import (
@@ -60,6 +61,7 @@ def export_checkpoint(
     origins: Origins = _ALL_ITS_OWN,
     chosen: Chosen = _NOTHING_CHOSEN,
     adapters: Sequence[GivenAdapter] = (),
+    embeddings: Sequence[GivenEmbedding] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -68,8 +70,8 @@ def export_checkpoint(
     `variant` names the weights to take where a component has several, such as "fp16"; `origins` says which parts come
     from elsewhere, and what is to be taken of a single file; the manifest says what was taken. `chosen` is what the
     bundle is to run with where the checkpoint's files do not say it, such as the few steps of a distilled one.
-    `adapters`, LoRA and its kin, are added to the weights in their order. Every graph is checked against PyTorch, and
-    the bundle is opened and run, before it appears. Warns of samplers that the
+    `adapters`, LoRA and its kin, are added to the weights in their order, and `embeddings` to the vocabulary. Every
+    graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of samplers that the
     checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph disagrees; `output` is
     then as it was.
     """
@@ -78,13 +80,15 @@ def export_checkpoint(
     refuse_twice(adapters)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if folder is not None and is_optimum_folder(folder):
-            check_optimum_options(folder, variant, origins, chosen, adapters)
+            check_optimum_options(folder, variant, origins, chosen, adapters, embeddings)
             manifest = _adopt(folder, staging, chosen, progress)
         else:
             progress("loading the checkpoint", 0, 5)
             with TemporaryDirectory(prefix="mezzotint-") as scratch:
                 parts = find_parts(model, folder, variant, origins, chosen, Path(scratch))
-                manifest = _export(replace(parts, adapters=tuple(adapters)), staging, chosen, progress)
+                manifest = _export(
+                    replace(parts, adapters=tuple(adapters), embeddings=tuple(embeddings)), staging, chosen, progress
+                )
         write_card(staging, manifest, {} if folder is None else read_licence(folder / CARD_NAME))
         write_manifest(staging, manifest)
         progress("opening the bundle", 0, 1)
@@ -122,6 +126,7 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
         source=checkpoint.source,
         replaced=checkpoint.replaced,
         fused=checkpoint.fused,
+        words=checkpoint.words,
         recipe="fp32",
         target="portable",
         components=components,
@@ -193,4 +198,5 @@ def _write_texts(checkpoint: Checkpoint, staging: Path) -> None:
         for path in files:
             copy_text(path, staging / name / path.name)
     write_object(staging / "scheduler" / "scheduler_config.json", checkpoint.scheduler_config)
+    checkpoint.write_words(checkpoint.family, staging)
     check_texts(checkpoint.family, staging)

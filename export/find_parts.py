@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter
 from mezzotint.bundle.manifest import Prediction
 from mezzotint.bundle.presets import find_preset
@@ -39,14 +40,19 @@ def find_parts(
 
 
 def check_optimum_options(
-    folder: Path, variant: str | None, origins: Origins, chosen: Chosen, adapters: Sequence[GivenAdapter] = ()
+    folder: Path,
+    variant: str | None,
+    origins: Origins,
+    chosen: Chosen,
+    adapters: Sequence[GivenAdapter] = (),
+    embeddings: Sequence[GivenEmbedding] = (),
 ) -> None:
     """Raise MezzotintError for what cannot be said of a folder that Optimum exported."""
     given: dict[str, object] = {"variant": variant, "preset": chosen.preset}
     given |= {"prediction-type": chosen.prediction_type}
     given |= {"config": origins.config, "weights": origins.weights}
     given |= {part.replace("_", "-"): path for part, path in origins.replaced.items()}
-    given |= {"lora": adapters[0].path if adapters else None}
+    given |= {"lora": adapters[0].path if adapters else None, "embedding": embeddings[0].path if embeddings else None}
     _refuse(f"{folder} holds ONNX graphs", given, "graphs are taken as they are")
 
 

@@ -8,17 +8,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adapt.embeddings import add_embeddings
+    from .adapt.fuse import fuse_adapters
+    from .adapt.live import add_live_adapters
     from .calibrate.trajectories import CalibrationSettings
     from .quantize import quantize_bundle
     from .verify.audit import Audit, audit_bundle, check_coverage
 
-__all__ = ["Audit", "CalibrationSettings", "audit_bundle", "check_coverage", "quantize_bundle"]
+__all__ = [
+    "Audit",
+    "CalibrationSettings",
+    "add_embeddings",
+    "add_live_adapters",
+    "audit_bundle",
+    "check_coverage",
+    "fuse_adapters",
+    "quantize_bundle",
+]
 
 _HOMES = {
     "Audit": ".verify.audit",
     "CalibrationSettings": ".calibrate.trajectories",
+    "add_embeddings": ".adapt.embeddings",
+    "add_live_adapters": ".adapt.live",
     "audit_bundle": ".verify.audit",
     "check_coverage": ".verify.audit",
+    "fuse_adapters": ".adapt.fuse",
     "quantize_bundle": ".quantize",
 }
 

@@ -16,7 +16,6 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
 from mezzotint.engines.lineup import fastest_engine
-from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
@@ -27,6 +26,7 @@ from mezzotint.runtime.start import Start, begin_from_noise
 
 from .calibrate.trajectories import CalibrationSettings
 from .lower.target import Target, settle_prompts
+from .quantizable import check_quantizable
 
 _PROMPT = "a bowl of fruit on a table"
 _OBSERVED = 1.2  # an instrumented FP32 call, in plain ones
@@ -96,10 +96,7 @@ def plan_quantization(
 
     Raises MezzotintError for a bundle that is quantized already, for prompts that lack, and as loading it does.
     """
-    if bundle.manifest.recipe != "fp32":
-        raise MezzotintError(
-            f"{bundle.path} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from"
-        )
+    check_quantizable(bundle)
     family = family_of(bundle)
     texts = settle_prompts(family, storages, target, prompts)
     count = min(len(texts), settings.trajectories) if family.texts else settings.trajectories

@@ -14,7 +14,8 @@ from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
-from mezzotint.bundle.manifest import LATENT_BATCH, MANIFEST_NAME, Component, TensorSpec
+from mezzotint.bundle.folded import FOLDED_FILE, Folded, write_folded
+from mezzotint.bundle.manifest import MANIFEST_NAME, Component
 from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
@@ -31,6 +32,7 @@ from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import FLOAT8_RANGES, RECIPE_METHOD, Method
 from .decide.recipe import Recipe, find_recipe
 from .graphs.graph_file import load_graph, save_graph
+from .graphs.input_specs import inputs_of
 from .lower.half_target import convert_to_half
 from .lower.storages import storages_of
 from .lower.target import Fit, Target, find_target, settle_prompts
@@ -39,6 +41,7 @@ from .passes.approximations import find_approximations
 from .passes.contract import Pass, Rewritten, run_passes
 from .passes.exact import without
 from .passes.half import STORE_HALF
+from .quantizable import check_quantizable
 from .search.costs import Costs
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_coverage
@@ -104,8 +107,7 @@ def quantize_bundle(
     lowered_for = find_target(target)
     family, chosen, overrides = family_of(bundle), find_recipe(recipe), overrides or {}
     storages = storages_of(bundle, chosen, lowered_for, overrides)
-    if bundle.manifest.recipe != "fp32":
-        raise MezzotintError(f"{source} is {bundle.manifest.recipe} already; quantize the FP32 bundle it came from")
+    check_quantizable(bundle)
     prompts = settle_prompts(family, storages, lowered_for, prompts)
     settings = settings or CalibrationSettings.of(bundle)
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
@@ -170,8 +172,10 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     lowered = _lower(job, name, load_graph(job.bundle.graph_path(name)))
     if lowered.decisions:
         write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
+    if lowered.folded is not None:
+        write_folded(lowered.folded, staging / name / FOLDED_FILE)
     write_declines(lowered.declined, staging / name / DECLINED_FILE)
-    files, inputs = save_graph(lowered.model, staging / name), _inputs_of(lowered.model, before.inputs)
+    files, inputs = save_graph(lowered.model, staging / name), inputs_of(lowered.model, before.inputs)
     float32_weights = _float32_weights(job, name, lowered.declined)
     del lowered  # engines are about to load the weights again
     give_back_memory()
@@ -198,6 +202,7 @@ class _Lowered:
     model: ir.Model
     decisions: Decisions = field(default_factory=dict)
     declined: Declines = field(default_factory=dict)
+    folded: Folded | None = None  # where something may be
 
     def then(self, rewritten: Rewritten) -> "_Lowered":
         """After more passes."""
@@ -223,18 +228,6 @@ def _is_guided(bundle: Bundle, name: str) -> bool:
     return family.role(name) is Role.DENOISER and family.guidance is Guidance.CFG
 
 
-def _inputs_of(model: ir.Model, before: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """The inputs' specs: what they were, but for the symbols of those that a pass gave others."""
-    shapes = {str(value.name): value.shape for value in model.graph.inputs}
-
-    def dims(spec: TensorSpec) -> tuple[int | str, ...]:
-        shape = shapes[spec.name]
-        is_other = shape is not None and len(spec.dims) > 0 and str(shape[0]) == LATENT_BATCH
-        return (LATENT_BATCH, *spec.dims[1:]) if is_other else spec.dims
-
-    return tuple(replace(spec, dims=dims(spec)) for spec in before)
-
-
 def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
     match job.storages[name]:
         case Storage.FLOAT32:
@@ -249,12 +242,12 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
         case Storage.INT8:
             plan = decide_and_rewrite(model, name, job.data, job.run, _method_of(job, name))
             decisions = _decide(job, name, model, plan, job.target.fit)
-            return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
+            return _Lowered(model, decisions, plan.declined, plan.folded).then(job.target.lower(model, decisions))
         case Storage.FP8:
             method = replace(_method_of(job, name), ranges=FLOAT8_RANGES)
             plan = decide_and_rewrite(model, name, job.data, job.run, method)
             decisions = _decide(job, name, model, plan, job.target.fit_float8)
-            return _Lowered(model, decisions, plan.declined).then(job.target.lower(model, decisions))
+            return _Lowered(model, decisions, plan.declined, plan.folded).then(job.target.lower(model, decisions))
 
 
 def _method_of(job: _Job, name: str) -> Method:

@@ -37,6 +37,7 @@ from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
 from .images.vae import decode, encode
+from .live_adapters import ToldSessions, told_scales, without_networks
 from .metadata import Origin
 from .result import OnStep, Result, Timings
 from .samplers.sampling import Sampling
@@ -191,14 +192,15 @@ class Pipeline:
         first, family, sampling = settings[0], self.family, self.sampling(settings[0])
         is_guided = sampling.is_guided and family.guidance is Guidance.CFG
         asked = asked_of(
-            settings,
+            [without_networks(one) for one in settings],
             self.geometry.native_side_pixels,
             sampling.guidance,
             with_negative=is_guided,
             none_is_nothing=is_guided and family.none_is_zeros(self.bundle.config),
         )
         denoiser = self.bundle.component(family.denoiser)
-        rows = encode_conditions(family, self.sessions, self.tokenizers, asked, denoiser, first.prompt_syntax)
+        sessions = self._told(settings)
+        rows = encode_conditions(family, sessions, self.tokenizers, asked, denoiser, first.prompt_syntax)
         both = stack(rows)  # of one length
         end = len(settings)
         return Conditions(both.rows(0, end), both.rows(end, 2 * end) if is_guided else None)
@@ -219,8 +221,14 @@ class Pipeline:
         plan = self._plan(settings)
         return self._denoise(plan, conditions or self.conditions(settings), begin, on_step, on_call)
 
+    def _told(self, settings: Sequence[Settings]) -> Mapping[str, Session]:
+        """The sessions, whose graphs are told how much of each live adapter the settings want."""
+        scales = told_scales(self.bundle, settings)
+        return ToldSessions(self.sessions, scales) if len(scales) else self.sessions
+
     def _plan(self, settings: Sequence[Settings]) -> Plan:
         sampling = self.sampling(settings[0])
+        told_scales(self.bundle, settings)  # refuses what there is not, before any graph runs
         refuse_unknown_options(self.family, settings[0])
         refuse_guidance_options(self.family, settings)
         return Plan.of([settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
@@ -234,7 +242,7 @@ class Pipeline:
         on_call: OnCall | None = None,
     ) -> Denoised:
         start = begin(plan.schedule, plan.noise)  # may run the image encoder, which is then freed before the next opens
-        session = self.sessions[self.family.denoiser]
+        session = self._told(plan.settings)[self.family.denoiser]
         return denoise(plan, conditions, start, session=session, family=self.family, on_step=on_step, on_call=on_call)
 
     def _generate(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:

@@ -2,8 +2,8 @@
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from mezzotint.bundle.defaults import MOST_GUIDANCE
@@ -34,7 +34,8 @@ class Settings:
     `original_size` and those after it are for families that are told of them, and have diffusers' names: sizes
     (height, width) and places (top, left) in pixels. None is the image's own size, its top left corner, and diffusers'
     scores; of negative ones, what the prompt has. `refined_from` in (0, 1) is where in the run another bundle took
-    over, which generated the image; None where none did.
+    over, which generated the image; None where none did. `loras` has the scale of each live adapter of the bundle that
+    is to be on, by its name.
     """
 
     prompt: str
@@ -63,6 +64,7 @@ class Settings:
     schedule: str | None = None
     eta: float | None = None
     refined_from: float | None = None
+    loras: Mapping[str, float] = field(default_factory=dict)
 
 
 class Options(TypedDict, total=False):
@@ -91,6 +93,7 @@ class Options(TypedDict, total=False):
     negative_aesthetic_score: float | None
     schedule: str | None
     eta: float | None
+    loras: Mapping[str, float]
 
 
 def settings_of_batch(
@@ -199,6 +202,7 @@ def check_settings(settings: Settings) -> None:
         _check_finite("refined_from", settings.refined_from)
         if not 0.0 < settings.refined_from < 1.0:
             raise MezzotintError(f"refined_from is {settings.refined_from}, expected between 0 and 1, such as 0.8")
+    _check_loras(settings.loras)
     for name in MICRO_OPTIONS:
         check_micro_option(name, getattr(settings, name))
 
@@ -210,6 +214,13 @@ def _check_spaced(settings: Settings) -> None:
         _check_finite("eta", settings.eta)
         if not 0.0 <= settings.eta <= 1.0:
             raise MezzotintError(f"eta is {settings.eta}, expected 0 to 1; 0 adds no noise")
+
+
+def _check_loras(loras: object) -> None:
+    if not isinstance(loras, Mapping) or not all(isinstance(name, str) for name in loras):
+        raise MezzotintError(f"loras is {loras!r:.40}, expected scales by name, such as {{'style': 0.8}}")
+    for name, scale in loras.items():
+        _check_finite(f"the scale of {name:.40}", scale)
 
 
 def _check_integer(name: str, value: object) -> None:

@@ -37,7 +37,16 @@ FACES = {
         "export_checkpoint",
         "swap_vae",
     },
-    "mezzotint.quantize": {"Audit", "CalibrationSettings", "audit_bundle", "check_coverage", "quantize_bundle"},
+    "mezzotint.quantize": {
+        "Audit",
+        "CalibrationSettings",
+        "add_embeddings",
+        "add_live_adapters",
+        "audit_bundle",
+        "check_coverage",
+        "fuse_adapters",
+        "quantize_bundle",
+    },
     "mezzotint.cli": {"main"},
 }
 

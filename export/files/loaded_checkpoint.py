@@ -1,12 +1,12 @@
 """A checkpoint as it was read: its PyTorch modules, and what its files say."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mezzotint.bundle.geometry import Geometry
-from mezzotint.bundle.manifest import FusedAdapter, Replacement, Source
+from mezzotint.bundle.manifest import FusedAdapter, LearnedWord, Replacement, Source
 from mezzotint.families.family import Family
 
 from .effective_config import effective_scheduler_config
@@ -18,6 +18,8 @@ from .pipeline_index import PipelineIndex
 class Checkpoint:
     """The modules in eval mode, FP32, on the CPU; `folder` holds tokenizers and the scheduler's config.
 
+    `write_words` adds to copies of the tokenizers what was added to the text encoders, `words`.
+
     `modules` and `configs` are by folder. A module is loaded when it is asked for. Configs are effective: what a
     config.json says, and the defaults of what it does not say.
     """
@@ -27,6 +29,8 @@ class Checkpoint:
     source: Source
     replaced: Mapping[str, Replacement] = field(default_factory=dict)
     fused: tuple[FusedAdapter, ...] = ()
+    words: tuple[LearnedWord, ...] = ()
+    write_words: Callable[[Family, Path], None] = lambda _family, _folder: None
     modules: Mapping[str, Any]  # of diffusers or transformers
     configs: Mapping[str, Mapping[str, Any]]
     geometry: Geometry

@@ -31,6 +31,23 @@ def parse_given(text: str) -> GivenAdapter:
     return _existing(GivenAdapter(path=Path(path), scale=scale))
 
 
+def parse_scales(texts: Sequence[str]) -> dict[str, float]:
+    """Scales by name, of "NAME:0.8" or "NAME", which is 1; MezzotintError for another scale, and for a name twice."""
+    scales: dict[str, float] = {}
+    for text in texts:
+        name, separator, number = text.rpartition(":")
+        try:
+            scale = float(number) if separator else 1.0
+        except ValueError:
+            raise MezzotintError(what="--lora", got=text, expected="NAME or NAME:SCALE, such as style:0.8") from None
+        name = name if separator else text
+        if name in scales:
+            raise MezzotintError(f"--lora names {name!r:.60} twice; give its scale once")
+        check_scale(scale, name)
+        scales[name] = scale
+    return scales
+
+
 def check_scale(scale: float, name: object) -> None:
     """MezzotintError for a scale that is no number between -100 and 100."""
     if not math.isfinite(scale) or abs(scale) > MOST_SCALE:

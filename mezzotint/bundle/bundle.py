@@ -90,7 +90,7 @@ class Bundle:
     def graph_path(self, name: str) -> Path:
         """The ONNX file of a component, beside its external weights if it has some."""
         graph = self.path / self.component(name).files[0].path
-        return side_by_side(graph, graph.with_name(EXTERNAL_DATA_FILE))
+        return side_by_side(graph, [self.path / entry.path for entry in self.component(name).files[1:]])
 
     def config(self, relative: str) -> dict[str, Any]:
         """A JSON config of the bundle, such as "unet/config.json"."""

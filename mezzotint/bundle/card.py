@@ -78,9 +78,7 @@ def _head(manifest: Manifest, licence: Mapping[str, str]) -> Iterator[str]:
         taken = f", from its {_code(one.variant)} weights" if one.variant else ""
         what = f"not the source's but {_code(one.name)}, SHA-256 {_code(one.sha256)}{taken}"
         yield f"* {_code(name)}: {what}; it has a licence of its own"
-    for added in manifest.fused:
-        what = f"{_code(added.name)} ({', '.join(added.forms)}) at scale {added.scale:g}, SHA-256 {_code(added.sha256)}"
-        yield f"* added to the weights: {what}; it has a licence of its own"
+    yield from (*_adapters(manifest), *_words(manifest))
     stated = ", ".join(_code(licence[key]) for key in _LICENCE_KEYS if key in licence)
     yield f"* licence: {stated or 'the source states none in its model card; ask where it came from'}"
     yield f"* recipe: {_code(manifest.recipe)}"
@@ -89,6 +87,21 @@ def _head(manifest: Manifest, licence: Mapping[str, str]) -> Iterator[str]:
         needed = ", ".join(_code(feature.replace("|", " or ")) for feature in manifest.cpu_features)
         yield f"* needs of the CPU: {needed}"
     yield ""
+
+
+def _adapters(manifest: Manifest) -> Iterator[str]:
+    for added in manifest.fused:
+        what = f"{_code(added.name)} ({', '.join(added.forms)}) at scale {added.scale:g}, SHA-256 {_code(added.sha256)}"
+        yield f"* added to the weights: {what}; it has a licence of its own"
+    for live in manifest.live:
+        what = f"{_code(live.name)} ({', '.join(live.forms)}), SHA-256 {_code(live.sha256)}"
+        yield f"* beside the weights, off until a call asks for it: {what}; it has a licence of its own"
+
+
+def _words(manifest: Manifest) -> Iterator[str]:
+    for one in manifest.words:
+        what = f"{_code(one.word)}, from {_code(one.file)}, SHA-256 {_code(one.sha256)}"
+        yield f"* a word that was learned: {what}; it has a licence of its own"
 
 
 def _components(manifest: Manifest) -> Iterator[str]:
@@ -119,7 +132,8 @@ def _calibration(record: CalibrationRecord) -> Iterator[str]:
 def _loading(manifest: Manifest) -> Iterator[str]:
     yield from ("## Use", "", "```python", "from mezzotint.runtime import TextToImage", "")
     yield from ('pipe = TextToImage.load("this-folder")', 'pipe("a red apple").images[0].save("apple.png")', "```", "")
-    if manifest.target in _RUNS_IN_OPTIMUM and manifest.family == "stable-diffusion":
+    is_as_optimums = manifest.target in _RUNS_IN_OPTIMUM and not manifest.live  # whose graphs have an input more
+    if is_as_optimums and manifest.family == "stable-diffusion":
         yield from ("or", "", "```python", "from optimum.onnxruntime import ORTStableDiffusionPipeline", "")
         yield from ('pipe = ORTStableDiffusionPipeline.from_pretrained("this-folder")', "```", "")
 

@@ -10,6 +10,7 @@ side by side, in the repository's own folder, so that they take no room and go w
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,19 +25,20 @@ def repository_folder(folder: Path) -> Path | None:
     return None
 
 
-def side_by_side(graph: Path, weights: Path) -> Path:
+def side_by_side(graph: Path, weights: Sequence[Path]) -> Path:
     """Where the graph lies beside its `weights` as files and not as links; `graph` itself where that is so already.
 
     Also where the file system takes no hard links, or the cache is another user's: some engines do without.
     """
     repository = repository_folder(graph.parent)
-    if repository is None or not weights.is_symlink():
+    linked = [path for path in weights if path.is_symlink()]
+    if repository is None or not linked:
         return graph
     snapshot = graph.parent.resolve().relative_to(repository / _SNAPSHOTS)
     folder = repository / _LINKED / snapshot
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (graph, weights):
+        for path in (graph, *linked):
             _link(path.resolve(), folder / path.name)
     except OSError:
         return graph

@@ -15,6 +15,7 @@ from mezzotint.errors import MezzotintError
 from .calibration_record import CalibrationRecord
 from .compiled_record import CompiledRecord
 from .defaults import Defaults
+from .live import LiveAdapter
 from .precision import Compute, Storage
 from .profile import Profile
 from .records import LEFT_OUT, parse_record, record_data
@@ -149,6 +150,16 @@ class FusedAdapter:
     forms: tuple[str, ...]  # such as "LoRA" and "DoRA"
 
 
+@dataclass(frozen=True, kw_only=True)
+class LearnedWord:
+    """A word that textual inversion learned: how many vectors it has, and the file that they came from."""
+
+    word: str
+    vectors: int
+    file: str
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The whole of `mezzotint.json`. `target` is "portable" for graphs of standard ONNX operators in floats."""
@@ -168,6 +179,9 @@ class Manifest:
     # In the order in which they were added.
     fused: tuple[FusedAdapter, ...] = field(default=(), metadata=LEFT_OUT)
     profiles: Mapping[str, Profile] = field(default_factory=dict, metadata=LEFT_OUT)  # settings that were measured
+    # In the order in which graphs that have branches are told their scales.
+    live: tuple[LiveAdapter, ...] = field(default=(), metadata=LEFT_OUT)
+    words: tuple[LearnedWord, ...] = field(default=(), metadata=LEFT_OUT)  # that were added to the tokenizers
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

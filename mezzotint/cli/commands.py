@@ -31,6 +31,8 @@ COMMANDS: tuple[Entry, ...] = (
     ),
     Entry(name="export", summary="Export a checkpoint to a bundle of FP32 ONNX graphs, each checked against PyTorch."),
     Entry(name="swap-vae", summary="Put another VAE into a copy of a bundle; its other graphs stay as they are."),
+    Entry(name="lora", summary="Add LoRAs to a copy of a bundle, FP32 or quantized: to its weights, or beside them."),
+    Entry(name="embedding", summary="Teach a copy of a bundle the words that textual inversion learned."),
     Entry(name="quantize", summary="Quantize an FP32 bundle for an engine."),
     Entry(name="build", summary="Compile a bundle's graphs to engines of TensorRT-RTX ahead of time; it needs no GPU."),
     Entry(name="tune", summary="Find the fastest settings at a stated fidelity, and keep them as a bundle's profile."),

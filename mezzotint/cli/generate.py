@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mezzotint.adapters.given import parse_scales
 from mezzotint.bundle.precision import Compute
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.runtime import Settings
@@ -33,6 +34,7 @@ _SCHEDULE = f"How noise levels are spaced; {OWN}"
 _ETA = "How much noise the steps of ddim and tcd add, 0 to 1 (default: 0 and 0.3)."
 _CLIP_SKIP = "Last layers of the text encoder to leave out: 1 where web interfaces say 2 (default: 0)."
 _MICRO = "What SDXL is told of the image, as NAME=VALUE: original_size=768x1024 (height x width), aesthetic_score=6.5."
+_LORA = "How much of a live LoRA of the bundle; repeat for several."
 _REFINER = "A bundle that makes the last part of each run, such as SDXL's refiner."
 _REFINE_FROM = f"Part of the run, 0 to 1, from which the refiner goes on (default: {REFINE_FROM})."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
@@ -62,6 +64,7 @@ ClipSkip = Annotated[int | None, typer.Option(min=0, help=_CLIP_SKIP, rich_help_
 InitImage = Annotated[Path | None, typer.Option(help="An image to start from.", rich_help_panel=_IMAGE)]
 Mask = Annotated[Path | None, typer.Option(help="Inpainting mask: white is regenerated.", rich_help_panel=_IMAGE)]
 Strength = Annotated[float | None, typer.Option(help=_STRENGTH, rich_help_panel=_IMAGE)]
+Loras = Annotated[list[str] | None, typer.Option(metavar="NAME[:SCALE]", help=_LORA, rich_help_panel=_SAMPLING)]
 Micro = Annotated[list[str] | None, typer.Option("--micro", help=_MICRO, rich_help_panel=_SAMPLING)]
 Refiner = Annotated[Path | None, typer.Option(help=_REFINER, rich_help_panel=_SAMPLING)]
 RefineFrom = Annotated[float | None, typer.Option(help=_REFINE_FROM, rich_help_panel=_SAMPLING)]
@@ -102,6 +105,7 @@ def generate(
     prompt_syntax: Syntax = None,
     clip_skip: ClipSkip = None,
     micro: Micro = None,
+    lora: Loras = None,
     refiner: Refiner = None,
     refine_from: RefineFrom = None,
     init_image: InitImage = None,
@@ -120,7 +124,8 @@ def generate(
     noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
     guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval}
     read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
-    given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **parse_micro(micro or [])}
+    adapters = {"loras": parse_scales(lora) if lora else None}
+    given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **adapters, **parse_micro(micro or [])}
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )

@@ -18,10 +18,10 @@ from mezzotint.bundle.records import record_data
 from mezzotint.engines.rtx.prebuilt import shapes_text
 from mezzotint.errors import MezzotintError
 
-from .compiled_text import compiled_lines
+from .lines.compiled_text import compiled_lines
+from .lines.profile_lines import profile_lines
+from .lines.source_lines import adapter_lines, source_lines, word_lines
 from .options import AsJson, BundlePath
-from .profile_lines import profile_lines
-from .source_lines import fused_lines, source_lines
 from .terminal import STDOUT, write_json
 
 _WHY = "Explain the quantization decision of each node whose name contains this text, as JSON."
@@ -54,7 +54,8 @@ def component_table(bundle: Bundle) -> Group:
         f"source {manifest.source.name} (sha256 {manifest.source.sha256[:12]}){variants}",
         *source_lines(manifest.source),
         *(f"{name} of {one.name} (sha256 {one.sha256[:12]})" for name, one in manifest.replaced.items()),
-        *fused_lines(manifest),
+        *adapter_lines(manifest),
+        *word_lines(manifest),
         f"calibration: {_calibration(manifest.calibration)}",
         *(f"{name} is approximated: {', '.join(one.approximations)}" for name, one in _approximated(manifest)),
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",

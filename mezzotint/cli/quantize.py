@@ -17,8 +17,8 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
 from mezzotint.runtime.text.prompts import read_prompts
 
-from .compiled_text import compiled_lines
 from .inspect import declined_lines
+from .lines.compiled_text import compiled_lines
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
 from .terminal import STDERR, STDOUT, bundle_json, show_progress, write_json
 

@@ -71,8 +71,9 @@ class _OpenVinoGraph:
             return None
         import openvino
 
-        beside = self._path.with_name(EXTERNAL_DATA_FILE)
-        files = (self._path, beside) if beside.is_file() else (self._path,)
+        names = [EXTERNAL_DATA_FILE, *(Path(entry.path).name for entry in self._component.files[1:])]
+        beside = [self._path.with_name(name) for name in dict.fromkeys(names)]
+        files = [self._path, *(path for path in beside if path.is_file())]
         folder = self._options.cache_dir / cpu_key()
         return compiled_path(folder, files, shapes, settings, openvino.__version__)
 

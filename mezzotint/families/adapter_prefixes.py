@@ -15,3 +15,6 @@ TEXT_ENCODERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 ADAPTED: Final = frozenset({*DENOISERS, *TEXT_ENCODERS})
 """The parts that adapters change: no VAE is among them."""
+
+EMBEDDING_KEYS: Final[Mapping[str, str]] = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
+"""What files of textual inversion call the vectors of each text encoder, where they have some for two."""

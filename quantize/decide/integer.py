@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from mezzotint.arrays import FloatArray
 from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declines, joined
+from mezzotint.bundle.folded import Folded
 
 from ..calibrate.calibrate import cached_statistics, probes_for, with_quantizers
 from ..calibrate.data import CalibrationData
@@ -26,11 +28,15 @@ from .smooth import scales_of, smooth, with_alphas
 
 @dataclass(frozen=True)
 class IntegerPlan:
-    """Every node's decision with its quantizers, the statistics they came from, and what the passes before declined."""
+    """Every node's decision with its quantizers, the statistics they came from, and what the passes before declined.
+
+    `folded` is what the weights hold besides.
+    """
 
     decisions: Decisions
     statistics: dict[str, TensorStatistics]
     declined: Declines
+    folded: Folded
 
 
 def decide_and_rewrite(
@@ -55,12 +61,14 @@ def decide_and_rewrite(
         run,
         before,
     )
+    scales: dict[str, FloatArray] = {}
     if method.smooths:
         smoothings, statistics = smooth(model, decisions, statistics)
-        decisions = with_alphas(model.graph, decisions, smoothings)
-        context = Context(decisions=decisions, scales=scales_of(smoothings))
+        decisions, scales = with_alphas(model.graph, decisions, smoothings), scales_of(smoothings)
+        context = Context(decisions=decisions, scales=scales)
         declined.append(run_passes(model, (FOLD_SCALES,), context).declined)
     decisions = with_quantizers(model.graph, decisions, statistics, method.ranges) | scores.decisions(statistics)
-    run_passes(model, (CENTRE_KEYS,), Context(centres=scores.centres(statistics)))
+    folded = Folded(scales=scales, centres=scores.centres(statistics))
+    run_passes(model, (CENTRE_KEYS,), Context(centres=folded.centres))
     unmap_weights(model)
-    return IntegerPlan(decisions, statistics, joined(declined))
+    return IntegerPlan(decisions, statistics, joined(declined), folded)

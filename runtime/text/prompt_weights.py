@@ -5,8 +5,8 @@
     BREAK       starts a new chunk of tokens
 
 A bracket that is never closed reaches to the end of the prompt, and one that closes nothing is text. These are the
-rules of AUTOMATIC1111's interface. Its prompt editing `[from:to:when]` and its `<lora:...>` are refused, for here they
-would only be odd words.
+rules of AUTOMATIC1111's interface. Its prompt editing `[from:to:when]` is refused, for here it would
+only be odd words, and so is a `<lora:...>` that is left: networks.py takes those of prompts out before.
 """
 
 import re

@@ -5,47 +5,26 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
+from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter, parse_given
 from mezzotint.bundle.bundle import sha256_of
-from mezzotint.decibel import psnr_db
+from mezzotint.decibel import psnr_db, sqnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
 from mezzotint.runtime import Bundle, TextToImage
-from tests.adapters.made import Made, kohya, make, module_weights, save
+from tests.adapters.made import kohya, make, save
+from tests.adapters.merged import Merged, gentle
 from tests.export.tracing import reweighted
 from tests.runtime.diffusers_images import DiffusersImages
+from tests.runtime.embeddings import embeddings
 
 PROMPT = "a flat emoji of a green leaf"
 OPTIONS: dict[str, Any] = {"steps": 4, "guidance": 4.0, "seed": 5}
 SCALES = (0.7, 0.4)
-
-
-class Merged:
-    """The tiny checkpoint's UNet and text encoder, into which torch merges adapters."""
-
-    def __init__(self, checkpoint: Path) -> None:
-        self.unet: Any = UNet2DConditionModel.from_pretrained(checkpoint / "unet")
-        self.text_encoder: Any = CLIPTextModel.from_pretrained(checkpoint / "text_encoder")
-
-    def shapes(self, part: str) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(weight.shape) for name, weight in module_weights(getattr(self, part)).items()}
-
-    def merge(self, part: str, made: dict[str, Made], scale: float) -> None:
-        weights = module_weights(getattr(self, part))
-        with torch.no_grad():
-            for name, one in made.items():
-                weights[name].copy_(one.merged(weights[name], scale))
-
-
-def gentle(made: dict[str, Made]) -> dict[str, Made]:
-    """With factors of which little changes: images stay images."""
-    for one in made.values():
-        for kind in set(one.factors) - {"dora_scale", "alpha"}:
-            one.factors[kind].mul_(0.3)
-    return {name: type(one)(one.factors, one.delta * 0.09) for name, one in made.items()}
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +43,20 @@ def fused(
     second = save(folder / "other.safetensors", other, kohya("lycoris_"))
     for part, made, scale in (("unet", unet, 0.7), ("text_encoder", text, 0.7), ("unet", other, 0.4)):
         merged.merge(part, made, scale)
+    word = folder / "cat.safetensors"
+    save_file({"<cat>": torch.randn(2, 32, generator=torch.Generator().manual_seed(3)) * 0.1}, word)
     adapters = [GivenAdapter(path=path, scale=scale) for path, scale in zip((first, second), SCALES, strict=True)]
     with reweighted(tiny_bundle):
-        return export_checkpoint(str(tiny_checkpoint), folder / "bundle", adapters=adapters), merged
+        bundle = export_checkpoint(
+            str(tiny_checkpoint), folder / "bundle", adapters=adapters, embeddings=[GivenEmbedding(path=word)]
+        )
+    return bundle, merged
 
 
 def test_images_are_those_of_diffusers_with_merged_weights(fused: tuple[Bundle, Merged], tiny_checkpoint: Path) -> None:
     bundle, merged = fused
-    oracle = DiffusersImages(tiny_checkpoint, unet=merged.unet, text_encoder=merged.text_encoder)
     found = TextToImage.load(bundle.path, backend="onnxruntime")(PROMPT, **OPTIONS).pixels
-    assert psnr_db(oracle.text(PROMPT, **OPTIONS), found) >= 80
+    assert psnr_db(merged.image(PROMPT, **OPTIONS), found) >= 80
     assert psnr_db(DiffusersImages(tiny_checkpoint).text(PROMPT, **OPTIONS), found) < 40
 
 
@@ -86,6 +69,20 @@ def test_the_manifest_says_what_was_added(fused: tuple[Bundle, Merged]) -> None:
     assert "style.safetensors" in (bundle.path / "README.md").read_text(encoding="utf-8")
     origin = TextToImage.load(bundle.path, backend="onnxruntime").origin()
     assert origin.replaced.startswith(f"style.safetensors at 0.7 {first.sha256[:10]}; other")
+
+
+def test_words_are_learned_with_them(fused: tuple[Bundle, Merged], tiny_checkpoint: Path) -> None:
+    bundle, merged = fused
+    parts = {"unet": merged.unet, "text_encoder": CLIPTextModel.from_pretrained(tiny_checkpoint / "text_encoder")}
+    parts["text_encoder"].load_state_dict(merged.text_encoder.state_dict())  # which learns, and others are to use it
+    oracle = StableDiffusionPipeline.from_pretrained(tiny_checkpoint, **parts)
+    oracle.load_textual_inversion(str(bundle.path.parent / "cat.safetensors"))
+    with torch.inference_mode():
+        expected = oracle.encode_prompt("a <cat>, sleeping", "cpu", 1, False)[0].numpy()
+    pipe = TextToImage.load(bundle.path, backend="onnxruntime")
+    assert sqnr_db(expected, embeddings(pipe, ["a <cat>, sleeping"], "plain")) >= 90
+    assert [(one.word, one.vectors) for one in bundle.manifest.words] == [("<cat>", 2)]
+    assert bundle.config("text_encoder/config.json")["vocab_size"] == len(oracle.tokenizer)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(tiny_checkpoint: Path, tmp_path: Path) -> None:

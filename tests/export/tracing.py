@@ -80,10 +80,10 @@ def reweighted(bundle: Bundle) -> Iterator[None]:
         for name, tensor in root.state_dict().items():
             value = model.graph.initializers.get(name)
             if value is not None and value.const_value is not None:
-                is_turned = tuple(value.const_value.shape) != tuple(tensor.shape)
-                is_turned |= any(use.node.op_type == "MatMul" for use in value.uses())
+                is_turned = any(use.node.op_type == "MatMul" for use in value.uses())
                 array = tensor.detach().numpy()
-                value.const_value = ir.tensor(array.T.copy() if is_turned else array, name=name)
+                array = array.T.copy() if is_turned else array
+                value.const_value, value.shape = ir.tensor(array, name=name), ir.Shape(array.shape)
         return model
 
     with pytest.MonkeyPatch.context() as patch:

@@ -13,6 +13,7 @@ from mezzotint.runtime import Settings
 from mezzotint.runtime.conditions import refuse_unknown_options
 from mezzotint.runtime.denoising import Plan
 from mezzotint.runtime.guidance_options import refuse_guidance_options
+from mezzotint.runtime.live_adapters import told_scales, without_networks
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.sampling import Sampling
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
@@ -108,6 +109,7 @@ class Model:
         """
         first = settings[0]
         check_settings(first)
+        told_scales(self.bundle, settings)
         refuse_unknown_options(self.family, first)
         refuse_guidance_options(self.family, settings)
         for one in settings:
@@ -127,5 +129,5 @@ class Model:
 
 def _check_prompts(settings: Settings) -> None:
     if settings.prompt_syntax == "weighted":
-        for text in (settings.prompt, settings.negative_prompt or ""):
+        for text in (without_networks(settings).prompt, settings.negative_prompt or ""):
             parse_weights(text)

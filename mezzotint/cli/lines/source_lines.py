@@ -16,7 +16,18 @@ def source_lines(source: Source) -> Iterator[str]:
         yield f"preset {source.preset}"
 
 
-def fused_lines(manifest: Manifest) -> Iterator[str]:
-    """The adapters that were added to the weights."""
+def adapter_lines(manifest: Manifest) -> Iterator[str]:
+    """The adapters that were added to the weights, and those that calls may ask for."""
+    for live in manifest.live:
+        cut = "" if live.kept == 1.0 else f", {live.kept:.2%} of its energy kept"
+        what = f"{', '.join(live.forms)}, rank {live.rank}{cut}, {live.file}, sha256 {live.sha256[:12]}"
+        yield f"live adapter {live.name} ({what})"
     for one in manifest.fused:
         yield f"with {one.name} at scale {one.scale:g} ({', '.join(one.forms)}, sha256 {one.sha256[:12]})"
+
+
+def word_lines(manifest: Manifest) -> Iterator[str]:
+    """The words that textual inversion added."""
+    for one in manifest.words:
+        vectors = "1 vector" if one.vectors == 1 else f"{one.vectors} vectors"
+        yield f"knows {one.word} ({vectors}, {one.file}, sha256 {one.sha256[:12]})"

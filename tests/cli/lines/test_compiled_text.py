@@ -10,7 +10,7 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.cli import audit as audit_module
 from mezzotint.cli.audit import compiled_data, compiled_line, float_lines
-from mezzotint.cli.compiled_text import compiled_lines
+from mezzotint.cli.lines.compiled_text import compiled_lines
 from mezzotint.optimize.stand_in import record_lines
 from mezzotint.quantize.graphs.attention_blocks import AttentionBlock
 from mezzotint.quantize.verify.audit_tensorrt import CompiledAudit

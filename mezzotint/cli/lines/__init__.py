@@ -1,0 +1,1 @@
+"""What a manifest says, in lines to read."""
