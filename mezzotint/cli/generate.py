@@ -14,7 +14,7 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
 from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
-from .images import REFINE_FROM, Load, Refining, Request, generate_images
+from .images import REFINE_FROM, Generated, Load, Refining, Request, generate_images
 from .micro_options import parse_micro
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_seed, pick
 from .terminal import STDOUT, write_json
@@ -122,10 +122,9 @@ def generate(
     """Generate images from a bundle, without PyTorch."""
     run = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "schedule": schedule, "eta": eta}
     noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
-    guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval}
+    guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval, "loras": _scales(lora)}
     read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
-    adapters = {"loras": parse_scales(lora) if lora else None}
-    given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **adapters, **parse_micro(micro or [])}
+    given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **parse_micro(micro or [])}
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )
@@ -139,6 +138,15 @@ def generate(
         low_memory=low_memory,
     )
     generated = generate_images(load, request, output, refining=refining, overwrite=overwrite)
+    _tell(generated, as_json=as_json)
+
+
+def _scales(given: list[str] | None) -> dict[str, float] | None:
+    """By name; None where none was given."""
+    return parse_scales(given) if given else None
+
+
+def _tell(generated: Generated, *, as_json: bool) -> None:
     if as_json:
         write_json(generated.record())
     else:
