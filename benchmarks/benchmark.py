@@ -62,6 +62,7 @@ class Extent:
     speed: bool = True
     fidelity: bool = True
     parts: bool = False
+    roofline: bool = True
     peers: Path | None = None
     weights: Path | None = None
     config: Path | None = None
@@ -114,6 +115,7 @@ def run_benchmark(
         is_timed=extent.speed,
         is_scored=extent.fidelity,
         parts=extent.parts,
+        has_roofline=extent.roofline,
     )
     outcome = measure_all(plan, work, fresh=fresh, progress=progress)
     rows = case_rows(plan, outcome, out_dir, extent.weights)

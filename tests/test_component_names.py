@@ -22,6 +22,7 @@ ALLOWED = {
     "export/single_files/homes.py": {"unet", "vae", "text_encoder", "text_encoder_2"},  # names in files, by folder
     "benchmarks/cases/baseline.py": NAMES,  # drives diffusers' own pipeline
     "benchmarks/measure/measure.py": {"text_encoder", "vae_decoder"},  # keys of results.json: times of the parts
+    "benchmarks/measure/roofline.py": {"text_encoder", "vae_decoder"},
     "benchmarks/report/rows.py": {"text_encoder", "vae_decoder"},
     "benchmarks/report/summary.py": {"text_encoder", "vae_decoder"},
     "benchmarks/report/compare.py": {"text_encoder", "vae_decoder"},

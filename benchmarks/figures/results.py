@@ -77,6 +77,15 @@ class Speedup(TypedDict):
     reasons: dict[str, str]
 
 
+class RooflineRow(TypedDict):
+    """What bounds a case's speed. `peaks_gmacs` are billions of multiplications a second that its engine reached in a
+    micro-benchmark, by precision; `macs` those that kernels of a part ("unet_step" and so on) really did, by precision.
+    """
+
+    peaks_gmacs: dict[str, float]
+    macs: dict[str, dict[str, int]]
+
+
 class EvidenceRow(TypedDict):
     """What a search knew of one node in INT8: SQNR with nothing else quantized, and what its time gained."""
 
@@ -132,6 +141,7 @@ class CaseRow(TypedDict):
     speedup: Speedup
     images: list[str] | None
     nodes: list[NodeRow] | None
+    roofline: NotRequired[RooflineRow]  # of timed bundles whose engine says which kernels ran
     reasons: dict[str, str]
 
 

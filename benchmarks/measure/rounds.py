@@ -21,7 +21,8 @@ class Plan:
     """Everything to measure. `fingerprints` maps a case's name to the hash of what its results depend on.
 
     `parts` times each part of an image alone, with `images` UNet steps a round, and whole images only once, of all
-    but the peers. `is_timed` and `is_scored` leave out speed or fidelity.
+    but the peers. `is_timed` and `is_scored` leave out speed or fidelity; `has_roofline` adds what bounds the speed of
+    bundles that are timed.
     """
 
     cases: tuple[Case, ...]
@@ -32,6 +33,7 @@ class Plan:
     is_timed: bool = True
     is_scored: bool = True
     parts: bool = False
+    has_roofline: bool = False
 
     @property
     def reference(self) -> Task:
@@ -76,7 +78,13 @@ class Plan:
     def tasks(self) -> list[Task]:
         """All of them, in order."""
         first = [self.reference] if self.is_scored else []
-        return [*first, *self.fidelity(), *self.timing()]
+        return [*first, *self.fidelity(), *self.timing(), *self.roofline()]
+
+    def roofline(self) -> list[Task]:
+        """One task for every timed bundle of ours: a peer's engine is not asked for its kernels."""
+        cases = self.order(0) if self.is_timed and self.has_roofline else []
+        ours = [case for case in cases if case.role == "bundle"]
+        return [Task("roofline", case, self.workload, self.fingerprints[case.name]) for case in ours]
 
 
 @dataclass(frozen=True)

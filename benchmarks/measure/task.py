@@ -3,6 +3,7 @@
     reference   the baseline generates every prompt and records its denoiser's calls  -> arrays
     fidelity    a case generates every prompt, and answers the reference's calls      -> arrays
     timing      a case is loaded cold, generates `images` images, and leaves      -> figures
+    roofline    a bundle's kernels are counted, and the machine's peaks measured  -> figures
     parts       as timing, but of each part alone: `images` UNet steps          -> figures
 
 The result's file name holds a hash of all that could change it, so a result on disk is either the right one or unused.
@@ -19,7 +20,7 @@ from mezzotint.errors import MezzotintError
 from ..cases.case import Case, Reading
 from ..cases.workload import Workload
 
-TaskKind = Literal["reference", "fidelity", "timing", "parts"]
+TaskKind = Literal["reference", "fidelity", "timing", "parts", "roofline"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Task:
         return self.kind in ("timing", "parts")
 
     @property
+    def is_record(self) -> bool:
+        """Whether the result is what the case generated."""
+        return self.kind in ("reference", "fidelity")
+
+    @property
     def name(self) -> str:
         """File name of the task without an ending, readable and unique to its content."""
         what = f"{self.kind}-{self.round}" if self.is_timing else self.kind
@@ -54,7 +60,7 @@ class Task:
     @property
     def result_name(self) -> str:
         """File name of the result."""
-        return f"{self.name}.{'json' if self.is_timing else 'npz'}"
+        return f"{self.name}.{'npz' if self.is_record else 'json'}"
 
     def to_json(self) -> str:
         """Deterministic JSON text."""

@@ -16,6 +16,7 @@ from .images import AMPLIFICATION
 from .node_tables import node_tables, scheme_table
 from .notes import notes
 from .plots import draw_plots
+from .roofline_table import peaks_text, roofline_table
 from .strips import StripPage, build_gallery
 from .summary import (
     attribution_table,
@@ -57,7 +58,7 @@ def _render(template: str, results: Results, before: Results | None, gallery: St
     found = [] if before is None else changes(results, before)
     remarks = [] if before is None else _comparison(found, before, differences(results, before))
     tables = (change_table(found), summary_table(results), attribution_table(results), gate_table(results))
-    details = (speed_table(results), fidelity_table(results), scheme_table(results))
+    details = (speed_table(results), roofline_table(results), fidelity_table(results), scheme_table(results))
     shown = [row for row in results["cases"] if row["images"] is not None and row["role"] != "attribution"]
     return environment.from_string(source).render(
         headline=headline(results),
@@ -67,7 +68,7 @@ def _render(template: str, results: Results, before: Results | None, gallery: St
         nodes=node_tables(results),
         plots=draw_plots(results) if is_html else [],
         gallery=gallery,
-        facts=facts(results),
+        facts=[*facts(results), *((("Peaks", peaks),) if (peaks := peaks_text(results)) else ())],
         prompts=results["workload"]["prompts"],
         images={row["name"]: row["images"] for row in shown},
         amplification=AMPLIFICATION,

@@ -13,8 +13,10 @@ from ..cases.lineup import BF16_BASELINE
 from ..figures.results import CaseRow, Latency, MeasurementRow, MemoryRow, Score, Speedup
 from ..measure.measure import TimedImage, Timing, read_timing
 from ..measure.record import Record, read_record
+from ..measure.roofline import read_roofline
 from ..measure.rounds import Outcome, Plan
 from ..measure.storage import bytes_on_disk, case_files
+from ..measure.task import Task
 from ..measure.timing import Measurement
 from ..metrics.fidelity import score_record
 from .images import write_images
@@ -39,7 +41,7 @@ def case_rows(plan: Plan, outcome: Outcome, folder: Path, weights: Path | None =
 
     `weights` is the folder with the networks that some metrics need.
     """
-    records = {task.case.name: read_record(path) for task, path in outcome.done.items() if not task.is_timing}
+    records = {task.case.name: read_record(path) for task, path in outcome.done.items() if task.is_record}
     rows = [_case_row(case, plan, outcome, records, folder, weights) for case in plan.cases]
     for row in rows:
         row["speedup"] = _speedup(row, rows)
@@ -50,7 +52,7 @@ def _case_row(
     case: Case, plan: Plan, outcome: Outcome, records: dict[str, Record], folder: Path, weights: Path | None
 ) -> CaseRow:
     timings = [read_timing(path) for task, path in outcome.done.items() if task.is_timing and task.case == case]
-    failures = [reason for task, reason in outcome.failed.items() if task.case == case]
+    failures = [reason for task, reason in outcome.failed.items() if task.case == case and task.kind != "roofline"]
     record = records.get(case.name)
     fidelity, no_fidelity = _fidelity(case, plan, records, failures, weights)
     reasons = {} if timings else dict.fromkeys(_TIMED_FIGURES, _why_not_timed(case, plan, failures))
@@ -64,9 +66,12 @@ def _case_row(
         reasons["foreign_cpu_share"] = "no time went by between its two readings"
     nodes, no_nodes = node_rows(case)
     reasons |= {} if nodes is not None else {"nodes": no_nodes}
+    roofline = [read_roofline(path) for task, path in outcome.done.items() if _is_roofline(task, case)]
+    unbounded = [reason for task, reason in outcome.failed.items() if _is_roofline(task, case)]
+    reasons |= {"roofline": unbounded[0]} if unbounded else {}
     size = None if case.refusal is not None else bytes_on_disk(case_files(case))
     reasons |= {} if case.refusal is None else {"bytes_on_disk": case.refusal}
-    return {
+    row: CaseRow = {
         "name": case.name,
         "role": case.role,
         "source": case.source,
@@ -90,6 +95,13 @@ def _case_row(
         "nodes": nodes,
         "reasons": reasons,
     }
+    if roofline:
+        row["roofline"] = roofline[0]
+    return row
+
+
+def _is_roofline(task: Task, case: Case) -> bool:
+    return task.kind == "roofline" and task.case == case
 
 
 def _why_not_timed(case: Case, plan: Plan, failures: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ _INT_ATTRIBUTE = 2
 
 @dataclass(frozen=True)
 class Node:
-    """An operator with one output; `integers` are its attributes."""
+    """An operator with one output, whose name it has; `integers` are its attributes."""
 
     operator: str
     inputs: tuple[str, ...]
@@ -48,7 +48,7 @@ def _node(node: Node) -> bytes:
         _message(5, _text(1, name) + _number(3, value) + _number(20, _INT_ATTRIBUTE))
         for name, value in node.integers.items()
     )
-    names = b"".join(_text(1, name) for name in node.inputs) + _text(2, node.output)
+    names = b"".join(_text(1, name) for name in node.inputs) + _text(2, node.output) + _text(3, node.output)
     return names + _text(4, node.operator) + attributes + _text(7, node.domain)
 
 

@@ -30,9 +30,15 @@ _CAPABILITY = "8.9"  # where one is enough
 
 
 def audit_bundle(
-    bundle: Bundle, backend: str = "auto", component: str | None = None, batch: int | None = None
+    bundle: Bundle,
+    backend: str = "auto",
+    component: str | None = None,
+    batch: int | None = None,
+    latent: tuple[int, int] | None = None,
 ) -> Audit:
-    """Run `component`, by default the denoiser, at the native size and read what the engine ran.
+    """Run `component`, by default the denoiser, and read what the engine ran.
+
+    `latent` is the height and width of latents, by default those that the bundle was calibrated for.
 
     `batch` is by default that of one image: both halves where the bundle's own guidance makes two.
     MezzotintError when it cannot be loaded. For TensorRT it is compiled instead, for compute capability 8.9.
@@ -51,7 +57,7 @@ def audit_bundle(
     is_guided = family_of(bundle).guidance is Guidance.CFG and bundle.defaults().guidance > 1.0
     batch = 1 + is_guided if batch is None else batch
     latents = batch // 2 if is_guided and batch % 2 == 0 else batch
-    kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, batch, latents), precision)
+    kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, (batch, latents), latent), precision)
     return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
 
 
@@ -90,9 +96,11 @@ def _promised(bundle: Bundle, component: str) -> Sequence[str]:
     return [node for node, one in decisions.items() if one.scheme == NodeScheme.W8A8]
 
 
-def _zeros(bundle: Bundle, inputs: Sequence[TensorSpec], batch: int, latents: int) -> dict[str, Array]:
-    """Inputs of the size that the bundle was calibrated for: kernels are chosen by shape, not by value."""
-    height, width = _latent_size(bundle)
+def _zeros(
+    bundle: Bundle, inputs: Sequence[TensorSpec], rows: tuple[int, int], latent: tuple[int, int] | None
+) -> dict[str, Array]:
+    """Inputs of `rows` texts and latents: kernels are chosen by shape, not by value."""
+    (batch, latents), (height, width) = rows, latent or _latent_size(bundle)
     others = family_of(bundle).symbol_sizes(bundle.config)
     sizes = {"batch_size": batch, LATENT_BATCH: latents, "height": height, "width": width, **others}
     shapes = {spec.name: [sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in spec.dims] for spec in inputs}

@@ -30,6 +30,12 @@ def fake_run(task: Task, folder: Path, _progress: Progress) -> str | None:
     """INT8 is four times as fast as FP32 and a little off; the ONNX Runtime bundle cannot be timed."""
     if task.is_timing and task.case.name == "int8-onnxruntime":
         return "the process was ended by signal 6"
+    if task.kind == "roofline":
+        if task.case.name == "fp32-onnxruntime":
+            return "it keeps no record"
+        figures = {"peaks_gmacs": {"int8": 400.0, "f32": 100.0}, "macs": {"unet_step": {"int8": 500_000_000}}}
+        (folder / task.result_name).write_text(json.dumps(figures))
+        return None
     if not task.is_timing:
         noise = 0.0 if task.kind == "reference" else 0.01
         write_record(record(noise, seed=len(task.case.name)), folder / task.result_name)

@@ -50,6 +50,7 @@ def test_the_schema_wants_every_field(tmp_path: Path, schema: dict[str, Any], mi
         ("case", "CaseRow"),
         ("node", "NodeRow"),
         ("evidence", "EvidenceRow"),
+        ("roofline", "RooflineRow"),
     ],
 )
 def test_schema_and_types_name_the_same_fields(schema: dict[str, Any], definition: str, typed: str) -> None:
