@@ -18,9 +18,10 @@ from .workload import Workload
 
 @dataclass(frozen=True)
 class BundleSubject:
-    """A loaded bundle."""
+    """A loaded bundle; with `has_profile` its sampler, steps and guidance are the profile's, and not the workload's."""
 
     pipe: TextToImage
+    has_profile: bool = False
 
     @property
     def precision(self) -> str:
@@ -29,13 +30,14 @@ class BundleSubject:
 
     def generate(self, prompt: str, seed: int, workload: Workload) -> Sample:
         """One image, timed from the call to the finished image."""
+        own = self.has_profile
         started = time.perf_counter()
         result = self.pipe(
             prompt,
-            steps=workload.steps,
-            guidance=workload.guidance,
+            steps=None if own else workload.steps,
+            guidance=None if own else workload.guidance,
             seed=seed,
-            scheduler=workload.scheduler,
+            scheduler=None if own else workload.scheduler,
             height=workload.height,
             width=workload.width,
         )
@@ -62,4 +64,5 @@ class BundleSubject:
 
 def load(case: Case) -> BundleSubject:
     """Load the case's bundle on its backend."""
-    return BundleSubject(TextToImage.load(case.source, backend=case.backend, precision=case.precision))
+    pipe = TextToImage.load(case.source, profile=case.profile, backend=case.backend, precision=case.precision)
+    return BundleSubject(pipe, has_profile=case.profile is not None)

@@ -49,7 +49,7 @@ class Case:
     other than 0 generates other images on purpose: the ceiling control, which is neither timed nor teacher-forced.
     `quantized` names the components that a mixture took from a quantized bundle; its others are FP32. A peer is
     somebody else's work; `python` is its environment's interpreter, None for this one, and `refusal` why it cannot run.
-    `reading` is the baseline's.
+    `reading` is the baseline's. `profile` names one of the bundle's, whose settings then take the workload's place.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Case:
     python: str | None = None
     refusal: str | None = None
     reading: Reading = Reading()
+    profile: str | None = None
 
     @property
     def role(self) -> Role:

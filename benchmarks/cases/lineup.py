@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
-from mezzotint.bundle.manifest import Source
+from mezzotint.bundle.manifest import Manifest, Source
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import geometry_of
 from mezzotint.families.source_hash import source_sha256
@@ -89,13 +89,25 @@ def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
 def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:
     """A bundle lowered for a target gives one case there; a portable one a case for each of `backends`.
 
-    One with a part from elsewhere, as another VAE, or a LoRA has the name of its folder too: "int8-openvino@taesd".
+    Each of its profiles gives one more, "int8-openvino@fast". One with a part from elsewhere, as another VAE, or a LoRA
+    has the name of its folder too: "int8-openvino@taesd".
     """
-    manifest = Bundle.open(source).manifest
-    engines = tuple(backends) if manifest.target == _PORTABLE else (manifest.target,)
+    bundle = Bundle.open(source)
+    own = [_case(source, bundle.manifest, engine, None) for engine in _engines(bundle.manifest, backends)]
+    for profile in bundle.manifest.profiles:
+        manifest = bundle.profiled(profile).manifest
+        own += [_case(source, manifest, engine, profile) for engine in _engines(manifest, backends)]
+    return tuple(own)
+
+
+def _engines(manifest: Manifest, backends: Sequence[str]) -> tuple[str, ...]:
+    return tuple(backends) if manifest.target == _PORTABLE else (manifest.target,)
+
+
+def _case(source: str, manifest: Manifest, engine: str, profile: str | None) -> Case:
     folder = f"@{Path(source).resolve().name}" if manifest.replaced or manifest.fused else ""
-    names = {engine: f"{manifest.recipe}-{engine}{folder}" for engine in engines}
-    return tuple(Case(name, "bundle", source, engine, manifest.recipe) for engine, name in names.items())
+    name = f"{manifest.recipe}-{engine}{folder}{'' if profile is None else f'@{profile}'}"
+    return Case(name, "bundle", source, engine, manifest.recipe, profile=profile)
 
 
 def _with_unique_names(cases: Sequence[Case]) -> list[Case]:

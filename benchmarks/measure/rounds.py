@@ -81,9 +81,9 @@ class Plan:
         return [*first, *self.fidelity(), *self.timing(), *self.roofline()]
 
     def roofline(self) -> list[Task]:
-        """One task for every timed bundle of ours: a peer's engine is not asked for its kernels."""
+        """One task for every timed bundle of ours; profiles are on its graphs, and a peer's kernels are not asked."""
         cases = self.order(0) if self.is_timed and self.has_roofline else []
-        ours = [case for case in cases if case.role == "bundle"]
+        ours = [case for case in cases if case.role == "bundle" and case.profile is None]
         return [Task("roofline", case, self.workload, self.fingerprints[case.name]) for case in ours]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle, sha256_of
 from mezzotint.bundle.manifest import MANIFEST_NAME
+from mezzotint.bundle.profile import VARIANTS
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of_checkpoint
 
@@ -20,8 +21,9 @@ def case_files(case: Case) -> tuple[Path, ...]:
     if case.kind in ("optimum", "genai"):
         return tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
     if case.kind == "bundle":
-        bundle = Bundle.open(folder)
-        return (folder / MANIFEST_NAME, *sorted({folder / entry.path for entry in bundle.entries()}))
+        bundle = Bundle.open(folder).profiled(case.profile)
+        paths = [entry.path for entry in bundle.entries() if not entry.path.startswith(f"{VARIANTS}/")]
+        return (folder / MANIFEST_NAME, *sorted({bundle.path / path for path in paths}))
     if folder.is_file():
         return (folder, *_config_files(case.reading.config))
     if not (folder / "model_index.json").is_file():

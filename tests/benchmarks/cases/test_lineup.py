@@ -1,10 +1,19 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mezzotint.benchmarks.cases.bundle_subject import load
+from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.lineup import BF16_BASELINE, FP16_BASELINES, OTHER_SEED, line_up
+from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest, Replacement, Source
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime import Bundle, TextToImage
+from tests.bundle.test_profile import PROFILE
+from tests.runtime.small_bundle import change_manifest
 
 
 def make_bundle(folder: Path, recipe: str, target: str, **replaced: Replacement) -> str:
@@ -53,6 +62,32 @@ def test_a_bundle_with_another_vae_is_told_from_one_without_by_its_folder(tmp_pa
     swapped = make_bundle(tmp_path / "taesd", "int8", "openvino", vae=Replacement(name="taesd", sha256="0" * 64))
     named = [case.name for case in line_up("checkpoint", [plain, swapped]) if case.role == "bundle"]
     assert named == ["int8-openvino", "int8-openvino@taesd"]
+
+
+def test_profiles_are_cases_of_their_own(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "a", "int8", "openvino")
+    inner = make_bundle(tmp_path / "a" / "variants" / "half", "fp16", "openvino")
+    profiles = {"fast": PROFILE, "exact": replace(PROFILE, variant=Path(inner).name)}
+    change_manifest(Path(bundle), lambda manifest: replace(manifest, profiles=profiles))
+    cases = [case for case in line_up("checkpoint", [bundle]) if case.role == "bundle"]
+    assert [(case.name, case.profile) for case in cases] == [
+        ("int8-openvino", None),
+        ("fp16-openvino@exact", "exact"),
+        ("int8-openvino@fast", "fast"),
+    ]
+    assert {case.source for case in cases} == {bundle}
+
+
+def test_a_profile_is_generated_with_its_own_settings(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_bundle.path, tmp_path / "copy")
+    change_manifest(copy, lambda manifest: replace(manifest, profiles={"fast": PROFILE}))
+    workload = Workload(prompts=("a pear",), steps=3)
+    case = Case("fp32-onnxruntime@fast", "bundle", str(copy), "onnxruntime", "fp32", profile="fast")
+    sample = load(case).generate("a pear", 5, workload)
+    with TextToImage.load(copy, profile="fast", backend="onnxruntime") as pipe:
+        np.testing.assert_array_equal(sample.pixels, pipe("a pear", seed=5).pixels[0])
+    assert len(sample.unet_step_ms) == PROFILE.settings.steps
+    assert len(load(replace(case, profile=None)).generate("a pear", 5, workload).unet_step_ms) == 3
 
 
 def test_one_bundle_given_twice_is_refused(tmp_path: Path) -> None:
