@@ -39,7 +39,7 @@ def server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("served")
     (folder / "demo").symlink_to(bundle.path, target_is_directory=True)
     choice = EngineChoice(backend="openvino", threads=1)
-    with live(folder, start_worker=lambda path: ProcessWorker(path, choice)) as server:
+    with live(folder, start_worker=lambda path, profile: ProcessWorker(path, choice, profile)) as server:
         yield server
 
 
