@@ -63,6 +63,7 @@ def fuse_adapters(
     output: Path,
     *,
     base: Path | None = None,
+    prompts: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -71,7 +72,8 @@ def fuse_adapters(
     A quantized bundle needs `base`, the FP32 bundle that it was made from: changed weights are rounded anew,
     activations keep their ranges, and the graphs' fidelity is measured anew against the changed FP32 graphs. Raises
     MezzotintError for adapters that do not fit and bundles that cannot be changed, and CheckFailed where too little
-    fidelity is left; `output` is then as it was.
+    fidelity is left; `output` is then as it was. `prompts` are what fidelity is measured on; None is a few of the
+    package's, which may be nothing that the checkpoint has learned.
     """
     refuse_twice(adapters)
     given = GivenBundle.open(source, base)
@@ -88,7 +90,7 @@ def fuse_adapters(
                 floats = Path(folder) / "floats"
                 floats.mkdir()
                 _fill(job, given.floats, floats, _write_floats(job, floats))
-                _fill(job, given.bundle, staging, _write_lowered(job, staging, Bundle.open(floats)))
+                _fill(job, given.bundle, staging, _write_lowered(job, staging, Bundle.open(floats), prompts))
             _audit(job, staging)
     return Bundle.open(output)
 
@@ -107,7 +109,7 @@ def _write_floats(job: _Job, staging: Path) -> dict[str, Component]:
     return components
 
 
-def _write_lowered(job: _Job, staging: Path, floats: Bundle) -> dict[str, Component]:
+def _write_lowered(job: _Job, staging: Path, floats: Bundle, prompts: Sequence[str] | None) -> dict[str, Component]:
     bundle, target = job.given.bundle, find_target(job.given.bundle.manifest.target)
     written: dict[str, Component] = {}
     for index, name in enumerate(job.changed):
@@ -120,7 +122,7 @@ def _write_lowered(job: _Job, staging: Path, floats: Bundle) -> dict[str, Compon
         give_back_memory()
         entries = tuple(file_entry(staging, f"{name}/{file}") for file in files)
         written[name] = replace(bundle.component(name), files=entries, parity=None, compiled=(), engines=())
-    data = calibrate(floats, _prompts(floats), _settings(bundle), job.progress)
+    data = calibrate(floats, _prompts(floats, prompts), _settings(bundle), job.progress)
     for name, component in written.items():
         try:
             parity = measure_parity(data, name, component, staging, target, job.progress)
@@ -133,12 +135,12 @@ def _write_lowered(job: _Job, staging: Path, floats: Bundle) -> dict[str, Compon
     return written
 
 
-def _prompts(bundle: Bundle) -> tuple[str, ...]:
-    """A few of the package's, if the family reads any."""
+def _prompts(bundle: Bundle, given: Sequence[str] | None) -> tuple[str, ...]:
+    """A few of those, or of the package's, if the family reads any."""
     if not family_of(bundle).texts:
         return ()
-    prompts = default_prompts()
-    return prompts[:: len(prompts) // _PROMPTS][:_PROMPTS]
+    prompts = default_prompts() if given is None else tuple(given)
+    return prompts[:: max(1, len(prompts) // _PROMPTS)][:_PROMPTS]
 
 
 def _settings(bundle: Bundle) -> CalibrationSettings:

@@ -65,7 +65,8 @@ def test_quantized_bundles_too(
     """As close to diffusers with the adapter as the bundle was to diffusers without, but for 3 dB."""
     models, source = merged(), quantized(recipe, target)
     given = GivenAdapter(path=adapter(tmp_path / "one.safetensors", models, "lora", 0.5), scale=0.5)
-    bundle = fuse_adapters(source.path, [given], tmp_path / "out", base=tiny_bundle.path)
+    prompts = ["a red apple"]
+    bundle = fuse_adapters(source.path, [given], tmp_path / "out", base=tiny_bundle.path, prompts=prompts)
     bundle.verify()
     before = psnr_db(merged().image(PROMPT, **OPTIONS), image(source, target))
     found = image(bundle, target)
