@@ -16,10 +16,13 @@ PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
 
 
 def written(path: Path, form: str, style: str, models: Merged) -> Path:
-    """A file of the modules that diffusers' converter knows, in kohya's names or its own."""
+    """A file of the modules that diffusers' converter knows, in kohya's names or its own.
+
+    DoRA is of the UNet alone: what becomes of a text encoder's magnitudes there is another thing.
+    """
     made: dict[str, Made] = {}
     parts: dict[str, str] = {}
-    for part in PREFIXES:
+    for part in PREFIXES if form != "dora" else ("unet",):
         shapes = models.shapes(part)
         known = {name: shape for name, shape in shapes.items() if part != "unet" or "attn" in name or "resnets" in name}
         own = make(form, known)

@@ -55,6 +55,7 @@ def adapted(
     return save(folder / "style.safetensors", made, lambda name: name), models
 
 
+@pytest.mark.slow
 def test_images_are_those_of_diffusers_in_the_weights_and_beside_them(
     adapted: tuple[Path, dict[str, Any]],
     xl_bundle: Callable[[str], Bundle],
@@ -72,6 +73,7 @@ def test_images_are_those_of_diffusers_in_the_weights_and_beside_them(
         assert psnr_db(expected, pipe(PROMPT, **RUN).pixels) < 60
 
 
+@pytest.mark.slow
 def test_a_word_of_two_text_encoders(
     xl_bundle: Callable[[str], Bundle], xl_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:

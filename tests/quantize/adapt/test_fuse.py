@@ -19,7 +19,7 @@ from tests.quantize.adapt.conftest import KINDS, Quantized, adapter
 
 PROMPT = "a flat emoji of a green leaf"
 OPTIONS: dict[str, Any] = {"steps": 4, "guidance": 4.0, "seed": 5}
-FAST = ("lora", "dora")
+FAST = ("lora",)
 
 
 def image(bundle: Bundle, backend: str = "onnxruntime") -> Any:
@@ -53,6 +53,7 @@ def test_what_is_not_changed_is_copied(tiny_bundle: Bundle, merged: Callable[[],
     assert again.manifest == bundle.manifest  # hashes and all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "target"), KINDS)
 def test_quantized_bundles_too(
     recipe: str,
@@ -82,6 +83,7 @@ def test_quantized_bundles_too(
     assert [entry.sha256 for entry in bundle.component("vae_decoder").files] == unchanged
 
 
+@pytest.mark.slow
 def test_an_adapter_that_breaks_the_ranges_is_refused(
     quantized: Quantized, tiny_bundle: Bundle, merged: Callable[[], Merged], tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_bundle_without_adapters_says_so(tiny_bundle: Bundle) -> None:
         pipe(PROMPT, loras={"style": 1.0}, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_other_forms_are_cut_and_the_manifest_says_how_much_is_left(
     files: dict[str, Path], tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
