@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mezzotint.bundle.profile import Goal, Profile, Promise
+from mezzotint.bundle.profile import Goal, Promise
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Bundle, TextToImage
@@ -167,26 +167,32 @@ def test_the_command_writes_and_the_others_show(cli: Cli, copy: Path, tmp_path: 
     assert json.loads(out)["images"][0]["settings"]["steps"] == 4
 
 
+def keys_in(cache: Path) -> list[str]:
+    """Of the journal's whole lines."""
+    lines = [
+        line for path in cache.glob("mezzotint/tune/*/journal.jsonl") for line in path.read_bytes().splitlines(True)
+    ]
+    return [json.loads(line)[0] for line in lines if line.endswith(b"\n")]
+
+
 @pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_where_it_was(short: Bundle, tmp_path: Path) -> None:
-    copy = shutil.copytree(short.path, tmp_path / "copy")
-    (tmp_path / "prompts").write_text("\n".join(f"other {text}" for text in PROMPTS), encoding="utf-8")
+    copy, cache = shutil.copytree(short.path, tmp_path / "copy"), tmp_path / "cache"
+    (tmp_path / "prompts").write_text("\n".join(PROMPTS), encoding="utf-8")
     command = [sys.executable, "-m", "mezzotint", "tune", str(copy), "--prompts", str(tmp_path / "prompts")]
     command += ["--min-psnr-db", "45", "--images", "5", "--confirm", "5"]
-    counts: list[int] = []
-    journal = tmp_path / "cache"
-    environment = {**os.environ, "XDG_CACHE_HOME": str(journal)}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    kills = 0
     while "fast" not in Bundle.open(copy).manifest.profiles:
+        known = len(keys_in(cache))
         with subprocess.Popen(command, env=environment, **quiet) as process:
-            begun = time.monotonic()
-            while process.poll() is None and time.monotonic() - begun < 6.0:
-                time.sleep(0.1)
+            while process.poll() is None and len(keys_in(cache)) < known + 17:
+                time.sleep(0.02)
             process.send_signal(signal.SIGKILL)
+        assert process.returncode in (0, -signal.SIGKILL)
         Bundle.open(copy).verify()
-        (path,) = journal.glob("mezzotint/tune/*/journal.jsonl")
-        keys = [json.loads(line)[0] for line in path.read_bytes().splitlines()[:-1]]
-        assert len(set(keys)) == len(keys)  # nothing twice
-        counts.append(len(keys))
-        assert counts == sorted(set(counts)) or "fast" in Bundle.open(copy).manifest.profiles, counts
-    assert isinstance(Bundle.open(copy).manifest.profiles["fast"], Profile)
+        keys = keys_in(cache)
+        assert len(set(keys)) == len(keys) > known  # it goes on, and measures nothing twice
+        kills += process.returncode != 0
+    assert kills >= 2
