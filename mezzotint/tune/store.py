@@ -31,11 +31,12 @@ def add_profile(bundle: Bundle, name: str, profile: Profile, variant: Variant) -
     """The bundle with `profile` under `name`, and with the graphs of `variant` where these are not its own.
 
     Variants that no profile has any more go. What stays as it is costs no room while both are there: it is linked.
+    Where the bundle is a link, the folder that it leads to gets the profile.
     """
     kept = {other: one for other, one in bundle.manifest.profiles.items() if other != name}
     profiles = dict(sorted({**kept, name: profile}.items()))
     wanted = {one.variant for one in profiles.values() if one.variant is not None}
-    with replace_folder(bundle.path, marker=MANIFEST_NAME, overwrite=True) as staging:
+    with replace_folder(bundle.path.resolve(), marker=MANIFEST_NAME, overwrite=True) as staging:
         for path in _paths(bundle, wanted):
             _link(bundle.path / path, staging / path)
         place = f"{VARIANTS}/{profile.variant}"
