@@ -76,10 +76,11 @@ def test_openais_client(server: Live, generate: Generate, tmp_path: Path) -> Non
     options = ("--seed", 4, "--steps", 8, "--guidance", 6.0)
     photo(64, 64).save(tmp_path / "photo.png")
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-        made = client.images.generate(prompt=PROMPT, size="64x64", extra_body=extra)  # type: ignore[call-overload]
+        made = client.images.generate(prompt=PROMPT, size="64x64", extra_body=extra)
         edited = client.images.edit(image=file_of(photo(64, 64)), prompt=PROMPT, extra_body={**extra, "strength": 0.5})
         stream = client.images.generate(prompt=PROMPT, stream=True, partial_images=2, extra_body=extra)
         streamed = list(stream)
+    assert made.data is not None
     np.testing.assert_array_equal(decoded(made.data[0].b64_json), generate(*options))
     assert [event.type for event in streamed][-1] == "image_generation.completed"
     np.testing.assert_array_equal(decoded(streamed[-1].b64_json), generate(*options))
