@@ -43,6 +43,7 @@ from .passes.exact import without
 from .passes.half import STORE_HALF
 from .quantizable import check_quantizable
 from .search.costs import Costs
+from .search.exclusion import check_floor
 from .search.search import search_exclusions
 from .verify.audit import audit_bundle, check_coverage
 from .verify.compile_bundle import note_compiled
@@ -103,8 +104,8 @@ def quantize_bundle(
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
-    bundle = Bundle.open(source)
-    lowered_for = find_target(target)
+    check_floor(min_sqnr_db)
+    bundle, lowered_for = Bundle.open(source), find_target(target)
     family, chosen, overrides = family_of(bundle), find_recipe(recipe), overrides or {}
     storages = storages_of(bundle, chosen, lowered_for, overrides)
     check_quantizable(bundle)

@@ -179,7 +179,7 @@ def check_settings(settings: Settings) -> None:
         _check_finite("guidance", settings.guidance)
     _check_finite("guidance_rescale", settings.guidance_rescale)
     if abs(settings.guidance or 0.0) > MOST_GUIDANCE:
-        raise MezzotintError(f"guidance is {settings.guidance:g}, expected at most {MOST_GUIDANCE:g}")
+        raise MezzotintError(f"guidance is {settings.guidance:g}, expected -{MOST_GUIDANCE:g} to {MOST_GUIDANCE:g}")
     if not 0.0 <= settings.guidance_rescale <= 1.0:
         raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
     if settings.guidance_interval is not None:

@@ -19,6 +19,8 @@ from .json_file import read_object
 from .weight_names import fit_names, foreign_prefix
 
 _WRITERS = (("diffusers", "_diffusers_version"), ("transformers", "transformers_version"))
+_COUNTS = re.compile(r"layers(_per_block)?$|_blocks$")  # keys whose numbers say how often something is built
+_MOST_LAYERS = 1000
 _OTHER_MODEL = "config.json describes another model than the weights; take both from one place"
 
 
@@ -63,7 +65,27 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     config = read_object(folder / "config.json")
     if config.get("quantization_config"):
         raise MezzotintError(f"{folder} holds quantized weights, expected floats; export the checkpoint they came from")
+    _check_counts(folder, config)
     return config
+
+
+def _check_counts(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise MezzotintError for a number of layers that would be built until the memory is full."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            _check_counts(folder, value)
+        elif _COUNTS.search(key) and _largest(value) > _MOST_LAYERS:
+            raise MezzotintError(
+                f"{folder / 'config.json'} has {key} = {value!r:.80}, expected at most {_MOST_LAYERS}; take the "
+                "config.json that belongs to the weights"
+            )
+
+
+def _largest(value: object) -> float:
+    """Of a number, or of lists of numbers; 0 for what else there is."""
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return value if isinstance(value, int | float) else 0
 
 
 def _empty_module(kind: Any, folder: Path, config: Mapping[str, Any]) -> Any:

@@ -56,5 +56,7 @@ def parse_pairs(flag: str, pairs: Sequence[str], example: str) -> dict[str, str]
         name, separator, value = pair.partition("=")
         if not separator:
             raise MezzotintError(what=flag, got=pair, expected=f"NAME=VALUE such as {example}")
+        if parsed.get(name, value) != value:
+            raise MezzotintError(f"{flag} {name} is given twice, as {parsed[name]!r:.60} and {value!r:.60}; keep one")
         parsed[name] = value
     return parsed

@@ -187,7 +187,9 @@ class _DryRun:
         from mezzotint.quantize.estimate import plan_quantization
         from mezzotint.quantize.lower.storages import storages_of
         from mezzotint.quantize.lower.target import find_target
+        from mezzotint.quantize.search.exclusion import check_floor
 
+        check_floor(self.floor_db)
         bundle, target = Bundle.open(self.bundle), find_target(self.target)
         with show_progress() as progress:
             return plan_quantization(

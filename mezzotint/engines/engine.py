@@ -9,12 +9,14 @@ import importlib.util
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component
 from mezzotint.bundle.precision import Compute
 from mezzotint.errors import MezzotintError
+
+MOST_THREADS: Final = 1024  # an engine starts all it is told, for each graph; many more take the memory of the machine
 
 
 class Graph(Protocol):

@@ -15,7 +15,7 @@ from mezzotint.bundle.manifest import Component, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
-from .engine import Engine, EngineOptions, Graph
+from .engine import MOST_THREADS, Engine, EngineOptions, Graph
 from .engine_errors import load_error, run_error
 from .self_test import check_integers
 
@@ -55,8 +55,11 @@ class Session:
                 f"{engine.name} cannot compute {name} in {options.precision} on this machine; "
                 f"pass --precision {' or '.join(offered)}"
             )
-        if options.threads is not None and options.threads < 1:
-            raise MezzotintError(f"got {options.threads} threads for {name}, expected at least 1")
+        if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+            raise MezzotintError(
+                f"got {options.threads} threads for {name}, expected at least 1 and at most {MOST_THREADS}; leave it "
+                "out for all cores"
+            )
         try:
             if component.storage == Storage.INT8:
                 check_integers(engine)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mezzotint.arrays import Array, FloatArray
-from mezzotint.bundle.defaults import GUIDANCE, STEPS
+from mezzotint.bundle.defaults import GUIDANCE, MOST_GUIDANCE, STEPS
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Component
+from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Bundle, Settings, TextToImage
 from mezzotint.runtime.denoiser import Conditions
 from mezzotint.runtime.denoiser_calls import DenoiserCall, pack_calls, unpack_calls
@@ -44,6 +45,13 @@ class CalibrationSettings:
     height: int | None = None
     width: int | None = None
     schedule: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a guidance that no run could have, before the first one."""
+        if not abs(self.guidance) <= MOST_GUIDANCE:  # which is false for what is no number
+            raise MezzotintError(
+                f"guidance of the calibration is {self.guidance:g}, expected -{MOST_GUIDANCE:g} to {MOST_GUIDANCE:g}"
+            )
 
     @classmethod
     def of(

@@ -5,9 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from mezzotint.bundle.decisions import Decision, Decisions, SearchStep
-from mezzotint.errors import CheckFailed
+from mezzotint.errors import CheckFailed, MezzotintError
 
 _FREE = 1e-6  # of a cost: what is not slower in floats goes first, the noisiest before the others
+
+
+def check_floor(floor_db: float | None) -> None:
+    """MezzotintError for a floor that is no number, which every graph would seem to reach, or that none can reach."""
+    if floor_db is not None and not math.isfinite(floor_db):
+        raise MezzotintError(f"--min-sqnr-db is {floor_db}, expected a finite number of decibels, such as 30")
 
 
 def best_bargains(

@@ -53,6 +53,11 @@ def fitting_size(image: Image.Image, geometry: Geometry, height: int | None, wid
     factor = geometry.vae_factor
     fitting_height = image.height - image.height % factor if height is None else height
     fitting_width = image.width - image.width % factor if width is None else width
+    if (height is None and fitting_height == 0) or (width is None and fitting_width == 0):
+        raise MezzotintError(
+            f"the image has {image.width}x{image.height} pixels, expected at least {factor} a side; pass height and "
+            "width for another size"
+        )
     if (height is None and fitting_height != image.height) or (width is None and fitting_width != image.width):
         warnings.warn(
             f"the image has {image.width}x{image.height} pixels and is resized to {fitting_width}x{fitting_height}, "

@@ -27,6 +27,7 @@ def folder(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path_factory: pytest.
     (root / "blank").write_text("\n  \n\n", encoding="utf-8")
     (root / "prompts").write_text(f"{PROMPT}\n", encoding="utf-8")
     Image.new("L", (16, 16)).save(root / "mask.png")
+    Image.new("L", (3000, 1)).save(root / "line.png")
     (root / "results").write_text("{}", encoding="utf-8")
     for name in ("copy", "corrupt", "foreign", "future", "truncated"):
         shutil.copytree(tiny_bundle.path, root / name)

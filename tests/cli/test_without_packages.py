@@ -78,6 +78,9 @@ def test_the_list_of_commands_loads_none_of_them(tmp_path: Path) -> None:
         (MezzotintError("wrong"), 2),
         (CheckFailed("wrong"), 1),
         (OSError(28, "No space left on device", "out"), 2),
+        (OSError(36, "File name too long", "x" * 5000), 2),
+        (OSError(40, "Too many levels of symbolic links", "loop"), 2),
+        (PermissionError(13, "Permission denied", b"secret"), 2),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2),
         (KeyboardInterrupt(), 130),
     ],
@@ -88,7 +91,15 @@ def test_each_kind_of_failure_has_its_exit_code(
     with pytest.raises(SystemExit) as ended, exit_with_a_sentence("export"):
         raise error
     assert ended.value.code == code
-    assert capsys.readouterr().err.startswith("mezzotint: ")
+    said = capsys.readouterr().err
+    assert said.startswith("mezzotint: ")
+    assert len(said) < 500  # however long a path is
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), PermissionError(13, "Permission denied")])
+def test_a_failure_that_names_no_path_keeps_its_traceback(error: OSError) -> None:
+    with pytest.raises(OSError, match=str(error.strerror)), exit_with_a_sentence("export"):
+        raise error
 
 
 def test_a_module_of_our_own_that_is_missing_is_a_fault_of_ours() -> None:

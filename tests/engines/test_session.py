@@ -128,9 +128,9 @@ def test_one_symbol_binds_within_one_input_too() -> None:
 
 
 @each_engine
-@pytest.mark.parametrize("threads", [0, -1])
-def test_fewer_than_one_thread_is_an_error(tmp_path: Path, engine: Engine, threads: int) -> None:
-    with pytest.raises(MezzotintError, match=f"got {threads} threads for small, expected at least 1"):
+@pytest.mark.parametrize("threads", [0, -1, 1025, 100_000])
+def test_threads_that_no_machine_has_are_an_error(tmp_path: Path, engine: Engine, threads: int) -> None:
+    with pytest.raises(MezzotintError, match=f"got {threads} threads for small, expected at least 1 and at most 1024"):
         open_session(tmp_path, engine, EngineOptions(Compute.F32, threads))
 
 

@@ -17,6 +17,13 @@ from mezzotint.export.families.latent_consistency import LCM_UNET_OPTIONS
 from mezzotint.export.families.stable_diffusion_options import UNET_OPTIONS, VAE_OPTIONS, check_options
 from tests.export.published import PUBLISHED
 
+HUGE = [
+    ("unet", "layers_per_block", 2**70),
+    ("unet", "transformer_layers_per_block", [1, 1001]),
+    ("unet", "transformer_layers_per_block", [[1], [1e308]]),
+    ("vae", "layers_per_block", 10_000_000),
+    ("text_encoder", "num_hidden_layers", 2**31),
+]
 UNSUPPORTED = [
     ("unet", "time_cond_proj_dim", 256),
     ("unet", "addition_embed_type", "text_time"),
@@ -57,6 +64,18 @@ def copy(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     """A checkpoint without its weights: what is refused is refused before they are read."""
     ignore = shutil.ignore_patterns("*.safetensors")
     return shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint", ignore=ignore)
+
+
+@pytest.mark.parametrize(("part", "key", "value"), HUGE)
+def test_more_layers_than_memory_are_an_error_before_they_are_built(
+    tiny_checkpoint: Path, tmp_path: Path, part: str, key: str, value: object
+) -> None:
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    path = copy / part / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    with pytest.raises(MezzotintError, match=rf"{part}.config.json has {key} = .*, expected at most 1000"):
+        export_checkpoint(str(copy), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def refusal(copy: Path, name: str, **values: object) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from mezzotint.engines.engine import MOST_THREADS
 from mezzotint.engines.lineup import ENGINES
 
 from ..fields.bounds import bounded
@@ -36,7 +37,7 @@ class ServiceConfig:
     allowed_hosts: tuple[str, ...] = bounded((), about="Further names that requests may be addressed to; * is any.")
     cors_origins: tuple[str, ...] = bounded((), about="Pages of others that may ask, such as http://localhost:8000.")
     backend: str = bounded("auto", choices=_BACKENDS, about="The engine.")
-    threads: int | None = bounded(None, least=1, about="CPU threads of a worker; null: all cores.")
+    threads: int | None = bounded(None, least=1, most=MOST_THREADS, about="CPU threads of a worker; null: all cores.")
     low_memory: bool = bounded(False, about="Load each graph when it is needed.")
     lanes: int = bounded(1, least=1, most=64, about="Jobs that run at once, each in a worker of its own.")
     memory_megabytes: int | None = bounded(None, least=1, about="Budget of all workers; the longest unused make room.")
