@@ -34,7 +34,7 @@ from .decide.recipe import Recipe, find_recipe
 from .graphs.graph_file import load_graph, save_graph
 from .graphs.input_specs import inputs_of
 from .lower.half_target import convert_to_half
-from .lower.storages import storages_of
+from .lower.storages import check_used, storages_of
 from .lower.target import Fit, Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.approximations import find_approximations
@@ -108,6 +108,7 @@ def quantize_bundle(
     bundle, lowered_for = Bundle.open(source), find_target(target)
     family, chosen, overrides = family_of(bundle), find_recipe(recipe), overrides or {}
     storages = storages_of(bundle, chosen, lowered_for, overrides)
+    check_used(storages, min_sqnr_db, costs, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8)
     check_quantizable(bundle)
     prompts = settle_prompts(family, storages, lowered_for, prompts)
     settings = settings or CalibrationSettings.of(bundle)

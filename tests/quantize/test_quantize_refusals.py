@@ -1,6 +1,7 @@
 """What `quantize_bundle` refuses, and what a failed check leaves behind: the output as it was."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,27 @@ def test_a_component_without_integer_rules_is_refused(tiny_bundle: Bundle, tmp_p
 def test_int8_without_prompts_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(MezzotintError, match="INT8 needs calibration prompts"):
         quantize_bundle(tiny_bundle.path, tmp_path / "out", recipe="int8", target="openvino", prompts=())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "said"),
+    [
+        ("fp16", {"min_sqnr_db": 30.0}, "--min-sqnr-db"),
+        ("fp16", {"split_shortcuts": True}, "--split-shortcuts"),
+        ("int8-weights", {"attends_in_int8": True, "split_shortcuts": True}, "--split-shortcuts, --int8-attention"),
+        ("int8", {"costs": Path("costs.json")}, "--costs"),
+        ("int8", {"min_sqnr_db": -30.0}, "--min-sqnr-db"),
+        ("int8", {"min_sqnr_db": 0.0}, "--min-sqnr-db"),
+    ],
+)
+def test_an_option_that_nothing_would_come_of_is_refused(
+    recipe: str, options: dict[str, Any], said: str, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    with pytest.raises(MezzotintError, match=said):
+        quantize_bundle(
+            tiny_bundle.path, tmp_path / "out", recipe=recipe, target="openvino", prompts=PROMPTS, **options
+        )
     assert list(tmp_path.iterdir()) == []
 
 
