@@ -11,6 +11,8 @@ _EXTRAS = {  # what a command needs beyond the runtime
     "optimize": "onnxruntime,openvino,export,quantize",
     "export": "onnxruntime,export",
     "swap-vae": "onnxruntime,export",
+    "lora": "onnxruntime,openvino,quantize",
+    "embedding": "onnxruntime,openvino,quantize",
     "quantize": "onnxruntime,openvino,quantize",
     "tune": "onnxruntime,openvino,quantize,benchmark",
     "audit": "quantize",

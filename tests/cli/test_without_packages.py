@@ -53,9 +53,10 @@ def test_the_library_generates_and_reports_progress_without_them(tiny_bundle: Bu
     assert (done.returncode, done.stdout) == (0, "[0, 1]\n"), done.stderr
 
 
-def test_a_command_names_the_extra_that_it_needs(tmp_path: Path) -> None:
-    done = run(("onnx_ir",), COMMAND, "quantize", "bundle", "-o", "out", cwd=tmp_path)
-    assert done.returncode == 2
+@pytest.mark.parametrize("words", [("quantize", "in"), ("lora", "in", "a.safetensors"), ("embedding", "in", "a.pt")])
+def test_a_command_names_the_extra_that_it_needs(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(("onnx_ir",), COMMAND, *words, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
     assert "quantize]'`" in done.stderr.splitlines()[-1]
 
 
