@@ -13,7 +13,7 @@ _FREE = 1e-6  # of a cost: what is not slower in floats goes first, the noisiest
 def check_floor(floor_db: float | None) -> None:
     """MezzotintError for a floor that every graph would seem to reach, or that none can reach."""
     if floor_db is not None and not (math.isfinite(floor_db) and floor_db > 0):
-        raise MezzotintError(f"--min-sqnr-db is {floor_db}, expected a number of decibels above 0, such as 30")
+        raise MezzotintError(f"--min-sqnr-db is {floor_db}, expected a finite number of decibels above 0, such as 30")
 
 
 def best_bargains(
