@@ -1,9 +1,9 @@
 """Branches of low rank beside the layers of a graph, each adapter's scaled by an entry of the input `lora_scale`.
 
 Beside a layer y = W x stands B (s * (A x)), in floats, whatever W is rounded to: the layer itself stays as it is, and a
-scale of 0 leaves its output to the last bit. Adapters of one layer lie side by side along the rank, so that their
-number costs nothing. Where smoothing divided the channels of x, A has their scales, and where it divided those of y, B
-has.
+scale of 0 adds zeros to it; what an engine fuses and rounds around it may be another. Adapters of one layer lie side by
+side along the rank, so that their number costs nothing. Where smoothing divided the channels of x, A has their scales,
+and where it divided those of y, B has.
 """
 
 from collections.abc import Mapping, Sequence
