@@ -34,9 +34,12 @@ def told_scales(bundle: Bundle, settings: Sequence[Settings]) -> FloatArray:
     known = [one.name for one in bundle.manifest.live]
     for name, scale in asked[0].items():
         if name not in known:
-            advice = "add it with `mezzotint lora --live`"
-            expected = f"expected {', '.join(known)}" if known else "which has none"
-            raise MezzotintError(f"the live adapter {name!r:.60} was asked of {bundle.path}, {expected}; {advice}")
+            raise MezzotintError(
+                what=f"the live adapter {name!r:.60}",
+                where=bundle.path,
+                expected=known or "none, as the bundle has no live adapters",
+                advice="add it with `mezzotint lora --live`",
+            )
         if not math.isfinite(scale) or abs(scale) > MOST_SCALE:
             raise MezzotintError(f"the scale of {name} is {scale:g}, expected -{MOST_SCALE:g} to {MOST_SCALE:g}")
     return np.array([asked[0].get(name, 0.0) for name in known], dtype=np.float32)

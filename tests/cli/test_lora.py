@@ -51,7 +51,7 @@ def test_words(tiny_bundle: Bundle, cli: Cli, tmp_path: Path) -> None:
         (["embedding", "BUNDLE", "FILE", "-o", "out"], "tensors"),
         (["generate", "BUNDLE", "a", "--lora", "style:x", "-o", "out.png"], "NAME:SCALE"),
         (["generate", "BUNDLE", "a", "--lora", "style:1", "--lora", "style:2", "-o", "out.png"], "twice"),
-        (["generate", "BUNDLE", "a", "--lora", "style", "-o", "out.png", "--backend", "onnxruntime"], "which has none"),
+        (["generate", "BUNDLE", "a", "--lora", "style", "-o", "out.png", "--backend", "onnxruntime"], "expected none"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(
