@@ -30,7 +30,7 @@ def generated(
     job: Job, model: Model, raw: Mapping[str, Any], *, sends_images: bool, repeats_images: bool
 ) -> dict[str, Any]:
     """The answer of txt2img and img2img; never with a grid in front."""
-    images = [base64.b64encode(image.content).decode("ascii") for image in job.images] if sends_images else []
+    images = [base64.b64encode(image.stored.read()).decode("ascii") for image in job.images] if sends_images else []
     parameters = {name: value for name, value in raw.items() if repeats_images or name not in _IMAGES}
     return {"images": images, "parameters": parameters, "info": json.dumps(_info(job, model))}
 

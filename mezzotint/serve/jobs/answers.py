@@ -2,6 +2,8 @@
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
+from tempfile import gettempdir
 from typing import Any, Final
 
 from ..work.messages import (
@@ -75,16 +77,22 @@ def _decoding(desk: Desk, slot: Slot, _message: Decoding) -> None:
 
 def _partial(desk: Desk, slot: Slot, message: Partial) -> None:
     job = _job(slot)
-    job.partials.append(message.content)
-    desk.tell(job, "partial", index=message.index)
+    with suppress(OSError):  # a disk that is still full at the end fails the job, with the reason
+        job.partials.append(desk.spool.put(message.content))
+        desk.tell(job, "partial", index=message.index)
 
 
 def _finished(desk: Desk, slot: Slot, message: Finished) -> None:
     job = _job(slot)
-    job.images, job.milliseconds = message.images, message.milliseconds
+    job.milliseconds = message.milliseconds
     job.warnings, job.is_interrupted = message.warnings, message.is_interrupted
     desk.slots.saw(slot, message.resident_bytes)
     _released(desk, slot)
+    try:
+        job.images = tuple(desk.spool.image(made) for made in message.images)
+    except OSError as error:
+        desk.fail(job, Why.CRASHED, f"the images cannot be stored in {gettempdir()} ({error.strerror})")
+        return
     desk.end(job, State.DONE)
     desk.estimates.learn(job, slot.model.geometry.native_side_pixels**2)
 

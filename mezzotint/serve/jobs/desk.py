@@ -15,6 +15,7 @@ from .limits import QueueLimits
 from .observer import Observer
 from .results import Results
 from .slots import Slot, Slots
+from .spool import Spool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class Desk:
         self.clock = clock
         self.events = EventLog()
         self.results = Results(plans.limits.result_s, plans.limits.result_megabytes << 20)
+        self.spool = Spool()
         self.estimates = Estimates()
         self.queue: list[Job] = []
         self.slots = slots
@@ -98,6 +100,7 @@ class Desk:
         job.state = state
         job.ended_s = self.worked_s = self.clock()
         job.preview = None
+        job.order = job.order.without_files()
         self.results.ended(job)
         self.observer.ended(job)
         details = {"images": len(job.images)} if state is State.DONE else {"reason": job.reason}

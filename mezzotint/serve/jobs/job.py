@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..orders.order import Order
-from ..work.messages import Made
+from .spool import JobImage, Stored
 
 
 class State(StrEnum):
@@ -55,8 +55,8 @@ class Job:
     done_steps: int = 0
     steps: int = 0
     preview: bytes | None = None
-    partials: list[bytes] = field(default_factory=list)
-    images: tuple[Made, ...] = ()
+    partials: list[Stored] = field(default_factory=list)
+    images: tuple[JobImage, ...] = ()
     milliseconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     is_interrupted: bool = False
@@ -79,4 +79,4 @@ class Job:
     @property
     def bytes(self) -> int:
         """What its results take."""
-        return sum(len(image.content) for image in self.images) + sum(map(len, self.partials))
+        return sum(one.size_bytes for one in (*self.partials, *(image.stored for image in self.images)))

@@ -47,7 +47,7 @@ class Keep(Observer):
             names = [f"{job.id}-{index}.{job.order.format}" for index in range(len(job.images))]
             for name, image in zip(names, job.images, strict=True):
                 with atomic_path(self.folder / name) as partial:
-                    partial.write_bytes(image.content)
+                    partial.write_bytes(image.stored.read())
             line = {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "id": job.id,

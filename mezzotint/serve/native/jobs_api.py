@@ -132,7 +132,8 @@ class JobsApi:
         if not (number.isascii() and number.isdigit()) or int(number[:6]) >= len(job.images):
             raise Refusal(404, "not_found", f"the job has {len(job.images)} images, numbered from 0")
         made = job.images[int(number[:6])]
-        content = made.content if kind == job.order.format else await converted(made.content, kind)
+        content = made.stored.read()
+        content = content if kind == job.order.format else await converted(content, kind)
         return Response(content, media_type=media_of(kind), headers={"Cache-Control": "private, max-age=600"})
 
     async def preview(self, request: Request) -> Response:

@@ -91,7 +91,7 @@ class ImagesApi:
         job = self.front.studio.results.find(link[0], link[1]) if link else None
         if link is None or job is None or link[1] != owner_of(request):
             raise Refusal(404, "not_found", "there is no such file, or it is gone")
-        return Response(job.images[link[2]].content, media_type=f"image/{job.order.format}")
+        return Response(job.images[link[2]].stored.read(), media_type=f"image/{job.order.format}")
 
     async def _answer(self, request: Request, asked: GenerationsRequest, order: Order, kind: str) -> Response:
         model = self.front.studio.registry.find(asked.model)
@@ -112,7 +112,7 @@ class ImagesApi:
             with self.front.studio.events.subscribed(owner, job.id) as reader:
                 while True:
                     for index in range(sent, len(job.partials)):
-                        data = {**_event(f"{kind}.partial_image", job.partials[index], job, model)}
+                        data = {**_event(f"{kind}.partial_image", job.partials[index].read(), job, model)}
                         yield frame({**data, "partial_image_index": index}, name=f"{kind}.partial_image")
                     sent = len(job.partials)
                     if job.has_ended:
@@ -126,7 +126,7 @@ class ImagesApi:
                 yield frame({"error": openai_error(refusal)}, name="error")
                 return
             for image in job.images:
-                data = _event(f"{kind}.completed", image.content, job, model)
+                data = _event(f"{kind}.completed", image.stored.read(), job, model)
                 yield frame({**data, "usage": _usage(job, model)}, name=f"{kind}.completed")
         finally:
             with suppress(HasEnded):
@@ -135,7 +135,7 @@ class ImagesApi:
     def _shown(self, request: Request, job: Job, index: int, how: str | None) -> dict[str, Any]:
         image = job.images[index]
         if how != "url":
-            return {"b64_json": base64.b64encode(image.content).decode("ascii")}
+            return {"b64_json": base64.b64encode(image.stored.read()).decode("ascii")}
         name = f"{secrets.token_hex(16)}.{job.order.format}"
         self.links[name] = (job.id, job.owner, index)
         while len(self.links) > _LINKS_KEPT:

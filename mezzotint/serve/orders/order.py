@@ -1,6 +1,6 @@
 """An order: all that a job generates, so that whoever makes it knows nothing of APIs, clients or queues."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mezzotint.runtime import Settings
@@ -45,6 +45,10 @@ class Order:
         """The settings of each run; the runs follow each other."""
         starts = range(0, len(self.settings), self.batch)
         return tuple(self.settings[start : start + self.batch] for start in starts)
+
+    def without_files(self) -> "Order":
+        """What is still to be known of it when it is over: files that were sent are empty."""
+        return replace(self, image=self.image and b"", mask=self.mask and b"")
 
     @property
     def shape(self) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from mezzotint.serve.jobs.events import EventLog
 from mezzotint.serve.jobs.job import Job, State
 from mezzotint.serve.jobs.line import MOST_PASSES, next_job
 from mezzotint.serve.jobs.results import Results
+from mezzotint.serve.jobs.spool import Spool
 from mezzotint.serve.models.memory import Resident, slots_to_end
 from mezzotint.serve.orders.order import Kind, Order
 from mezzotint.serve.work.messages import Made
@@ -62,7 +63,7 @@ def test_results_go_when_they_are_old_or_too_many() -> None:
     results = Results(keep_s=10.0, keep_bytes=100)
     jobs = [job() for _ in range(4)]
     for number, one in enumerate(jobs):
-        one.state, one.ended_s, one.images = State.DONE, float(number), (made(40),)
+        one.state, one.ended_s, one.images = State.DONE, float(number), (Spool().image(made(40)),)
         results.add(one)
         results.ended(one)
     results.add(waiting := job())

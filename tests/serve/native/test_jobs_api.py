@@ -1,6 +1,7 @@
 """Our own API over real sockets: submit, follow, cancel, fetch, repeat."""
 
 import base64
+import errno
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,17 @@ def test_a_worker_refuses_breaks_and_goes_on(fake: Live) -> None:
         view = fake.until(fake.job(prompt=prompt)["id"], "failed")
         assert (view["code"], view["images"]) == (code, [])
         assert view["reason"]
+    assert colour_of(fake.image(fake.done(fake.job(seed=300)["id"])["id"])) == colour(300)
+
+
+def test_a_full_disk_fails_the_job_and_the_next_one_works(fake: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_content: bytes) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake.built.studio.spool, "put", full)
+        view = fake.until(fake.job(partials=1)["id"], "failed")
+        assert (view["code"], view["images"], "No space left" in view["reason"]) == ("crashed", [], True)
     assert colour_of(fake.image(fake.done(fake.job(seed=300)["id"])["id"])) == colour(300)
 
 
