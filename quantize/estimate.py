@@ -14,7 +14,7 @@ import numpy as np
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.geometry import Geometry
-from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
+from mezzotint.bundle.precision import BY_NODE, Compute, Storage
 from mezzotint.engines.lineup import fastest_engine
 from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
@@ -24,12 +24,14 @@ from mezzotint.runtime.samplers.sampler import Noise
 from mezzotint.runtime.samplers.schedule import Schedule
 from mezzotint.runtime.start import Start, begin_from_noise
 
+from .calibrate.second_moments import MOMENT_CALLS
 from .calibrate.trajectories import CalibrationSettings
 from .lower.target import Target, settle_prompts
 from .quantizable import check_quantizable
 
 _PROMPT = "a bowl of fruit on a table"
 _OBSERVED = 1.2  # an instrumented FP32 call, in plain ones
+_MULTIPLIED = 1.5  # one that products of its tensors are taken in
 _COMPARED = 1.2 + 0.5  # a call in FP32 on the reference engine, and one of the quantized graph
 _DENOISER_PARITY_CALLS = 25
 _DECODER_PARITY_CALLS = 8
@@ -39,7 +41,14 @@ _FIXED_SECONDS = 4.0  # a component: reading it, opening engines, hashing
 _SECONDS_A_GIGABYTE = 9.0  # of FP32 weights: smoothing, ranges, lowering, writing
 _PROCESS_BYTES = 500_000_000
 _PEAK = 1.85  # of the largest component's FP32 weights
-_BITS = {Storage.FLOAT32: 32, Storage.FLOAT16: 16, Storage.INT8_WEIGHTS: 8, Storage.INT8: 8, Storage.FP8: 8}
+_BITS = {
+    Storage.FLOAT32: 32,
+    Storage.FLOAT16: 16,
+    Storage.INT8_WEIGHTS: 8,
+    Storage.INT8: 8,
+    Storage.FP8: 8,
+    Storage.INT4_WEIGHTS: 6,  # linears 4.5, all else 8
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +185,14 @@ def _component_plan(
     parts: dict[str, float] = {}
     call, parity_calls = _CALLS.get(role, ("", 0))
     range_calls = settings.steps if role is Role.DENOISER else _DECODER_RANGE_CALLS
+    calls = min(settings.calls, MOMENT_CALLS)
     seconds = {"step": times.float32, "decoding": times.decoder}.get(call, 0.0)
-    if storage in EIGHT_BITS:
+    if storage in BY_NODE:
         parts[f"statistics of {settings.calls} calls"] = settings.calls * _OBSERVED * seconds
         if is_searched:
             parts["a search for nodes to leave out"] = _SEARCH_CALLS * seconds
+    if storage is Storage.INT4_WEIGHTS:
+        parts[f"second moments of {calls} calls"] = calls * _MULTIPLIED * seconds
     if is_in_half and call and storage is not Storage.FLOAT32:
         parts[f"ranges of {range_calls} calls"] = range_calls * _OBSERVED * seconds
     if storage is not Storage.FLOAT32:

@@ -15,10 +15,10 @@ from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
 from mezzotint.bundle.declined import DECLINED_FILE, Declines, joined, write_declines
 from mezzotint.bundle.folded import FOLDED_FILE, Folded, write_folded
+from mezzotint.bundle.four_bit_record import FourBitRecord
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
-from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
+from mezzotint.bundle.precision import BY_NODE, INTEGERS, Compute, Storage
 from mezzotint.engines.heap import give_back_memory
-from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
@@ -27,6 +27,7 @@ from .calibrate.calibrate import calibrate
 from .calibrate.data import CalibrationData
 from .calibrate.run import CalibrationRun
 from .calibrate.trajectories import CalibrationSettings
+from .decide.four_bits import FourBitSettings
 from .decide.half_fallback import with_fallbacks
 from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import FLOAT8_RANGES, RECIPE_METHOD, Method
@@ -34,21 +35,23 @@ from .decide.recipe import Recipe, find_recipe
 from .graphs.graph_file import load_graph, save_graph
 from .graphs.input_specs import inputs_of
 from .lower.half_target import convert_to_half
-from .lower.storages import check_used, storages_of
+from .lower.storages import check_approximated, check_used, storages_of
 from .lower.target import Fit, Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.approximations import find_approximations
 from .passes.contract import Pass, Rewritten, run_passes
 from .passes.exact import without
-from .passes.half import STORE_HALF
+from .passes.half import kept_in_float32
 from .quantizable import check_quantizable
 from .search.costs import Costs
 from .search.exclusion import check_floor
 from .search.search import search_exclusions
+from .store_four_bits import store_four_bits
 from .verify.audit import audit_bundle, check_coverage
 from .verify.compile_bundle import note_compiled
 from .verify.parity import measure_parity
 
+_REWRITTEN = (Storage.FLOAT16, *INTEGERS)  # by exact passes, and whatever goes before lowering
 _TOOLS = ("mezzotint", "onnx", "onnx-ir", "nncf")
 
 
@@ -67,6 +70,7 @@ class _Job:
     approximations: tuple[Pass, ...]  # of the denoiser
     min_sqnr_db: float | None
     costs: Costs
+    four_bits: FourBitSettings
 
 
 def quantize_bundle(
@@ -86,6 +90,7 @@ def quantize_bundle(
     skip_passes: Collection[str] = (),
     approximations: Sequence[str] = (),
     base: Path | None = None,
+    four_bits: FourBitSettings | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -100,7 +105,8 @@ def quantize_bundle(
     `attends_in_int8` computes the scores of self-attention in S8 where the target can, and `skip_passes`
     names exact passes that are left out, to measure what they bring. `approximations` are names of passes that make
     the denoiser compute something else, and less. `base` is the bundle whose runs a
-    refiner finishes, for calibration to do so too; without one it finishes noised images.
+    refiner finishes, for calibration to do so too; without one it finishes noised images. `four_bits` is how
+    components in "int4-weights" are rounded, None the default.
     Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
     as it was.
     """
@@ -108,7 +114,12 @@ def quantize_bundle(
     bundle, lowered_for = Bundle.open(source), find_target(target)
     family, chosen, overrides = family_of(bundle), find_recipe(recipe), overrides or {}
     storages = storages_of(bundle, chosen, lowered_for, overrides)
-    check_used(storages, min_sqnr_db, costs, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8)
+    check_used(
+        *(storages, lowered_for, min_sqnr_db, costs),
+        splits_shortcuts=split_shortcuts,
+        attends_in_int8=attends_in_int8,
+        sets_four_bits=four_bits is not None,
+    )
     check_quantizable(bundle)
     prompts = settle_prompts(family, storages, lowered_for, prompts)
     settings = settings or CalibrationSettings.of(bundle)
@@ -116,13 +127,15 @@ def quantize_bundle(
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
     exact, guided = (without(passes, skip_passes) for passes in (lowered_for.exact, lowered_for.guided))
     cheaper = find_approximations(approximations)
-    _check_approximated(family.denoiser, storages, cheaper)
-    if attends_in_int8 and not lowered_for.attends_in_int8:
-        raise MezzotintError(f"{target} has no attention in 8 bits; --int8-attention is for openvino")
+    check_approximated(family.denoiser, storages, cheaper)
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, prompts, settings, progress, base)
-        job = _Job(bundle, chosen, storages, lowered_for, data, run, method, guided, cheaper, min_sqnr_db, Costs(costs))
+        finer = four_bits or FourBitSettings()
+        job = _Job(
+            *(bundle, chosen, storages, lowered_for, data, run, method, guided),
+            *(cheaper, min_sqnr_db, Costs(costs), finer),
+        )
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
@@ -136,7 +149,7 @@ def _fill(job: _Job, staging: Path, progress: Progress) -> None:
     for index, name in enumerate(job.storages):
         progress(f"quantizing {name} ({job.storages[name]})", index, len(job.storages))
         components[name] = _quantize_component(job, name, staging)
-    integer, in_half = bool(EIGHT_BITS.intersection(job.storages.values())), job.target.is_in_half
+    integer, in_half = bool(BY_NODE.intersection(job.storages.values())), job.target.is_in_half
     manifest = replace(
         job.bundle.manifest,
         recipe=job.recipe.name,
@@ -163,7 +176,7 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
         note_compiled(bundle, job.target, progress)
         return
     for name, storage in job.storages.items():
-        if storage == Storage.INT8:
+        if storage in INTEGERS:
             progress(f"auditing {name}", 0, 1)
             check_coverage(audit_bundle(bundle, job.target.name, name))
 
@@ -178,7 +191,8 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         write_folded(lowered.folded, staging / name / FOLDED_FILE)
     write_declines(lowered.declined, staging / name / DECLINED_FILE)
     files, inputs = save_graph(lowered.model, staging / name), inputs_of(lowered.model, before.inputs)
-    float32_weights = _float32_weights(job, name, lowered.declined)
+    float32_weights = kept_in_float32(name, lowered.declined, job.run.progress)
+    four_bits = lowered.four_bits
     del lowered  # engines are about to load the weights again
     give_back_memory()
     component = replace(
@@ -190,6 +204,7 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
         parity=None,
         float32_weights=float32_weights,
         approximations=tuple(one.name for one in _approximations_of(job, name)),
+        four_bits=four_bits,
         compiled=(),
         engines=(),
     )
@@ -205,6 +220,7 @@ class _Lowered:
     decisions: Decisions = field(default_factory=dict)
     declined: Declines = field(default_factory=dict)
     folded: Folded | None = None  # where something may be
+    four_bits: FourBitRecord | None = None
 
     def then(self, rewritten: Rewritten) -> "_Lowered":
         """After more passes."""
@@ -220,7 +236,7 @@ def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
         )
         job.target.check(rewritten.model)
         lowered = replace(lowered.then(rewritten), decisions=with_fallbacks(lowered.decisions, fallbacks))
-    if _is_guided(job.bundle, name) and job.storages[name] in (Storage.FLOAT16, Storage.INT8):
+    if _is_guided(job.bundle, name) and job.storages[name] in _REWRITTEN:
         lowered = lowered.then(run_passes(lowered.model, job.guided))
     return lowered
 
@@ -245,6 +261,10 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
             plan = decide_and_rewrite(model, name, job.data, job.run, _method_of(job, name))
             decisions = _decide(job, name, model, plan, job.target.fit)
             return _Lowered(model, decisions, plan.declined, plan.folded).then(job.target.lower(model, decisions))
+        case Storage.INT4_WEIGHTS:
+            method = _method_of(job, name)
+            made = store_four_bits(model, name, job.data, job.run, method, job.target, job.four_bits)
+            return _Lowered(made.model, made.decisions, made.declined, made.folded, made.record)
         case Storage.FP8:
             method = replace(_method_of(job, name), ranges=FLOAT8_RANGES)
             plan = decide_and_rewrite(model, name, job.data, job.run, method)
@@ -259,20 +279,6 @@ def _method_of(job: _Job, name: str) -> Method:
 
 def _approximations_of(job: _Job, name: str) -> tuple[Pass, ...]:
     return job.approximations if family_of(job.bundle).role(name) is Role.DENOISER else ()
-
-
-def _check_approximated(denoiser: str, storages: Mapping[str, Storage], passes: Sequence[Pass]) -> None:
-    if passes and storages[denoiser] not in (Storage.FLOAT16, Storage.INT8):
-        raise MezzotintError(f"{passes[0].name} is for fp16 and int8, and {denoiser} is to be {storages[denoiser]}")
-
-
-def _float32_weights(job: _Job, name: str, declined: Declines) -> tuple[str, ...]:
-    """The names of weights that FP16 cannot hold, which the user is told of."""
-    kept = tuple(one.node for one in declined.get(STORE_HALF.name, ()))
-    if kept:
-        count = "1 weight stays" if len(kept) == 1 else f"{len(kept)} weights stay"
-        job.run.progress(f"{name}: {count} in FP32, beyond what FP16 can hold; the first is {kept[0]}", 1, 1)
-    return kept
 
 
 def _decide(job: _Job, name: str, model: ir.Model, plan: IntegerPlan, fit: Fit) -> Decisions:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest
-from mezzotint.bundle.precision import EIGHT_BITS, Storage
+from mezzotint.bundle.precision import BY_NODE, Storage
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
@@ -38,7 +38,7 @@ def attribution_cases(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
 def _quantized(bundle: Bundle) -> tuple[str, ...]:
     """Of a bundle with integers in it, the components that generate an image and are not FP32; else none."""
     storages = {name: bundle.component(name).storage for name in _generating(bundle)}
-    if not any(storage in (*EIGHT_BITS, Storage.INT8_WEIGHTS) for storage in storages.values()):
+    if not any(storage in (*BY_NODE, Storage.INT8_WEIGHTS) for storage in storages.values()):
         return ()
     return tuple(name for name, storage in storages.items() if storage != Storage.FLOAT32)
 

@@ -113,6 +113,9 @@ def _components(manifest: Manifest) -> Iterator[str]:
         figure, against = _parity(component)
         yield f"| {name} | {component.storage} | {component.compute} | {megabytes:.1f} | {figure} | {against} |"
     yield ""
+    in_four_bits = [(name, one.four_bits) for name, one in manifest.components.items() if one.four_bits is not None]
+    yield from (f"* {name}: {record}" for name, record in in_four_bits)
+    yield from [""] if in_four_bits else []
 
 
 def _parity(component: Component) -> tuple[str, str]:

@@ -70,6 +70,8 @@ class Decision:
     step: SearchStep | None = field(default=None, metadata=LEFT_OUT)  # of the search, when it decided
     query_scales: tuple[float, ...] = field(default=(), metadata=LEFT_OUT)  # of an attention: S8, one a head
     key_scales: tuple[float, ...] = field(default=(), metadata=LEFT_OUT)
+    group: int | None = field(default=None, metadata=LEFT_OUT)  # of W4: so many input channels share a scale
+    rank: int | None = field(default=None, metadata=LEFT_OUT)  # of the 16-bit branch that corrects 4-bit weights
     fallback: str | None = field(
         default=None, metadata=LEFT_OUT
     )  # on a target that computes in FP16: why the floats around it are FP32

@@ -15,6 +15,7 @@ from mezzotint.errors import MezzotintError
 from .calibration_record import CalibrationRecord
 from .compiled_record import CompiledRecord
 from .defaults import Defaults
+from .four_bit_record import FourBitRecord
 from .live import LiveAdapter
 from .precision import Compute, Storage
 from .profile import Profile
@@ -83,6 +84,7 @@ class Component:
         default=(), metadata=LEFT_OUT
     )  # of FP16 storage: those that FP16 cannot hold
     approximations: tuple[str, ...] = field(default=(), metadata=LEFT_OUT)  # what it computes less than its source by
+    four_bits: FourBitRecord | None = field(default=None, metadata=LEFT_OUT)  # of 4-bit weights: which, and how
     compiled: tuple[CompiledRecord, ...] = field(default=(), metadata=LEFT_OUT)  # for a GPU, one a compute capability
     engines: tuple[BuiltEngine, ...] = field(default=(), metadata=LEFT_OUT)  # compiled ahead of time
 

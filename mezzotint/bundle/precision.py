@@ -16,10 +16,17 @@ class Storage(StrEnum):
     INT8_WEIGHTS = "int8-weights"  # 8-bit weights, float arithmetic
     INT8 = "int8"  # 8-bit weights and activations, integer arithmetic where quantization.json says so
     FP8 = "fp8"  # 8-bit floats (E4M3) likewise
+    INT4_WEIGHTS = "int4-weights"  # linears: 4-bit weights in groups, float arithmetic; the rest as INT8
 
 
 EIGHT_BITS = frozenset({Storage.INT8, Storage.FP8})
 """Weights and activations of 8 bits, in the nodes that quantization.json says."""
+
+BY_NODE = EIGHT_BITS | {Storage.INT4_WEIGHTS}
+"""Where quantization.json says what became of each node, and calibration decided it."""
+
+INTEGERS = frozenset({Storage.INT8, Storage.INT4_WEIGHTS})
+"""Where some nodes multiply 8-bit integers."""
 
 
 class Compute(StrEnum):
@@ -35,6 +42,7 @@ class NodeScheme(StrEnum):
 
     FLOAT = "float"  # untouched
     W8 = "w8"  # small weights (8-bit or 16-bit, as the target prefers), float arithmetic
+    W4 = "w4"  # 4-bit weights in groups of input channels, float arithmetic
     W8A8 = "w8a8"  # 8-bit weights per output channel and 8-bit activations per tensor, integer arithmetic
 
 

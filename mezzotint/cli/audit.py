@@ -72,8 +72,9 @@ def _audit_compiled(bundle: "Bundle", component: str | None, asked: Sequence[str
 
 
 def audit_record(audit: "Audit") -> dict[str, Any]:
-    """Every kernel, and the two figures, each between 0 and 1."""
-    return asdict(audit) | {"int8_coverage": audit.int8_coverage, "int8_share": audit.int8_share}
+    """Every kernel, and the figures, each between 0 and 1."""
+    figures = ("int8_coverage", "int8_share", "four_bit_coverage", "four_bit_share")
+    return asdict(audit) | {name: getattr(audit, name) for name in figures}
 
 
 def compiled_data(one: "CompiledAudit") -> dict[str, Any]:
@@ -113,7 +114,8 @@ def audit_table(audit: "Audit") -> Group:
     counts: Counter[tuple[str, str]] = Counter()
     macs: Counter[tuple[str, str]] = Counter()
     for kernel in audit.kernels:
-        key = (kernel.operation, kernel.precision)
+        weights = "" if kernel.weight_bits is None else f", {kernel.weight_bits}-bit weights"
+        key = (kernel.operation, kernel.precision + weights)
         times[key] += kernel.time_ms or 0.0  # type: ignore[assignment]  # Counter's stub knows whole numbers only
         counts[key] += 1
         macs[key] += kernel.macs
@@ -124,4 +126,8 @@ def audit_table(audit: "Audit") -> Group:
         table.add_row(*key, str(counts[key]), *time_ms, f"{macs[key] / 1e9:.3f}")
     coverage = f"{audit.called} coverage {audit.int8_coverage:.1%} of {len(audit.promised)} quantized nodes"
     share = f"{audit.called} share {audit.int8_share:.1%} of all MACs"
-    return Group(Text(f"{audit.component} on {audit.backend}: {coverage}, {share}"), table)
+    lines = [f"{audit.component} on {audit.backend}: {coverage}, {share}"]
+    if audit.in_four_bits:
+        kept = f"{audit.four_bit_coverage:.1%} of {len(audit.in_four_bits)} linears"
+        lines.append(f"4-bit weights: {kept} kept them in 4 bits, {audit.four_bit_share:.1%} of all MACs")
+    return Group(*map(Text, lines), table)

@@ -66,6 +66,7 @@ def component_table(bundle: Bundle) -> Group:
         against, figure = _parity(component)
         table.add_row(name, component.storage, component.compute, f"{megabytes:.1f}", against, figure)
     tail = [f"{name} {line}" for name, component in manifest.components.items() for line in compiled_lines(component)]
+    tail += [f"{name}: {one.four_bits}" for name, one in manifest.components.items() if one.four_bits is not None]
     tail += [
         f"{name} has an engine for {', '.join(one.compute_capabilities)}, {shapes_text(one.shapes)} ({one.compiler})"
         for name, component in manifest.components.items()

@@ -24,6 +24,7 @@ from .terminal import STDERR, STDOUT, bundle_json, show_progress, write_json
 
 if TYPE_CHECKING:
     from mezzotint.quantize import CalibrationSettings
+    from mezzotint.quantize.decide.four_bits import FourBitSettings
     from mezzotint.quantize.estimate import Plan
 
 _RECIPES = tuple(recipe.name for recipe in RECIPES)
@@ -44,6 +45,8 @@ _SPLIT = "INT8 for shortcut convolutions too, split by channel range."
 _ATTENTION = "INT8 for the scores of self-attention too: faster on openvino, a little less faithful."
 _LESS = "Let the denoiser compute less than its source, by pooled-keys; may be given again."
 _SKIP = "Leave out an exact graph pass, such as upsample-conv; may be given again."
+_GROUP = "Of int4-weights: how many input channels share a scale, 16 to 256; default: 32."
+_RANK = "Of int4-weights: rank of a 16-bit branch beside each linear that corrects the rounding; default: none."
 _BASE = "Of a refiner: the bundle whose runs it finishes, to calibrate on; default: noised images."
 _MEMORY = "Most memory that collecting statistics may take, such as 6GB; slower."
 
@@ -92,6 +95,8 @@ def quantize(
     int8_attention: Annotated[bool, typer.Option("--int8-attention", help=_ATTENTION)] = False,
     approximate: Annotated[list[str] | None, typer.Option("--approximate", help=_LESS)] = None,
     skip_pass: Annotated[list[str] | None, typer.Option("--skip-pass", help=_SKIP)] = None,
+    int4_group: Annotated[int | None, typer.Option(help=_GROUP)] = None,
+    int4_rank: Annotated[int | None, typer.Option(help=_RANK)] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     overwrite: Overwrite = False,
@@ -122,6 +127,7 @@ def quantize(
             approximations=approximate or (),
             skip_passes=skip_pass or (),
             base=base,
+            four_bits=_four_bits(int4_group, int4_rank),
             memory_limit_bytes=_bytes_of(memory_limit),
             overwrite=overwrite,
             progress=progress,
@@ -139,6 +145,14 @@ def _named_target(bundle: Path, recipe: str, target: str, overrides: Mapping[str
     choice = choose_target(Bundle.open(bundle), find_recipe(recipe), overrides)
     STDERR.print(f"target {choice.target.name}: {choice.reason}", markup=False)
     return choice.target.name
+
+
+def _four_bits(group: int | None, rank: int | None) -> "FourBitSettings | None":
+    """None where neither was given; MezzotintError for values that cannot be."""
+    from mezzotint.quantize.decide.four_bits import FourBitSettings
+
+    given = {name: value for name, value in (("group", group), ("rank", rank)) if value is not None}
+    return FourBitSettings(**given) if given else None
 
 
 def _texts(prompts: Path | None) -> list[str] | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, TensorSpec
-from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.bundle.precision import INTEGERS, Compute
 from mezzotint.errors import MezzotintError
 
 from .engine import MOST_THREADS, Engine, EngineOptions, Graph
@@ -61,7 +61,7 @@ class Session:
                 "out for all cores"
             )
         try:
-            if component.storage == Storage.INT8:
+            if component.storage in INTEGERS:
                 check_integers(engine)
             graph = engine.open(path, component, options)
         except MezzotintError:

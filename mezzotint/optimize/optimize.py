@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import MANIFEST_NAME
-from mezzotint.bundle.precision import EIGHT_BITS
+from mezzotint.bundle.precision import BY_NODE
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.rtx.builder import missing_builder
 from mezzotint.errors import MezzotintError
@@ -124,7 +124,7 @@ def _unseen(bundle: Bundle, backend: str) -> str | None:
 def _coverage(bundle: Bundle, backend: str, progress: Progress) -> Coverage | None:
     """Of the denoiser, where it is in INT8 and the engine keeps a record."""
     name = family_of(bundle).denoiser
-    if bundle.component(name).storage not in EIGHT_BITS or (is_compiled(bundle, backend) and missing_builder()):
+    if bundle.component(name).storage not in BY_NODE or (is_compiled(bundle, backend) and missing_builder()):
         return None
     progress(f"auditing {name}", 0, 1)
     audit = audit_bundle(bundle, backend, name)

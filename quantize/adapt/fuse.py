@@ -12,7 +12,7 @@ from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, FusedAdapter, Manifest
-from mezzotint.bundle.precision import Storage
+from mezzotint.bundle.precision import INTEGERS, Storage
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import CheckFailed, MezzotintError
 from mezzotint.families.lineup import family_of
@@ -82,6 +82,7 @@ def fuse_adapters(
     shapes, called = given.shapes(), family_of(given.bundle).name
     fitted = [(fit_adapter(one.path, shapes, called), one.scale) for one in adapters]
     job = _Job(given=given, adapters=fitted, progress=progress)
+    _check_rounding(job)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if given.is_float:
             _fill(job, given.bundle, staging, _write_floats(job, staging))
@@ -93,6 +94,19 @@ def fuse_adapters(
                 _fill(job, given.bundle, staging, _write_lowered(job, staging, Bundle.open(floats), prompts))
             _audit(job, staging)
     return Bundle.open(output)
+
+
+def _check_rounding(job: _Job) -> None:
+    """4-bit weights are rounded by what calibration saw them multiply, which nothing here can do anew."""
+    in_four_bits = [n for n in job.changed if job.given.bundle.component(n).storage is Storage.INT4_WEIGHTS]
+    if in_four_bits:
+        raise MezzotintError(
+            where=job.given.bundle.path,
+            what=f"the storage of {in_four_bits[0]}",
+            got=str(Storage.INT4_WEIGHTS),
+            expected="one whose weights can be rounded again without calibration",
+            advice="put the adapters beside them with --live, or add them to the FP32 bundle and quantize that",
+        )
 
 
 def _write_floats(job: _Job, staging: Path) -> dict[str, Component]:
@@ -172,7 +186,7 @@ def _audit(job: _Job, staging: Path) -> None:
     """What the bundle calls INT8 still has to run so."""
     bundle = Bundle.open(staging)
     for name in job.changed:
-        if bundle.component(name).storage is Storage.INT8:
+        if bundle.component(name).storage in INTEGERS:
             if not (bundle.path / name / DECISIONS_FILE).is_file():
                 raise MezzotintError(f"{bundle.path}/{name} lacks {DECISIONS_FILE}; quantize again")
             job.progress(f"auditing {name}", 0, 1)

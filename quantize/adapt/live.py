@@ -23,7 +23,7 @@ from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.live import SCALE_INPUT, LiveAdapter
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component, Manifest, TensorSpec
-from mezzotint.bundle.precision import Storage
+from mezzotint.bundle.precision import INTEGERS
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of
@@ -75,7 +75,7 @@ def add_live_adapters(
         components = {name: _write(job, name, staging) for name in job.branches}
         _seal(job, components, staging)
         for name, component in components.items():
-            if component.storage is Storage.INT8:
+            if component.storage in INTEGERS:
                 progress(f"auditing {name}", 0, 1)
                 made = Bundle.open(staging)
                 check_coverage(audit_bundle(made, made.manifest.target, name))

@@ -20,6 +20,8 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 
+from ..graphs.four_bits import FourBits, four_bits_of
+from ..graphs.graph_file import load_graph
 from ..graphs.weighted import weighted_nodes
 from ..lower.target import Target, find_target
 from ..lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
@@ -27,6 +29,7 @@ from ..passes.approximations import find_approximations
 from ..passes.centre_keys import CENTRE_KEYS
 from ..passes.contract import Context, Pass, run_passes
 from ..passes.fold import FOLD_SCALES, find_folds
+from ..passes.four_bit_weights import FOUR_BIT_WEIGHTS
 from ..passes.split_shortcuts import SPLIT_SHORTCUTS
 
 _AGAIN = "quantize the FP32 bundle again, then it can be changed"
@@ -85,6 +88,12 @@ def _stored(
             lowered = run_passes(model, NNCF_WEIGHTS if is_text else ALL_WEIGHTS).model
             extend(lowered, _AS_IT_WAS)
             return lowered
+        case Storage.INT4_WEIGHTS if family_of(bundle).role(name) is Role.TEXT_ENCODER:
+            decisions = read_decisions(bundle.path / name / DECISIONS_FILE)
+            context = Context(decisions=decisions, four_bits=_four_bits(bundle, name, model, decisions))
+            model = run_passes(model, NNCF_WEIGHTS, context).model
+            extend(model, _AS_IT_WAS)
+            return run_passes(model, (FOUR_BIT_WEIGHTS,), context).model
         case _:
             return _in_integers(bundle, name, target, model, exact, extend)
 
@@ -105,8 +114,18 @@ def _in_integers(
     rescaled = _rescaled(model.graph, before, folded)
     run_passes(model, (FOLD_SCALES,), Context(decisions=before, scales=folded.scales))
     run_passes(model, (CENTRE_KEYS,), Context(centres=folded.centres))
+    four_bits = _four_bits(bundle, name, model, decisions)
     added = extend(model, rescaled)
-    return target.lower(model, decisions | added).model
+    return target.lower(model, decisions | added, four_bits).model
+
+
+def _four_bits(bundle: Bundle, name: str, model: ir.Model, decisions: Decisions) -> dict[str, FourBits]:
+    """The 4-bit weights of `model`, by node, as they are in the bundle: calibration rounded them."""
+    items = [item for item in weighted_nodes(model.graph) if decisions[item.name].scheme is NodeScheme.W4]
+    if not items:
+        return {}
+    lowered = load_graph(bundle.graph_path(name)).graph
+    return {item.name: four_bits_of(lowered, item) for item in items}
 
 
 def _recorded(bundle: Bundle, name: str) -> tuple[Folded, Decisions]:

@@ -16,7 +16,7 @@ from ..calibrate.statistics import TensorStatistics
 from ..graphs.graph_file import unmap_weights
 from ..graphs.weighted import weighted_nodes
 from ..passes.centre_keys import CENTRE_KEYS
-from ..passes.contract import Context, run_passes
+from ..passes.contract import Context, Pass, run_passes
 from ..passes.fold import FOLD_SCALES
 from ..passes.split_shortcuts import SPLIT_SHORTCUT_RULE, SPLIT_SHORTCUTS
 from ..rules.lineup import rules_of
@@ -39,6 +39,11 @@ class IntegerPlan:
     folded: Folded
 
 
+def passes_before(method: Method) -> tuple[Pass, ...]:
+    """What rewrites the FP32 graph before anything is looked at."""
+    return (*method.exact, SPLIT_SHORTCUTS) if method.splits_shortcuts else method.exact
+
+
 def decide_and_rewrite(
     model: ir.Model, component: str, data: CalibrationData, run: CalibrationRun, method: Method = RECIPE_METHOD
 ) -> IntegerPlan:
@@ -47,7 +52,7 @@ def decide_and_rewrite(
     The FP32 graph `model` is rewritten in place, in floats exactly: by the method's exact passes, shortcuts are split
     where it says so, and SmoothQuant's scales are folded into weights.
     """
-    before = (*method.exact, SPLIT_SHORTCUTS) if method.splits_shortcuts else method.exact
+    before = passes_before(method)
     declined = [run_passes(model, before).declined]
     names = [item.name for item in weighted_nodes(model.graph)]
     decisions = decide(names, (*rules_of(data.bundle, component, names), SPLIT_SHORTCUT_RULE, *method.rules))

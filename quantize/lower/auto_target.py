@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mezzotint.bundle.bundle import Bundle
-from mezzotint.bundle.precision import Storage
+from mezzotint.bundle.precision import INTEGERS
 from mezzotint.engines.cpu import cpu_features, cpu_model
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.errors import MezzotintError
@@ -50,7 +50,7 @@ def _unfit(bundle: Bundle, recipe: Recipe, target: Target, overrides: Mapping[st
         storages = storages_of(bundle, recipe, target, overrides)
     except MezzotintError as error:
         return str(error).removeprefix(f"{target.name} ")
-    if Storage.INT8 in storages.values():
+    if INTEGERS.intersection(storages.values()):
         lacking = [needed for needed in target.cpu_features if not cpu_features().intersection(needed.split("|"))]
         if lacking:
             return f"needs the CPU feature {' and '.join(lacking).replace('|', ' or ')} for INT8"

@@ -1,14 +1,15 @@
 """What each component of a bundle is stored as, by a recipe, for a target."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
-from mezzotint.bundle.precision import EIGHT_BITS, Storage
+from mezzotint.bundle.precision import BY_NODE, INTEGERS, Storage
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of
 
 from ..decide.recipe import Recipe, component_storages
+from ..passes.contract import Pass
 from .target import Target, fit_storages
 
 
@@ -24,11 +25,13 @@ def storages_of(bundle: Bundle, recipe: Recipe, target: Target, overrides: Mappi
 
 def check_used(
     storages: Mapping[str, Storage],
+    target: Target,
     floor_db: float | None,
     costs: Path | None,
     *,
     splits_shortcuts: bool,
     attends_in_int8: bool,
+    sets_four_bits: bool,
 ) -> None:
     """MezzotintError where an option was given that nothing would come of, with these storages and other options."""
     given = {
@@ -37,10 +40,31 @@ def check_used(
         "--int8-attention": attends_in_int8,
     }
     unused = [option for option, is_given in given.items() if is_given]
-    if unused and not EIGHT_BITS.intersection(storages.values()):
+    if unused and not BY_NODE.intersection(storages.values()):
         raise MezzotintError(
             f"{', '.join(unused)}: only components in INT8 or FP8 have a use for it, and here there are none; leave it "
             "out, or choose --recipe int8 or --set unet=int8"
         )
+    in_four_bits = [name for name, storage in storages.items() if storage is Storage.INT4_WEIGHTS]
+    if sets_four_bits and not in_four_bits:
+        raise MezzotintError(
+            what="--int4-group and --int4-rank",
+            got="no component in int4-weights",
+            advice="leave them out, or choose --recipe int4-weights or --set unet=int4-weights",
+        )
+    if floor_db is not None and in_four_bits:
+        raise MezzotintError(
+            what=f"--min-sqnr-db with {in_four_bits[0]} in int4-weights",
+            expected="components in INT8 or FP8, whose nodes it takes out of 8 bits",
+            advice="leave it out, or correct the 4-bit weights with --int4-rank",
+        )
+    if attends_in_int8 and not target.attends_in_int8:
+        raise MezzotintError(f"{target.name} has no attention in 8 bits; --int8-attention is for openvino")
     if costs is not None and floor_db is None:
         raise MezzotintError("--costs are what --min-sqnr-db chooses nodes by, which is missing; give both or neither")
+
+
+def check_approximated(denoiser: str, storages: Mapping[str, Storage], passes: Sequence[Pass]) -> None:
+    """MezzotintError where the denoiser is to compute less by `passes`, and its storage is not rewritten at all."""
+    if passes and storages[denoiser] not in (Storage.FLOAT16, *INTEGERS):
+        raise MezzotintError(f"{passes[0].name} is for fp16 and int8, and {denoiser} is to be {storages[denoiser]}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mezzotint.bundle.decisions import Decisions
-from mezzotint.bundle.precision import EIGHT_BITS, Compute, Storage
+from mezzotint.bundle.precision import BY_NODE, Compute, Storage
 from mezzotint.engines.engine import Engine
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -15,8 +15,10 @@ from mezzotint.families.family import Family
 
 from ..calibrate.default_prompts import default_prompts
 from ..decide.recipe import Recipe
+from ..graphs.four_bits import FourBits
 from ..passes.contract import Context, Pass, Rewritten, run_passes
 from ..passes.exact import EXACT, GUIDED
+from ..passes.four_bit_weights import FOUR_BIT_WEIGHTS
 from ..passes.half import STORE_HALF
 from ..passes.half_arithmetic import COMPUTE_IN_HALF
 from ..passes.ort_floats import ORT_FLOATS
@@ -28,6 +30,8 @@ from .tensorrt import TENSORRT_FLOATS, TENSORRT_INTEGERS, fit_tensorrt, fit_tens
 
 _NO_FLOAT8 = "it has no kernels for FP8; use `--target tensorrt`, or int8"
 _NO_SMALL_WEIGHTS = "it would dequantize 8-bit weights at every call; use fp16 there"
+
+_NO_FOUR_BITS = "4-bit weights have been run on CPU engines alone; use fp16 or another target"
 
 Fit = Callable[[ir.Graph, Decisions], Decisions]
 """Makes decisions such as a target can keep them."""
@@ -70,11 +74,17 @@ class Target:
     fit_float8: Fit = _as_decided
     is_compiled: bool = False
 
-    def lower(self, model: ir.Model, decisions: Decisions) -> Rewritten:
-        """Run the passes for INT8; MezzotintError with the reason where there are none."""
+    def lower(
+        self, model: ir.Model, decisions: Decisions, four_bits: Mapping[str, FourBits] | None = None
+    ) -> Rewritten:
+        """Run the passes for INT8, and before them that for 4-bit weights, which come by node.
+
+        MezzotintError with the reason where there are none.
+        """
         if not self.integers:
             raise MezzotintError((self.refuses or {})[Storage.INT8])
-        return run_passes(model, self.integers, Context(decisions=decisions))
+        passes = (FOUR_BIT_WEIGHTS, *self.integers) if four_bits else self.integers
+        return run_passes(model, passes, Context(decisions=decisions, four_bits=four_bits or {}))
 
     def lower_floats(self, model: ir.Model) -> Rewritten:
         """Run the passes for a float graph."""
@@ -122,6 +132,7 @@ TARGETS: tuple[Target, ...] = (
             Storage.INT8: NO_INT8_ON_CUDA,
             Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS,
             Storage.FP8: _NO_FLOAT8,
+            Storage.INT4_WEIGHTS: _NO_FOUR_BITS,
         },
     ),
     Target(
@@ -135,7 +146,7 @@ TARGETS: tuple[Target, ...] = (
         fit_float8=fit_tensorrt_float8,
         check=check_tensorrt,
         is_compiled=True,
-        refuses={Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS},
+        refuses={Storage.INT8_WEIGHTS: _NO_SMALL_WEIGHTS, Storage.INT4_WEIGHTS: _NO_FOUR_BITS},
     ),
 )
 
@@ -170,15 +181,16 @@ def fit_storages(
 def needs_prompts(storages: Mapping[str, Storage], target: Target) -> bool:
     """Whether something must be calibrated: INT8 activations, and what FP16 would overflow on a GPU."""
     kinds = set(storages.values())
-    return bool(kinds & EIGHT_BITS) or (target.is_in_half and kinds != {Storage.FLOAT32})
+    return bool(kinds & BY_NODE) or (target.is_in_half and kinds != {Storage.FLOAT32})
 
 
 def check_prompts(storages: Mapping[str, Storage], target: Target, prompts: Sequence[str]) -> None:
     """MezzotintError when something must be calibrated and there is nothing to calibrate it on."""
     if prompts:
         return
-    if EIGHT_BITS.intersection(storages.values()):
-        name = "INT8" if Storage.INT8 in storages.values() else "FP8"
+    asked = BY_NODE.intersection(storages.values())
+    if asked:
+        name = "INT8" if Storage.INT8 in asked else "FP8" if Storage.FP8 in asked else "int4-weights"
         raise MezzotintError(f"{name} needs calibration prompts; pass --prompts FILE with one prompt a line")
     if target.is_in_half and set(storages.values()) != {Storage.FLOAT32}:
         raise MezzotintError(

@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import os
+from collections.abc import Collection
 from enum import StrEnum
 
 import onnx
@@ -18,11 +19,12 @@ from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.weighted import weighted_nodes
 from ..passes.contract import Context, Outcome, Pass
+from ..passes.four_bit_weights import FOUR_BIT_WEIGHTS
 from ..passes.remove_unused import REMOVE_UNUSED
 from ..rules.rule import Rule, decide
 from .openvino import lower_openvino
 
-_EVERYTHING = (Rule("*", NodeScheme.W8, "weight-only recipe"),)
+EVERYTHING = (Rule("*", NodeScheme.W8, "weight-only recipe"),)
 
 
 class WeightOnlyReason(StrEnum):
@@ -31,11 +33,12 @@ class WeightOnlyReason(StrEnum):
     LEFT_BY_NNCF = "NNCF does not compress it"
 
 
-def compress_with_nncf(model: ir.Model, _context: Context) -> Outcome:
+def compress_with_nncf(model: ir.Model, context: Context) -> Outcome:
     """A new model with symmetric INT8 weights for every MatMul and embedding, by NNCF's `compress_weights`.
 
-    Declined are matrices that it leaves in FP32.
+    Linears that will have 4-bit weights stay as they are. Declined are other matrices that it leaves in FP32.
     """
+    finer = {item.name: str(item.weight.name) for item in weighted_nodes(model.graph) if item.name in context.four_bits}
     os.environ.setdefault("NNCF_DISABLE_TELEMETRY", "1")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints a table and a progress bar
         import nncf
@@ -43,9 +46,11 @@ def compress_with_nncf(model: ir.Model, _context: Context) -> Outcome:
         logging.getLogger("nncf").setLevel(logging.ERROR)
         # In memory: NNCF looks for external weights in the working folder.
         proto: onnx.ModelProto = ir.to_proto(ir.external_data.load_to_model(model.clone()))
-        compressed: onnx.ModelProto = nncf.compress_weights(proto, mode=nncf.CompressWeightsMode.INT8_SYM)
+        ignored = nncf.IgnoredScope(names=list(finer)) if finer else None
+        mode = nncf.CompressWeightsMode.INT8_SYM
+        compressed: onnx.ModelProto = nncf.compress_weights(proto, mode=mode, ignored_scope=ignored)
     result = ir.from_proto(compressed)
-    before, after = _matrices(model), _matrices(result)
+    before, after = _matrices(model, but=finer.values()), _matrices(result, but=finer.values())
     kept = [name for name in before if name in after]
     left = [Declined(node=name, reason=WeightOnlyReason.LEFT_BY_NNCF, got=after[name]) for name in kept]
     return Outcome(result, len(before) - len(left), tuple(left))
@@ -53,16 +58,17 @@ def compress_with_nncf(model: ir.Model, _context: Context) -> Outcome:
 
 def compress_all_weights(model: ir.Model, _context: Context) -> Outcome:
     """S8 weights per output channel behind a DequantizeLinear for every convolution and linear of `model`, in place."""
-    decisions = decide((item.name for item in weighted_nodes(model.graph)), _EVERYTHING)
+    decisions = decide((item.name for item in weighted_nodes(model.graph)), EVERYTHING)
     return lower_openvino(model, Context(decisions=decisions))
 
 
 NNCF_WEIGHTS = (Pass("nncf-weights", compress_with_nncf, in_place=False),)
+TEXT_IN_FOUR_BITS = (*NNCF_WEIGHTS, FOUR_BIT_WEIGHTS)
 ALL_WEIGHTS = (Pass("all-weights", compress_all_weights), REMOVE_UNUSED)
 
 
-def _matrices(model: ir.Model) -> dict[str, str]:
+def _matrices(model: ir.Model, *, but: Collection[str]) -> dict[str, str]:
     """Shapes of the FP32 weights with two axes or more, by name."""
-    weights = [(str(name), value) for name, value in model.graph.initializers.items()]
+    weights = [(str(name), value) for name, value in model.graph.initializers.items() if name not in but]
     found = {name: value for name, value in weights if value.dtype == ir.DataType.FLOAT and value.shape is not None}
     return {name: str(value.shape) for name, value in found.items() if len(value.shape or ()) > 1}

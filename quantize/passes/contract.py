@@ -15,6 +15,8 @@ from mezzotint.arrays import FloatArray
 from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declined, Declines, joined
 
+from ..graphs.four_bits import FourBits
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
@@ -23,6 +25,7 @@ class Context:
     decisions: Decisions = field(default_factory=dict)  # of every weighted node, by name
     scales: Mapping[str, FloatArray] = field(default_factory=dict)  # by tensor: what its channels (C,) are divided by
     centres: Mapping[str, FloatArray] = field(default_factory=dict)  # by tensor: what its channels (C,) lose
+    four_bits: Mapping[str, FourBits] = field(default_factory=dict)  # by weighted node: its weight in 4 bits
     float32_nodes: Mapping[str, str] = field(default_factory=dict)  # by `node_key`: why the node stays in FP32
 
 

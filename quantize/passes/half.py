@@ -9,7 +9,8 @@ from enum import StrEnum
 import numpy as np
 import onnx_ir as ir
 
-from mezzotint.bundle.declined import Declined
+from mezzotint.bundle.declined import Declined, Declines
+from mezzotint.progress import Progress
 
 from ..graphs.graph import constant
 from .contract import Context, Outcome, Pass
@@ -31,6 +32,15 @@ def store_halves(model: ir.Model, _context: Context) -> Outcome:
 
 
 STORE_HALF = Pass("store-half", store_halves)
+
+
+def kept_in_float32(component: str, declined: Declines, progress: Progress) -> tuple[str, ...]:
+    """The names of weights that FP16 cannot hold, by what the passes declined; the user is told of them."""
+    kept = tuple(one.node for one in declined.get(STORE_HALF.name, ()))
+    if kept:
+        count = "1 weight stays" if len(kept) == 1 else f"{len(kept)} weights stay"
+        progress(f"{component}: {count} in FP32, beyond what FP16 can hold; the first is {kept[0]}", 1, 1)
+    return kept
 
 
 def _store(graph: ir.Graph, value: ir.Value) -> Declined | None:

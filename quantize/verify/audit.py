@@ -58,7 +58,8 @@ def audit_bundle(
     batch = 1 + is_guided if batch is None else batch
     latents = batch // 2 if is_guided and batch % 2 == 0 else batch
     kernels = recorder(bundle.graph_path(component), _zeros(bundle, spec.inputs, (batch, latents), latent), precision)
-    return Audit(component, engine.name, tuple(kernels), tuple(_promised(bundle, component)))
+    promised, in_four_bits = (_called(bundle, component, scheme) for scheme in (NodeScheme.W8A8, NodeScheme.W4))
+    return Audit(component, engine.name, tuple(kernels), tuple(promised), in_four_bits=tuple(in_four_bits))
 
 
 def is_compiled(bundle: Bundle, backend: str) -> bool:
@@ -83,7 +84,7 @@ def audit_compiled(bundle: Bundle, component: str | None, capabilities: Sequence
             bundle.graph_path(component),
             component,
             image_shapes(bundle, component),
-            _promised(bundle, component),
+            _called(bundle, component, NodeScheme.W8A8),
             capability,
             called="FP8" if storage is Storage.FP8 else "INT8",
         )
@@ -91,9 +92,9 @@ def audit_compiled(bundle: Bundle, component: str | None, capabilities: Sequence
     )
 
 
-def _promised(bundle: Bundle, component: str) -> Sequence[str]:
+def _called(bundle: Bundle, component: str, scheme: NodeScheme) -> Sequence[str]:
     decisions = read_decisions(bundle.path / component / DECISIONS_FILE)
-    return [node for node, one in decisions.items() if one.scheme == NodeScheme.W8A8]
+    return [node for node, one in decisions.items() if one.scheme == scheme]
 
 
 def _zeros(

@@ -27,9 +27,10 @@ _FLOAT_OPERATORS = (
     "Attention",
     "MultiHeadAttention",
 )
+_LINEARS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits", *_INTEGER_OPERATORS)
 _PRODUCTS = ("Conv", "MatMul", "Gemm", "Attention", "Einsum")  # in the name of an operator that multiplies
 _WEIGHT_INPUT = {"Conv": 1, "QLinearConv": 3, "Gemm": 1, "MatMul": 1, "MatMulIntegerToFloat": 1}
-_SUFFIXES = (":QLinearConv", ":MatMulIntegerToFloat", "_nchwc")
+_SUFFIXES = (":QLinearConv", ":MatMulIntegerToFloat", ":MatMulNBits", "_nchwc")
 
 
 def record_onnxruntime(path: Path, feeds: Mapping[str, Array], precision: str) -> list[Kernel]:
@@ -60,12 +61,14 @@ def _kernel(event: Any, weights: Mapping[str, tuple[int, int]], precision: str) 
     name, arguments = event["name"].removesuffix("_kernel_time"), event["args"]
     node = max((known for known in weights if name.startswith(known)), key=len, default=name)
     operation = arguments["op_name"]
+    is_narrow = operation == "MatMulNBits" and node in weights  # which says how it multiplies
     return Kernel(
         node=next((node.removesuffix(suffix) for suffix in _SUFFIXES if node.endswith(suffix)), node),
         operation=operation,
-        precision=operator_precision(operation, name, precision),
+        precision=precision if is_narrow else operator_precision(operation, name, precision),
         time_ms=event["dur"] / 1e3 / _RUNS,
         macs=_macs(operation, arguments, weights.get(node)),
+        weight_bits=4 if is_narrow else None,
     )
 
 
@@ -96,7 +99,7 @@ def _macs(operation: str, arguments: Any, weight: tuple[int, int] | None) -> int
     if operation in ("Conv", "FusedConv"):
         elements = math.prod(inputs[1]) if weight is None else weight[0]
         return int(outputs[0][0] * math.prod(outputs[0][2:]) * elements)  # (B, O, h, w)
-    if weight is not None and operation in ("Gemm", "FusedGemm", "MatMul", "FusedMatMul", *_INTEGER_OPERATORS):
+    if weight is not None and operation in _LINEARS:
         return int(math.prod(outputs[0]) * weight[0] // weight[1])
     if operation in ("MatMul", "FusedMatMul", "Gemm", "FusedGemm"):  # (.., M, K) or its transpose gives (.., M, N)
         return int(math.prod(inputs[0]) * outputs[0][-1])
@@ -109,6 +112,9 @@ def _weight_sizes(path: Path) -> dict[str, tuple[int, int]]:
     """(elements, output channels) of every node's weight; a layout change names a node after its output."""
     sizes: dict[str, tuple[int, int]] = {}
     for node in ir.load(path).graph:
+        if node.name is not None and _multiplies_four_bits(node):
+            inputs, outputs = (node.attributes[name].as_int() for name in ("K", "N"))
+            sizes[node.name] = (inputs * outputs, outputs)
         index = _WEIGHT_INPUT.get(node.op_type)
         if index is None or node.name is None or len(node.inputs) <= index:
             continue
@@ -119,3 +125,9 @@ def _weight_sizes(path: Path) -> dict[str, tuple[int, int]]:
             size = (math.prod(shape), shape[0] if is_rows else shape[-1])
             sizes |= {node.name: size, str(node.outputs[0].name): size}
     return sizes
+
+
+def _multiplies_four_bits(node: ir.Node) -> bool:
+    """Whether it multiplies floats by 4-bit weights; at other levels of accuracy it rounds activations as it likes."""
+    bits, level = (node.attributes.get_int(name, 0) for name in ("bits", "accuracy_level"))
+    return node.op_type == "MatMulNBits" and bits == 4 and level in (0, 1)

@@ -31,8 +31,14 @@ def record_openvino(path: Path, feeds: Mapping[str, Array], precision: str) -> l
     request = compiled.create_infer_request()
     for _ in range(_RUNS):
         request.infer(dict(feeds))
-    origins = {op.get_friendly_name(): _origins(op) for op in compiled.get_runtime_model().get_ops()}
-    found = [_kernels(counter, origins, macs) for counter in request.profiling_info if counter.node_type != "Constant"]
+    counters = [one for one in request.profiling_info if one.node_type != "Constant"]
+    executed = compiled.get_runtime_model().get_ops()
+    origins = {op.get_friendly_name(): _origins(op) for op in executed}
+    narrow = {op.get_friendly_name() for op in executed if _multiplies_four_bits(op)}
+    found = [
+        [replace(kernel, weight_bits=4 if counter.node_name in narrow else None) for kernel in kernels]
+        for counter, kernels in ((one, _kernels(one, origins, macs)) for one in counters)
+    ]
     return [_as_given(kernel, floats, precision) for kernels in found for kernel in kernels]
 
 
@@ -88,6 +94,14 @@ def _of_module(name: str, macs: Mapping[str, int]) -> list[str]:
     return [known for known, count in macs.items() if count and known.rpartition("/")[0] == module]
 
 
+def _multiplies_four_bits(op: Any) -> bool:
+    """Whether a compiled fully connected layer reads a weight that lies in memory in 4 bits."""
+    if op.get_rt_info()["layerType"].value != "FullyConnected":
+        return False
+    weight = op.input_value(1).get_node()
+    return weight.get_rt_info()["outputPrecisions"].value in ("u4", "i4")
+
+
 def _origins(op: Any) -> list[str]:
     return [_onnx_name(name) for name in op.get_rt_info()["originalLayersNames"].value.split(",") if name]
 
@@ -113,7 +127,7 @@ def kernel_precision(implementation: str, multiplies_for: str | None) -> str:
 
 
 def _onnx_name(name: str) -> str:
-    return name.removesuffix("/WithoutBiases")
+    return name.removesuffix("/WithoutBiases").removesuffix(":MatMulNBits")
 
 
 def _macs(op: Any) -> int:

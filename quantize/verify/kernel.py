@@ -12,6 +12,7 @@ class Kernel:
     precision: str  # "int8", "fp8", "bf16", "f32", ...
     time_ms: float | None  # None: it was compiled, and not run
     macs: int
+    weight_bits: int | None = None  # 4 where its weights are in 4 bits as it multiplies; None: not said
 
     @property
     def is_integer(self) -> bool:

@@ -34,6 +34,7 @@ FLOORS_DB = {
     Storage.INT8_WEIGHTS: 25.0,
     Storage.INT8: 12.0,
     Storage.FP8: 12.0,
+    Storage.INT4_WEIGHTS: 12.0,
 }
 _CHECK = "the parity check"
 _CALLS = {
