@@ -96,19 +96,16 @@ def quantize_bundle(
 ) -> Bundle:
     """Quantize the FP32 bundle at `source` into a new one at `output`.
 
-    `prompts` are the calibration prompts, which an "int8" component and FP16 on a GPU need; None is the list that comes
-    with the package. `overrides` maps components to schemes; `min_sqnr_db` takes nodes out of INT8 until the
+    `prompts` are the calibration prompts, which components in 8 and 4 bits and FP16 on a GPU need; None is the list
+    that comes with the package. `overrides` maps components to schemes; `min_sqnr_db` takes nodes out of INT8 until the
     component's output reaches it on the target, by the times in the file `costs` (None: the one in the user's cache
-    folder), which gets those that it lacks.
-    `memory_limit_bytes` makes calibration look at fewer tensors at a time, with the same result;
-    `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range,
-    `attends_in_int8` computes the scores of self-attention in S8 where the target can, and `skip_passes`
-    names exact passes that are left out, to measure what they bring. `approximations` are names of passes that make
-    the denoiser compute something else, and less. `base` is the bundle whose runs a
-    refiner finishes, for calibration to do so too; without one it finishes noised images. `four_bits` is how
-    components in "int4-weights" are rounded, None the default.
-    Raises MezzotintError for input that does not fit and CheckFailed when a graph misses its floor; `output` is then
-    as it was.
+    folder), which gets those that it lacks. `memory_limit_bytes` makes calibration look at fewer tensors at a time, to
+    the same result; `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range,
+    `attends_in_int8` computes the scores of self-attention in S8 where the target can, `skip_passes` are exact passes
+    to leave out, and `approximations` passes that make the denoiser compute something else, and less. `base` is the
+    bundle whose runs a refiner finishes, for calibration; without one it finishes noised images. `four_bits` is how
+    "int4-weights" are rounded.
+    Raises MezzotintError for unfit input and CheckFailed when a graph misses its floor; `output` is then as it was.
     """
     check_floor(min_sqnr_db)
     bundle, lowered_for = Bundle.open(source), find_target(target)
@@ -131,11 +128,8 @@ def quantize_bundle(
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, prompts, settings, progress, base)
-        finer = four_bits or FourBitSettings()
-        job = _Job(
-            *(bundle, chosen, storages, lowered_for, data, run, method, guided),
-            *(cheaper, min_sqnr_db, Costs(costs), finer),
-        )
+        shared = (bundle, chosen, storages, lowered_for, data, run, method, guided, cheaper, min_sqnr_db)
+        job = _Job(*shared, Costs(costs), four_bits or FourBitSettings())
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)
@@ -262,8 +256,14 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
             decisions = _decide(job, name, model, plan, job.target.fit)
             return _Lowered(model, decisions, plan.declined, plan.folded).then(job.target.lower(model, decisions))
         case Storage.INT4_WEIGHTS:
-            method = _method_of(job, name)
-            made = store_four_bits(model, name, job.data, job.run, method, job.target, job.four_bits)
+            made = store_four_bits(
+                *(model, name),
+                data=job.data,
+                run=job.run,
+                method=_method_of(job, name),
+                target=job.target,
+                settings=job.four_bits,
+            )
             return _Lowered(made.model, made.decisions, made.declined, made.folded, made.record)
         case Storage.FP8:
             method = replace(_method_of(job, name), ranges=FLOAT8_RANGES)

@@ -4,7 +4,7 @@ In a text encoder, which has no convolutions, everything else is what NNCF takes
 weights. Elsewhere convolutions compute in integers where the rules for INT8 say so.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -36,12 +36,13 @@ class FourBitComponent:
     decisions: Decisions
     declined: Declines
     record: FourBitRecord
-    folded: Folded | None = field(default=None)
+    folded: Folded | None = None
 
 
 def store_four_bits(
     model: ir.Model,
     component: str,
+    *,
     data: CalibrationData,
     run: CalibrationRun,
     method: Method,
@@ -58,7 +59,7 @@ def store_four_bits(
         context = Context(decisions=plan.decisions, four_bits=plan.weights)
         lowered = run_passes(model, TEXT_IN_FOUR_BITS, context)
         return _made(lowered.model, plan, settings, lowered.declined)
-    integers = decide_and_rewrite(model, component, data, run, method)
+    integers = decide_and_rewrite(model, component, data, run, replace(method, linears_in_floats=True))
     decisions, scales = target.fit(model.graph, integers.decisions), integers.folded.scales
     passes = passes_before(method)
     plan = plan_four_bits(model, component, decisions, settings, data, run, passes=passes, scales=scales)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,17 +109,14 @@ def quantize(
     settings = CalibrationSettings.of(Bundle.open(bundle), scheduler, steps, guidance, schedule)
     settings = replace(settings, trajectories=trajectories, calls=samples, seed=seed, visits=steps_per_prompt)
     settings, texts = replace(settings, height=height, width=width), _texts(prompts)
-    target = _named_target(bundle, recipe, target, overrides)
+    target, finer = _named_target(bundle, recipe, target, overrides), _four_bits(int4_group, int4_rank)
+    same: Any = {"recipe": recipe, "target": target, "overrides": overrides, "settings": settings, "prompts": texts}
     if dry_run:
-        return _show_plan(_DryRun(bundle, recipe, target, overrides, settings, texts, min_sqnr_db), as_json=as_json)
+        return _show_plan(_DryRun(bundle, **same, floor_db=min_sqnr_db, four_bits=finer), as_json=as_json)
     with show_progress() as progress:
         result = quantize_bundle(
             *(bundle, _named_output(output)),
-            recipe=recipe,
-            target=target,
-            prompts=texts,
-            overrides=overrides,
-            settings=settings,
+            **same,
             min_sqnr_db=min_sqnr_db,
             costs=costs,
             split_shortcuts=split_shortcuts,
@@ -127,7 +124,7 @@ def quantize(
             approximations=approximate or (),
             skip_passes=skip_pass or (),
             base=base,
-            four_bits=_four_bits(int4_group, int4_rank),
+            four_bits=finer,
             memory_limit_bytes=_bytes_of(memory_limit),
             overwrite=overwrite,
             progress=progress,
@@ -194,6 +191,7 @@ class _DryRun:
     settings: "CalibrationSettings"
     prompts: Sequence[str] | None
     floor_db: float | None
+    four_bits: "FourBitSettings | None"
 
     def plan(self) -> "Plan":
         """Two short runs and some counting."""

@@ -25,7 +25,7 @@ MOST_RANK = 256
 
 
 class FourBitReason(StrEnum):
-    """Why a linear stays in 8 bits."""
+    """Why a linear has 8-bit weights."""
 
     UNEVEN_GROUPS = "groups do not divide its input channels"
     SCALED_PRODUCT = "MatMulNBits has no alpha, beta or transposed input"
@@ -163,8 +163,6 @@ def _decided(before: Decision, weight: FourBits | None) -> Decision:
         before.in_floats(),
         scheme=NodeScheme.W4,
         rule=rule,
-        range_method=None,
-        smoothing_alpha=before.smoothing_alpha,
         group=weight.group,
         rank=weight.rank or None,
     )

@@ -8,6 +8,7 @@ from mezzotint.arrays import FloatArray
 from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.declined import Declines, joined
 from mezzotint.bundle.folded import Folded
+from mezzotint.bundle.precision import NodeScheme
 
 from ..calibrate.calibrate import cached_statistics, probes_for, with_quantizers
 from ..calibrate.data import CalibrationData
@@ -57,11 +58,13 @@ def decide_and_rewrite(
     names = [item.name for item in weighted_nodes(model.graph)]
     decisions = decide(names, (*rules_of(data.bundle, component, names), SPLIT_SHORTCUT_RULE, *method.rules))
     scores = Scores.of(model.graph) if method.attends_in_int8 else Scores()
-    settings = data.settings
+    settings, probes = data.settings, [*probes_for(model.graph, decisions), *scores.probes()]
+    if method.linears_in_floats:
+        decisions = _without_linears(model.graph, decisions)
     statistics = cached_statistics(
         data,
         component,
-        [*probes_for(model.graph, decisions), *scores.probes()],
+        probes,
         data.calls(component, settings.calls, settings.seed),
         run,
         before,
@@ -77,3 +80,9 @@ def decide_and_rewrite(
     run_passes(model, (CENTRE_KEYS,), Context(centres=folded.centres))
     unmap_weights(model)
     return IntegerPlan(decisions, statistics, joined(declined), folded)
+
+
+def _without_linears(graph: ir.Graph, decisions: Decisions) -> Decisions:
+    linears = {item.name for item in weighted_nodes(graph) if item.node.op_type != "Conv"}
+    is_integer = {name: one.scheme is NodeScheme.W8A8 for name, one in decisions.items()}
+    return {n: one.in_floats() if n in linears and is_integer[n] else one for n, one in decisions.items()}

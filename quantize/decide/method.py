@@ -13,7 +13,8 @@ class Method:
 
     `exact` passes come before everything else: they are the target's, and change nothing but what it costs.
     `attends_in_int8` computes the scores of self-attention in S8. `splits_shortcuts` puts shortcut convolutions of
-    concatenations into INT8, split by channel range.
+    concatenations into INT8, split by channel range. `linears_in_floats` takes linears out of INT8, and what they read
+    is not smoothed for them; statistics are taken of it all the same, so that they are those of INT8.
     """
 
     ranges: RangeMethods = RANGE_METHODS
@@ -21,6 +22,7 @@ class Method:
     rules: tuple[Rule, ...] = ()
     splits_shortcuts: bool = False
     attends_in_int8: bool = False
+    linears_in_floats: bool = False
     exact: tuple[Pass, ...] = ()
 
 

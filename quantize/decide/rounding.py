@@ -18,7 +18,7 @@ from mezzotint.arrays import Array
 
 from ..graphs.four_bits import LARGEST_CODE, MIDDLE, FourBits
 
-_FACTORS = np.linspace(0.65, 1.15, 21)  # of the scale at which nothing is clipped
+_FACTORS = np.linspace(0.5, 1.15, 27)  # of the scale at which nothing is clipped
 _SMALLEST_SCALE = float(np.finfo(np.float16).tiny)
 _LARGEST_SCALE = float(np.finfo(np.float16).max)
 _DAMPING = 0.01  # of the mean of the moments' diagonal: directions that calibration did not see have some weight too

@@ -111,7 +111,7 @@ def _corrected(graph: ir.Graph, item: WeightedNode, result: ir.Value, down: Arra
 
 
 def _module(item: WeightedNode) -> str:
-    """What new nodes are named after: engines call a kernel by the last node that fused into it, audits by its module."""
+    """What new nodes are named after: engines call a kernel by the last node in it, and audits look at its module."""
     return item.name.rpartition("/")[0]
 
 

@@ -19,6 +19,11 @@ KINDS = [  # recipe and target; each takes seconds to make
     pytest.param("fp16", "openvino", marks=pytest.mark.slow),
     pytest.param("fp16", "onnxruntime", marks=pytest.mark.slow),
 ]
+LIVE_KINDS = [  # nothing is fused into 4-bit weights
+    *KINDS,
+    ("int4-weights", "openvino"),
+    pytest.param("int4-weights", "onnxruntime", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from mezzotint.errors import MezzotintError
 from mezzotint.quantize.adapt.relower import relowered
 from mezzotint.quantize.graphs.graph_file import load_graph, save_graph
 from mezzotint.runtime import Bundle
-from tests.quantize.adapt.conftest import KINDS, Quantized
+from tests.quantize.adapt.conftest import LIVE_KINDS, Quantized
 
 
-@pytest.mark.parametrize(("recipe", "target"), KINDS)
+@pytest.mark.parametrize(("recipe", "target"), LIVE_KINDS)
 def test_it_is_the_same_graph(
     recipe: str, target: str, quantized: Quantized, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
