@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mezzotint import __version__
 from mezzotint.cache import cache_folder
 from mezzotint.engines.cpu import cpu_features, cpu_model
 from mezzotint.engines.engine import Engine
+from mezzotint.engines.four_bit_test import check_four_bits
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.nvidia import has_nvidia_driver
 from mezzotint.engines.self_test import check_integers
@@ -32,6 +34,7 @@ _FEATURES = (
     "amx_int8",
     "amx_bf16",
 )
+_TESTS = ("int8_self_test", "int4_self_test")
 _PACKAGES = (
     "numpy",
     "pillow",
@@ -55,14 +58,16 @@ _PACKAGES = (
 def doctor(as_json: AsJson = False) -> None:
     """Show which engines, CPU features and packages this machine has.
 
-    Each engine that can run is put to a small INT8 computation; exit code 1 when one of them gets it wrong.
+    Each engine that can run is put to a small computation in INT8, and to one with 4-bit weights; exit code 1 when one
+    of them gets one wrong.
     """
     found = examine()
     if as_json:
         write_json(found)
     else:
         _show(found)
-    wrong = [f"{engine['name']}: {engine['int8_self_test']}" for engine in found["engines"] if _failed(engine)]
+    tried = [(engine["name"], engine[test]) for engine in found["engines"] for test in _TESTS]
+    wrong = [f"{name}: {result}" for name, result in tried if result not in (None, "passed")]
     if wrong:
         raise CheckFailed(what="; ".join(wrong))
 
@@ -94,25 +99,22 @@ def _engine(engine: Engine) -> dict[str, Any]:
         "version": _version(engine.package) or _version(f"{engine.package}-gpu"),
         "missing": missing,
         "precisions": list(engine.precisions()) if missing is None else [],
-        "int8_self_test": _self_test(engine) if missing is None else None,
+        "int8_self_test": _self_test(engine, check_integers) if missing is None else None,
+        "int4_self_test": _self_test(engine, check_four_bits) if missing is None else None,
     }
 
 
-def _self_test(engine: Engine) -> str | None:
+def _self_test(engine: Engine, check: Callable[[Engine], None]) -> str | None:
     """ "passed", or what went wrong; None for an engine without INT8, or none that a CPU could get wrong."""
     if engine.integers is None:
         return None
     try:
-        check_integers(engine)
+        check(engine)
     except MezzotintError as error:
         return str(error)
     except (ImportError, RuntimeError, OSError) as error:  # an installation that is broken
         return f"could not run ({type(error).__name__}: {error})"
     return "passed"
-
-
-def _failed(engine: dict[str, Any]) -> bool:
-    return engine["int8_self_test"] not in (None, "passed")
 
 
 def _version(package: str) -> str | None:
@@ -161,11 +163,12 @@ def _show(found: dict[str, Any]) -> None:
         f"CPU features: {', '.join(cpu['features']) or 'none that speed up 8 or 16 bits'}",
     ]
     STDOUT.print("\n".join(lines), markup=False)
-    table = Table("engine", "version", "precisions", "INT8 self-test", "")
+    table = Table("engine", "version", "precisions", "INT8 self-test", "4-bit self-test", "")
     for engine in found["engines"]:
         precisions = ", ".join(engine["precisions"])
         ready = "ready" if engine["missing"] is None else engine["missing"]
-        table.add_row(engine["name"], engine["version"] or "", precisions, engine["int8_self_test"] or "", ready)
+        tests = [engine[test] or "" for test in _TESTS]
+        table.add_row(engine["name"], engine["version"] or "", precisions, *tests, ready)
     STDOUT.print(table, markup=False)
     packages = [f"{name} {version}" for name, version in found["packages"].items() if version is not None]
     STDOUT.print(f"packages: {', '.join(packages)}", markup=False)

@@ -12,11 +12,12 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, TensorSpec
-from mezzotint.bundle.precision import INTEGERS, Compute
+from mezzotint.bundle.precision import INTEGERS, Compute, Storage
 from mezzotint.errors import MezzotintError
 
 from .engine import MOST_THREADS, Engine, EngineOptions, Graph
 from .engine_errors import load_error, run_error
+from .four_bit_test import check_four_bits
 from .self_test import check_integers
 
 
@@ -63,6 +64,8 @@ class Session:
         try:
             if component.storage in INTEGERS:
                 check_integers(engine)
+            if component.storage is Storage.INT4_WEIGHTS:
+                check_four_bits(engine)
             graph = engine.open(path, component, options)
         except MezzotintError:
             raise

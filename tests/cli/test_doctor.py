@@ -26,7 +26,7 @@ def test_json_has_every_engine_and_its_self_test(cli: Cli, user_cache: Path) -> 
     assert [engine["name"] for engine in found["engines"]] == NAMES
     for engine in found["engines"]:
         if engine["name"] in ("onnxruntime", "openvino"):
-            assert (engine["missing"], engine["int8_self_test"]) == (None, "passed")
+            assert (engine["missing"], engine["int8_self_test"], engine["int4_self_test"]) == (None, "passed", "passed")
             assert "f32" in engine["precisions"]
         assert (engine["missing"] is None) or engine["precisions"] == []
     assert set(found["cpu"]["features"]) <= cpu_features()
@@ -46,20 +46,22 @@ def test_without_engines_it_says_what_each_lacks(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "ENGINES", absent)
     found = examine()["engines"]
     assert all("pip install" in engine["missing"] for engine in found)
-    assert [engine["int8_self_test"] for engine in found] == [None] * len(NAMES)
+    for test in ("int8_self_test", "int4_self_test"):
+        assert [engine[test] for engine in found] == [None] * len(NAMES)
     assert cli("doctor")[0] == 0
 
 
+@pytest.mark.parametrize(("check", "test"), [("check_integers", "int8"), ("check_four_bits", "int4")])
 @pytest.mark.parametrize("error", [MezzotintError("off by 3"), RuntimeError("no such kernel"), ImportError("libx.so")])
 def test_an_engine_that_computes_wrongly_is_a_failed_check(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, cli: Cli
+    error: Exception, check: str, test: str, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     def fail(engine: object) -> None:
         if engine is ONNXRUNTIME:
             raise error
 
-    monkeypatch.setattr(module, "check_integers", fail)
+    monkeypatch.setattr(module, check, fail)
     code, out, err = cli("doctor", "--json")
     assert code == 1
-    assert str(error) in {one["name"]: one["int8_self_test"] for one in json.loads(out)["engines"]}["onnxruntime"]
+    assert str(error) in {one["name"]: one[f"{test}_self_test"] for one in json.loads(out)["engines"]}["onnxruntime"]
     assert "onnxruntime" in err
