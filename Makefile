@@ -25,7 +25,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gate gate-fidelity peers bench-demo bench-vae bench-sd15 tables test test-slow test-browser test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-sd15 tables test test-slow test-browser test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -121,12 +121,27 @@ bench-vae: $(READY) ## Measure the fidelity of the embedded checkpoint with anot
 	$(BIN)/python -m mezzotint benchmark $(XL_STYLE)/checkpoint $(XL_STYLE)-fp32 $(XL_STYLE)-int8-openvino \
 	  --prompts demo/prompts/evaluation.txt -o reports/bench-xl-style --limit 16 --no-speed --no-bf16 $(ARGS)
 
+# 4-bit weights for linears, as they are and with a correction of rank 16, calibrated as the INT8 bundles of `make demo`.
+INT4_TARGETS := openvino onnxruntime
+INT4_BUNDLES := $(foreach target,$(INT4_TARGETS),bundles/int4-$(target) bundles/int4-rank16-$(target))
+INT4_OPTIONS := --overwrite --recipe int4-weights --prompts demo/prompts/calibration.txt --trajectories 64 --samples 256
+
+bench-int4: $(READY) ## Measure the fidelity of the embedded checkpoint in 4-bit weights beside INT8; makes the bundles
+	$(BIN)/python -m demo.run bundles/demo-fp32 $(GATED)
+	set -e; for target in $(INT4_TARGETS); do \
+	  $(BIN)/python -m mezzotint quantize bundles/demo-fp32 -o bundles/int4-$$target --target $$target $(INT4_OPTIONS); \
+	  $(BIN)/python -m mezzotint quantize bundles/demo-fp32 -o bundles/int4-rank16-$$target --target $$target \
+	    $(INT4_OPTIONS) --int4-rank 16; \
+	done
+	$(BIN)/python -m mezzotint benchmark demo/checkpoint bundles/demo-fp32 $(GATED) $(INT4_BUNDLES) \
+	  --prompts demo/prompts/evaluation.txt -o reports/bench-int4 --limit 16 --no-speed --no-bf16 $(ARGS)
+
 bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --images 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
-tables: $(READY) ## Put the results of bench-demo, bench-vae and bench-sd15 into docs/results, docs/results.md and README.md
+tables: $(READY) ## Put the results of bench-demo, bench-vae, bench-int4 and bench-sd15 into docs/results, docs/results.md and README.md
 	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/bench-*/results.json) \
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 

@@ -45,7 +45,7 @@ def check_four_bits(engine: Engine) -> None:
     if not worst <= _TOLERANCE * largest:
         raise MezzotintError(
             f"{engine.name} multiplies by 4-bit weights wrongly on this CPU ({cpu_model()}): a sum is off by "
-            f"{worst:.0f} of {largest:.0f}; use an int8 or fp16 bundle, another --backend, or a newer version of the engine"
+            f"{worst:.0f} of {largest:.0f}; use an int8 bundle, another --backend, or a newer version of the engine"
         )
 
 
