@@ -197,17 +197,24 @@ class _DryRun:
         """Two short runs and some counting."""
         from mezzotint.quantize.decide.recipe import find_recipe
         from mezzotint.quantize.estimate import plan_quantization
-        from mezzotint.quantize.lower.storages import storages_of
+        from mezzotint.quantize.lower.storages import check_used, storages_of
         from mezzotint.quantize.lower.target import find_target
         from mezzotint.quantize.search.exclusion import check_floor
 
         check_floor(self.floor_db)
         bundle, target = Bundle.open(self.bundle), find_target(self.target)
+        storages = storages_of(bundle, find_recipe(self.recipe), target, self.overrides)
+        check_used(
+            *(storages, target, self.floor_db, None),
+            splits_shortcuts=False,
+            attends_in_int8=False,
+            sets_four_bits=self.four_bits is not None,
+        )
         with show_progress() as progress:
             return plan_quantization(
                 bundle,
                 self.recipe,
-                storages_of(bundle, find_recipe(self.recipe), target, self.overrides),
+                storages,
                 target,
                 self.settings,
                 prompts=self.prompts,

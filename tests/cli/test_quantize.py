@@ -65,6 +65,24 @@ def test_verbose_says_what_rewrites_declined(cli: Cli, tiny_bundle: Bundle, tmp_
     assert not any(node in err for _, _, node, _ in entries)
 
 
+def test_4_bit_weights_by_group_and_rank(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    options = ("--recipe", "int4-weights", "--target", "onnxruntime", "--int4-group", "16", "--int4-rank", "2")
+    code, out, err = cli("quantize", tiny_bundle.path, "-o", "small", *options, *QUICK)
+    assert code == 0, err
+    assert "unet: int4-weights" in out
+    record = Bundle.open(tmp_path / "small").component("unet").four_bits
+    assert record is not None
+    assert (record.group, record.rank) == (16, 2)
+    code, out, _ = cli("inspect", "small")
+    assert code == 0
+    assert f"unet: {record}" in " ".join(out.split())
+    code, out, _ = cli("audit", "small")
+    assert code == 0
+    assert f"4-bit weights: 100.0% of {record.linears} linears kept them in 4 bits" in " ".join(out.split())
+    code, out, _ = cli("audit", "small", "--json")
+    assert json.loads(out)["four_bit_coverage"] == 1.0
+
+
 def test_a_dry_run_plans_and_writes_nothing(cli: Cli, tiny_bundle: Bundle, tmp_path: Path) -> None:
     code, out, err = cli("quantize", tiny_bundle.path, "--dry-run", "--json", "--target", "onnxruntime")
     assert code == 0, err
@@ -117,6 +135,9 @@ def test_a_dry_run_refuses_what_a_run_refuses(cli: Cli, tiny_bundle: Bundle, tin
         (tiny_bundle.path, *target, "--set", "nose=fp16"),
         (tiny_bundle.path, "--target", "cuda"),
         (tiny_bundle.path, *target, "--width", "13"),
+        (tiny_bundle.path, *target, "--int4-group", "64"),
+        (tiny_bundle.path, *target, "--recipe", "int4-weights", "--int4-group", "20"),
+        (tiny_bundle.path, *target, "--recipe", "int4-weights", "--min-sqnr-db", "20"),
     ):
         planned = cli("quantize", *command, "--dry-run")
         made = cli("quantize", *command, "-o", "small")
