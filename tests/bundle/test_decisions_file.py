@@ -82,7 +82,7 @@ def test_a_component_without_a_file_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("a/Conv", "scheme"), "w4", r"a/Conv: scheme: expected float, w8, w8a8, got 'w4'"),
+        (("a/Conv", "scheme"), "w2", r"a/Conv: scheme: expected float, w8, w4, w8a8, got 'w2'"),
         (("a/Conv", "rule"), 3, r"a/Conv: rule: expected .*str.*, got 3"),
         (("a/Conv", "colour"), 3, r"a/Conv: unknown field 'colour'"),
         (("a/Conv", "activation", "dtype"), "uint4", r"a/Conv: activation: expected uint8 or int8 .*'uint4'"),

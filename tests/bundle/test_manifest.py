@@ -156,7 +156,11 @@ UNET = ("components", "unet")
         (("calibration", "latent_shape"), [8, 8], r"calibration: latent_shape: expected 3 entries, got \[8, 8\]"),
         (("calibration", "latent_shape", 1), "8", r"latent_shape\[1\]: expected .*int.*, got '8'"),
         (("calibration", "latent_shape", 1), 0, r"latent_shape\[1\] is 0, expected 1 to"),
-        ((*UNET, "storage"), "int4", r"unet: storage: expected float32, float16, int8-weights, int8, fp8, got 'int4'"),
+        (
+            (*UNET, "storage"),
+            "int4",
+            r"unet: storage: expected float32, float16, int8-weights, int8, fp8, int4-weights, got 'int4'",
+        ),
         ((*UNET, "storage"), 8, "storage: expected float32, .*, got 8"),
         ((*UNET, "compute"), "f8", r"unet: compute: expected f32, bf16, f16, got 'f8'"),
         ((*UNET, "float32_weights"), [1], r"float32_weights\[0\]: expected .*str.*, got 1"),
