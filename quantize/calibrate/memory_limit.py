@@ -26,6 +26,11 @@ def parse_bytes(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
+def room_beside(limit_bytes: int, weight_bytes: int) -> int:
+    """What the limit leaves beside an FP32 graph that nothing is observed in; may be less than nothing."""
+    return limit_bytes - int(_PROCESS_BYTES + _WEIGHTS * weight_bytes)
+
+
 def groups_within(
     limit_bytes: int, weight_bytes: int, probes: Sequence[Probe], tensor_bytes: Mapping[str, int]
 ) -> list[list[Probe]]:

@@ -22,13 +22,15 @@ from ..passes.contract import Pass, run_passes
 from ..passes.ort_floats import ORT_FLOATS
 from .array_cache import cached_arrays, content_key, graph_hashes
 from .data import CalibrationData
+from .memory_limit import room_beside
 from .run import CalibrationRun
-from .statistics import open_probed
+from .statistics import add_shapes, open_probed
 from .trajectories import Call
 
 _REVISION = 1  # of what the cached arrays mean
 MOMENT_CALLS = 64
-_GROUP_BYTES = 400_000_000  # of moments that one graph computes
+_GROUP_BYTES = 800_000_000  # of moments that one graph computes; with a memory limit what that leaves, if less
+_BYTES = 4 + 8  # an entry of moments: as the engine makes it, and in the sum of all calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +59,19 @@ def second_moments(
         return
     spec, path = data.bundle.component(component), data.bundle.graph_path(component)
     sizes = _channels(run_passes(load_graph(path), passes).model, nodes)
-    for group in _groups(sizes):
+    weights = sum(entry.bytes for entry in spec.files)
+    limit = run.memory_limit_bytes
+    room = _GROUP_BYTES if limit is None else min(_GROUP_BYTES, room_beside(limit, weights))
+    for group in _groups(sizes, room):
+        others = [tensor for tensor in sizes if tensor not in group]
         parts = {"revision": _REVISION, "graphs": graph_hashes(data.bundle), "component": component, **data.key}
         key = content_key({**parts, "moments": group, "calls": len(calls), "passes": [one.name for one in passes]})
 
-        def make(group: Sequence[str] = group) -> dict[str, Array]:
-            return _observed(run_passes(load_graph(path), passes).model, spec, group, calls, run)
+        def make(group: Sequence[str] = group, others: Sequence[str] = others) -> dict[str, Array]:
+            model = run_passes(load_graph(path), passes).model
+            # So that an engine fuses the same nodes in every group, and sums are the same to the last bit.
+            add_shapes(model, {tensor: f"other{index}" for index, tensor in enumerate(others)})
+            return _observed(model, spec, group, calls, run)
 
         found = cached_arrays("moments", key, make)
         for index, tensor in enumerate(group):
@@ -76,17 +85,17 @@ def _channels(model: ir.Model, nodes: Sequence[str]) -> dict[str, int]:
     return {str(item.activation.name): item.weight_array().shape[item.input_axis] for item in items}
 
 
-def _groups(sizes: dict[str, int]) -> list[list[str]]:
-    """The tensors in order, shared out so that the moments of each group fit in memory."""
+def _groups(sizes: dict[str, int], room: int) -> list[list[str]]:
+    """The tensors in order, shared out so that each group's moments fit into `room` bytes; one at least in each."""
     groups: list[list[str]] = []
-    room = 0
+    left = 0
     for tensor, channels in sizes.items():
-        size = 4 * channels**2
-        if size > room or not groups:
+        size = _BYTES * channels**2
+        if size > left or not groups:
             groups.append([])
-            room = _GROUP_BYTES
+            left = room
         groups[-1].append(tensor)
-        room -= size
+        left -= size
     return groups
 
 
