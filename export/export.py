@@ -38,7 +38,7 @@ from .files.origins import Origins
 from .files.pipeline_index import read_index
 from .find_parts import check_optimum_options, find_parts
 from .graphs.graph_source import GraphSource
-from .graphs.parity import check_parity, reference_outputs
+from .graphs.parity import check_finite, check_parity, reference_outputs
 from .graphs.stored import IN_FLOAT32, Stored
 from .graphs.to_onnx import to_onnx
 from .hub_part import local_origins
@@ -138,6 +138,8 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
 def export_component(source: GraphSource, staging: Path, *, is_needed: bool, stored: Stored = IN_FLOAT32) -> Component:
     """Write one graph and check it; `is_needed` says whether a later one is of the same weights."""
     folder = staging / source.name
+    expected = reference_outputs(source)  # first, as it says what is wrong with a module in seconds
+    check_finite(source, expected)
     model, float32_weights = stored.rewrite(to_onnx(source))
     names = _save(model, folder)
     _drop_weights(model)
@@ -151,7 +153,6 @@ def export_component(source: GraphSource, staging: Path, *, is_needed: bool, sto
         outputs=source.outputs,
         float32_weights=float32_weights,
     )
-    expected = reference_outputs(source)
     if not is_needed:
         _free(source)
     parity = check_parity(source, expected, folder / GRAPH_FILE, component, stored.floor_db)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mezzotint.arrays import Array
@@ -12,7 +13,7 @@ from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import reference_engine
 from mezzotint.engines.session import Session
-from mezzotint.errors import CheckFailed
+from mezzotint.errors import CheckFailed, MezzotintError
 
 from .graph_source import ExampleSize, GraphSource
 
@@ -29,10 +30,30 @@ class ParityError(CheckFailed):
 
 
 def reference_outputs(source: GraphSource) -> list[list[Array]]:
-    """What the PyTorch module says at each of the source's parity sizes."""
-    with torch.inference_mode():
-        outputs = [_as_tuple(source.module(*source.example_inputs(size))) for size in source.parity_sizes]
+    """What the PyTorch module says at each of the source's parity sizes.
+
+    Raises MezzotintError where it fails: a config may have values that only a forward pass stumbles over.
+    """
+    try:
+        with torch.inference_mode():
+            outputs = [_as_tuple(source.module(*source.example_inputs(size))) for size in source.parity_sizes]
+    except Exception as error:  # whatever a library makes of a config
+        reason = (str(error).strip().splitlines() or ["no reason"])[0]
+        raise MezzotintError(
+            f"{source.name}: PyTorch cannot run it as its config.json describes it ({type(error).__name__}: "
+            f"{reason:.200}); compare the config with the published one"
+        ) from error
     return [[tensor.numpy() for tensor in one] for one in outputs]
+
+
+def check_finite(source: GraphSource, outputs: Sequence[Sequence[Array]]) -> None:
+    """Raises MezzotintError where a module's outputs are not all finite, with the first weight that is not, if any."""
+    if all(np.isfinite(output).all() for one in outputs for output in one):
+        return
+    parameters = source.module.named_parameters()
+    weight = next((name for name, value in parameters if not torch.isfinite(value).all()), None)
+    reason = f"its weight {weight} has values that are not finite" if weight else "it overflows in FP32"
+    raise MezzotintError(f"{source.name}: PyTorch gives NaN or infinite values, as {reason}; get the checkpoint anew")
 
 
 def check_parity(

@@ -11,9 +11,10 @@ import torch
 
 from mezzotint.bundle.manifest import Component, Parity, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
-from mezzotint.errors import CheckFailed
+from mezzotint.errors import CheckFailed, MezzotintError
 from mezzotint.export import ParityError, export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint
+from mezzotint.export.export import export_component
 from mezzotint.export.families.stable_diffusion import graph_sources
 from mezzotint.export.files.loaded_checkpoint import Checkpoint
 from mezzotint.export.graphs.graph_source import ExampleSize, GraphSource, generator_of
@@ -147,4 +148,24 @@ def test_a_failed_check_leaves_nothing_behind(
     with pytest.raises(CheckFailed, match="unet") as error:
         export_checkpoint(str(checkpoint.folder), tmp_path / "bundle")
     assert error.value.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_are_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    source = source_of(checkpoint, "unet")
+    weight = largest_parameter(source, "conv_out")
+    with altered(weight, float("nan")), pytest.raises(MezzotintError, match=r"conv_out\.weight") as caught:
+        export_component(source, tmp_path, is_needed=True)
+    assert not isinstance(caught.value, ParityError)
+    assert list(tmp_path.iterdir()) == []
+    with altered(weight, 3e38), pytest.raises(MezzotintError, match="overflows"):
+        export_component(source, tmp_path, is_needed=True)
+
+
+def test_a_module_that_its_config_makes_unable_to_run_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    source = source_of(checkpoint, "unet")
+    norms = [module for module in source.module.modules() if isinstance(module, torch.nn.GroupNorm)]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(MezzotintError, match=r"^unet.*config\.json.*TypeError"):
+        patch.setattr(norms[0], "eps", [])  # as a config's `norm_eps: []` leaves it
+        export_component(source, tmp_path, is_needed=True)
     assert list(tmp_path.iterdir()) == []
