@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from mezzotint.bundle.defaults import MOST_GUIDANCE
 from mezzotint.errors import MezzotintError
@@ -14,6 +14,13 @@ from .micro_conditioning import MICRO_OPTIONS, check_micro_option
 from .samplers.spacing import SPACINGS
 from .text.encoding import PROMPT_SYNTAXES
 
+_NAMES_OF_DIFFUSERS: Final[Mapping[str, str]] = {
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "num_images_per_prompt": "count",
+    "generator": "seed",
+    "callback_on_step_end": "on_step",
+}
 _MOST_IMAGES = 1024  # in one batch
 
 
@@ -104,6 +111,7 @@ def settings_of_batch(
     Raises MezzotintError for no prompt, for a count below 1, and for negative prompts that are not one or one a prompt,
     or seeds that are not one or one an image.
     """
+    _refuse_unknown(options)
     prompts = _texts("prompt", prompt)
     if not prompts:
         raise MezzotintError("got no prompt; pass at least one")
@@ -125,6 +133,19 @@ def settings_of_batch(
         replace(first, prompt=text, negative_prompt=negative, seed=seed)
         for seed, (text, negative) in zip(seeds, pairs, strict=True)
     )
+
+
+def _refuse_unknown(options: Iterable[str]) -> None:
+    """Raises MezzotintError for a keyword that is none of `Options`, with our name of what is diffusers'."""
+    for name in options:
+        if name not in Options.__annotations__:
+            ours = _NAMES_OF_DIFFUSERS.get(name)
+            raise MezzotintError(
+                what="the keyword",
+                got=name,
+                expected=ours or ("count", "on_step", *sorted(Options.__annotations__)),
+                advice="which is what diffusers' is called here" if ours else None,
+            )
 
 
 def seeds_of(given: object, count: int) -> list[int]:

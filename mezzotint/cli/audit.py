@@ -126,7 +126,8 @@ def audit_table(audit: "Audit") -> Group:
         table.add_row(*key, str(counts[key]), *time_ms, f"{macs[key] / 1e9:.3f}")
     coverage = f"{audit.called} coverage {audit.int8_coverage:.1%} of {len(audit.promised)} quantized nodes"
     share = f"{audit.called} share {audit.int8_share:.1%} of all MACs"
-    lines = [f"{audit.component} on {audit.backend}: {coverage}, {share}"]
+    figures = f"{coverage}, {share}" if audit.promised else "no quantized nodes"
+    lines = [f"{audit.component} on {audit.backend}: {figures}"]
     if audit.in_four_bits:
         kept = f"{audit.four_bit_coverage:.1%} of {len(audit.in_four_bits)} linears"
         lines.append(f"4-bit weights: {kept} kept them in 4 bits, {audit.four_bit_share:.1%} of all MACs")

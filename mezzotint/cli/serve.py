@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -132,7 +133,11 @@ def _run(config: ServiceConfig) -> None:
         )
     for name, sentence in built.studio.registry.broken.items():
         STDERR.print(f"warning: {name} is left out: {sentence}", markup=False)
-    run_server(built, sockets)
+    run_server(built, sockets, on_stop=partial(_tell_stop, config.grace_s) if sys.stderr.isatty() else None)
+
+
+def _tell_stop(grace_s: float) -> None:
+    STDERR.print(f"stopping; running jobs have {grace_s:g} s, and Ctrl-C ends at once", markup=False)
 
 
 def _address(name: object) -> str:

@@ -16,6 +16,7 @@ from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import EncodedText, TextStage
 
+from .networks import names_adapters
 from .prompt_weights import Fragment, parse_weights
 from .tokenizer import ClipTokenizer
 
@@ -93,6 +94,12 @@ def _chunks(tokenizer: ClipTokenizer, prompt: str, syntax: str) -> list[_Chunk]:
         return _weighted_chunks(tokenizer, prompt)
     if syntax != "plain":
         raise MezzotintError(f"there is no prompt syntax {syntax!r}; choose one of {', '.join(PROMPT_SYNTAXES)}")
+    if names_adapters(prompt):
+        warnings.warn(
+            f"the prompt {prompt!r:.60} names adapters, which the prompt syntax 'plain' reads as words; name them with "
+            "`loras`, or take the prompt syntax 'weighted'",
+            stacklevel=2,
+        )
     tokens = tokenizer.tokens(prompt)
     cut = len(tokens) - tokenizer.room
     if cut > 0:

@@ -7,6 +7,11 @@ from mezzotint.errors import MezzotintError
 _LORA = re.compile(r"\s*<(?:lora|lyco):(?P<name>[^<>:]+)(?::(?P<scale>[^<>:]+))?>", re.IGNORECASE)
 
 
+def names_adapters(prompt: str) -> bool:
+    """Whether there are any, well written or not."""
+    return _LORA.search(prompt) is not None
+
+
 def take_loras(prompt: str) -> tuple[str, dict[str, float]]:
     """The prompt without them, and the scale of each.
 

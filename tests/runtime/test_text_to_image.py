@@ -215,3 +215,17 @@ def test_compiled_graphs_go_to_the_users_cache_and_never_into_the_bundle(
     loaded("a", steps=1)
     assert list((tmp_path / "mezzotint" / "openvino").iterdir())
     tiny_bundle.verify()
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [("num_inference_steps", "steps"), ("guidance_scale", "guidance"), ("generator", "seed")]
+)
+def test_keywords_of_diffusers_are_told_what_they_are_here(tiny: TextToImage, name: str, ours: str) -> None:
+    options: Any = {name: 4}
+    with pytest.raises(MezzotintError) as caught:
+        tiny("an apple", **options)
+    assert (caught.value.got, caught.value.expected) == (name, ours)
+    options = {"stepz": 4}
+    with pytest.raises(MezzotintError) as caught:
+        tiny("an apple", **options)
+    assert "steps" in (caught.value.expected or ())

@@ -26,7 +26,6 @@ from .names import LABELS, SAMPLERS
 from .options import Options
 
 _EMPTY: Final[dict[str, Any]] = {
-    "loras": [],
     "sd-vae": [],
     "sd-modules": [],
     "upscalers": [],
@@ -72,6 +71,7 @@ class ListsApi:
             get("/sdapi/v1/schedulers", self.schedulers, "Schedules."),
             get("/sdapi/v1/options", self.show_options, "Options."),
             get("/sdapi/v1/memory", self.memory, "Memory."),
+            get("/sdapi/v1/loras", self.loras, "Live adapters of the model."),
             *(get(f"/sdapi/v1/{name}", _answering(data), "What there is not.") for name, data in _EMPTY.items()),
             get("/internal/ping", _answering({}), "Whether it is there."),
             get("/docs", _to_document, "Where the API is told."),
@@ -141,6 +141,11 @@ class ListsApi:
         """Returns before it is loaded."""
         self.front.studio.load(self._model(request).name)
         return JSONResponse({})
+
+    async def loras(self, request: Request) -> Response:
+        """Those that prompts may name."""
+        live = self._model(request).bundle.manifest.live
+        return JSONResponse([{"name": one.name, "alias": one.name, "path": one.name, "metadata": {}} for one in live])
 
     async def memory(self, _request: Request) -> Response:
         """Of the front and all workers."""

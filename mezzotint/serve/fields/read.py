@@ -31,7 +31,8 @@ def read_fields(kind: type[T], data: object, *, where: str = "", ignores_unknown
     known = {entry.name: entry for entry in fields(cast(Any, kind))}
     unknown = [name for name in data if name not in known]
     if unknown and not ignores_unknown:
-        raise MezzotintError(what=f"{_inside(where)}the field", got=unknown[0], expected=sorted(known))
+        name = f"{_inside(where)}{unknown[0]:.60}"
+        raise MezzotintError(f"there is no field {name}, expected {', '.join(sorted(known))}", what=name)
     hints = hints_of(cast(Any, kind))
     values = {
         name: _value(hints[name], data[name], f"{_inside(where)}{name}", bounds_of(entry.metadata), ignores_unknown)
@@ -42,7 +43,8 @@ def read_fields(kind: type[T], data: object, *, where: str = "", ignores_unknown
         return kind(**values)
     except TypeError:
         missing = [name for name in required_names(cast(Any, kind)) if name not in data]
-        raise MezzotintError(what=f"{_inside(where)}{missing[0]} is missing", advice="send it") from None
+        name = f"{_inside(where)}{missing[0]}"
+        raise MezzotintError(f"{name} is missing; send it", what=name) from None
 
 
 def required_names(kind: type) -> list[str]:

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mezzotint.adapters.given import MOST_SCALE
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Settings
 from mezzotint.runtime.images.files import FORMATS
@@ -21,7 +22,27 @@ from ..web.uploads import checked_image, decode_base64
 
 SEEDS: Final = 2**32  # of random ones: as many as other interfaces choose from
 _SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
+_PAIRS = (
+    "original_size",
+    "crops_coords_top_left",
+    "target_size",
+    "negative_original_size",
+    "negative_crops_coords_top_left",
+    "negative_target_size",
+)
 _STRENGTHS = {False: 0.8, True: 1.0}  # by whether there is a mask, as in the command line
+
+
+def _pair(about: str) -> Any:
+    return bounded(None, longest=2, about=about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraRequest:
+    """A live adapter of the model, as far as it is on."""
+
+    name: str = required(about="Its name.")
+    scale: float = bounded(1.0, least=-MOST_SCALE, most=MOST_SCALE, about="How much of it; 0 is off.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +66,15 @@ class JobRequest:
     prompt_syntax: str = bounded("plain", choices=PROMPT_SYNTAXES, about="How prompts are read.")
     rng: str = bounded("torch", choices=RNGS, about="Whose noise a seed stands for.")
     clip_skip: int = bounded(0, least=0, most=64, about="Last layers of the text encoder to leave out.")
+    loras: tuple[LoraRequest, ...] = bounded((), longest=64, about="Live adapters that are on.")
+    original_size: tuple[int, ...] | None = _pair("Height and width that Stable Diffusion XL is told.")
+    crops_coords_top_left: tuple[int, ...] | None = _pair("Top and left of the crop that it is told.")
+    target_size: tuple[int, ...] | None = _pair("Height and width of the crop.")
+    negative_original_size: tuple[int, ...] | None = _pair("The same of what the image should not show.")
+    negative_crops_coords_top_left: tuple[int, ...] | None = _pair("The same.")
+    negative_target_size: tuple[int, ...] | None = _pair("The same.")
+    aesthetic_score: float | None = bounded(None, least=0, most=10, about="Score that refiners are told.")
+    negative_aesthetic_score: float | None = bounded(None, least=0, most=10, about="The same.")
     image: str | None = bounded(None, about="An image to start from, in base64 or as a data URL.")
     mask: str | None = bounded(None, about="White is generated; with it the image is inpainted.")
     strength: float | None = bounded(None, least=0, most=1, about="Part of the steps that is run; 0.8, with a mask 1.")
@@ -81,9 +111,6 @@ async def order_of(request: JobRequest, limits: RequestLimits) -> Order:
 
 def _settings(request: JobRequest, *, has_image: bool, has_mask: bool) -> tuple[Settings, ...]:
     strength = request.strength if request.strength is not None else _STRENGTHS[has_mask]
-    interval = request.guidance_interval
-    if interval is not None and len(interval) != 2:
-        raise MezzotintError(what="guidance_interval", got=interval, expected="two numbers")
     first = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     shared: dict[str, Any] = {
         "negative_prompt": request.negative_prompt,
@@ -95,13 +122,33 @@ def _settings(request: JobRequest, *, has_image: bool, has_mask: bool) -> tuple[
         "height": request.height,
         "width": request.width,
         "guidance_rescale": request.guidance_rescale,
-        "guidance_interval": None if interval is None else (interval[0], interval[1]),
+        "guidance_interval": _two(request, "guidance_interval"),
         "prompt_syntax": request.prompt_syntax,
         "rng": request.rng,
         "clip_skip": request.clip_skip,
         "strength": strength if has_image else None,
+        "loras": _loras(request.loras),
+        "aesthetic_score": request.aesthetic_score,
+        "negative_aesthetic_score": request.negative_aesthetic_score,
+        **{name: _two(request, name) for name in _PAIRS},
     }
     return tuple(Settings(request.prompt, seed=first + index, **shared) for index in range(request.count))
+
+
+def _loras(asked: tuple[LoraRequest, ...]) -> dict[str, float]:
+    scales = {one.name: one.scale for one in asked}
+    if len(scales) < len(asked):
+        raise MezzotintError(what="loras", got=[one.name for one in asked], expected="each name once")
+    return scales
+
+
+def _two(request: JobRequest, name: str) -> tuple[Any, Any] | None:
+    values = getattr(request, name)
+    if values is None:
+        return None
+    if len(values) != 2:
+        raise MezzotintError(what=name, got=values, expected="two numbers")
+    return values[0], values[1]
 
 
 def _masking(request: JobRequest, *, has_mask: bool) -> Masking | None:

@@ -36,7 +36,8 @@ def fields_of(form: FormData) -> EditsRequest:
             values[entry.name] = _typed(text, split_optional(hints[entry.name])[0])
     unknown = [name for name in form if name not in hints and name not in (*_IMAGES, "mask")]
     if unknown:
-        raise MezzotintError(what="the field", got=unknown[0], expected=sorted((*hints, "image", "mask")))
+        name, known = f"{unknown[0]:.60}", sorted((*hints, "image", "mask"))
+        raise MezzotintError(f"there is no field {name}, expected {', '.join(known)}", what=name)
     return read_fields(EditsRequest, values)
 
 

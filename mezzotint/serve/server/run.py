@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -28,6 +29,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self.built = built
         self.has_ended_by_itself = False
+        self.on_stop: Callable[[], None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -45,6 +47,8 @@ class DrainingServer(uvicorn.Server):
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
+        if self.on_stop is not None:
+            self.on_stop()
         _LOG.info("stopping", extra={"fields": {"grace_s": self.built.config.grace_s}})
         await self.built.studio.drain(self.built.config.grace_s)
         self.should_exit = True
@@ -93,11 +97,17 @@ def make_server(built: Built) -> DrainingServer:
     return DrainingServer(config, built)
 
 
-def serve(built: Built, sockets: list[socket.socket]) -> None:
-    """Serve on listening sockets until a signal or the idle clock ends it; returns then."""
+def serve(built: Built, sockets: list[socket.socket], *, on_stop: Callable[[], None] | None = None) -> None:
+    """Serve on listening sockets until a signal or the idle clock ends it; returns then.
+
+    `on_stop` is called when it begins to end, which takes as long as running jobs do.
+    """
     server = make_server(built)
-    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when it is done
-        asyncio.run(server.live(sockets))
+    server.on_stop = on_stop
+    # uvicorn raises the signal again when it is done. The runner is entered first, so that a signal before leaves no
+    # coroutine that was never awaited.
+    with suppress(KeyboardInterrupt), asyncio.Runner() as runner:
+        runner.run(server.live(sockets))
 
 
 def listening(built: Built) -> list[socket.socket]:

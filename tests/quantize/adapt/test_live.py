@@ -11,10 +11,14 @@ from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.quantize import add_live_adapters, audit_bundle, check_coverage, fuse_adapters, quantize_bundle
 from mezzotint.runtime import Bundle, TextToImage, read_settings
+from mezzotint.runtime.images.files import read_image
+from mezzotint.serve.work.bundle_maker import BundleMaker
 from tests.adapters.made import kohya, make, save
 from tests.adapters.merged import Merged, gentle
 from tests.conftest import MakeOnce
 from tests.quantize.adapt.conftest import LIVE_KINDS, Quantized, adapter
+from tests.serve.live import ENGINE
+from tests.serve.live import live as serving
 
 PROMPT = "a flat emoji of a green leaf"
 OPTIONS: dict[str, Any] = {"steps": 4, "guidance": 4.0, "seed": 5}
@@ -179,3 +183,16 @@ def test_what_cannot_stand_beside_a_layer_is_refused(
         fuse_adapters(live("fp32", "portable").path, [style], tmp_path / "out")
     with pytest.raises(MezzotintError, match="live adapters"):
         quantize_bundle(live("fp32", "portable").path, tmp_path / "out", recipe="int8", target="openvino")
+
+
+def test_a_server_lists_them_and_its_jobs_say_how_much(live: Quantized, pipe: TextToImage, tmp_path: Path) -> None:
+    (tmp_path / "styled").symlink_to(live("fp32", "portable").path, target_is_directory=True)
+    expected = pipe(PROMPT, loras=SCALES, **OPTIONS).images[0]
+    loras = [{"name": name, "scale": scale} for name, scale in SCALES.items()]
+    with serving(tmp_path, lambda: BundleMaker(str(tmp_path / "styled"), ENGINE)) as server:
+        listed = server.client.get("/sdapi/v1/loras").json()
+        job = server.done(server.job(prompt=PROMPT, loras=loras, **OPTIONS)["id"])
+        content = server.image(job["id"])
+    assert [one["name"] for one in listed] == list(SCALES)
+    assert job["images"][0]["settings"]["loras"] == SCALES
+    np.testing.assert_array_equal(np.asarray(read_image(content)), np.asarray(expected))

@@ -74,6 +74,13 @@ def test_a_long_plain_prompt_is_cut_with_a_warning(tiny: TextToImage, oracle: Or
     assert_close(found, oracle.encode(oracle.tokens(LONG)[:ROOM]))
 
 
+def test_adapters_in_a_plain_prompt_are_words_and_said_to_be(tiny: TextToImage, oracle: Oracle) -> None:
+    prompt = "a red apple <lora:style:0.8>"
+    with pytest.warns(UserWarning, match="names adapters, which the prompt syntax 'plain' reads as words"):
+        found = embeddings(tiny, [prompt])[0]
+    assert_close(found, oracle.encode(oracle.tokens(prompt)))
+
+
 def test_break_starts_a_chunk(tiny: TextToImage, oracle: Oracle) -> None:
     expected = np.concatenate([oracle.encode(oracle.tokens(text)) for text in ("a red apple", "a pear")])
     assert_close(embeddings(tiny, ["a red apple BREAK a pear"], "weighted")[0], expected)

@@ -158,9 +158,14 @@ def test_jobs_are_listed_by_state(fake: Live, maker: FakeMaker) -> None:
 @pytest.mark.parametrize(
     ("body", "what"),
     [
-        ({}, "prompt is missing"),
+        ({}, "prompt"),
         ({"prompt": 3}, "prompt"),
-        ({"prompt": "a", "surprise": 1}, "the field"),
+        ({"prompt": "a", "surprise": 1}, "surprise"),
+        ({"prompt": "a", "loras": [{"name": "style", "scale": 101}]}, "loras[0].scale"),
+        ({"prompt": "a", "loras": [{"name": "style"}, {"name": "style"}]}, "loras"),
+        ({"prompt": "a", "loras": [{"name": "style"}]}, "the live adapter 'style'"),
+        ({"prompt": "a", "original_size": [64]}, "original_size"),
+        ({"prompt": "a", "original_size": [64, 64]}, None),
         ({"prompt": "a", "steps": 0}, "steps"),
         ({"prompt": "a", "steps": 151}, "steps"),
         ({"prompt": "a", "seed": -1}, "seed"),

@@ -71,6 +71,26 @@ def test_a_signal_ends_streams_and_the_server(bundles: Path) -> None:
 
 
 @pytest.mark.slow
+def test_ctrl_c_on_a_terminal_says_what_is_waited_for(bundles: Path) -> None:
+    pty = pytest.importorskip("pty", reason="needs a Unix terminal")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mezzotint", "serve", str(bundles), "--port", "0", "--grace", "7"]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=theirs, text=True)
+    os.close(theirs)
+    try:
+        with os.fdopen(ours, encoding="utf-8") as terminal:
+            url = terminal.readline().rpartition(" at ")[2].strip()
+            with httpx2.Client(base_url=url, timeout=WAIT_S) as client:
+                assert client.get("/healthz").status_code == 200
+            process.send_signal(signal.SIGINT)
+            assert "stopping; running jobs have 7 s" in terminal.readline()
+        process.wait(WAIT_S)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
 def test_it_ends_by_itself_after_its_work(bundles: Path) -> None:
     with started(bundles, "--port", "0", "--exit-after", "5") as process:
         url = address(process)
