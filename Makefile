@@ -25,7 +25,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-sd15 tables test test-slow test-browser test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-sd15 tables test test-embedded test-slow test-browser test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -146,15 +146,20 @@ tables: $(READY) ## Put the results of bench-demo, bench-vae, bench-int4 and ben
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
 # Hundreds of tests start a process of their own: without compiled files, each of those would compile everything again.
-test test-slow: export PYTHONDONTWRITEBYTECODE =
+test test-embedded test-slow: export PYTHONDONTWRITEBYTECODE =
 
 # Trainings that are compared to the bit run alone: PyTorch adds up in another order with another number of threads.
 TRAININGS := tests/demo/test_train_stages.py tests/demo/test_train_distillation.py
 
 test: $(READY) ## Run the tests that take minutes at most
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not browser" \
-	  $(addprefix --ignore=,$(TRAININGS))
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  -m "not slow and not gpu and not browser and not embedded" $(addprefix --ignore=,$(TRAININGS))
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(TRAININGS)
+
+# Apart from the others, since exporting and quantizing that checkpoint takes longer than most of them together.
+test-embedded: $(READY) ## Run the tests on the embedded checkpoint: integer kernels, and graphs that say the same
+	$(BIN)/python -m demo.run bundles/demo-fp32
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "embedded and not slow"
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
@@ -183,7 +188,7 @@ lint: $(READY) ## Check style and formatting
 types: $(READY) ## Check types
 	$(BIN)/mypy --strict -p mezzotint -p demo -p tests
 
-check: lint types test ## Everything that continuous integration runs
+check: lint types test ## Style, types and tests, as continuous integration runs them
 
 clean: ## Remove .venv, caches and build leftovers; bundles/ and reports/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -62,6 +62,12 @@ def steps_for(bundles: Sequence[str]) -> tuple[Step, ...]:
     return tuple(step for step in STEPS if step.bundle in (*bundles, FP32))  # all others are made from FP32
 
 
+def is_made(bundle: str) -> bool:
+    """Whether one of the demo's bundles, by path, is there, whole, and what its step would make now."""
+    (step,) = (step for step in STEPS if step.bundle == bundle)
+    return _is_current(step, _fingerprint(step))
+
+
 def main(bundles: Sequence[str] = ()) -> None:
     """Make what is missing of `bundles`, or of SHOWN and then the report; exit with a failing command's code."""
     for step in steps_for(bundles or SHOWN):
@@ -74,13 +80,12 @@ def main(bundles: Sequence[str] = ()) -> None:
 
 def _make(step: Step) -> None:
     """Run the step, unless what it would make is there."""
-    stamp = Path("bundles") / f".{Path(step.bundle).name}.inputs"
     fingerprint = _fingerprint(step)
-    if _is_current(step, stamp, fingerprint):
+    if _is_current(step, fingerprint):
         STDOUT.print(f"{step.bundle} is up to date")
         return
     _run(*step.arguments, "--overwrite")
-    stamp.write_text(fingerprint, encoding="utf-8")
+    _stamp(step).write_text(fingerprint, encoding="utf-8")
 
 
 def _generate_first_image() -> None:
@@ -99,10 +104,14 @@ def _report() -> None:
     )
 
 
-def _is_current(step: Step, stamp: Path, fingerprint: str) -> bool:
+def _stamp(step: Step) -> Path:
+    return Path("bundles") / f".{Path(step.bundle).name}.inputs"
+
+
+def _is_current(step: Step, fingerprint: str) -> bool:
     try:
         Bundle.open(step.bundle).verify()
-        return stamp.read_text(encoding="utf-8") == fingerprint
+        return _stamp(step).read_text(encoding="utf-8") == fingerprint
     except (MezzotintError, OSError):
         return False
 

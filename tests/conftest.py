@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 from filelock import FileLock
 
+from tests.quick_start import BUNDLE
+from tests.quick_start import begin as quick_start_begin
+
 if TYPE_CHECKING:
     from mezzotint.runtime import Bundle
 
@@ -35,6 +38,7 @@ FOREIGN_WARNINGS = (
 
 
 # Files of few tests that take long. Begun last, one of them would keep one process busy while the others have ended.
+EMBEDDED = {"demo_bundle", "demo_int8"}
 BEGUN_FIRST = ("test_readme.py", "test_integer_kernels.py", "test_published_configs.py", "test_stable_diffusion_xl.py")
 
 
@@ -44,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if EMBEDDED.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("embedded")
     items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
 
 
@@ -123,9 +130,22 @@ def tiny_checkpoint(make_once: MakeOnce, demo_checkpoint: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(make_once: MakeOnce, tiny_checkpoint: Path) -> "Bundle":
+def quick_start(make_once: MakeOnce, tiny_checkpoint: Path) -> Path:
+    """A folder in which README's first command was followed. Not to be written to."""
+    return make_once("quick-start", lambda folder: quick_start_begin(folder, tiny_checkpoint))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(make_once: MakeOnce, quick_start: Path, tiny_checkpoint: Path) -> "Bundle":
     """The FP32 bundle of `tiny_checkpoint`. Not to be written to."""
-    return _exported(make_once, "tiny-fp32", tiny_checkpoint)
+    from mezzotint.runtime import Bundle
+
+    bundle = Bundle.open(quick_start / BUNDLE)
+    if "mezzotint.export.export" in sys.modules:  # somebody exports: modules like these need no tracing again
+        from tests.export.tracing import keep_graphs
+
+        keep_graphs(make_once, tiny_checkpoint, bundle)
+    return bundle
 
 
 @pytest.fixture(scope="session")
@@ -161,8 +181,13 @@ def tiny_taesd(make_once: MakeOnce, tiny_bundle: "Bundle") -> "Bundle":
 
 
 @pytest.fixture(scope="session")
-def demo_bundle(make_once: MakeOnce, demo_checkpoint: Path) -> "Bundle":
-    """The FP32 bundle of `demo_checkpoint`; takes a minute or two. Not to be written to."""
+def demo_bundle(make_once: MakeOnce, demo_checkpoint: Path, repo_root: Path) -> "Bundle":
+    """The FP32 bundle of `demo_checkpoint`: that of `make demo` where it is current. Not to be written to."""
+    from demo.run import FP32, is_made
+    from mezzotint.runtime import Bundle
+
+    if is_made(FP32):
+        return Bundle.open(repo_root / FP32)
     return _exported(make_once, "demo-fp32", demo_checkpoint)
 
 

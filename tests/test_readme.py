@@ -4,54 +4,26 @@ To take seconds, demo/checkpoint is the tests' tiny checkpoint in another workin
 calibration are the package's own, all of them.
 """
 
-import os
 import re
-import shlex
-import subprocess
-import sys
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from mezzotint.runtime import Bundle, read_settings
+from tests.quick_start import commands, finish, only_in_readme, python
 
-ROOT = Path(__file__).parents[1]
-COMMANDS = re.compile(r"<!-- quick start -->\n((?:    .*\n)+)")
 PROGRAM = re.compile(r"<!-- embed -->\n```python\n(.*?)```\n", re.DOTALL)
 PROMPT = "a flat emoji of a red apple"
 
 
-def only(pattern: re.Pattern[str]) -> str:
-    """What README has in the one place that a pattern names."""
-    (found,) = pattern.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    return str(found)
-
-
-def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """This interpreter with this checkout, in `folder`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-def commands() -> Sequence[list[str]]:
-    """The words of each line, after `mezzotint`."""
-    lines = [shlex.split(line) for line in only(COMMANDS).splitlines()]
-    assert [line[0] for line in lines] == ["mezzotint"] * len(lines)
-    return [line[1:] for line in lines]
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, quick_start: Path) -> Path:
     """A working directory in which the quick start was followed."""
     folder = tmp_path_factory.mktemp("quick-start")
-    (folder / "demo").mkdir()
-    (folder / "demo" / "checkpoint").symlink_to(tiny_checkpoint, target_is_directory=True)
-    for words in commands():
-        done = python(folder, "-m", "mezzotint", *words)
-        assert done.returncode == 0, f"mezzotint {shlex.join(words)}\n{done.stdout}{done.stderr}"
+    shutil.copytree(quick_start, folder, symlinks=True, dirs_exist_ok=True)
+    finish(folder)
     return folder
 
 
@@ -69,7 +41,7 @@ def test_the_quick_start_leaves_what_it_says(folder: Path) -> None:
 
 def test_the_program_generates_an_image(folder: Path) -> None:
     (folder / "apple.png").unlink(missing_ok=True)
-    done = python(folder, "-c", only(PROGRAM))
+    done = python(folder, "-c", only_in_readme(PROGRAM))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     with Image.open(folder / "apple.png") as image:
         assert (image.size, image.mode) == ((16, 16), "RGB")

@@ -11,19 +11,32 @@ import pytest
 import torch
 
 from mezzotint.bundle.manifest import Parity
+from mezzotint.export.checkpoint import load_checkpoint
+from mezzotint.export.families.stable_diffusion import graph_sources
 from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.export.graphs.to_onnx import to_onnx
 from mezzotint.runtime import Bundle
 
 _GRAPH = "graph.onnx"
+# What configs say to others than the module: pipelines scale latents, and sizes are the interface's.
+_NOT_TRACED = {
+    "force_upcast",
+    "latents_mean",
+    "latents_std",
+    "projection_dim",
+    "sample_size",
+    "scaling_factor",
+    "shift_factor",
+    "transformers_version",
+}
 
 
 @contextmanager
 def tracing_once(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Iterator[None]:
     """Exports within the block take the graph of a module that an equal one gave before, in whatever process.
 
-    Equal are modules of the same class, config and weights, to the bit, exported with the same interface and sizes.
-    The parity check compares each with its graph all the same.
+    Equal are modules of the same class and config, exported with the same interface and sizes; each graph gets the
+    weights of its own module, by name. The parity check compares each with its graph all the same.
     """
 
     def graph_of(source: GraphSource) -> ir.Model:
@@ -31,16 +44,34 @@ def tracing_once(make_once: Callable[[str, Callable[[Path], object]], Path]) -> 
             folder.mkdir()
             ir.save(to_onnx(source), folder / _GRAPH)
 
-        return ir.load(make_once(f"graph-{fingerprint(source)}", trace) / _GRAPH)
+        return weighted(ir.load(make_once(f"graph-{fingerprint(source)}", trace) / _GRAPH), source)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mezzotint.export.export.to_onnx", graph_of)
         yield
 
 
+def keep_graphs(make_once: Callable[[str, Callable[[Path], object]], Path], checkpoint: Path, bundle: Bundle) -> None:
+    """Let exports within `tracing_once` take the graphs of a bundle that was exported elsewhere from `checkpoint`."""
+
+    def keep(source: GraphSource) -> None:
+        def copy(folder: Path) -> None:
+            folder.mkdir()
+            ir.save(ir.load(bundle.graph_path(source.name)), folder / _GRAPH)
+
+        make_once(f"graph-{fingerprint(source)}", copy)
+
+    def keep_all(folder: Path) -> None:
+        folder.mkdir()
+        for source in graph_sources(load_checkpoint(str(checkpoint))):
+            keep(source)
+
+    make_once("graphs-of-tiny", keep_all)
+
+
 def fingerprint(source: GraphSource) -> str:
-    """Of all that tracing reads."""
-    config = {key: value for key, value in source.config.items() if not key.startswith("_")}
+    """Of all that tracing reads: not the values of weights."""
+    config = {key: value for key, value in source.config.items() if not key.startswith("_") and key not in _NOT_TRACED}
     interface = [repr(part) for part in (source.name, source.inputs, source.outputs, source.trace_size)]
     plain = (bool, int, float, str, tuple)
     options = [
@@ -51,7 +82,6 @@ def fingerprint(source: GraphSource) -> str:
     digest = hashlib.sha256(said.encode())
     for name, tensor in source.module.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -75,20 +105,24 @@ def reweighted(bundle: Bundle) -> Iterator[None]:
     """
 
     def graph_of(source: GraphSource) -> ir.Model:
-        model = ir.load(bundle.graph_path(source.name))
-        root: torch.nn.Module = getattr(source.module, "root", source.module)
-        for name, tensor in root.state_dict().items():
-            value = model.graph.initializers.get(name)
-            if value is not None and value.const_value is not None:
-                is_turned = any(use.node.op_type == "MatMul" for use in value.uses())
-                array = tensor.detach().numpy()
-                array = array.T.copy() if is_turned else array
-                value.const_value, value.shape = ir.tensor(array, name=name), ir.Shape(array.shape)
-        return model
+        return weighted(ir.load(bundle.graph_path(source.name)), source)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mezzotint.export.export.to_onnx", graph_of)
         yield
+
+
+def weighted(model: ir.Model, source: GraphSource) -> ir.Model:
+    """A graph of a module like the source's, with the weights of the source's own."""
+    root: torch.nn.Module = getattr(source.module, "root", source.module)
+    for name, tensor in root.state_dict().items():
+        value = model.graph.initializers.get(name)
+        if value is not None and value.const_value is not None:
+            is_turned = any(use.node.op_type == "MatMul" for use in value.uses())
+            array = tensor.detach().numpy()
+            array = array.T.copy() if is_turned else array
+            value.const_value, value.shape = ir.tensor(array, name=name), ir.Shape(array.shape)
+    return model
 
 
 @contextmanager
