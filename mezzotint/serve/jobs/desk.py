@@ -99,13 +99,11 @@ class Desk:
             return
         job.state = state
         job.ended_s = self.worked_s = self.clock()
-        job.preview = None
-        job.order = job.order.without_files()
         self.results.ended(job)
         self.observer.ended(job)
         details = {"images": len(job.images)} if state is State.DONE else {"reason": job.reason}
         self.tell(job, state, **details)
-        job.done.set()
+        job.let_go()
         self.tell_positions()
         self.wake()
 

@@ -11,7 +11,7 @@ _KEPT = 2048
 _WAITING = 512  # events that a slow reader may be behind; then it is cut off and may come again
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """`number` counts from 1; None for a preview, which is not kept. `owner` None: it concerns everybody."""
 

@@ -36,7 +36,11 @@ class Why(StrEnum):
     STOPPING = "stopping"  # the server ends
 
 
-@dataclass(eq=False)
+_ENDED_LONG_AGO = asyncio.Event()
+_ENDED_LONG_AGO.set()
+
+
+@dataclass(eq=False, slots=True)
 class Job:
     """One order of one owner; the studio alone changes it, in the event loop's thread.
 
@@ -65,6 +69,13 @@ class Job:
     passed_by: int = 0  # jobs that were taken before it though they came later
     done: asyncio.Event = field(default_factory=asyncio.Event)
     trace: Any = None  # the span of whoever asked
+
+    def let_go(self) -> None:
+        """It has ended: tell whoever waits for it, and forget what only a job on its way needs."""
+        self.preview = self.trace = None
+        self.order = self.order.without_files()
+        self.done.set()
+        self.done = _ENDED_LONG_AGO  # an event of its own is most of what a finished job takes
 
     @property
     def has_ended(self) -> bool:

@@ -37,7 +37,7 @@ class _Segment:
             return self._file.read(size_bytes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """A file's bytes in a segment; they are there as long as this is."""
 
@@ -50,7 +50,7 @@ class Stored:
         return self.segment.read(self.start, self.size_bytes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobImage:
     """A finished image of a job: where its file is, and what it was generated with."""
 
