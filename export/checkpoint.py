@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from .checkpoint_folder import check_configs, folder_parts, resolve_folder
+from .control_nets import find_control_nets
 from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
 from .files.json_file import read_object
@@ -54,10 +55,12 @@ def _load(parts: CheckpointParts) -> Checkpoint:
     def load(name: str) -> Any:
         return lexicon.teach(name, fusion.merge_into(name, _load_part(parts, name, kinds[name])))
 
-    modules = LazyModules({name: partial(load, name) for name in kinds})
-    stated = {name: export.config(name, read_object(folder / name / "config.json")) for name in modules}
+    stated = {name: export.config(name, read_object(folder / name / "config.json")) for name in kinds}
     configs = {name: lexicon.config(name, config) for name, config in stated.items()}
     geometry = export.geometry(configs)
+    denoiser = configs[export.folder_of(index.family.denoiser)]
+    nets = find_control_nets(parts.control_nets, export, denoiser, geometry)
+    modules = LazyModules({name: partial(load, name) for name in kinds} | {one.component: one.load for one in nets})
     return Checkpoint(
         folder=folder,
         index=index,
@@ -67,10 +70,11 @@ def _load(parts: CheckpointParts) -> Checkpoint:
         words=lexicon.records,
         write_words=lexicon.write,
         modules=modules,
-        configs=configs,
+        configs=configs | {one.component: dict(one.config) for one in nets},
         geometry=geometry,
         pipeline_class=export.class_of_bundle(index.stated_class, geometry),
         scheduler=parts.scheduler,
+        controls=tuple(one.record for one in nets),
     )
 
 

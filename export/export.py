@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 import torch
 
+from mezzotint.adapters.control_net import GivenControlNet, check_names
 from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter, refuse_twice
 from mezzotint.atomic_folder import replace_folder
@@ -30,6 +31,7 @@ from mezzotint.progress import Progress, silent
 
 from .checkpoint import load_parts
 from .checkpoint_folder import resolve_folder
+from .control_nets import sources_with_controls
 from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
 from .files.json_file import copy_text, read_object, write_object
@@ -62,6 +64,7 @@ def export_checkpoint(
     chosen: Chosen = _NOTHING_CHOSEN,
     adapters: Sequence[GivenAdapter] = (),
     embeddings: Sequence[GivenEmbedding] = (),
+    control_nets: Sequence[GivenControlNet] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -70,7 +73,8 @@ def export_checkpoint(
     `variant` names the weights to take where a component has several, such as "fp16"; `origins` says which parts come
     from elsewhere, and what is to be taken of a single file; the manifest says what was taken. `chosen` is what the
     bundle is to run with where the checkpoint's files do not say it, such as the few steps of a distilled one.
-    `adapters`, LoRA and its kin, are added to the weights in their order, and `embeddings` to the vocabulary. Every
+    `adapters`, LoRA and its kin, are added to the weights in their order, and `embeddings` to the vocabulary; each of
+    `control_nets` becomes a component, and the denoiser is told what they say, which Optimum's pipeline does not. Every
     graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of samplers that the
     checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph disagrees; `output` is
     then as it was.
@@ -78,17 +82,18 @@ def export_checkpoint(
     folder = None if Path(model).is_file() else resolve_folder(model, variant)
     origins = local_origins(origins)
     refuse_twice(adapters)
+    check_names(control_nets)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if folder is not None and is_optimum_folder(folder):
-            check_optimum_options(folder, variant, origins, chosen, adapters, embeddings)
+            check_optimum_options(folder, variant, origins, chosen, adapters, embeddings, control_nets)
             manifest = _adopt(folder, staging, chosen, progress)
         else:
             progress("loading the checkpoint", 0, 5)
             with TemporaryDirectory(prefix="mezzotint-") as scratch:
                 parts = find_parts(model, folder, variant, origins, chosen, Path(scratch))
-                manifest = _export(
-                    replace(parts, adapters=tuple(adapters), embeddings=tuple(embeddings)), staging, chosen, progress
-                )
+                parts = replace(parts, adapters=tuple(adapters), embeddings=tuple(embeddings))
+                parts = replace(parts, control_nets=tuple(control_nets))
+                manifest = _export(parts, staging, chosen, progress)
         write_card(staging, manifest, {} if folder is None else read_licence(folder / CARD_NAME))
         write_manifest(staging, manifest)
         progress("opening the bundle", 0, 1)
@@ -115,7 +120,7 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
     defaults = defaults_of(staging / _SCHEDULER, chosen, export.guidance_of(checkpoint.configs))
     components: dict[str, Component] = {}
     progress(f"exporting {names[0]}", 1, len(names) + 1)
-    for index, source in enumerate(export.sources(checkpoint), start=1):
+    for index, source in enumerate(sources_with_controls(export, checkpoint), start=1):
         later = {export.folder_of(name) for name in names[index:]}
         is_needed = export.folder_of(source.name) in later
         components[source.name] = export_component(source, staging, is_needed=is_needed)
@@ -127,6 +132,7 @@ def _export(parts: CheckpointParts, staging: Path, chosen: Chosen, progress: Pro
         replaced=checkpoint.replaced,
         fused=checkpoint.fused,
         words=checkpoint.words,
+        controls=checkpoint.controls,
         recipe="fp32",
         target="portable",
         components=components,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mezzotint.adapters.control_net import GivenControlNet
 from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter
 from mezzotint.bundle.manifest import Prediction
@@ -46,6 +47,7 @@ def check_optimum_options(
     chosen: Chosen,
     adapters: Sequence[GivenAdapter] = (),
     embeddings: Sequence[GivenEmbedding] = (),
+    control_nets: Sequence[GivenControlNet] = (),
 ) -> None:
     """Raise MezzotintError for what cannot be said of a folder that Optimum exported."""
     given: dict[str, object] = {"variant": variant, "preset": chosen.preset}
@@ -53,6 +55,7 @@ def check_optimum_options(
     given |= {"config": origins.config, "weights": origins.weights}
     given |= {part.replace("_", "-"): path for part, path in origins.replaced.items()}
     given |= {"lora": adapters[0].path if adapters else None, "embedding": embeddings[0].path if embeddings else None}
+    given |= {"controlnet": control_nets[0].path if control_nets else None}
     _refuse(f"{folder} holds ONNX graphs", given, "graphs are taken as they are")
 
 

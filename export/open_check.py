@@ -20,7 +20,8 @@ from mezzotint.engines.sessions import Sessions
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Family, ReadConfig, Role
 from mezzotint.families.lineup import family_of
-from mezzotint.runtime import ImageToImage, Inpaint, Options, TextToImage
+from mezzotint.families.residuals import is_residual
+from mezzotint.runtime import Control, ImageToImage, Inpaint, Options, TextToImage
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
@@ -69,11 +70,12 @@ def check_interface(export: ExportFamily, components: Mapping[str, Component], r
 
     `read` reads the configs of `components`.
     """
+    controls = components.keys() - export.family.components.keys()
     for name, component in components.items():
         interface = export.interfaces.get(name)
         if interface is None:
             continue
-        got = {spec.name: spec for spec in component.inputs}
+        got = {spec.name: spec for spec in component.inputs if not (controls and is_residual(spec.name))}
         inputs = {**interface.inputs, **{key: dims for key, dims in interface.optional.items() if key in got}}
         if got.keys() != inputs.keys():
             raise MezzotintError(f"{name}'s graph has the inputs {sorted(got)}, expected {sorted(inputs)}")
@@ -113,6 +115,8 @@ def _guided_step(export: ExportFamily, bundle: Bundle, sampler: str) -> None:
         open_one_by_one(bundle, TextToImage)(prompt, **sized)
         return
     image = Image.new("RGB", (side, side), (128, 128, 128))
+    if bundle.manifest.controls:
+        options["controls"] = [Control(name=one.name, image=image) for one in bundle.manifest.controls]
     pipeline = open_one_by_one(bundle, Inpaint)
     if geometry.unet_channels != geometry.latent_channels:
         pipeline(prompt, image, Image.new("L", (side, side), 255), strength=1.0, **options)

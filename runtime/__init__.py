@@ -8,8 +8,11 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.errors import Cancelled, CheckFailed, MezzotintError
 
 from .calibration_range import OutsideCalibrationWarning
+from .control import Control
+from .control_use import ControlUse
 from .hand_over import HandOver
 from .image_to_image import ImageToImage
+from .images.canny import canny
 from .inpaint import Inpaint
 from .metadata import Origin, read_origin, read_settings
 from .refine import Refine
@@ -21,6 +24,8 @@ __all__ = [
     "Bundle",
     "Cancelled",
     "CheckFailed",
+    "Control",
+    "ControlUse",
     "HandOver",
     "ImageToImage",
     "Inpaint",
@@ -34,6 +39,7 @@ __all__ = [
     "Step",
     "TextToImage",
     "Timings",
+    "canny",
     "read_origin",
     "read_settings",
 ]

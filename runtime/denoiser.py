@@ -17,6 +17,7 @@ from mezzotint.engines.session import Session
 from mezzotint.families.condition import Condition, stack
 from mezzotint.families.family import Family
 
+from .controlling import Controlling
 from .denoiser_calls import DenoiserCall, OnCall
 from .samplers.edm import edm_x0
 from .samplers.schedule import Schedule
@@ -41,7 +42,8 @@ class Conditioning:
     """The conditions of a batch of B images, and the guidance scale.
 
     `rescale` in [0, 1] is how far guidance is rescaled, `guided_sigmas` the lowest and the highest noise level at which
-    it is on, and `extra_channels` (B, k, h, w) what the denoiser sees beside the latents.
+    it is on, and `extra_channels` (B, k, h, w) what the denoiser sees beside the latents. `controls`
+    are the ControlNets that say what it adds.
     """
 
     conditions: Conditions
@@ -49,6 +51,7 @@ class Conditioning:
     rescale: float = 0.0
     guided_sigmas: tuple[float, float] = (0.0, math.inf)
     extra_channels: FloatArray | None = None
+    controls: Controlling | None = None
 
     def is_guided_at(self, sigma: float) -> bool:
         """Whether the negative half is run at this noise level (Kynkaanniemi et al. 2024)."""
@@ -91,25 +94,40 @@ class Denoiser:
         """The predicted clean latents (B, C, h, w) for noisy latents `x` of the same shape at noise level `sigma`."""
         latents = (x / self.schedule.model_scale(sigma)).astype(np.float32)
         guided = self.conditioning.is_guided_at(sigma)
-        output = self.predict(latents, self.schedule.timestep_at(sigma), guided=guided)
+        output = self.predict(latents, sigma, guided=guided)
         return _to_x0(self.config, x, output, sigma)
 
-    def predict(self, latents: FloatArray, timestep: float, *, guided: bool) -> FloatArray:
-        """The model's output (B, C, h, w) for latents as it sees them, of the same shape, at `timestep`."""
-        conditioning = self.conditioning
+    def predict(self, latents: FloatArray, sigma: float, *, guided: bool) -> FloatArray:
+        """The model's output (B, C, h, w) for latents as it sees them, of the same shape, at noise level `sigma`."""
+        conditioning, timestep = self.conditioning, self.schedule.timestep_at(sigma)
         started = time.perf_counter()
+        condition = self._controlled(latents, timestep, sigma, guided=guided)
         if guided:
-            sample, both = self._sample(latents), conditioning.conditions.both
+            sample = self._sample(latents)
             if not self.session.component.shares_prefix:
                 sample = np.concatenate([sample] * 2)  # a row for each text
-            output = self._run(sample, timestep, both)
+            output = self._run(sample, timestep, condition)
             negative, positive = np.split(output, 2)  # (B, C, h, w) each
             output = guide(negative, positive, conditioning.guidance)
             output = rescale_guided(output, positive, conditioning.rescale)
         else:
-            output = self._run(self._sample(latents), timestep, conditioning.conditions.positive)
+            output = self._run(self._sample(latents), timestep, condition)
         self.calls_ms.append((time.perf_counter() - started) * 1e3)
         return output
+
+    def _controlled(self, latents: FloatArray, timestep: float, sigma: float, *, guided: bool) -> Condition:
+        """The condition of the rows that are run, with what ControlNets would have added."""
+        conditions, controls = self.conditioning.conditions, self.conditioning.controls
+        rows = conditions.both if guided else conditions.positive
+        if controls is None:
+            return rows
+        if guided and controls.guesses:
+            half = controls.residuals(latents, timestep, sigma, conditions.positive)
+            added = {name: np.concatenate([np.zeros_like(array), array]) for name, array in half.items()}
+        else:
+            sample = np.concatenate([latents] * 2) if guided else latents
+            added = controls.residuals(sample, timestep, sigma, rows)
+        return Condition({**rows.arrays, **added})
 
     def _sample(self, latents: FloatArray) -> FloatArray:
         extra = self.conditioning.extra_channels

@@ -4,16 +4,20 @@ Whoever wants to know what the denoiser is asked on the way observes its calls: 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
 
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.defaults import ALL_OF_THE_RUN
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.engines.session import Session
-from mezzotint.errors import Cancelled
+from mezzotint.errors import Cancelled, MezzotintError
 from mezzotint.families.family import Family
 
+from .controlling import Controlling
 from .denoiser import Conditioning, Conditions, Denoiser
 from .denoiser_calls import OnCall
 from .noise.batch import BatchNoise
@@ -35,17 +39,25 @@ class Plan:
     config: SchedulerConfig
     schedule: Schedule  # the whole one: a run may begin later in it
     noise: BatchNoise
+    size: tuple[int, int]  # height and width of an image in pixels
+    images: Sequence[Image.Image] = ()  # of the settings' controls, one each
 
     @classmethod
     def of(
-        cls, settings: Sequence[Settings], sampling: Sampling, config: SchedulerConfig, geometry: Geometry
+        cls,
+        settings: Sequence[Settings],
+        sampling: Sampling,
+        config: SchedulerConfig,
+        geometry: Geometry,
+        images: Sequence[Image.Image] = (),
     ) -> "Plan":
         """MezzotintError for a size, a number of steps or a noise that there is not."""
         first = settings[0]
         shape = geometry.latent_shape(first.height, first.width)
         schedule = sampling.schedule(config)
         noise = BatchNoise.seeded(first.rng, [one.seed for one in settings], shape)
-        return cls(settings, sampling, shape, config, schedule, noise)
+        size = shape[1] * geometry.vae_factor, shape[2] * geometry.vae_factor
+        return cls(settings, sampling, shape, config, schedule, noise, size, images)
 
 
 def settled(settings: Settings, sampling: Sampling) -> Settings:
@@ -78,10 +90,11 @@ def denoise(
     *,
     session: Session,
     family: Family,
+    controls: Controlling | None = None,
     on_step: OnStep | None = None,
     on_call: OnCall | None = None,
 ) -> Denoised:
-    """Run the batch from `start` on the denoiser's `session`. Raises Cancelled when `on_step` says so."""
+    """Run the batch from `start` on the denoiser's `session`, under `controls`; Cancelled when `on_step` says so."""
     settings, schedule = plan.settings[0], start.schedule
     steps = schedule.steps if start.steps is None else start.steps
     conditioning = Conditioning(
@@ -90,6 +103,7 @@ def denoise(
         settings.guidance_rescale,
         guided_sigmas(schedule, plan.sampling.guidance_interval),
         start.extra_channels,
+        controls,
     )
     denoiser = Denoiser(session, family, plan.config, schedule, conditioning, on_call)
 
@@ -106,6 +120,16 @@ def denoise(
     except _Ended as ended:
         latents = ended.latents
     return Denoised(latents, tuple(denoiser.calls_ms), start.vae_encoder_ms)
+
+
+def check_finite(arrays: Mapping[str | None, FloatArray], precision: str, backend: str) -> None:
+    """MezzotintError names the component that computed NaN, by component: it would be saved as a black image."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise MezzotintError(
+                f"{name} computed values that are not finite in {precision} on {backend}; lower the guidance, or "
+                "compute in precision f32"
+            )
 
 
 class _Ended(Exception):  # noqa: N818 -- nothing went wrong

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Unpack
 
+from PIL import Image
+
 from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 
+from .control import images_of
+from .controlling import check_controls, recontrolled
 from .images.init_image import ImageLike, as_image, fitting_size, image_pixels
 from .images.vae import image_latents
 from .pipeline import Pipeline
@@ -26,7 +30,7 @@ from .start import Start, noised, rest_of
 class ImageToImage(Pipeline):
     """A loaded bundle. Make one with `load` or, from a TextToImage, `sharing`; call it with prompts and an image."""
 
-    roles: ClassVar[tuple[Role, ...]] = tuple(Role)
+    roles: ClassVar[tuple[Role, ...]] = (*Pipeline.roles, Role.IMAGE_ENCODER)
 
     def __call__(
         self,
@@ -43,19 +47,30 @@ class ImageToImage(Pipeline):
         `strength` in (0, 1] is the part of the steps that is run: near 0 little changes, at 1 little is left. Without
         `height` and `width` the image keeps its size. Equal to diffusers' StableDiffusionImg2ImgPipeline.
         """
-        return self._generate_all(settings_of_batch(prompt, count, options, strength), image, on_step)
+        images = images_of(options)
+        return self._generate_all(settings_of_batch(prompt, count, options, strength), image, on_step, images)
 
     def generate(
-        self, settings: Settings | Sequence[Settings], image: ImageLike, *, on_step: OnStep | None = None
+        self,
+        settings: Settings | Sequence[Settings],
+        image: ImageLike,
+        *,
+        control_images: Sequence[ImageLike] = (),
+        on_step: OnStep | None = None,
     ) -> Result:
         """Generate an image by its settings, such as `read_settings` finds in a PNG, from the same `image`.
 
-        Several settings, which differ in prompts and seeds alone, make a batch.
+        Several settings, which differ in prompts and seeds alone, make a batch. `control_images` are of the settings'
+        controls, one each.
         """
-        return self._generate_all(batch_of(settings), image, on_step)
+        batch, images = recontrolled(batch_of(settings), control_images)
+        return self._generate_all(batch, image, on_step, images)
 
-    def _generate_all(self, settings: Sequence[Settings], image: ImageLike, on_step: OnStep | None) -> Result:
+    def _generate_all(
+        self, settings: Sequence[Settings], image: ImageLike, on_step: OnStep | None, images: Sequence[Image.Image]
+    ) -> Result:
         first = settings[0]
+        check_controls(self.bundle, first, images)
         if first.strength is None:
             raise MezzotintError("these settings have no strength, so they start from no image; use TextToImage")
         if self.geometry.unet_channels != self.geometry.latent_channels:
@@ -70,7 +85,7 @@ class ImageToImage(Pipeline):
             return self._begin(rest_of(schedule, strength, keeps_steps=keeps_steps), noise, pixels)
 
         sized = [replace(one, height=height, width=width) for one in settings]
-        return self._generate(sized, begin, on_step)
+        return self._generate(sized, begin, on_step, images)
 
     def _begin(self, schedule: Schedule, noise: Noise, pixels: FloatArray) -> Start:
         started = time.perf_counter()

@@ -19,6 +19,7 @@ from mezzotint.arrays import FloatArray
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 
+from .controlling import refuse_controls
 from .images.init_image import ImageLike, as_image, fitting_size, image_pixels, mask_pixels
 from .images.vae import image_latents, is_distribution
 from .pipeline import Pipeline
@@ -42,7 +43,7 @@ class _Masked:
 class Inpaint(Pipeline):
     """A loaded bundle. Make one with `load` or, from a TextToImage, `sharing`; call it with an image and a mask."""
 
-    roles: ClassVar[tuple[Role, ...]] = tuple(Role)
+    roles: ClassVar[tuple[Role, ...]] = (*Pipeline.roles, Role.IMAGE_ENCODER)
 
     def __call__(
         self,
@@ -80,6 +81,7 @@ class Inpaint(Pipeline):
         self, settings: Sequence[Settings], image: ImageLike, mask: ImageLike, on_step: OnStep | None
     ) -> Result:
         first = settings[0]
+        refuse_controls(first, "inpainting")
         if first.strength is None:
             raise MezzotintError("these settings have no strength, so they start from no image; use TextToImage")
         self._check_channels()

@@ -13,6 +13,7 @@ from mezzotint import __version__
 from mezzotint.bundle.manifest import Manifest
 from mezzotint.errors import MezzotintError
 
+from .control_use import parse_uses
 from .images.embedded_text import PARAMETERS, RECORD, embedded_texts
 from .images.files import ImageSource, name_of, open_image
 from .micro_conditioning import MICRO_PAIRS
@@ -108,6 +109,10 @@ def _parameters(settings: Settings, origin: Origin) -> str:
         values["CFG Rescale"] = f"{settings.guidance_rescale:g}"
     if settings.clip_skip:
         values["Clip skip"] = settings.clip_skip + 1  # that interface counts the last layer: 1 is all of them
+    for index, use in enumerate(settings.controls):
+        values[f"ControlNet {index}"] = _quoted(
+            f"Model: {use.name}, Weight: {use.scale:g}, Guidance Start: {use.start:g}, Guidance End: {use.end:g}"
+        )
     values["RNG"] = {"torch": "CPU", "cuda": "GPU"}.get(settings.rng, settings.rng)
     values["Version"] = f"Mezzotint {origin.version}"
     lines = [settings.prompt]
@@ -167,7 +172,8 @@ def parse_settings(record: Mapping[str, Any], path: str) -> Settings:
         wrong = f"the unknown setting {unknown[0]!r:.40}" if unknown else "no prompt"
         raise MezzotintError(f"{path} has {wrong}; expected what this version of Mezzotint writes")
     pairs = {name: tuple(values[name]) for name in _PAIRS if isinstance(values.get(name), list)}  # JSON has no tuples
-    settings = Settings(**values | pairs)
+    uses = parse_uses(values.get("controls", ()), path)
+    settings = Settings(**values | pairs | {"controls": uses})
     negative = () if settings.negative_prompt is None else (settings.negative_prompt,)
     names = (settings.scheduler or "", settings.schedule or "", settings.prompt_syntax, settings.rng)
     texts = (settings.prompt, *negative, *names)

@@ -7,10 +7,10 @@ each gets the images that it would get alone.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
-import numpy as np
 from PIL import Image
 
 from mezzotint.arrays import Array, FloatArray
@@ -30,9 +30,10 @@ from mezzotint.progress import Progress, silent
 
 from .calibration_range import warn_outside_calibration
 from .conditions import asked_of, encode_conditions, refuse_unknown_options
+from .controlling import check_controls, controlling
 from .denoiser import Conditions
 from .denoiser_calls import OnCall
-from .denoising import Denoised, Plan, denoise, settled
+from .denoising import Denoised, Plan, check_finite, denoise, settled
 from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
@@ -211,14 +212,16 @@ class Pipeline:
         conditions: Conditions | None = None,
         begin: Begin = begin_from_noise,
         *,
+        images: Sequence[Image.Image] = (),
         on_step: OnStep | None = None,
         on_call: OnCall | None = None,
     ) -> Denoised:
         """The final latents of a batch, not decoded; `on_call` observes what its denoiser is asked and answers.
 
-        `settings` differ in prompts and seeds alone. `conditions` are theirs, where they are at hand.
+        `settings` differ in prompts and seeds alone. `conditions` are theirs, where they are at hand, and `images` are
+        of their controls, one each.
         """
-        plan = self._plan(settings)
+        plan = self._plan(settings, images)
         return self._denoise(plan, conditions or self.conditions(settings), begin, on_step, on_call)
 
     def _told(self, settings: Sequence[Settings]) -> Mapping[str, Session]:
@@ -226,12 +229,14 @@ class Pipeline:
         scales = told_scales(self.bundle, settings)
         return ToldSessions(self.sessions, scales) if len(scales) else self.sessions
 
-    def _plan(self, settings: Sequence[Settings]) -> Plan:
+    def _plan(self, settings: Sequence[Settings], images: Sequence[Image.Image] = ()) -> Plan:
         sampling = self.sampling(settings[0])
+        check_controls(self.bundle, settings[0], images)
         told_scales(self.bundle, settings)  # refuses what there is not, before any graph runs
         refuse_unknown_options(self.family, settings[0])
         refuse_guidance_options(self.family, settings)
-        return Plan.of([settled(one, sampling) for one in settings], sampling, self.config, self.geometry)
+        settled_ones = [settled(one, sampling) for one in settings]
+        return Plan.of(settled_ones, sampling, self.config, self.geometry, images)
 
     def _denoise(
         self,
@@ -243,12 +248,20 @@ class Pipeline:
     ) -> Denoised:
         start = begin(plan.schedule, plan.noise)  # may run the image encoder, which is then freed before the next opens
         session = self._told(plan.settings)[self.family.denoiser]
-        return denoise(plan, conditions, start, session=session, family=self.family, on_step=on_step, on_call=on_call)
+        nets = controlling(plan.settings[0], plan.images, self.sessions, start.schedule, plan.size)
+        run = partial(denoise, plan, conditions, start, session=session, family=self.family, controls=nets)
+        return run(on_step=on_step, on_call=on_call)
 
-    def _generate(self, settings: Sequence[Settings], begin: Begin, on_step: OnStep | None) -> Result:
-        """Generate a batch whose settings differ in prompts and seeds alone."""
+    def _generate(
+        self,
+        settings: Sequence[Settings],
+        begin: Begin,
+        on_step: OnStep | None,
+        images: Sequence[Image.Image] = (),
+    ) -> Result:
+        """Generate a batch whose settings differ in prompts and seeds alone; `images` are of their controls."""
         started = time.perf_counter()
-        plan = self._plan(settings)
+        plan = self._plan(settings, images)
         first = plan.settings[0]
         warn_outside_calibration(self.bundle, first, plan.shape)
 
@@ -260,7 +273,8 @@ class Pipeline:
         decoding = time.perf_counter()
         tiled = self.low_memory if first.vae_tiling is None else first.vae_tiling
         pixels = self.decode(denoised.latents, tiled=tiled)
-        self._check_finite(denoised.latents, pixels)
+        computed = {self.family.denoiser: denoised.latents, self.family.name_of(Role.IMAGE_DECODER): pixels}
+        check_finite(computed, self.precision, self.backend)
         timings = Timings(
             text_encoder_ms,
             denoised.calls_ms,
@@ -271,16 +285,6 @@ class Pipeline:
         height, width = pixels.shape[1:3]
         generated = tuple(replace(one, height=height, width=width) for one in plan.settings)
         return Result(to_images(pixels), pixels, denoised.latents, timings, generated, self.origin())
-
-    def _check_finite(self, latents: FloatArray, pixels: FloatArray) -> None:
-        """An image of NaN would be saved as a black one."""
-        decoder = self.family.name_of(Role.IMAGE_DECODER)
-        for name, array in ((self.family.denoiser, latents), (decoder, pixels)):
-            if not np.isfinite(array).all():
-                raise MezzotintError(
-                    f"{name} computed values that are not finite in {self.precision} on {self.backend}; lower the "
-                    "guidance, or compute in precision f32"
-                )
 
     def origin(self) -> Origin:
         """What its images come from."""

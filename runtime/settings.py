@@ -10,6 +10,8 @@ from mezzotint.bundle.defaults import MOST_GUIDANCE
 from mezzotint.errors import MezzotintError
 from mezzotint.families.micro_conditioning import Pair
 
+from .control import Control, controls_of
+from .control_use import ControlUse, check_use
 from .micro_conditioning import MICRO_OPTIONS, check_micro_option
 from .samplers.spacing import SPACINGS
 from .text.encoding import PROMPT_SYNTAXES
@@ -42,7 +44,7 @@ class Settings:
     (height, width) and places (top, left) in pixels. None is the image's own size, its top left corner, and diffusers'
     scores; of negative ones, what the prompt has. `refined_from` in (0, 1) is where in the run another bundle took
     over, which generated the image; None where none did. `loras` has the scale of each live adapter of the bundle that
-    is to be on, by its name.
+    is to be on, by its name. `controls` are the ControlNets that it follows, in `guess_mode` whatever the prompt says.
     """
 
     prompt: str
@@ -72,6 +74,8 @@ class Settings:
     eta: float | None = None
     refined_from: float | None = None
     loras: Mapping[str, float] = field(default_factory=dict)
+    controls: tuple[ControlUse, ...] = ()
+    guess_mode: bool = False
 
 
 class Options(TypedDict, total=False):
@@ -101,6 +105,8 @@ class Options(TypedDict, total=False):
     schedule: str | None
     eta: float | None
     loras: Mapping[str, float]
+    controls: Sequence[Control]
+    guess_mode: bool
 
 
 def settings_of_batch(
@@ -126,7 +132,8 @@ def settings_of_batch(
         raise MezzotintError(f"got {len(negatives)} negative prompts for {len(prompts)} prompts; pass one, or as many")
     seeds = seeds_of(options.get("seed", Settings.seed), count * len(prompts))
     single: Options = {**options, "negative_prompt": None, "seed": seeds[0]}
-    first = Settings("", strength=strength, **single)  # type: ignore[arg-type]  # they are one by now
+    uses = tuple(one.use() for one in controls_of(options.get("controls", ())))
+    first = Settings("", strength=strength, **{**single, "controls": uses})  # type: ignore[arg-type]  # one by now
     check_settings(first)
     pairs = [pair for pair in zip(prompts, negatives, strict=True) for _ in range(count)]
     return tuple(
@@ -224,6 +231,7 @@ def check_settings(settings: Settings) -> None:
         if not 0.0 < settings.refined_from < 1.0:
             raise MezzotintError(f"refined_from is {settings.refined_from}, expected between 0 and 1, such as 0.8")
     _check_loras(settings.loras)
+    _check_controls(settings)
     for name in MICRO_OPTIONS:
         check_micro_option(name, getattr(settings, name))
 
@@ -242,6 +250,17 @@ def _check_loras(loras: object) -> None:
         raise MezzotintError(f"loras is {loras!r:.40}, expected scales by name, such as {{'style': 0.8}}")
     for name, scale in loras.items():
         _check_finite(f"the scale of {name:.40}", scale)
+
+
+def _check_controls(settings: Settings) -> None:
+    for use in settings.controls:
+        check_use(use)
+    if settings.guess_mode not in (False, True):
+        raise MezzotintError(what="guess_mode", got=settings.guess_mode, expected="true or false")
+    if settings.guess_mode and not settings.controls:
+        raise MezzotintError(
+            what="guess_mode is for ControlNets", expected="controls", advice="pass some, or leave it away"
+        )
 
 
 def _check_integer(name: str, value: object) -> None:

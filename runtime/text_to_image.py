@@ -10,10 +10,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Unpack
 
+from PIL import Image
+
 from mezzotint.errors import MezzotintError
 
+from .control import images_of
+from .controlling import check_controls, recontrolled, refuse_controls
 from .denoising import settled
 from .hand_over import HandOver, steps_before
+from .images.init_image import ImageLike, fitting_size
 from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
@@ -38,17 +43,25 @@ class TextToImage(Pipeline):
         `options` are the fields of `Settings` (see settings.py): negative_prompt, steps, guidance, seed, scheduler,
         height, width and so on. Raises MezzotintError for what cannot be generated, before the first step.
         """
-        return self._generate_all(settings_of_batch(prompt, count, options), on_step)
+        images = images_of(options)
+        return self._generate_all(settings_of_batch(prompt, count, options), on_step, images)
 
-    def generate(self, settings: Settings | Sequence[Settings], *, on_step: OnStep | None = None) -> Result:
+    def generate(
+        self,
+        settings: Settings | Sequence[Settings],
+        *,
+        control_images: Sequence[ImageLike] = (),
+        on_step: OnStep | None = None,
+    ) -> Result:
         """Generate an image by its settings, such as `read_settings` finds in a PNG.
 
-        Several settings, which differ in prompts and seeds alone, make a batch.
+        Several settings, which differ in prompts and seeds alone, make a batch. `control_images` are of the settings'
+        controls, one each: settings have their hashes alone.
         """
-        batch = batch_of(settings)
+        batch, images = recontrolled(batch_of(settings), control_images)
         if batch[0].strength is not None:
             raise MezzotintError("these settings start from an image; generate them with ImageToImage or Inpaint")
-        return self._generate_all(batch, on_step)
+        return self._generate_all(batch, on_step, images)
 
     def hand_over(
         self,
@@ -65,6 +78,7 @@ class TextToImage(Pipeline):
         part holds no step, or all.
         """
         settings = settings_of_batch(prompt, count, options)
+        refuse_controls(settings[0], "a run that another bundle finishes")
         self._check_channels()
 
         def begin(schedule: Schedule, noise: Noise) -> Start:
@@ -76,11 +90,21 @@ class TextToImage(Pipeline):
         done = tuple(replace(settled(one, sampling), height=height, width=width) for one in settings)
         return HandOver(latents, done, at, self.geometry.scaling_factor)
 
-    def _generate_all(self, settings: Sequence[Settings], on_step: OnStep | None) -> Result:
+    def _generate_all(
+        self, settings: Sequence[Settings], on_step: OnStep | None, images: Sequence[Image.Image]
+    ) -> Result:
         if settings[0].refined_from is not None:
             raise MezzotintError("these settings end in another bundle; generate with hand_over and Refine")
         self._check_channels()
-        return self._generate(settings, begin_from_noise, on_step)
+        check_controls(self.bundle, settings[0], images)
+        return self._generate(self._sized(settings, images), begin_from_noise, on_step, images)
+
+    def _sized(self, settings: Sequence[Settings], images: Sequence[Image.Image]) -> Sequence[Settings]:
+        """With the size of the first control's image where there is one and nobody chose another, as in diffusers."""
+        if not images:
+            return settings
+        height, width = fitting_size(images[0], self.geometry, settings[0].height, settings[0].width)
+        return [replace(one, height=height, width=width) for one in settings]
 
     def _check_channels(self) -> None:
         if self.geometry.unet_channels != self.geometry.latent_channels:

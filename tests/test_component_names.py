@@ -14,6 +14,7 @@ NAMES = {
     # inputs and outputs of their graphs; "sample" and "timestep" are words of other things as well
     *("input_ids", "last_hidden_state", "pooler_output", "encoder_hidden_states", "out_sample", "latent_sample"),
     *("latent_parameters", "text_embeds", "time_ids", "timestep_cond", "pooled_projections"),
+    *("controlnet_cond", "mid_block_additional_residual"),
 }
 FAMILIES = ("mezzotint/families/", "export/families/", "quantize/rules/")
 # A part of the library's files -> the names that it may spell, and why.

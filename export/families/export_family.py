@@ -15,8 +15,8 @@ from mezzotint.families.family import Family, ReadConfig
 from ..files.effective_config import public
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import GraphSource
+from .control_export import Config, ControlExport
 
-Config: TypeAlias = Mapping[str, Any]
 Configs: TypeAlias = Mapping[str, Config]
 Dims: TypeAlias = tuple[str | None, ...]
 
@@ -83,7 +83,8 @@ class ExportFamily:
     `bundle_class` is what the bundle's index names; None: what the family says. `interfaces` are of graphs that another
     exporter made, by component; `least_side` is that of the smallest image, in pixels, that runs through all of them.
     `vae` is what a bundle's VAE may be replaced by; None: by nothing. `own_guidance` is the guidance scale of a
-    checkpoint with such configs where nobody chose one, if that is another than its family's.
+    checkpoint with such configs where nobody chose one, if that is another than its family's. `control` is how its
+    ControlNets are exported; None: it has none.
     """
 
     family: Family
@@ -97,6 +98,7 @@ class ExportFamily:
     least_side: Callable[[ReadConfig, Geometry], int] = _native_side
     vae: VaeExport | None = None
     own_guidance: Callable[[Configs], float | None] = _nothing_of_its_own
+    control: ControlExport | None = None
 
     def guidance_of(self, configs: Configs) -> float | None:
         """The scale of a run where nobody chose one, by the configs; None: the product's."""

@@ -15,6 +15,7 @@ from mezzotint.families.stable_diffusion import STABLE_DIFFUSION as FAMILY
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
 from .autoencoder_tiny import is_tiny
+from .control import STABLE_DIFFUSION_CONTROL
 from .export_family import ExportFamily, Interface, VaeExport
 from .stable_diffusion_configs import effective_config
 from .stable_diffusion_options import FOLDERS, adopt_configs, check_components, check_options
@@ -165,4 +166,5 @@ STABLE_DIFFUSION = ExportFamily(
     interfaces=_INTERFACES,
     least_side=least_side,
     vae=VaeExport(folder="vae", check=partial(check_options, "vae"), sources=vae_sources, is_deterministic=is_tiny),
+    control=STABLE_DIFFUSION_CONTROL,
 )

@@ -4,6 +4,8 @@ The dynamo exporter at opset 23 keeps Attention, GroupNormalization, LayerNormal
 the SD 1.5 UNet, where the old TorchScript exporter gave 4,493.
 """
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -25,9 +27,10 @@ def to_onnx(source: GraphSource) -> ir.Model:
         {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
         for spec in source.inputs
     )
+    shapes = _as_called(source.module, dynamic)
     with torch.no_grad(), quiet(*_EXPORTERS):
         # Left to itself, torch.onnx fails on a UNet without strict mode, and tries again with it: half as fast in all.
-        program = torch.export.export(source.module, arguments, dynamic_shapes=dynamic, strict=False)
+        program = torch.export.export(source.module, arguments, dynamic_shapes=shapes, strict=False)
         exported: Any = torch.onnx.export(
             program,
             dynamo=True,
@@ -37,3 +40,12 @@ def to_onnx(source: GraphSource) -> ir.Model:
             verbose=False,
         )
     return tidy(exported.model, source)
+
+
+def _as_called(module: torch.nn.Module, dynamic: Sequence[Any]) -> tuple[Any, ...]:
+    """One for each parameter of the module's call: those of `*arguments` are a tuple of their own."""
+    kinds = [one.kind for one in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return tuple(dynamic)
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return *dynamic[:named], tuple(dynamic[named:])

@@ -78,7 +78,7 @@ def _head(manifest: Manifest, licence: Mapping[str, str]) -> Iterator[str]:
         taken = f", from its {_code(one.variant)} weights" if one.variant else ""
         what = f"not the source's but {_code(one.name)}, SHA-256 {_code(one.sha256)}{taken}"
         yield f"* {_code(name)}: {what}; it has a licence of its own"
-    yield from (*_adapters(manifest), *_words(manifest))
+    yield from (*_adapters(manifest), *_words(manifest), *_controls(manifest))
     stated = ", ".join(_code(licence[key]) for key in _LICENCE_KEYS if key in licence)
     yield f"* licence: {stated or 'the source states none in its model card; ask where it came from'}"
     yield f"* recipe: {_code(manifest.recipe)}"
@@ -102,6 +102,13 @@ def _words(manifest: Manifest) -> Iterator[str]:
     for one in manifest.words:
         what = f"{_code(one.word)}, from {_code(one.file)}, SHA-256 {_code(one.sha256)}"
         yield f"* a word that was learned: {what}; it has a licence of its own"
+
+
+def _controls(manifest: Manifest) -> Iterator[str]:
+    for one in manifest.controls:
+        taken = f" from its {_code(one.variant)} weights" if one.variant else ""
+        what = f"{_code(one.name)}, of {_code(one.source)}{taken}, SHA-256 {_code(one.sha256)}"
+        yield f"* a ControlNet, off until a call asks for it: {what}; it has a licence of its own"
 
 
 def _components(manifest: Manifest) -> Iterator[str]:
@@ -135,7 +142,8 @@ def _calibration(record: CalibrationRecord) -> Iterator[str]:
 def _loading(manifest: Manifest) -> Iterator[str]:
     yield from ("## Use", "", "```python", "from mezzotint.runtime import TextToImage", "")
     yield from ('pipe = TextToImage.load("this-folder")', 'pipe("a red apple").images[0].save("apple.png")', "```", "")
-    is_as_optimums = manifest.target in _RUNS_IN_OPTIMUM and not manifest.live  # whose graphs have an input more
+    has_more_inputs = bool(manifest.live or manifest.controls)
+    is_as_optimums = manifest.target in _RUNS_IN_OPTIMUM and not has_more_inputs
     if is_as_optimums and manifest.family == "stable-diffusion":
         yield from ("or", "", "```python", "from optimum.onnxruntime import ORTStableDiffusionPipeline", "")
         yield from ('pipe = ORTStableDiffusionPipeline.from_pretrained("this-folder")', "```", "")

@@ -14,6 +14,7 @@ from mezzotint.errors import MezzotintError
 
 from .calibration_record import CalibrationRecord
 from .compiled_record import CompiledRecord
+from .control_record import AddedControl
 from .defaults import Defaults
 from .four_bit_record import FourBitRecord
 from .live import LiveAdapter
@@ -184,6 +185,7 @@ class Manifest:
     # In the order in which graphs that have branches are told their scales.
     live: tuple[LiveAdapter, ...] = field(default=(), metadata=LEFT_OUT)
     words: tuple[LearnedWord, ...] = field(default=(), metadata=LEFT_OUT)  # that were added to the tokenizers
+    controls: tuple[AddedControl, ...] = field(default=(), metadata=LEFT_OUT)  # ControlNets; the denoiser is told more
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

@@ -37,6 +37,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(name="build", summary="Compile a bundle's graphs to engines of TensorRT-RTX ahead of time; it needs no GPU."),
     Entry(name="tune", summary="Find the fastest settings at a stated fidelity, and keep them as a bundle's profile."),
     Entry(name="generate", summary="Generate images from a bundle, without PyTorch."),
+    Entry(name="canny", summary="Draw the edges of an image, for a ControlNet that follows them."),
     Entry(name="serve", summary="Serve bundles: a page with a prompt box, and the APIs that clients speak already."),
     Entry(
         name="benchmark",

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mezzotint.adapters.control_net import parse_control_net
 from mezzotint.adapters.embedding import parse_embedding
 from mezzotint.adapters.given import parse_given
 from mezzotint.bundle.presets import PRESETS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
 
-from .lines.source_lines import adapter_lines, source_lines, word_lines
+from .lines.source_lines import adapter_lines, control_lines, source_lines, word_lines
 from .options import OWN, AsJson, Output, Overwrite, pick
 from .terminal import STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
 
@@ -33,6 +34,7 @@ _FORCE = "Even if it seems to be of other latents."
 _WEIGHTS = "Of a single file with both; default: ema, the averages"
 _LORA = "A LoRA or its like (LyCORIS, DoRA) to add to the weights; repeat for several."
 _EMBEDDING = "A word of textual inversion to teach the text encoders; repeat for several."
+_CONTROLNET = "A ControlNet's folder, to be a component of that name; repeat for several. The UNet gets further inputs."
 _CONFIG = "A diffusers folder with configs and tokenizer, for a single file of an unpublished structure."
 
 
@@ -49,6 +51,10 @@ ForceVae = Annotated[bool, typer.Option("--force-vae", help=_FORCE, rich_help_pa
 Weights = Annotated[str | None, pick("--weights", ("ema", "plain"), _WEIGHTS, panel=_PARTS)]
 Loras = Annotated[list[str] | None, typer.Option(metavar="FILE[:SCALE]", help=_LORA, rich_help_panel=_PARTS)]
 Embeddings = Annotated[list[str] | None, typer.Option(metavar="FILE[:WORD]", help=_EMBEDDING, rich_help_panel=_PARTS)]
+ControlNets = Annotated[
+    list[str] | None,
+    typer.Option("--controlnet", metavar="NAME=FOLDER", help=_CONTROLNET, rich_help_panel=_PARTS),
+]
 Config = Annotated[Path | None, typer.Option(help=_CONFIG, rich_help_panel=_PARTS)]
 
 
@@ -71,6 +77,7 @@ def export(
     config: Config = None,
     lora: Loras = None,
     embedding: Embeddings = None,
+    controlnet: ControlNets = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -103,6 +110,7 @@ def export(
             chosen=chosen,
             adapters=tuple(parse_given(one) for one in lora or ()),
             embeddings=tuple(parse_embedding(one) for one in embedding or ()),
+            control_nets=tuple(parse_control_net(one) for one in controlnet or ()),
             overwrite=overwrite,
             progress=progress,
         )
@@ -116,7 +124,7 @@ def _show(bundle: "Bundle") -> None:
     manifest = bundle.manifest
     lines = [f"{name}: from the {taken} weights" for name, taken in manifest.source.variants.items()]
     lines += [*source_lines(manifest.source), *(f"{name}: of {one.name}" for name, one in manifest.replaced.items())]
-    lines += [*adapter_lines(manifest), *word_lines(manifest)]
+    lines += [*adapter_lines(manifest), *word_lines(manifest), *control_lines(manifest)]
     for line in lines:
         STDOUT.print(line, markup=False)
     for name, component in manifest.components.items():

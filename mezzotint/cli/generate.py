@@ -15,9 +15,9 @@ from mezzotint.runtime.samplers.spacing import SPACINGS
 from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
 from .images import REFINE_FROM, Generated, Load, Refining, Request, generate_images
-from .micro_options import parse_micro
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_seed, pick
 from .terminal import STDOUT, write_json
+from .written_options import parse_controls, parse_micro
 
 _BACKENDS = ("auto", *(engine.name for engine in ENGINES))
 _SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
@@ -35,6 +35,8 @@ _ETA = "How much noise the steps of ddim and tcd add, 0 to 1 (default: 0 and 0.3
 _CLIP_SKIP = "Last layers of the text encoder to leave out: 1 where web interfaces say 2 (default: 0)."
 _MICRO = "What SDXL is told of the image, as NAME=VALUE: original_size=768x1024 (height x width), aesthetic_score=6.5."
 _LORA = "How much of a live LoRA of the bundle; repeat for several."
+_CONTROL = "A ControlNet of the bundle, the image that it sees, how much of it, and in which part of the run (0 to 1)."
+_GUESS = "Let ControlNets say more and the prompt less, which may be empty: guidance 3 to 5 suits it."
 _REFINER = "A bundle that makes the last part of each run, such as SDXL's refiner."
 _REFINE_FROM = f"Part of the run, 0 to 1, from which the refiner goes on (default: {REFINE_FROM})."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
@@ -66,6 +68,10 @@ Mask = Annotated[Path | None, typer.Option(help="Inpainting mask: white is regen
 Strength = Annotated[float | None, typer.Option(help=_STRENGTH, rich_help_panel=_IMAGE)]
 Loras = Annotated[list[str] | None, typer.Option(metavar="NAME[:SCALE]", help=_LORA, rich_help_panel=_SAMPLING)]
 Micro = Annotated[list[str] | None, typer.Option("--micro", help=_MICRO, rich_help_panel=_SAMPLING)]
+Controls = Annotated[
+    list[str] | None, typer.Option(metavar="NAME:IMAGE[:SCALE][:START-END]", help=_CONTROL, rich_help_panel=_SAMPLING)
+]
+GuessMode = Annotated[bool | None, typer.Option("--guess-mode", help=_GUESS, rich_help_panel=_SAMPLING)]
 Refiner = Annotated[Path | None, typer.Option(help=_REFINER, rich_help_panel=_SAMPLING)]
 RefineFrom = Annotated[float | None, typer.Option(help=_REFINE_FROM, rich_help_panel=_SAMPLING)]
 ProfileName = Annotated[str | None, typer.Option(help=_PROFILE, rich_help_panel=_SAMPLING)]
@@ -106,6 +112,8 @@ def generate(
     clip_skip: ClipSkip = None,
     micro: Micro = None,
     lora: Loras = None,
+    control: Controls = None,
+    guess_mode: GuessMode = None,
     refiner: Refiner = None,
     refine_from: RefineFrom = None,
     init_image: InitImage = None,
@@ -123,6 +131,7 @@ def generate(
     run = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "schedule": schedule, "eta": eta}
     noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
     guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval, "loras": _scales(lora)}
+    guided |= {"controls": parse_controls(control) if control else None, "guess_mode": guess_mode}
     read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
     given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **parse_micro(micro or [])}
     request = Request.read(

@@ -1,7 +1,7 @@
 """What `mezzotint generate` does: settings from options and from another image, and a call for each prompt."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -67,6 +67,7 @@ class Request:
         liked = (str(settings.pop("prompt")),) if settings else ()
         if not texts and not liked:
             raise MezzotintError(what="got no prompt", advice="pass one, or --prompts FILE, or --like IMAGE")
+        _check_controls(like, settings.pop("controls", ()), given.get("controls"))
         liked_strength, refined_from = settings.pop("strength", None), settings.pop("refined_from", None)
         is_liked = strength is None and liked_strength is not None
         strength = liked_strength if strength is None else strength
@@ -93,6 +94,17 @@ class Request:
     def kind(self) -> type[Pipeline]:
         """The kind of pipeline that it needs."""
         return TextToImage if self.image is None else ImageToImage if self.mask is None else Inpaint
+
+
+def _check_controls(like: Path | None, liked: Sequence[object], given: object) -> None:
+    """An image says which ControlNets it followed, and not which images these saw."""
+    if liked and given is None:
+        names = [str(use["name"]) for use in liked if isinstance(use, Mapping)]
+        raise MezzotintError(
+            where=like,
+            what=f"this image followed the ControlNets {', '.join(names)}",
+            advice="pass their images with --control",
+        )
 
 
 def _check_inputs(image: Path | None, mask: Path | None, strength: float | None, like: Path | None) -> None:

@@ -20,7 +20,7 @@ from mezzotint.errors import MezzotintError
 
 from .lines.compiled_text import compiled_lines
 from .lines.profile_lines import profile_lines
-from .lines.source_lines import adapter_lines, source_lines, word_lines
+from .lines.source_lines import adapter_lines, control_lines, source_lines, word_lines
 from .options import AsJson, BundlePath
 from .terminal import STDOUT, write_json
 
@@ -56,6 +56,7 @@ def component_table(bundle: Bundle) -> Group:
         *(f"{name} of {one.name} (sha256 {one.sha256[:12]})" for name, one in manifest.replaced.items()),
         *adapter_lines(manifest),
         *word_lines(manifest),
+        *control_lines(manifest),
         f"calibration: {_calibration(manifest.calibration)}",
         *(f"{name} is approximated: {', '.join(one.approximations)}" for name, one in _approximated(manifest)),
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",

@@ -30,6 +30,7 @@ class Role(StrEnum):
     """What a component is there for. Of the last three a bundle has one each at most."""
 
     TEXT_ENCODER = "text_encoder"  # token ids to what the denoiser attends to
+    CONTROL = "control"  # what a denoiser is given, and an image, to what is added inside the denoiser
     DENOISER = "denoiser"  # a noisy sample and the time to what is to be taken from it
     IMAGE_DECODER = "image_decoder"  # latents to pixels in [-1, 1]; a family without one denoises pixels
     IMAGE_ENCODER = "image_encoder"  # pixels in [-1, 1] to their latents, or to a distribution of those
@@ -118,7 +119,7 @@ class Family:
     model has done when a checkpoint's own takes over, 0 for one that begins with noise. `own_guidance` is the scale of
     a run where nobody chose one, if it is not the product's. `scale_input` is the denoiser's input that tells a
     checkpoint the guidance scale, where the family has some that were distilled so. With `strength_keeps_steps` a run
-    from an image makes all steps, closer to each other.
+    from an image makes all steps, closer to each other. `is_controllable`: there are ControlNets for it.
     """
 
     name: str
@@ -139,6 +140,22 @@ class Family:
     own_guidance: float | None = None
     scale_input: str | None = None
     strength_keeps_steps: bool = False
+    is_controllable: bool = False
+
+    def controlled_by(self, components: Sequence[str]) -> "Family":
+        """The family of a bundle with those ControlNets as well, which run with the denoiser and stand behind it.
+
+        MezzotintError for a family that has none.
+        """
+        if not components:
+            return self
+        if not self.is_controllable:
+            raise MezzotintError(
+                what=f"the family {self.name}", got=components[0], expected="no ControlNet", advice="leave it away"
+            )
+        entries, place = list(self.components.items()), list(self.components).index(self.denoiser) + 1
+        controls = [(component, Role.CONTROL) for component in components]
+        return replace(self, components=dict([*entries[:place], *controls, *entries[place:]]))
 
     def without(self, absent: Collection[str]) -> "Family":
         """The family of a checkpoint or a bundle that lacks `absent`; what is not optional stays."""

@@ -34,4 +34,5 @@ LATENT_CONSISTENCY = replace(
     own_guidance=_GUIDANCE,
     scale_input=SCALE_INPUT,
     strength_keeps_steps=True,
+    is_controllable=False,
 )

@@ -77,4 +77,5 @@ STABLE_DIFFUSION = Family(
     denoiser_feeds=unet_feeds,
     geometry=_geometry,
     symbol_sizes=_symbol_sizes,
+    is_controllable=True,
 )

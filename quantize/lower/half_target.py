@@ -57,7 +57,7 @@ def range_calls(data: CalibrationData, name: str) -> Sequence[Call]:
     match family_of(data.bundle).role(name):
         case Role.TEXT_ENCODER:
             return data.calls(name, _TEXTS, _SEED)
-        case Role.DENOISER:
+        case Role.DENOISER | Role.CONTROL:
             return data.calls(name, data.settings.steps, _SEED)
         case Role.IMAGE_DECODER:
             return data.calls(name, _IMAGES, _SEED)

@@ -70,9 +70,14 @@ def fitting_size(image: Image.Image, geometry: Geometry, height: int | None, wid
 
 def image_pixels(image: Image.Image, height: int, width: int) -> FloatArray:
     """(1, 3, H, W) in [-1, 1]."""
+    return np.float32(2.0) * unit_pixels(image, height, width) - np.float32(1.0)
+
+
+def unit_pixels(image: Image.Image, height: int, width: int) -> FloatArray:
+    """(1, 3, H, W) in [0, 1]."""
     resized = _resized(image if image.mode == "RGB" else image.convert("RGB"), height, width)
     pixels = np.asarray(resized, dtype=np.float32) / np.float32(255.0)  # (H, W, 3)
-    return (np.float32(2.0) * pixels - np.float32(1.0)).transpose(2, 0, 1)[np.newaxis]
+    return pixels.transpose(2, 0, 1)[np.newaxis]
 
 
 def mask_pixels(mask: Image.Image, height: int, width: int) -> FloatArray:

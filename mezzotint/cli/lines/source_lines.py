@@ -31,3 +31,10 @@ def word_lines(manifest: Manifest) -> Iterator[str]:
     for one in manifest.words:
         vectors = "1 vector" if one.vectors == 1 else f"{one.vectors} vectors"
         yield f"knows {one.word} ({vectors}, {one.file}, sha256 {one.sha256[:12]})"
+
+
+def control_lines(manifest: Manifest) -> Iterator[str]:
+    """The ControlNets that calls may ask for."""
+    for one in manifest.controls:
+        taken = f", {one.variant} weights" if one.variant else ""
+        yield f"ControlNet {one.name} ({one.source}{taken}, sha256 {one.sha256[:12]})"

@@ -1,0 +1,114 @@
+"""`--controlnet`, `--control`, `--guess-mode` and `mezzotint canny`, as they are typed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezzotint.arrays import Array
+from mezzotint.runtime import Bundle, Control, TextToImage, canny, read_settings
+from tests.cli.conftest import Cli
+from tests.conftest import MakeOnce
+from tests.families.tiny_control import control_nets, controlled_bundle, drawing
+
+PROMPT = "a flat emoji of a red apple"
+
+
+@pytest.fixture(scope="module")
+def bundle(make_once: MakeOnce, tiny_checkpoint: Path) -> Bundle:
+    return controlled_bundle(make_once, tiny_checkpoint)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image.Image:
+    """lines.png, of 16x16 pixels."""
+    drawn = drawing(16, 16)
+    drawn.save(tmp_path / "lines.png")
+    return drawn
+
+
+def pixels(path: str) -> Array:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_generate_follows_images(cli: Cli, bundle: Bundle, image: Image.Image) -> None:
+    asked = ("--control", "edges:lines.png:0.8:0-0.5", "--control", "depth:lines.png", "--guess-mode")
+    common = ("--backend", "onnxruntime", "--steps", 4, "--guidance", 3)
+    code, _, err = cli("generate", bundle.path, PROMPT, "-o", "out.png", *asked, *common)
+    assert code == 0, err
+    controls = [Control(name="edges", image=image, scale=0.8, end=0.5), Control(name="depth", image=image)]
+    with TextToImage.load(bundle.path, backend="onnxruntime") as pipe:
+        expected = pipe(PROMPT, controls=controls, guess_mode=True, steps=4, guidance=3.0)
+    np.testing.assert_array_equal(pixels("out.png"), np.asarray(expected.images[0]))
+    assert read_settings("out.png") == expected.settings[0]
+    again = ("--like", "out.png", "--backend", "onnxruntime", "-o", "again.png")
+    code, _, err = cli("generate", bundle.path, *again)
+    assert code == 2
+    assert "followed the ControlNets edges, depth" in err
+    code, out, err = cli("generate", bundle.path, *again, *asked, "--json")
+    assert code == 0, err
+    np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
+    assert [use["name"] for use in json.loads(out)["images"][0]["settings"]["controls"]] == ["edges", "depth"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("edges", "--control is 'edges'"),
+        (":lines.png", "--control is"),
+        ("edges:", "--control is"),
+        ("edges:lines.png:much", "--control is"),
+        ("edges:lines.png:1:2:3", "lines.png:1:2"),
+        ("edges:nowhere.png", "nowhere.png"),
+        ("edges:lines.png:nan", "scale"),
+        ("edges:lines.png:1:0.5-0.2", "its window"),
+        ("pose:lines.png", "the ControlNet 'pose'"),
+    ],
+)
+def test_what_is_mistyped_ends_in_a_sentence(
+    given: str, words: str, cli: Cli, bundle: Bundle, image: Image.Image
+) -> None:
+    del image
+    code, _, err = cli("generate", bundle.path, PROMPT, "-o", "out.png", "--control", given)
+    assert code == 2
+    assert words in " ".join(err.split())
+    assert not Path("out.png").exists()
+
+
+def test_a_path_with_colons_is_one(cli: Cli, bundle: Bundle, image: Image.Image) -> None:
+    image.save("a:0.5.png")
+    asked = ("--steps", 1, "--backend", "onnxruntime", "--control")
+    assert cli("generate", bundle.path, PROMPT, "-o", "one.png", *asked, "edges:a:0.5.png")[0] == 0
+    code, _, err = cli("generate", bundle.path, PROMPT, "-o", "two.png", *asked, "edges:a:0.5.png:-1:0.25-1")
+    assert (code, "its window" in err) == (2, True)  # one step is the whole run
+    assert read_settings("one.png").controls[0].scale == 1.0
+
+
+def test_export_takes_one_and_inspect_names_it(
+    cli: Cli, make_once: MakeOnce, tiny_checkpoint: Path, bundle: Bundle
+) -> None:
+    """The graphs are those of the shared bundle, to the byte."""
+    net = control_nets(make_once, tiny_checkpoint)["edges"]
+    code, out, err = cli("export", tiny_checkpoint, "-o", "own", "--controlnet", f"edges={net}")
+    assert code == 0, err
+    assert "ControlNet edges" in out
+    assert "ControlNet edges" in cli("inspect", "own")[1]
+    for name in ("unet", "controlnet_edges"):
+        assert Bundle.open("own").component(name).files == bundle.component(name).files
+    card = Path("own/README.md").read_text(encoding="utf-8")
+    assert "a ControlNet, off until a call asks for it" in card
+    assert "ORTStableDiffusionPipeline" not in card
+
+
+def test_canny_writes_edges(cli: Cli, image: Image.Image) -> None:
+    assert cli("canny", "lines.png", "-o", "edges.png")[0] == 0
+    np.testing.assert_array_equal(pixels("edges.png"), np.asarray(canny(image)))
+    assert cli("canny", "lines.png", "-o", "edges.png")[0] == 2
+    options: tuple[Any, ...] = ("--low", 10, "--high", 20, "--overwrite")
+    assert cli("canny", "lines.png", "-o", "edges.png", *options)[0] == 0
+    assert cli("canny", "lines.png", "-o", "other.png", "--low", 300)[0] == 2
+    assert not Path("other.png").exists()

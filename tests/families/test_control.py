@@ -1,0 +1,148 @@
+"""ControlNets on tiny weights: the images are those of diffusers' pipelines, and without controls the plain model's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from mezzotint.arrays import Array
+from mezzotint.decibel import psnr_db
+from mezzotint.runtime import Bundle, Control, ImageToImage, TextToImage, read_settings
+from tests.conftest import MakeOnce
+from tests.families.tiny_control import NAMES, control_nets, controlled_bundle, drawing
+from tests.runtime.scheduler_oracle import ORACLES
+
+PROMPT = "a flat emoji of a red apple"
+FLOOR_DB = 80.0
+Expected = Callable[..., Array]
+
+
+@pytest.fixture(scope="module")
+def nets(make_once: MakeOnce, tiny_checkpoint: Path) -> dict[str, Path]:
+    return control_nets(make_once, tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def bundle(make_once: MakeOnce, tiny_checkpoint: Path) -> Bundle:
+    return controlled_bundle(make_once, tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def pipe(bundle: Bundle) -> TextToImage:
+    return TextToImage.load(bundle.path, backend="onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_checkpoint: Path, nets: dict[str, Path]) -> Expected:
+    """Of diffusers' pipelines with the ControlNets of the controls that are given, from an image where there is one."""
+    plain = diffusers.StableDiffusionPipeline.from_pretrained(tiny_checkpoint)
+    loaded = {name: diffusers.ControlNetModel.from_pretrained(path) for name, path in nets.items()}
+
+    def generate(
+        prompts: list[str], controls: list[Control], *, scheduler: str = "ddim", seed: int = 3, **options: Any
+    ) -> Array:
+        own = {**plain.components, "controlnet": [loaded[one.name] for one in controls]}
+        own["scheduler"] = ORACLES[scheduler].from_config(plain.scheduler.config)
+        images = [one.image for one in controls]
+        if "image" in options:
+            kind, options["control_image"] = diffusers.StableDiffusionControlNetImg2ImgPipeline, images
+        else:
+            kind, options["image"] = diffusers.StableDiffusionControlNetPipeline, images
+        oracle = kind(**own, requires_safety_checker=False)
+        oracle.set_progress_bar_config(disable=True)
+        pixels: Array = oracle(
+            prompts,
+            controlnet_conditioning_scale=[float(one.scale) for one in controls],
+            control_guidance_start=[one.start for one in controls],
+            control_guidance_end=[one.end for one in controls],
+            generator=[torch.Generator().manual_seed(seed + index) for index in range(len(prompts))],
+            output_type="np",
+            **options,
+        ).images
+        return pixels
+
+    return generate
+
+
+EDGES = Control(name="edges", image=drawing(16, 16))
+DEPTH = Control(name="depth", image=drawing(16, 16, seed=1), scale=0.6)
+WINDOWS = [
+    Control(name="edges", image=drawing(16, 16), scale=1.3, end=0.5),
+    Control(name="depth", image=drawing(24, 8, seed=2), scale=-0.7, start=0.2, end=0.8),
+]
+CASES: dict[str, tuple[list[Control], dict[str, Any]]] = {
+    "one": ([EDGES], {"guidance": 4.0}),
+    "without guidance": ([DEPTH], {"guidance": 1.0}),
+    "two": ([EDGES, DEPTH], {"guidance": 4.0}),
+    "windows and another size": (WINDOWS, {"guidance": 4.0, "height": 24, "width": 12}),
+    "guess mode": ([EDGES, DEPTH], {"guidance": 3.0, "guess_mode": True}),
+    "guess mode without guidance": ([EDGES], {"guidance": 1.0, "guess_mode": True}),
+    "euler": ([EDGES], {"guidance": 4.0, "scheduler": "euler"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_batch_is_that_of_diffusers(case: str, pipe: TextToImage, expected: Expected) -> None:
+    controls, options = CASES[case]
+    prompts, sizes = [PROMPT, "a noto emoji of a cat"], {"height": 16, "width": 16, **options}
+    guidance = sizes.pop("guidance")
+    theirs = expected(prompts, controls, num_inference_steps=5, guidance_scale=guidance, **sizes)
+    ours = pipe(prompts, controls=controls, steps=5, guidance=guidance, seed=3, **sizes).pixels
+    assert psnr_db(theirs, ours) > FLOOR_DB
+    plain = pipe(prompts, steps=5, guidance=guidance, seed=3, **{**sizes, "guess_mode": False}).pixels
+    assert psnr_db(theirs, plain) < 40.0
+
+
+@pytest.mark.parametrize("strength", [0.7, 1.0])
+def test_a_run_from_an_image_is_that_of_diffusers(strength: float, pipe: TextToImage, expected: Expected) -> None:
+    image, options = drawing(24, 16, seed=4), {"strength": strength}
+    sized = [replace(one, image=drawing(24, 16, seed=seed)) for seed, one in enumerate(WINDOWS)]  # or diffusers fails
+    theirs = expected([PROMPT], sized, image=image, num_inference_steps=7, guidance_scale=4.0, **options)
+    found = ImageToImage.sharing(pipe)(PROMPT, image, controls=sized, steps=7, guidance=4.0, seed=3, **options)
+    assert psnr_db(theirs, found.pixels) > FLOOR_DB
+
+
+def test_without_controls_it_is_the_plain_model(pipe: TextToImage, tiny_bundle: Bundle) -> None:
+    options: dict[str, Any] = {"steps": 4, "guidance": 4.0, "seed": 3}
+    with TextToImage.load(tiny_bundle.path, backend="onnxruntime") as plain:
+        assert psnr_db(plain(PROMPT, **options).pixels, pipe(PROMPT, **options).pixels) > 100
+    off = Control(name="edges", image=drawing(16, 16), scale=0.0)
+    assert psnr_db(pipe(PROMPT, **options).pixels, pipe(PROMPT, controls=[off], **options).pixels) > 100
+
+
+def test_an_image_says_what_it_followed(pipe: TextToImage, tmp_path: Path) -> None:
+    result = pipe(PROMPT, controls=WINDOWS, steps=4, guidance=4.0, height=16, width=16)
+    result.write(tmp_path / "one.png")
+    settings = read_settings(tmp_path / "one.png")
+    assert settings == result.settings[0]
+    assert [(use.name, use.scale, use.start, use.end) for use in settings.controls] == [
+        ("edges", 1.3, 0.0, 0.5),
+        ("depth", -0.7, 0.2, 0.8),
+    ]
+    again = pipe.generate(settings, control_images=[one.image for one in WINDOWS])
+    np.testing.assert_array_equal(again.pixels, result.pixels)
+    assert again.settings == result.settings
+    other = pipe.generate(settings, control_images=[drawing(8, 8), WINDOWS[1].image])
+    assert other.settings[0].controls[0].image_sha256 != settings.controls[0].image_sha256
+
+
+def test_the_size_is_that_of_the_first_image(pipe: TextToImage) -> None:
+    result = pipe(PROMPT, controls=[Control(name="edges", image=drawing(24, 12))], steps=1)
+    assert result.pixels.shape == (1, 24, 12, 3)
+
+
+def test_the_manifest_says_so(bundle: Bundle, tiny_bundle: Bundle) -> None:
+    assert [(one.name, one.source) for one in bundle.manifest.controls] == [(name, name) for name in NAMES]
+    added = bundle.manifest.components.keys() - tiny_bundle.manifest.components.keys()
+    assert added == {"controlnet_edges", "controlnet_depth"}
+    unet, edges = bundle.component("unet"), bundle.component("controlnet_edges")
+    assert unet.inputs[3:] == edges.outputs
+    assert unet.inputs[:3] == tiny_bundle.component("unet").inputs
+    parities = [one.parity for one in bundle.manifest.components.values()]
+    assert all(parity is not None and (parity.identical or (parity.sqnr_db or 0.0) >= 80) for parity in parities)
+    bundle.verify()
