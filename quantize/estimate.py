@@ -184,7 +184,7 @@ def _component_plan(
 ) -> ComponentPlan:
     parts: dict[str, float] = {}
     call, parity_calls = _CALLS.get(role, ("", 0))
-    range_calls = settings.steps if role is Role.DENOISER else _DECODER_RANGE_CALLS
+    range_calls = settings.steps if role in (Role.DENOISER, Role.CONTROL) else _DECODER_RANGE_CALLS
     calls = min(settings.calls, MOMENT_CALLS)
     seconds = {"step": times.float32, "decoding": times.decoder}.get(call, 0.0)
     if storage in BY_NODE:
@@ -211,5 +211,6 @@ def _component_plan(
 
 _CALLS: Mapping[Role, tuple[str, int]] = {
     Role.DENOISER: ("step", _DENOISER_PARITY_CALLS),
+    Role.CONTROL: ("step", _DECODER_PARITY_CALLS),
     Role.IMAGE_DECODER: ("decoding", _DECODER_PARITY_CALLS),
 }

@@ -51,6 +51,9 @@ def outside_calibration(
         found.append(f"the run from {begun:g} of it on (calibrated from {record.refined_from:g} on)")
     if settings.scheduler not in (record.scheduler, measured.sampler if measured is not None else None):
         found.append(f"scheduler {settings.scheduler} (calibrated with {record.scheduler})")
+    scale = max((abs(use.scale) for use in settings.controls), default=0.0)
+    if scale > _FACTOR:
+        found.append(f"a control at scale {scale:g} (calibrated with 1)")
     if record.schedule != settings.schedule:
         found.append(f"schedule {settings.schedule or _OWN} (calibrated with {record.schedule or _OWN})")
     if record.latent_shape != tuple(latent_shape):

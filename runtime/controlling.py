@@ -104,6 +104,7 @@ def check_controls(bundle: Bundle, settings: Settings, images: Sequence[Image.Im
                 expected=known or "none, as the bundle has no ControlNets",
                 advice="export it with `mezzotint export --controlnet`",
             )
+        bundle.component(control_component(use.name))
     if len(images) != len(settings.controls):
         names = ", ".join(use.name for use in settings.controls) or "no control"
         raise MezzotintError(

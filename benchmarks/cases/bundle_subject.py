@@ -8,6 +8,7 @@ import numpy as np
 
 from mezzotint.arrays import FloatArray
 from mezzotint.families.feeds import fitted
+from mezzotint.families.residuals import uncontrolled
 from mezzotint.runtime.denoiser_calls import DenoiserCall
 from mezzotint.runtime.settings import Settings
 from mezzotint.runtime.text_to_image import TextToImage
@@ -58,7 +59,7 @@ class BundleSubject:
         own = self.pipe.conditions([settings]).both
         session = self.pipe.sessions[self.pipe.family.denoiser]
         component = session.component
-        feeds = [fitted({**call.feeds, **own.arrays}, component) for call in calls]
+        feeds = [fitted(uncontrolled({**call.feeds, **own.arrays}, component), component) for call in calls]
         return np.stack([session.run(one)[component.outputs[0].name] for one in feeds])
 
 

@@ -1,7 +1,8 @@
 """ControlNets of Stable Diffusion: a graph of their own, and the UNet's graph with what it adds as further inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,6 +43,34 @@ class _ControlledUNet(torch.nn.Module):
         return output[0]
 
 
+class _ControlledUNetXl(torch.nn.Module):
+    """It hears of sizes, and of the whole text, besides."""
+
+    def __init__(self, unet: torch.nn.Module) -> None:
+        super().__init__()
+        self.root = unet
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        text_embeds: torch.Tensor,
+        time_ids: torch.Tensor,
+        *residuals: torch.Tensor,
+    ) -> torch.Tensor:
+        output: tuple[torch.Tensor] = self.root(
+            sample,
+            timestep,
+            encoder_hidden_states,
+            added_cond_kwargs={"text_embeds": text_embeds, "time_ids": time_ids},
+            down_block_additional_residuals=residuals[:-1],
+            mid_block_additional_residual=residuals[-1],
+            return_dict=False,
+        )
+        return output[0]
+
+
 class _ControlNet(torch.nn.Module):
     """How much of it there is to be, the pipeline settles: it multiplies what this says."""
 
@@ -57,6 +86,34 @@ class _ControlNet(torch.nn.Module):
         controlnet_cond: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         down, middle = self.root(sample, timestep, encoder_hidden_states, controlnet_cond, return_dict=False)
+        return *down, middle
+
+
+class _ControlNetXl(torch.nn.Module):
+    """As `_ControlNet`; it hears what its UNet hears."""
+
+    def __init__(self, control_net: torch.nn.Module) -> None:
+        super().__init__()
+        self.root = control_net
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        text_embeds: torch.Tensor,
+        time_ids: torch.Tensor,
+        controlnet_cond: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        added = {"text_embeds": text_embeds, "time_ids": time_ids}
+        down, middle = self.root(
+            sample,
+            timestep,
+            encoder_hidden_states,
+            controlnet_cond,
+            added_cond_kwargs=added,
+            return_dict=False,
+        )
         return *down, middle
 
 
@@ -76,7 +133,9 @@ def residual_shapes(unet: Mapping[str, Any]) -> list[tuple[int, int]]:
     return [*skips(), (widths[-1], last)]
 
 
-def _told(source: GraphSource, config: Mapping[str, Any]) -> GraphSource:
+def _told(
+    kind: Callable[[torch.nn.Module], torch.nn.Module], source: GraphSource, config: Mapping[str, Any]
+) -> GraphSource:
     shapes = residual_shapes(config)
 
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
@@ -89,14 +148,19 @@ def _told(source: GraphSource, config: Mapping[str, Any]) -> GraphSource:
 
     return replace(
         source,
-        module=_ControlledUNet(source.module.root).eval(),  # type: ignore[arg-type]  # it is a module
+        module=kind(source.module.root).eval(),  # type: ignore[arg-type]  # it is a module
         inputs=(*source.inputs, *residual_specs(shapes)),
         example_inputs=inputs,
     )
 
 
 def _source(
-    name: str, module: Any, config: Mapping[str, Any], denoiser: GraphSource, geometry: Geometry
+    kind: Callable[[torch.nn.Module], torch.nn.Module],
+    name: str,
+    module: Any,
+    config: Mapping[str, Any],
+    denoiser: GraphSource,
+    geometry: Geometry,
 ) -> GraphSource:
     factor = geometry.vae_factor
 
@@ -108,7 +172,7 @@ def _source(
     return replace(
         denoiser,
         name=name,
-        module=_ControlNet(module).eval(),
+        module=kind(module).eval(),
         inputs=(*denoiser.inputs, image),
         outputs=residual_specs(residual_shapes(config)),
         example_inputs=inputs,
@@ -125,6 +189,9 @@ STABLE_DIFFUSION_CONTROL = ControlExport(
     part=Part("diffusers", ("ControlNetModel",)),
     check=check_control,
     config=effective_control_config,
-    told=_told,
-    source=_source,
+    told=partial(_told, _ControlledUNet),
+    source=partial(_source, _ControlNet),
+)
+STABLE_DIFFUSION_XL_CONTROL = replace(
+    STABLE_DIFFUSION_CONTROL, told=partial(_told, _ControlledUNetXl), source=partial(_source, _ControlNetXl)
 )

@@ -54,6 +54,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "global_pool_conditions": "it says what the whole image is like, and nothing of where",
 }
 _SAME: Final = ("in_channels", "cross_attention_dim", "block_out_channels", "layers_per_block", "addition_embed_type")
+_SAME_SIZES: Final = ("addition_time_embed_dim", "projection_class_embeddings_input_dim")  # of one that hears sizes
 _ADVICE = "take a ControlNet that was made for this model"
 
 
@@ -88,7 +89,7 @@ def _check_fit(path: Path, config: Mapping[str, Any], unet: Mapping[str, Any], g
     if unet.get("mid_block_type", "") is None or unet.get("time_cond_proj_dim") is not None:
         what = "the model's UNet has no middle block, or is told the guidance scale, and ControlNets know of neither"
         raise MezzotintError(where=path, what=what, advice="leave the ControlNet away")
-    for key in _SAME:
+    for key in (*_SAME, *(_SAME_SIZES if unet["addition_embed_type"] else ())):
         if _plain(config[key], unet) != _plain(unet[key], unet):
             expected = f"{unet[key]!r:.60}, as the UNet has"
             raise MezzotintError(what=key, where=path, got=config[key], expected=expected, advice=_ADVICE)

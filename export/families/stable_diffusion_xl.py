@@ -13,6 +13,7 @@ from mezzotint.families.stable_diffusion_xl import STABLE_DIFFUSION_XL as FAMILY
 
 from ..files.loaded_checkpoint import Checkpoint
 from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
+from .control import STABLE_DIFFUSION_XL_CONTROL
 from .export_family import Configs, ExportFamily, Interface
 from .guidance_scale import SCALE_DIMS, example_scales, scale_spec
 from .stable_diffusion import STABLE_DIFFUSION, least_side, native_side, unet_trace_size
@@ -196,4 +197,5 @@ STABLE_DIFFUSION_XL = ExportFamily(
     least_side=least_side,
     vae=STABLE_DIFFUSION.vae,
     own_guidance=_own_guidance,
+    control=STABLE_DIFFUSION_XL_CONTROL,
 )

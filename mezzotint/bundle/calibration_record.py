@@ -17,7 +17,8 @@ class CalibrationRecord:
     prompts that were run, each with `visits` steps at least (None: a bundle from before that was written down).
     `costs_sha256` is of the times that a search for exclusions went by, `schedule` the spacing of noise levels that was
     asked for, if any. `begun_with` says what the runs began with besides noise, and `refined_from` the part of the
-    schedule, in (0, 1), that was done before, where the denoiser finishes what another one begins.
+    schedule, in (0, 1), that was done before, where the denoiser finishes what another one begins. `controlled_by`
+    is what ControlNets saw, which some of the runs followed.
     """
 
     prompts_sha256: str
@@ -36,6 +37,7 @@ class CalibrationRecord:
     schedule: str | None = field(default=None, metadata=LEFT_OUT)
     begun_with: str | None = field(default=None, metadata=LEFT_OUT)
     refined_from: float | None = field(default=None, metadata=LEFT_OUT)
+    controlled_by: str | None = field(default=None, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         """MezzotintError for figures that no calibration can have had."""

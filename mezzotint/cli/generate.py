@@ -131,9 +131,9 @@ def generate(
     run = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "schedule": schedule, "eta": eta}
     noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
     guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval, "loras": _scales(lora)}
-    guided |= {"controls": parse_controls(control) if control else None, "guess_mode": guess_mode}
+    followed = {"controls": parse_controls(control) if control else None, "guess_mode": guess_mode}
     read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
-    given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **parse_micro(micro or [])}
+    given: dict[str, object] = {**run, **noise_and_size, **guided, **followed, **read, **parse_micro(micro or [])}
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )

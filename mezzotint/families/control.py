@@ -3,6 +3,7 @@
 What it says is added to what the UNet's own first half says, and to its middle (residuals.py).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -31,7 +32,12 @@ def control_feeds(
 
     Of the condition it is told what it has inputs for.
     """
+    return control_call({"sample": sample, "timestep": np.asarray(timestep), **condition.arrays}, image, component)
+
+
+def control_call(feeds: Mapping[str, Array], image: FloatArray, component: Component) -> dict[str, Array]:
+    """A ControlNet's inputs beside a denoiser that is fed `feeds`, of B rows; `image` as in `control_feeds`."""
     known = {spec.name for spec in component.inputs}
-    told = {name: array for name, array in condition.arrays.items() if name in known}
-    images = np.broadcast_to(image, (len(sample), *image.shape[1:]))
-    return fitted({"sample": sample, "timestep": np.asarray(timestep), **told, IMAGE_INPUT: images}, component)
+    told = {name: array for name, array in feeds.items() if name in known}
+    images = np.broadcast_to(image, (len(told["sample"]), *image.shape[1:]))
+    return fitted({**told, IMAGE_INPUT: images}, component)

@@ -9,7 +9,7 @@ from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
 
 from .condition import Condition
-from .residuals import takes_residuals, zero_residuals
+from .residuals import uncontrolled
 
 
 def fitted(values: Mapping[str, Array | np.generic], component: Component) -> dict[str, Array]:
@@ -40,7 +40,5 @@ def unet_feeds(sample: FloatArray, timestep: float, condition: Condition, compon
     The timestep is a float scalar in our own graphs, one integer in an array in those that Optimum exported. What a
     ControlNet would have it add is zeros, unless the condition has it.
     """
-    rows = max((len(array) for array in condition.arrays.values()), default=len(sample))
-    nothing = zero_residuals(component, rows, *sample.shape[2:]) if takes_residuals(component) else {}
-    told = {**nothing, **condition.arrays}
-    return fitted({"sample": sample, "timestep": np.asarray(timestep), **told}, component)
+    told = {"sample": sample, "timestep": np.asarray(timestep), **condition.arrays}
+    return fitted({**uncontrolled(told, component), **told}, component)

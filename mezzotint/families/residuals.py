@@ -59,6 +59,15 @@ def zero_residuals(component: Component, rows: int, height: int, width: int) -> 
     return {spec.name: np.zeros(shapes[spec.name], dtype=spec.dtype) for spec in specs}
 
 
+def uncontrolled(feeds: Mapping[str, Array], component: Component) -> dict[str, Array]:
+    """The feeds of a denoiser, such as another one's, with what `component` is fed where nothing controls it."""
+    own = {name: array for name, array in feeds.items() if not is_residual(name)}
+    if not takes_residuals(component):
+        return own
+    rows = max(len(array) for array in own.values() if array.ndim)
+    return {**own, **zero_residuals(component, rows, *own[component.inputs[0].name].shape[2:])}
+
+
 def answer_of(component: Component, outputs: Mapping[str, Array]) -> Array:
     """What a graph is for: its first output, and of a ControlNet all that it adds, (B, values) side by side."""
     first = component.outputs[0].name

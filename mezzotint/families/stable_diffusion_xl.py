@@ -153,5 +153,6 @@ STABLE_DIFFUSION_XL = Family(
             "negative_aesthetic_score",
         }
     ),
+    is_controllable=True,
     index_options=("force_zeros_for_empty_prompt", "requires_aesthetics_score", "add_watermarker"),
 )

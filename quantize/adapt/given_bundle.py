@@ -36,7 +36,7 @@ class GivenBundle:
         floats = Bundle.open(base)
         if floats.manifest.recipe != _FLOATS:
             raise MezzotintError(f"--base {base} is {floats.manifest.recipe}, expected the FP32 bundle")
-        for what in ("family", "source", "replaced", "fused", "words"):
+        for what in ("family", "source", "replaced", "fused", "words", "controls"):
             if getattr(floats.manifest, what) != getattr(bundle.manifest, what):
                 raise MezzotintError(
                     f"--base {base} is not what {path} was quantized from, their manifests differ in {what}; pass "

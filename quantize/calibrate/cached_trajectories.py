@@ -18,6 +18,7 @@ from mezzotint.runtime.denoiser import Conditions
 
 from .array_cache import cached_arrays, content_key, graph_hashes
 from .beginning import FROM_NOISE, Beginning, Begun, clean_image, first_part, hidden_image
+from .followed import Followed, control_key, followed_by
 from .trajectories import CalibrationSettings, Trajectory, run_trajectory, spread
 
 _TRAJECTORIES = 8  # revisions of what the cached arrays mean
@@ -40,16 +41,22 @@ def cached_trajectories(
     begun = _all_begun(bundle, beginning, [run for _, run in runs], parts, progress)
     load = cache(partial(_load, bundle, [run for _, run in runs]))
 
-    def make(run: Settings, steps: slice, start: Begun) -> dict[str, Array]:
+    def make(run: Settings, steps: slice, start: Begun, followed: Followed) -> dict[str, Array]:
         pipe, conditions, _held = load()
-        return run_trajectory(pipe, run, conditions[run.prompt], steps, start).pack()
+        sized = _sized(bundle, run)
+        assert sized.height is not None and sized.width is not None  # it is sized
+        asked, images = followed.settings(run, sized.height, sized.width) if followed.names else (run, ())
+        return run_trajectory(pipe, asked, conditions[run.prompt], steps, start, images).pack()
 
     def trajectory(numbered: tuple[int, tuple[str, Settings]]) -> Trajectory:
         count, (prompt, run) = numbered
         first = count % stride
+        followed = followed_by(bundle, count, run.seed)
         key = {**parts, **beginning.key, "prompt": prompt, "seed": run.seed, "steps": (first, stride)}
-        slow = partial(make, run, slice(first, None, stride), begun[count])
-        return Trajectory.unpack(cached_arrays("trajectory", content_key(key), slow))
+        key |= {"names": followed.names, **control_key(bundle)} if control_key(bundle) else {}
+        slow = partial(make, run, slice(first, None, stride), begun[count], followed)
+        arrays = cached_arrays("trajectory", content_key(key), slow)
+        return replace(Trajectory.unpack(arrays), followed=followed)
 
     numbered = list(enumerate(runs))
     done = tuple(executor.map(trajectory, numbered, what="running calibration trajectories", progress=progress))
@@ -85,7 +92,7 @@ def _all_begun(
 
     def make(run: Settings) -> dict[str, Array]:
         if beginning.base is not None:
-            pipe, conditions, _held = load()
+            pipe, conditions, _sessions = load()
             return {"noisy": first_part(pipe, run, conditions[run.prompt], beginning.at)}
         pipe, _held = encoder()
         return {"hidden": hidden_image(pipe, run)} if beginning.hides else {"clean": clean_image(pipe, run)}
@@ -108,19 +115,21 @@ def _sized(bundle: Bundle, run: Settings) -> Settings:
     return replace(run, height=height * geometry.vae_factor, width=width * geometry.vae_factor)
 
 
-def _load(bundle: Bundle, runs: Sequence[Settings]) -> tuple[TextToImage, dict[str, Conditions], Session]:
-    """The pipe, the conditions of every prompt, and the denoiser, in 16 bits where its engine has them.
+def _load(bundle: Bundle, runs: Sequence[Settings]) -> tuple[TextToImage, dict[str, Conditions], list[Session]]:
+    """The pipe, the conditions of every prompt, and the denoiser and ControlNets, in 16 bits where the engine has them.
 
     Nothing but where the latents go matters. Text encoders are gone by the time that the denoiser is opened, and it is
     held for all runs: the pipe would open it again for each.
     """
     engine, precision = fastest_engine(bundle.component(family_of(bundle).denoiser))
-    pipe = TextToImage.load(bundle.path, backend=engine.name, precision={Role.DENOISER: precision}, low_memory=True)
+    precisions = dict.fromkeys((Role.DENOISER, Role.CONTROL), precision)
+    pipe = TextToImage.load(bundle.path, backend=engine.name, precision=precisions, low_memory=True)
     encoders = [pipe.sessions[name] for name in pipe.family.names(Role.TEXT_ENCODER)]  # held likewise
     conditions = {run.prompt: pipe.conditions([run]) for run in runs}
     del encoders
     give_back_memory()
-    return pipe, conditions, pipe.sessions[pipe.family.denoiser]
+    denoising = (pipe.family.denoiser, *pipe.family.names(Role.CONTROL))
+    return pipe, conditions, [pipe.sessions[name] for name in denoising]
 
 
 def _load_encoder(bundle: Bundle) -> tuple[TextToImage, Session]:

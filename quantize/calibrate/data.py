@@ -7,14 +7,24 @@ import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.calibration_record import CalibrationRecord
+from mezzotint.families.control import control_component
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.denoiser import guide
 
 from .beginning import FROM_NOISE, Beginning
+from .followed import SOURCE, control_key
 from .text_calls import token_calls
-from .trajectories import CalibrationSettings, Call, Trajectory, decoder_calls, denoiser_calls
+from .trajectories import (
+    CalibrationSettings,
+    Call,
+    Trajectory,
+    control_calls,
+    decoder_calls,
+    denoiser_calls,
+    told_calls,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +50,22 @@ class CalibrationData:
             case Role.TEXT_ENCODER:
                 return token_calls(self.bundle, component, self.prompts, count)
             case Role.DENOISER if self.trajectories:
-                return denoiser_calls(self.trajectories, min(count, self._calls_made), seed)
+                calls = denoiser_calls(self.trajectories, min(count, self._calls_made), seed)
+                return told_calls(self.bundle, calls)
+            case Role.CONTROL if self.trajectories:
+                return self._control_calls(component, count, seed)
             case Role.IMAGE_DECODER if self.trajectories:
                 geometry = family.geometry(self.bundle.config)
                 return decoder_calls(self.trajectories, self.bundle.component(component), geometry, count, seed)
             case _:
                 return []
+
+    def _control_calls(self, component: str, count: int, seed: int) -> list[Call]:
+        """In the runs that follow it or, where none does, in all."""
+        own = [one for one in self.trajectories if component in map(control_component, one.followed.names)]
+        runs = own or self.trajectories
+        made = sum(len(one.calls) for one in runs)
+        return control_calls(self.bundle, component, denoiser_calls(runs, min(count, made), seed))
 
     def guided(self, component: str, output: Array) -> Array:
         """What becomes of a component's `output` (B, ...): of a denoiser that was run with guidance, (B / 2, ...)."""
@@ -80,6 +100,7 @@ class CalibrationData:
             schedule=settings.schedule,
             begun_with=self.beginning.source,
             refined_from=self.beginning.at or None,
+            controlled_by=SOURCE if self.bundle.manifest.controls else None,
         )
 
     @property
@@ -90,4 +111,9 @@ class CalibrationData:
     @property
     def key(self) -> dict[str, object]:
         """What a cache has to tell one from another by, besides the bundle's graphs."""
-        return {"prompts": self.prompts_sha256, "settings": self.settings, **self.beginning.key}
+        return {
+            "prompts": self.prompts_sha256,
+            "settings": self.settings,
+            **self.beginning.key,
+            **control_key(self.bundle),
+        }

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.defaults import GUIDANCE, MOST_GUIDANCE, STEPS
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import Component
 from mezzotint.errors import MezzotintError
+from mezzotint.families.residuals import is_residual
 from mezzotint.runtime import Bundle, Settings, TextToImage
 from mezzotint.runtime.denoiser import Conditions
 from mezzotint.runtime.denoiser_calls import DenoiserCall, pack_calls, unpack_calls
@@ -25,6 +27,7 @@ from mezzotint.runtime.samplers.schedule import Schedule
 from mezzotint.runtime.start import Start
 
 from .beginning import FROM_NOTHING, Begun
+from .followed import NOTHING_FOLLOWED, Followed, Residuals, ToldFeeds, seen_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +96,14 @@ class CalibrationSettings:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What the denoiser was asked while one prompt was run, and where its latents (1, C, h, w) ended."""
+    """What the denoiser was asked while one prompt was run, and where its latents (1, C, h, w) ended.
+
+    What it added of the ControlNets that were `followed` is not among it, and neither they in a file.
+    """
 
     calls: tuple[DenoiserCall, ...]
     final: FloatArray
+    followed: Followed = NOTHING_FOLLOWED
 
     def pack(self) -> dict[str, Array]:
         """As arrays of a file."""
@@ -114,6 +121,7 @@ class Call:
 
     step: int
     feeds: Mapping[str, Array]
+    followed: Followed = NOTHING_FOLLOWED
 
 
 def run_trajectory(
@@ -122,20 +130,22 @@ def run_trajectory(
     conditions: Conditions,
     steps: slice = slice(None),
     begun: Begun = FROM_NOTHING,
+    images: Sequence[Image.Image] = (),
 ) -> Trajectory:
     """Run one prompt to its final latents, keeping what the denoiser is asked on the way.
 
-    Of the schedule, or of what `begun` left of it, the first step is made, and `steps`.
+    Of the schedule, or of what `begun` left of it, the first step is made, and `steps`. `images` are of the controls.
     """
     calls: list[DenoiserCall] = []
 
     def keep(call: DenoiserCall) -> None:
-        calls.append(replace(call, output=None))
+        own = {name: array for name, array in call.feeds.items() if not is_residual(name)}
+        calls.append(replace(call, feeds=own, output=None))
 
     def begin(schedule: Schedule, noise: Noise) -> Start:
         return begun.start(_leaping(begun.rest(schedule), steps), noise)
 
-    denoised = pipe.denoise([settings], conditions, begin, on_call=keep)
+    denoised = pipe.denoise([settings], conditions, begin, images=images, on_call=keep)
     return Trajectory(tuple(calls), denoised.latents)
 
 
@@ -175,8 +185,24 @@ def denoiser_calls(trajectories: Sequence[Trajectory], count: int, seed: int) ->
         chosen = int(np.lexsort((waits, taken[owners]))[0])
         taken[owners[chosen]] += 1
         _, call = made[left[step].pop(chosen)]
-        calls.append(Call(step, call.feeds))
+        calls.append(Call(step, call.feeds, trajectories[owners[chosen]].followed))
     return calls
+
+
+def told_calls(bundle: Bundle, calls: Sequence[Call]) -> list[Call]:
+    """Calls of the denoiser with what it adds; as they are where there are no ControlNets."""
+    residuals = Residuals(bundle)
+    if not residuals.names:
+        return list(calls)
+    return [
+        replace(call, feeds=ToldFeeds(call.feeds, call.followed, number, residuals))
+        for number, call in enumerate(calls)
+    ]
+
+
+def control_calls(bundle: Bundle, component: str, calls: Sequence[Call]) -> list[Call]:
+    """Calls of a ControlNet beside those of the denoiser."""
+    return [replace(call, feeds=seen_by(bundle, component, call.feeds, call.followed)) for call in calls]
 
 
 def decoder_calls(

@@ -31,6 +31,15 @@ UNET_W8A8: tuple[Rule, ...] = (
     Rule("time_embedding.*", NodeScheme.FLOAT, "no spatial input, and every block hears it"),
 )
 
+CONTROL_W8A8: tuple[Rule, ...] = (
+    *UNET_W8A8,
+    Rule("controlnet_cond_embedding.*", NodeScheme.FLOAT, "the image comes in here; all else hears what is left of it"),
+    Rule(
+        "controlnet_down_blocks.*", NodeScheme.FLOAT, "trained from zero, with small weights: their error is the UNet's"
+    ),
+    Rule("controlnet_mid_block", NodeScheme.FLOAT, "as controlnet_down_blocks"),
+)
+
 _UP_CONVOLUTION = re.compile(r"(up_blocks\.(\d+)\.resnets\.(\d+)\.conv2)/")
 _UP_FEED_FORWARD = re.compile(r"(up_blocks\.(\d+)\.)attentions\..*\.ff\.net\.2/")
 
@@ -73,4 +82,12 @@ def vae_decoder_rules(nodes: Sequence[str]) -> tuple[Rule, ...]:
     return tiny_decoder_rules(nodes) if is_tiny_decoder(nodes) else VAE_DECODER_W8A8
 
 
-STABLE_DIFFUSION = FamilyRules("stable-diffusion", {Role.DENOISER: _unet, Role.IMAGE_DECODER: vae_decoder_rules})
+def control_rules(_nodes: Sequence[str]) -> tuple[Rule, ...]:
+    """Of a ControlNet, which has the layers of a UNet's first half, and some before and behind them."""
+    return CONTROL_W8A8
+
+
+STABLE_DIFFUSION = FamilyRules(
+    "stable-diffusion",
+    {Role.DENOISER: _unet, Role.IMAGE_DECODER: vae_decoder_rules, Role.CONTROL: control_rules},
+)

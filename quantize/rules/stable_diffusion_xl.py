@@ -10,7 +10,7 @@ from mezzotint.bundle.precision import NodeScheme
 from mezzotint.families.family import Role
 
 from .rule import FamilyRules, Rule
-from .stable_diffusion import UNET_W8A8, vae_decoder_rules, with_last_layers
+from .stable_diffusion import UNET_W8A8, control_rules, vae_decoder_rules, with_last_layers
 
 UNET_XL_W8A8: tuple[Rule, ...] = (
     *UNET_W8A8,
@@ -22,4 +22,11 @@ def _unet(nodes: Sequence[str]) -> tuple[Rule, ...]:
     return with_last_layers(UNET_XL_W8A8, nodes)
 
 
-STABLE_DIFFUSION_XL = FamilyRules("stable-diffusion-xl", {Role.DENOISER: _unet, Role.IMAGE_DECODER: vae_decoder_rules})
+def _control(nodes: Sequence[str]) -> tuple[Rule, ...]:
+    return (*control_rules(nodes), UNET_XL_W8A8[-1])
+
+
+STABLE_DIFFUSION_XL = FamilyRules(
+    "stable-diffusion-xl",
+    {Role.DENOISER: _unet, Role.IMAGE_DECODER: vae_decoder_rules, Role.CONTROL: _control},
+)

@@ -18,6 +18,7 @@ from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.engines.lineup import reference_engine
 from mezzotint.engines.session import Session
+from mezzotint.families.residuals import answer_of
 from mezzotint.progress import Progress
 
 from ..calibrate.trajectories import Call
@@ -107,4 +108,4 @@ def _switch(graph: ir.Graph, item: WeightedNode, decisions: Decisions, switches:
 
 
 def _run(session: Session, call: Call, switches: Array, guided: Callable[[Array], Array]) -> Array:
-    return guided(session.run({**call.feeds, _SWITCHES: switches})[session.component.outputs[0].name])
+    return guided(answer_of(session.component, session.run({**call.feeds, _SWITCHES: switches})))

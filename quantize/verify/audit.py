@@ -15,6 +15,7 @@ from mezzotint.engines.lineup import choose_engine
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Guidance
 from mezzotint.families.lineup import family_of, geometry_of
+from mezzotint.families.residuals import side_sizes
 from mezzotint.runtime import Bundle
 
 from .audit_onnxruntime import record_onnxruntime
@@ -104,6 +105,7 @@ def _zeros(
     (batch, latents), (height, width) = rows, latent or _latent_size(bundle)
     others = family_of(bundle).symbol_sizes(bundle.config)
     sizes = {"batch_size": batch, LATENT_BATCH: latents, "height": height, "width": width, **others}
+    sizes |= side_sizes(inputs, height, width)
     shapes = {spec.name: [sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in spec.dims] for spec in inputs}
     return {spec.name: np.zeros(shapes[spec.name], dtype=spec.dtype) for spec in inputs}
 

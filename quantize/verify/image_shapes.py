@@ -4,6 +4,7 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import LATENT_BATCH
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of, geometry_of
+from mezzotint.families.residuals import side_sizes
 
 
 def image_shapes(
@@ -19,13 +20,14 @@ def image_shapes(
     match family.role(component):
         case Role.TEXT_ENCODER:
             batch = 1
-        case Role.DENOISER:
+        case Role.DENOISER | Role.CONTROL:
             batch = count * (2 if is_guided else 1)
         case _:
             batch = count
     rows, columns = _latent_size(bundle, height, width)
     sizes = {"batch_size": batch, LATENT_BATCH: count, "height": rows, "width": columns}
     sizes |= family.symbol_sizes(bundle.config)
+    sizes |= side_sizes(bundle.component(component).inputs, rows, columns)
     if family.role(component) is Role.IMAGE_ENCODER:
         factor = geometry_of(bundle).vae_factor
         sizes |= {"height": rows * factor, "width": columns * factor}

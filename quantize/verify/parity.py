@@ -20,6 +20,7 @@ from mezzotint.engines.session import Session
 from mezzotint.errors import CheckFailed
 from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
+from mezzotint.families.residuals import answer_of
 from mezzotint.progress import Progress, silent
 
 from ..calibrate.data import CalibrationData
@@ -40,6 +41,7 @@ _CHECK = "the parity check"
 _CALLS = {
     Role.TEXT_ENCODER: 16,
     Role.DENOISER: 25,  # one for each step of the default schedule
+    Role.CONTROL: 8,  # whose answers are a hundred times as large
     Role.IMAGE_DECODER: 8,  # one takes as long as several steps
     Role.IMAGE_ENCODER: 0,  # there is no image to encode
 }
@@ -102,7 +104,7 @@ def sqnr_figures_db(
         tested = []
         for index, call in enumerate(calls):
             progress(f"running {name} as it was quantized", index, len(calls))
-            tested.append(session.run(_as_asked(call.feeds, component))[component.outputs[0].name])
+            tested.append(answer_of(component, session.run(_as_asked(call.feeds, component))))
         del session  # before another is opened
     give_back_memory()
     return [

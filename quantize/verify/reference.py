@@ -14,6 +14,7 @@ from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.engines.session import Session
+from mezzotint.families.residuals import answer_of
 from mezzotint.progress import Progress, silent
 from mezzotint.runtime import Bundle
 
@@ -27,7 +28,7 @@ from ..passes.ort_floats import ORT_FLOATS
 def reference_outputs(
     bundle: Bundle, name: str, calls: Sequence[Call], engine: Engine, progress: Progress = silent
 ) -> list[Array]:
-    """The component's first output for each call, in FP32 on `engine`; each call is cached by its inputs."""
+    """The component's answer to each call (see `answer_of`), in FP32 on `engine`; each call is cached by its inputs."""
     component = bundle.component(name)
     output = component.outputs[0].name
     graph = [entry.sha256 for entry in component.files]
@@ -39,7 +40,7 @@ def reference_outputs(
             return Session.open(name, path, component, engine, EngineOptions(Compute.F32))
 
         def make(call: Call) -> dict[str, Array]:
-            return {output: session().run(call.feeds)[output]}
+            return {output: answer_of(component, session().run(call.feeds))}
 
         outputs = []
         for index, call in enumerate(calls):

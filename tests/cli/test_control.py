@@ -12,14 +12,19 @@ from mezzotint.arrays import Array
 from mezzotint.runtime import Bundle, Control, TextToImage, canny, read_settings
 from tests.cli.conftest import Cli
 from tests.conftest import MakeOnce
-from tests.families.tiny_control import control_nets, controlled_bundle, drawing
+from tests.families.tiny_control import Controlled, controlled, drawing
 
 PROMPT = "a flat emoji of a red apple"
 
 
 @pytest.fixture(scope="module")
-def bundle(make_once: MakeOnce, tiny_checkpoint: Path) -> Bundle:
-    return controlled_bundle(make_once, tiny_checkpoint)
+def model(make_once: MakeOnce, tiny_checkpoint: Path) -> Controlled:
+    return controlled(make_once, tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def bundle(model: Controlled) -> Bundle:
+    return model.bundle
 
 
 @pytest.fixture
@@ -88,12 +93,9 @@ def test_a_path_with_colons_is_one(cli: Cli, bundle: Bundle, image: Image.Image)
     assert read_settings("one.png").controls[0].scale == 1.0
 
 
-def test_export_takes_one_and_inspect_names_it(
-    cli: Cli, make_once: MakeOnce, tiny_checkpoint: Path, bundle: Bundle
-) -> None:
+def test_export_takes_one_and_inspect_names_it(cli: Cli, model: Controlled, bundle: Bundle) -> None:
     """The graphs are those of the shared bundle, to the byte."""
-    net = control_nets(make_once, tiny_checkpoint)["edges"]
-    code, out, err = cli("export", tiny_checkpoint, "-o", "own", "--controlnet", f"edges={net}")
+    code, out, err = cli("export", model.checkpoint, "-o", "own", "--controlnet", f"edges={model.nets['edges']}")
     assert code == 0, err
     assert "ControlNet edges" in out
     assert "ControlNet edges" in cli("inspect", "own")[1]

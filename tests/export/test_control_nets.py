@@ -13,7 +13,7 @@ from mezzotint.export.checkpoint import load_parts
 from mezzotint.export.checkpoint_folder import folder_parts
 from tests.conftest import MakeOnce
 from tests.export.published import PUBLISHED, save_published
-from tests.families.tiny_control import control_nets
+from tests.families.tiny_control import save_control_net
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another text encoder": ({"cross_attention_dim": 64}, "cross_attention_dim"),
@@ -32,7 +32,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture(scope="module")
 def net(make_once: MakeOnce, tiny_checkpoint: Path) -> Path:
-    return control_nets(make_once, tiny_checkpoint)["edges"]
+    return make_once("tiny-control-net", lambda folder: save_control_net(tiny_checkpoint, folder, 0))
 
 
 def refused(checkpoint: Path, folder: Path, path: Path, name: str = "edges") -> MezzotintError:

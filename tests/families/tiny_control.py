@@ -1,6 +1,8 @@
 """ControlNets of the tiny checkpoint: copies of its UNet's first half whose added layers are random, and not zeros."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +15,64 @@ from PIL import Image
 
 from mezzotint.adapters.control_net import GivenControlNet
 from mezzotint.export import export_checkpoint
-from mezzotint.export.export import to_onnx
 from mezzotint.export.graphs.graph_source import GraphSource
+from mezzotint.export.graphs.to_onnx import to_onnx
 from mezzotint.runtime import Bundle
 from tests.conftest import MakeOnce
 from tests.export.tracing import fingerprint, with_weights
 
 NAMES = ("edges", "depth")
 _GRAPH = "graph.onnx"
+_ONE_LEVEL: dict[str, Any] = {
+    "sample_size": 8,
+    "block_out_channels": (32,),
+    "layers_per_block": 1,
+    "cross_attention_dim": 32,
+    "attention_head_dim": 8,
+    "norm_num_groups": 8,
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "mid_block_type": "UNetMidBlock2D",
+    "up_block_types": ("UpBlock2D",),
+}
 
 
-def control_nets(make_once: MakeOnce, checkpoint: Path) -> dict[str, Path]:
-    """Two of them, saved by name."""
+@dataclass(frozen=True, kw_only=True)
+class Controlled:
+    """A checkpoint and two ControlNets of it, by name; `make_once` exports their bundle when it is first asked for."""
+
+    make_once: MakeOnce
+    checkpoint: Path
+    nets: Mapping[str, Path]
+
+    @property
+    def bundle(self) -> Bundle:
+        """FP32, with both. Not to be written to."""
+        given = [GivenControlNet(name=name, path=path) for name, path in self.nets.items()]
+
+        def make(folder: Path) -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("mezzotint.export.export.to_onnx", _tracing_one(self.make_once))
+                export_checkpoint(str(self.checkpoint), folder, control_nets=given)
+
+        return Bundle.open(self.make_once(f"controlled-fp32-{self.checkpoint.name}", make))
+
+
+def controlled(make_once: MakeOnce, tiny_checkpoint: Path, *, levels: int = 1) -> Controlled:
+    """Of the tiny checkpoint, which has two levels; with one its UNet is another, which is traced in half the time."""
 
     def make(folder: Path) -> None:
+        checkpoint = folder / f"levels-{levels}"
+        shutil.copytree(tiny_checkpoint, checkpoint)
+        if levels == 1:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                UNet2DConditionModel(**_ONE_LEVEL).save_pretrained(checkpoint / "unet")
         for seed, name in enumerate(NAMES):
             save_control_net(checkpoint, folder / name, seed)
 
-    folder = make_once("tiny-control-nets", make)
-    return {name: folder / name for name in NAMES}
-
-
-def controlled_bundle(make_once: MakeOnce, checkpoint: Path) -> Bundle:
-    """The FP32 bundle of the checkpoint with both. Not to be written to."""
-    nets = control_nets(make_once, checkpoint)
-    given = [GivenControlNet(name=name, path=path) for name, path in nets.items()]
-
-    def make(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mezzotint.export.export.to_onnx", _tracing_one(make_once))
-            export_checkpoint(str(checkpoint), folder, control_nets=given)
-
-    return Bundle.open(make_once("tiny-controlled-fp32", make))
+    folder = make_once(f"controlled-{levels}", make)
+    nets = {name: folder / name for name in NAMES}
+    return Controlled(make_once=make_once, checkpoint=folder / f"levels-{levels}", nets=nets)
 
 
 def _tracing_one(make_once: MakeOnce) -> Callable[[GraphSource], ir.Model]:

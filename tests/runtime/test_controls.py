@@ -13,7 +13,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Bundle, Control, ControlUse, Inpaint, Settings, TextToImage
 from mezzotint.runtime.metadata import parse_settings
 from tests.conftest import MakeOnce
-from tests.families.tiny_control import NAMES, controlled_bundle, drawing
+from tests.families.tiny_control import NAMES, controlled, drawing
 
 PROMPT = "a flat emoji of a red apple"
 IMAGE = drawing(16, 16)
@@ -22,7 +22,7 @@ HASH = "0" * 64
 
 @pytest.fixture(scope="module")
 def pipe(make_once: MakeOnce, tiny_checkpoint: Path) -> TextToImage:
-    return TextToImage.load(controlled_bundle(make_once, tiny_checkpoint).path, backend="onnxruntime")
+    return TextToImage.load(controlled(make_once, tiny_checkpoint).bundle.path, backend="onnxruntime")
 
 
 def refused(pipe: TextToImage, **options: Any) -> MezzotintError:
@@ -57,10 +57,10 @@ def test_one_that_nobody_knows_names_those_that_are_there(pipe: TextToImage) -> 
     assert set(error.expected or ()) == set(NAMES)
 
 
-def test_a_bundle_without_any_says_so(tiny_bundle: Bundle) -> None:
-    with TextToImage.load(tiny_bundle.path, backend="onnxruntime") as plain:
-        error = refused(plain, controls=[Control(name="edges", image=IMAGE)])
-    assert error.where == tiny_bundle.path
+def test_a_bundle_without_any_says_so(pipe: TextToImage) -> None:
+    bundle = Bundle(pipe.bundle.path, dataclasses.replace(pipe.bundle.manifest, controls=()))
+    error = refused(TextToImage(bundle, pipe.choice, pipe.sessions), controls=[Control(name="edges", image=IMAGE)])
+    assert error.where == bundle.path
     assert "has no ControlNets" in str(error.expected)
 
 

@@ -1,0 +1,96 @@
+"""ControlNets of Stable Diffusion XL on tiny weights: the images are those of diffusers' pipeline."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+from mezzotint.adapters.control_net import GivenControlNet
+from mezzotint.arrays import Array
+from mezzotint.decibel import psnr_db
+from mezzotint.errors import MezzotintError
+from mezzotint.export import export_checkpoint
+from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.runtime import Bundle, Control, TextToImage
+from tests.conftest import MakeOnce
+from tests.families.tiny_control import drawing, save_control_net
+
+PROMPT = "a flat emoji of a red apple"
+FLOOR_DB = 80.0
+SIZE = {"height": 32, "width": 32}
+
+
+@pytest.fixture(scope="module")
+def net(make_once: MakeOnce, xl_checkpoint: Callable[[str], Path]) -> Path:
+    return make_once("xl-control-net", lambda folder: save_control_net(xl_checkpoint("base"), folder, 0))
+
+
+@pytest.fixture(scope="module")
+def bundle(make_once: MakeOnce, xl_checkpoint: Callable[[str], Path], net: Path) -> Bundle:
+    given = [GivenControlNet(name="edges", path=net)]
+
+    def make(folder: Path) -> None:
+        export_checkpoint(str(xl_checkpoint("base")), folder, control_nets=given)
+
+    return Bundle.open(make_once("xl-controlled-fp32", make))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("guidance", "guess_mode"), [(4.0, False), (1.0, False), (3.0, True)])
+def test_the_image_is_that_of_diffusers(
+    guidance: float, guess_mode: bool, bundle: Bundle, net: Path, xl_checkpoint: Callable[[str], Path]
+) -> None:
+    oracle: Any = diffusers.StableDiffusionXLControlNetPipeline.from_pretrained(
+        xl_checkpoint("base"), controlnet=diffusers.ControlNetModel.from_pretrained(net)
+    )
+    oracle.set_progress_bar_config(disable=True)
+    control = Control(name="edges", image=drawing(32, 32), scale=0.8, end=0.5)
+    theirs: Array = oracle(
+        PROMPT,
+        image=control.image,
+        controlnet_conditioning_scale=control.scale,
+        control_guidance_end=control.end,
+        num_inference_steps=4,
+        guidance_scale=guidance,
+        guess_mode=guess_mode,
+        generator=torch.Generator().manual_seed(3),
+        output_type="np",
+        **SIZE,
+    ).images
+    options: dict[str, Any] = {"steps": 4, "guidance": guidance, "seed": 3, **SIZE}
+    with TextToImage.load(bundle.path, backend="onnxruntime") as pipe:
+        found = pipe(PROMPT, controls=[control], guess_mode=guess_mode, **options).pixels
+        assert psnr_db(theirs, found) > FLOOR_DB
+        assert psnr_db(pipe(PROMPT, **options).pixels, found) < 40.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_int8_on_each_engine(target: str, bundle: Bundle, tmp_path: Path) -> None:
+    settings = CalibrationSettings(scheduler="euler", steps=4, trajectories=4, visits=4, calls=16)
+    prompts = (PROMPT, "a noto emoji of a cat", "a dog on a blue background", "a green leaf")
+    small = quantize_bundle(
+        bundle.path, tmp_path / "small", recipe="int8", target=target, prompts=prompts, settings=settings
+    )
+    for name in ("unet", "controlnet_edges"):
+        parity = small.component(name).parity
+        assert parity is not None
+        assert parity.identical or (parity.sqnr_db or 0.0) >= 15.0
+        assert audit_bundle(small, target, name).int8_coverage >= 0.99
+    options: dict[str, Any] = {"controls": [Control(name="edges", image=drawing(32, 32))], "steps": 4, **SIZE}
+    with TextToImage.load(bundle.path, backend="onnxruntime") as pipe:
+        exact = pipe(PROMPT, **options).pixels
+    with TextToImage.load(small.path, backend=target, precision="f32") as pipe:
+        assert psnr_db(exact, pipe(PROMPT, **options).pixels) >= 20.0
+
+
+def test_one_of_stable_diffusion_1_is_refused(
+    tiny_checkpoint: Path, xl_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    other = GivenControlNet(name="edges", path=save_control_net(tiny_checkpoint, tmp_path / "net", 0))
+    with pytest.raises(MezzotintError) as caught:
+        export_checkpoint(str(xl_checkpoint("base")), tmp_path / "out", control_nets=[other])
+    assert (caught.value.what, caught.value.got) == ("cross_attention_dim", 32)
