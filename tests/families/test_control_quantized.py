@@ -28,7 +28,13 @@ CONTROLS = [Control(name="edges", image=drawing(16, 16)), Control(name="depth", 
 NETS = ("controlnet_edges", "controlnet_depth")
 KINDS = [("int8", "openvino"), ("int8", "onnxruntime"), ("fp16", "openvino"), ("fp16", "onnxruntime")]
 IMAGE_DB = {"int8": 20.0, "fp16": 40.0}
-PARITY_DB = {"int8": 15.0, "fp16": 40.0}
+# OpenVINO computes FP16 bundles in BF16 where the CPU has it, and parity is of that; images are compared in FP32.
+PARITY_DB = {
+    ("int8", "openvino"): 15.0,
+    ("int8", "onnxruntime"): 15.0,
+    ("fp16", "openvino"): 25.0,
+    ("fp16", "onnxruntime"): 40.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +118,7 @@ def test_each_recipe_on_each_engine(
         component = small.component(name)
         assert component.storage == (Storage.INT8 if recipe == "int8" else Storage.FLOAT16)
         assert component.parity is not None
-        assert (component.parity.sqnr_db or np.inf) >= PARITY_DB[recipe]
+        assert (component.parity.sqnr_db or np.inf) >= PARITY_DB[recipe, target]
         if recipe == "int8":
             audit = audit_bundle(small, target, name)
             assert audit.int8_coverage >= 0.99
