@@ -85,7 +85,15 @@ def export_checkpoint(
     check_names(control_nets)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if folder is not None and is_optimum_folder(folder):
-            check_optimum_options(folder, variant, origins, chosen, adapters, embeddings, control_nets)
+            check_optimum_options(
+                folder,
+                variant,
+                origins,
+                chosen,
+                adapters=adapters,
+                embeddings=embeddings,
+                control_nets=control_nets,
+            )
             manifest = _adopt(folder, staging, chosen, progress)
         else:
             progress("loading the checkpoint", 0, 5)

@@ -45,6 +45,7 @@ def check_optimum_options(
     variant: str | None,
     origins: Origins,
     chosen: Chosen,
+    *,
     adapters: Sequence[GivenAdapter] = (),
     embeddings: Sequence[GivenEmbedding] = (),
     control_nets: Sequence[GivenControlNet] = (),

@@ -146,8 +146,7 @@ def generate(
         threads=threads,
         low_memory=low_memory,
     )
-    generated = generate_images(load, request, output, refining=refining, overwrite=overwrite)
-    _tell(generated, as_json=as_json)
+    _tell(generate_images(load, request, output, refining=refining, overwrite=overwrite), as_json=as_json)
 
 
 def _scales(given: list[str] | None) -> dict[str, float] | None:
