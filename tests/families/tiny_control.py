@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.export.graphs.to_onnx import to_onnx
 from mezzotint.runtime import Bundle
 from tests.conftest import MakeOnce
-from tests.export.tracing import fingerprint, with_weights
+from tests.export.tracing import fingerprint, weighted
 
 NAMES = ("edges", "depth")
 _GRAPH = "graph.onnx"
@@ -77,19 +77,15 @@ def controlled(make_once: MakeOnce, tiny_checkpoint: Path, *, levels: int = 1) -
 
 def _tracing_one(make_once: MakeOnce) -> Callable[[GraphSource], ir.Model]:
     """What is traced elsewhere is not traced again, nor the second net, which is the first one with other weights."""
-    first: list[Path] = []
 
     def graph_of(source: GraphSource) -> ir.Model:
+        first = replace(source, name=source.name.replace(NAMES[1], NAMES[0]))
+
         def trace(folder: Path) -> None:
             folder.mkdir()
-            ir.save(to_onnx(source), folder / _GRAPH)
+            ir.save(to_onnx(first), folder / _GRAPH)
 
-        if source.name.endswith(NAMES[1]):
-            return with_weights(ir.load(first[0] / _GRAPH), source)
-        folder = make_once(f"graph-{fingerprint(source)}", trace)
-        if source.name.endswith(NAMES[0]):
-            first.append(folder)
-        return ir.load(folder / _GRAPH)
+        return weighted(ir.load(make_once(f"graph-{fingerprint(first)}", trace) / _GRAPH), source)
 
     return graph_of
 
