@@ -13,6 +13,7 @@ from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
+from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.runtime import Bundle, Control, TextToImage
 from tests.conftest import MakeOnce
 from tests.families.tiny_control import drawing, save_control_net
@@ -64,6 +65,26 @@ def test_the_image_is_that_of_diffusers(
         found = pipe(PROMPT, controls=[control], guess_mode=guess_mode, **options).pixels
         assert psnr_db(theirs, found) > FLOOR_DB
         assert psnr_db(pipe(PROMPT, **options).pixels, found) < 40.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_int8_on_each_engine(target: str, bundle: Bundle, tmp_path: Path) -> None:
+    settings = CalibrationSettings(scheduler="euler", steps=4, trajectories=4, visits=4, calls=16)
+    prompts = (PROMPT, "a noto emoji of a cat", "a dog on a blue background", "a green leaf")
+    small = quantize_bundle(
+        bundle.path, tmp_path / "small", recipe="int8", target=target, prompts=prompts, settings=settings
+    )
+    for name in ("unet", "controlnet_edges"):
+        parity = small.component(name).parity
+        assert parity is not None
+        assert parity.identical or (parity.sqnr_db or 0.0) >= 15.0
+        assert audit_bundle(small, target, name).int8_coverage >= 0.99
+    options: dict[str, Any] = {"controls": [Control(name="edges", image=drawing(32, 32))], "steps": 4, **SIZE}
+    with TextToImage.load(bundle.path, backend="onnxruntime") as pipe:
+        exact = pipe(PROMPT, **options).pixels
+    with TextToImage.load(small.path, backend=target, precision="f32") as pipe:
+        assert psnr_db(exact, pipe(PROMPT, **options).pixels) >= 20.0
 
 
 def test_one_of_stable_diffusion_1_is_refused(
