@@ -20,6 +20,7 @@ from ..graphs.graph import constant, insert_before, remove_unused
 from .contract import Context, Outcome, Pass
 
 _HALF, _FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
+_LEAST = float(np.finfo(np.float16).min)
 _PERIODIC = ("Sin", "Cos")
 _KEEP_FLOAT = ("Range", "Constant", "ConstantOfShape", "RandomNormal", "RandomNormalLike")  # types of their own
 _FLOAT_SLOTS = {"Resize": (2,)}  # inputs that the operator defines as FP32: the scales of Resize
@@ -187,7 +188,9 @@ def _give(
 def _in_type(graph: ir.Graph, node: ir.Node, value: ir.Value, wanted: ir.DataType) -> ir.Value:
     suffix = "half" if wanted == _HALF else "float"
     if value.const_value is not None and value.producer() is None:
-        return constant(graph, f"{value.name}:{suffix}", value.const_value.numpy().astype(np.float16))
+        # Masks hold the lowest FP32: as -inf it would make NaN of a row that hides everything.
+        stored = np.clip(value.const_value.numpy(), _LEAST, -_LEAST).astype(np.float16)
+        return constant(graph, f"{value.name}:{suffix}", stored)
     cast = insert_before(node, "Cast", [value], name=f"{value.name}:{suffix}", to=wanted)
     cast.shape, cast.type = value.shape, ir.TensorType(wanted)
     return cast
