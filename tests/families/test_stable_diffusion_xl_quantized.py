@@ -14,15 +14,15 @@ from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.bundle.precision import NodeScheme, Storage
 from mezzotint.decibel import psnr_db
 from mezzotint.progress import silent
-from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.quantize import CalibrationSettings, audit_bundle, check_coverage, quantize_bundle
 from mezzotint.quantize.calibrate.calibrate import calibrate
 from mezzotint.runtime import Bundle, TextToImage
 from tests.families.tiny_xl import PROMPT, RUN
 
 PROMPTS = (PROMPT, "a noto emoji of a cat")
 SETTINGS = CalibrationSettings(scheduler="euler", steps=4, guidance=5.0, calls=8)
-FLOORS_DB = {"int8": 20.0, "fp16": 40.0}
-ENCODERS = {"int8": Storage.INT8_WEIGHTS, "fp16": Storage.FLOAT16}
+FLOORS_DB = {"int8": 20.0, "fp16": 40.0, "int4-weights": 20.0}
+ENCODERS = {"int8": Storage.INT8_WEIGHTS, "fp16": Storage.FLOAT16, "int4-weights": Storage.INT4_WEIGHTS}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ ENCODERS = {"int8": Storage.INT8_WEIGHTS, "fp16": Storage.FLOAT16}
         ("int8", "openvino"),
         ("fp16", "onnxruntime"),
         pytest.param("fp16", "openvino", marks=pytest.mark.slow),
+        pytest.param("int4-weights", "onnxruntime", marks=pytest.mark.slow),
+        pytest.param("int4-weights", "openvino", marks=pytest.mark.slow),
     ],
 )
 def test_a_quantized_bundle_generates_what_it_did(
@@ -44,16 +46,17 @@ def test_a_quantized_bundle_generates_what_it_did(
     )
     components = made.manifest.components
     assert {components[name].storage for name in ("text_encoder", "text_encoder_2")} == {ENCODERS[recipe]}
-    assert all(components[name].parity is not None for name in components if recipe == "int8" and name != "vae_encoder")
+    assert all(components[name].parity is not None for name in components if recipe != "fp16" and name != "vae_encoder")
     expected = TextToImage.load(source.path, backend="onnxruntime")(PROMPT, guidance=5.0, **RUN).pixels
     found = TextToImage.load(made.path, backend=target)(PROMPT, guidance=5.0, **RUN).pixels
     assert psnr_db(expected, found) > FLOORS_DB[recipe]
-    if recipe == "int8":
-        assert audit_bundle(made, target).int8_coverage >= 0.99
+    if recipe != "fp16":
+        check_coverage(audit_bundle(made, target))
         decisions = read_decisions(made.path / "unet" / DECISIONS_FILE)
         schemes = {name.rpartition("/")[0]: one.scheme for name, one in decisions.items()}
         assert schemes["add_embedding.linear_1"] is NodeScheme.FLOAT
-        assert schemes["mid_block.attentions.0.transformer_blocks.1.attn1.to_q"] is NodeScheme.W8A8
+        linear = NodeScheme.W8A8 if recipe == "int8" else NodeScheme.W4
+        assert schemes["mid_block.attentions.0.transformer_blocks.1.attn1.to_q"] is linear
 
 
 def test_a_model_of_one_step_is_calibrated_on_one_half_of_it(xl_bundle: Callable[[str], Bundle]) -> None:
