@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from mezzotint.arrays import Array
 from mezzotint.errors import MezzotintError
 
@@ -24,6 +26,7 @@ def record_openvino(path: Path, feeds: Mapping[str, Array], precision: str) -> l
     core = openvino.Core()
     model = core.read_model(path)
     model.reshape({name: list(array.shape) for name, array in feeds.items()})
+    _name_as_nodes(model, path)
     macs = {_onnx_name(op.get_friendly_name()): _macs(op) for op in model.get_ops()}
     floats = {_onnx_name(op.get_friendly_name()) for op in model.get_ops() if _multiplies_floats(op)}
     settings = {"INFERENCE_PRECISION_HINT": str(precision), "PERF_COUNT": True, "PERFORMANCE_HINT": "LATENCY"}
@@ -40,6 +43,15 @@ def record_openvino(path: Path, feeds: Mapping[str, Array], precision: str) -> l
         for counter, kernels in ((one, _kernels(one, origins, macs)) for one in counters)
     ]
     return [_as_given(kernel, floats, precision) for kernels in found for kernel in kernels]
+
+
+def _name_as_nodes(model: Any, path: Path) -> None:
+    """Call what makes an output by its ONNX node's name, as all else is: OpenVINO calls it by the output's."""
+    makers = {str(value.name): value.producer() for value in ir.load(path).graph.outputs}
+    for op in model.get_ops():
+        maker = makers.get(op.get_friendly_name())
+        if maker is not None and maker.name and op.get_type_name() != "Result":
+            op.set_friendly_name(maker.name)
 
 
 def _kernels(counter: Any, origins: Mapping[str, list[str]], macs: dict[str, int]) -> list[Kernel]:

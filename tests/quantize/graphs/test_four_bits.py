@@ -37,6 +37,10 @@ g (float[n,96] x, uint4[96,37] q, float[S,37] s, uint4[S,37] z) => (float[n,37] 
   y = MatMul(x, w) }
 """
 GROUPS = (16, 32)  # in 96 input channels: six, and three, an odd number
+BARE = """
+small (float[n,96] x, float[37,96] "block.fc.weight") => (float[n,37] y)
+{ ["block.fc/Gemm"] y = Gemm<transB=1>(x, "block.fc.weight") }
+"""
 NODES = {"MatMul": PRODUCT, "Gemm": GEMM}
 
 
@@ -114,15 +118,16 @@ def test_engines_multiply_by_it(node: str, group: int, rank: int, tmp_path: Path
             assert sqnr_db(expected, got) >= floor_db, (backend, batch)
 
 
+@pytest.mark.parametrize("is_read", [True, False])
 @pytest.mark.parametrize("rank", [0, 5])
 @pytest.mark.parametrize("node", NODES)
-def test_weights_stay_in_4_bits_by_the_engines_own_records(node: str, rank: int, tmp_path: Path) -> None:
+def test_weights_stay_in_4_bits_by_the_engines_own_records(node: str, rank: int, is_read: bool, tmp_path: Path) -> None:
+    """Also of a linear that makes an output of the graph, by whose name OpenVINO calls it."""
     model, _ = lowered(node, made(32, rank))
-    (end,) = model.graph.outputs
-    model.graph.outputs[0] = new_node(
-        model.graph, "Softmax", [end], name="after/Softmax"
-    )  # or OpenVINO renames the sum
-    model.graph.outputs[0].name, model.graph.outputs[0].type = "shares", end.type
+    if is_read:
+        (end,) = model.graph.outputs
+        model.graph.outputs[0] = new_node(model.graph, "Softmax", [end], name="after/Softmax")
+        model.graph.outputs[0].name, model.graph.outputs[0].type = "shares", end.type
     ir.save(model, tmp_path / "model.onnx")
     x = activations(2, 7, 96) if node == "MatMul" else activations(14, 96)
     for record, precision in ((record_onnxruntime, "f32"), (record_openvino, "f32")):
@@ -130,6 +135,15 @@ def test_weights_stay_in_4_bits_by_the_engines_own_records(node: str, rank: int,
         narrow = [one for one in kernels if one.weight_bits == 4]
         assert [(one.node, one.precision, one.macs) for one in narrow] == [(f"block.fc/{node}", "f32", 14 * 96 * 37)]
         assert sum(one.macs for one in kernels if one.weight_bits is None) == 14 * rank * (96 + 37)
+
+
+def test_so_does_one_without_bias_that_makes_an_output(tmp_path: Path) -> None:
+    context = Context(four_bits={"block.fc/Gemm": made(32)})
+    ir.save(run_passes(small_graph(BARE), (FOUR_BIT_WEIGHTS,), context).model, tmp_path / "model.onnx")
+    for record in (record_onnxruntime, record_openvino):
+        kernels = record(tmp_path / "model.onnx", {"x": activations(14, 96)}, "f32")
+        narrow = [(one.node, one.macs) for one in kernels if one.weight_bits == 4]
+        assert narrow == [("block.fc/Gemm", 14 * 96 * 37)]
 
 
 def test_it_is_read_back_from_the_graph() -> None:
