@@ -123,7 +123,6 @@ bench-vae: $(READY) ## Measure the fidelity of the embedded checkpoint with anot
 
 # 4-bit weights for linears, as they are and with a correction of rank 16, calibrated as the INT8 bundles of `make demo`.
 INT4_TARGETS := openvino onnxruntime
-INT4_BUNDLES := $(foreach target,$(INT4_TARGETS),bundles/int4-$(target) bundles/int4-rank16-$(target))
 INT4_OPTIONS := --overwrite --recipe int4-weights --prompts demo/prompts/calibration.txt --trajectories 64 --samples 256
 
 bench-int4: $(READY) ## Measure the fidelity of the embedded checkpoint in 4-bit weights beside INT8; makes the bundles
@@ -132,9 +131,10 @@ bench-int4: $(READY) ## Measure the fidelity of the embedded checkpoint in 4-bit
 	  $(BIN)/python -m mezzotint quantize bundles/demo-fp32 -o bundles/int4-$$target --target $$target $(INT4_OPTIONS); \
 	  $(BIN)/python -m mezzotint quantize bundles/demo-fp32 -o bundles/int4-rank16-$$target --target $$target \
 	    $(INT4_OPTIONS) --int4-rank 16; \
+	  $(BIN)/python -m mezzotint benchmark demo/checkpoint bundles/demo-int8-$$target bundles/int4-$$target \
+	    bundles/int4-rank16-$$target --prompts demo/prompts/evaluation.txt -o reports/bench-int4-$$target --limit 8 \
+	    --no-speed --no-bf16 --no-other-seed $(ARGS); \
 	done
-	$(BIN)/python -m mezzotint benchmark demo/checkpoint $(GATED) $(INT4_BUNDLES) --prompts demo/prompts/evaluation.txt \
-	  -o reports/bench-int4 --limit 8 --no-speed --no-bf16 --no-other-seed $(ARGS)
 
 bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
