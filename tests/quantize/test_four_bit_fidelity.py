@@ -52,8 +52,8 @@ def sqnr_of(bundle: Bundle, component: str) -> float:
     return parity.sqnr_db
 
 
-# Measured, with rank 0 and 16: UNet 27.5 and 28.4 dB on openvino, 26.3 and 27.3 dB on onnxruntime; text encoder 42.0 and
-# 44.2 dB, 42.6 and 45.3 dB; median image 38.0 and 39.3 dB, 36.5 and 37.5 dB. Floors are 3 dB below.
+# Measured, with rank 0 and 16: UNet 27.5 and 28.4 dB on openvino, 26.3 and 27.3 dB on onnxruntime; text encoder 42.0
+# and 44.2 dB, 42.6 and 45.3 dB; median image 38.0 and 39.3 dB, 36.5 and 37.5 dB. Floors are 3 dB below.
 @pytest.mark.parametrize(
     ("target", "rank", "unet_db", "text_db", "image_db"),
     [
