@@ -60,10 +60,17 @@ def graphs(bundle: Bundle) -> dict[str, str]:
     return {entry.path: entry.sha256 for entry in files} | {path: sha256_of(bundle.path / path) for path in configs}
 
 
-@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.parametrize("traced", ["once", pytest.param("anew", marks=pytest.mark.slow)])
 def test_the_graphs_are_those_of_the_folder(
-    tiny_file: Path, tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path
+    traced: str,
+    tiny_file: Path,
+    tiny_checkpoint: Path,
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if traced == "anew":
+        request.getfixturevalue("traced_anew")
     bundle = export_checkpoint(str(tiny_file), tmp_path / "bundle", origins=Origins(config=tiny_checkpoint))
     assert graphs(bundle) == graphs(tiny_bundle)
     source = bundle.manifest.source
