@@ -211,14 +211,17 @@ def test_every_component_loads_and_agrees(tiny_bundle: Bundle, tmp_path: Path, t
 
 def test_a_mask_of_the_lowest_fp32_becomes_the_lowest_fp16() -> None:
     """As -inf, a row that hides everything would be NaN."""
-    model = small_graph("""
-    small (float[n,3] x, float[2,3] mask) => (float[n,3] y)
-    { ["masked"] masked = Add(x, mask)
-      ["softmax"] y = Softmax(masked) }
-    """)
     lowest = float(np.finfo(np.float32).min)
     mask = np.array([[0, lowest, lowest], [lowest, lowest, lowest]], dtype=np.float32)
-    model.graph.initializers["mask"].const_value = ir.tensor(mask, name="mask")
+    model = small_graph(
+        """
+small (float[2,3] x, float[2,3] "hidden.mask") => (float[2,3] y)
+{ ["masked"] masked = Add(x, "hidden.mask")
+  ["softmax"] y = Softmax(masked) }
+""",
+        hidden__mask=mask,
+    )
     COMPUTE_IN_HALF(model)
     found = numpys(model, x=np.zeros((2, 3), dtype=np.float32))
-    np.testing.assert_allclose(found, [[1, 0, 0], [1 / 3] * 3], atol=1e-3)
+    expected: FloatArray = np.array([[1, 0, 0], [1 / 3] * 3], dtype=np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-3)

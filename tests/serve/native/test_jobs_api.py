@@ -44,7 +44,7 @@ def test_text_to_image_is_the_runtimes_own(tiny_server: Live, pipe: TextToImage)
         np.testing.assert_array_equal(pixels(content), np.asarray(image))
         assert read_settings(content) == expected.settings[index]
         assert (
-            Settings(**view["images"][index]["settings"] | {"guidance_interval": (0.0, 1.0)})
+            Settings(**view["images"][index]["settings"] | {"guidance_interval": (0.0, 1.0), "controls": ()})
             == expected.settings[index]
         )
     assert view["progress"] == {"step": 6, "steps": 6}
