@@ -29,7 +29,7 @@ def browser() -> Iterator[Any]:
 def context(browser: Any) -> Iterator[Any]:
     """A profile of its own; a request beyond loopback, a script's error or a refused resource fails the test."""
     with_profile = browser.new_context(viewport={"width": 1280, "height": 900})
-    with_profile.set_default_timeout(15_000)
+    with_profile.set_default_timeout(45_000)
     faults: list[str] = []
     with_profile.on("request", lambda request: None if is_local(request.url) else faults.append(request.url))
     with_profile.on("weberror", lambda error: faults.append(str(error.error)))

@@ -182,7 +182,7 @@ def test_axe_finds_nothing_at_any_width(
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     page = opened(context, server)
 
     def check(state: str) -> None:
