@@ -37,8 +37,9 @@ FOREIGN_WARNINGS = (
 )
 
 
-# Files of few tests that take long. Begun last, one of them would keep one process busy while the others have ended.
+# Fixtures of the embedded checkpoint, whose tests `make test-embedded` runs.
 EMBEDDED = {"demo_bundle", "demo_int8"}
+# Files of few tests that take long. Begun last, one of them would keep one process busy while the others have ended.
 BEGUN_FIRST = ("test_readme.py", "test_integer_kernels.py", "test_published_configs.py", "test_stable_diffusion_xl.py")
 
 

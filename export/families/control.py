@@ -1,6 +1,6 @@
 """ControlNets of Stable Diffusion: a graph of their own, and the UNet's graph with what it adds as further inputs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,53 +17,27 @@ from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
 from .control_export import ControlExport
 from .control_options import check_control, effective_control_config
 
+_TOLD_XL = ("text_embeds", "time_ids")
 _ADDED = 0.1  # of the deviation of what it is added to, about
 
 
 class _ControlledUNet(torch.nn.Module):
-    def __init__(self, unet: torch.nn.Module) -> None:
+    """`told` are the names of what it hears besides the text, before the residuals."""
+
+    def __init__(self, unet: torch.nn.Module, told: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.root = unet
+        self.told = told
 
     def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        *residuals: torch.Tensor,
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor, *rest: torch.Tensor
     ) -> torch.Tensor:
+        residuals = rest[len(self.told) :]
         output: tuple[torch.Tensor] = self.root(
             sample,
             timestep,
             encoder_hidden_states,
-            down_block_additional_residuals=residuals[:-1],
-            mid_block_additional_residual=residuals[-1],
-            return_dict=False,
-        )
-        return output[0]
-
-
-class _ControlledUNetXl(torch.nn.Module):
-    """It hears of sizes, and of the whole text, besides."""
-
-    def __init__(self, unet: torch.nn.Module) -> None:
-        super().__init__()
-        self.root = unet
-
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        text_embeds: torch.Tensor,
-        time_ids: torch.Tensor,
-        *residuals: torch.Tensor,
-    ) -> torch.Tensor:
-        output: tuple[torch.Tensor] = self.root(
-            sample,
-            timestep,
-            encoder_hidden_states,
-            added_cond_kwargs={"text_embeds": text_embeds, "time_ids": time_ids},
+            added_cond_kwargs=_added(self.told, rest),
             down_block_additional_residuals=residuals[:-1],
             mid_block_additional_residual=residuals[-1],
             return_dict=False,
@@ -72,49 +46,25 @@ class _ControlledUNetXl(torch.nn.Module):
 
 
 class _ControlNet(torch.nn.Module):
-    """How much of it there is to be, the pipeline settles: it multiplies what this says."""
+    """It hears what its UNet hears, and its image; how much of it there is to be, the pipeline settles."""
 
-    def __init__(self, control_net: torch.nn.Module) -> None:
+    def __init__(self, control_net: torch.nn.Module, told: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.root = control_net
+        self.told = told
 
     def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        controlnet_cond: torch.Tensor,
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor, *rest: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        down, middle = self.root(sample, timestep, encoder_hidden_states, controlnet_cond, return_dict=False)
-        return *down, middle
-
-
-class _ControlNetXl(torch.nn.Module):
-    """As `_ControlNet`; it hears what its UNet hears."""
-
-    def __init__(self, control_net: torch.nn.Module) -> None:
-        super().__init__()
-        self.root = control_net
-
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        text_embeds: torch.Tensor,
-        time_ids: torch.Tensor,
-        controlnet_cond: torch.Tensor,
-    ) -> tuple[torch.Tensor, ...]:
-        added = {"text_embeds": text_embeds, "time_ids": time_ids}
+        added = _added(self.told, rest)
         down, middle = self.root(
-            sample,
-            timestep,
-            encoder_hidden_states,
-            controlnet_cond,
-            added_cond_kwargs=added,
-            return_dict=False,
+            sample, timestep, encoder_hidden_states, rest[-1], added_cond_kwargs=added, return_dict=False
         )
         return *down, middle
+
+
+def _added(told: Sequence[str], rest: Sequence[torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    return dict(zip(told, rest, strict=False)) or None  # what follows is no part of it
 
 
 def residual_shapes(unet: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -193,5 +143,7 @@ STABLE_DIFFUSION_CONTROL = ControlExport(
     source=partial(_source, _ControlNet),
 )
 STABLE_DIFFUSION_XL_CONTROL = replace(
-    STABLE_DIFFUSION_CONTROL, told=partial(_told, _ControlledUNetXl), source=partial(_source, _ControlNetXl)
+    STABLE_DIFFUSION_CONTROL,
+    told=partial(_told, partial(_ControlledUNet, told=_TOLD_XL)),
+    source=partial(_source, partial(_ControlNet, told=_TOLD_XL)),
 )

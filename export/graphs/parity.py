@@ -11,6 +11,7 @@ from mezzotint.bundle.manifest import Component, Parity
 from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import EngineOptions
+from mezzotint.engines.engine_errors import is_out_of_memory
 from mezzotint.engines.lineup import reference_engine
 from mezzotint.engines.session import Session
 from mezzotint.errors import CheckFailed, MezzotintError
@@ -38,6 +39,10 @@ def reference_outputs(source: GraphSource) -> list[list[Array]]:
         with torch.inference_mode():
             outputs = [_as_tuple(source.module(*source.example_inputs(size))) for size in source.parity_sizes]
     except Exception as error:  # whatever a library makes of a config
+        if is_out_of_memory(error):
+            raise MezzotintError(
+                f"PyTorch ran out of memory when it ran {source.name} at the sizes of the check; close other programs"
+            ) from error
         reason = (str(error).strip().splitlines() or ["no reason"])[0]
         raise MezzotintError(
             f"{source.name}: PyTorch cannot run it as its config.json describes it ({type(error).__name__}: "

@@ -13,6 +13,8 @@ _NO_MEMORY = (
     "failed to allocate",
     "could not allocate",
     "cannot allocate",
+    "can't allocate",
+    "not enough memory",
 )
 
 
@@ -25,7 +27,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an engine, or numpy, failed for want of memory, the GPU's included."""
+    """Whether an engine, PyTorch or numpy failed for want of memory, the GPU's included."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
 
 

@@ -173,11 +173,6 @@ def _refuse(item: WeightedNode, group: int) -> Declined | None:
     if channels % group:
         got = f"{channels} channels in groups of {group}"
         return Declined(node=item.name, reason=FourBitReason.UNEVEN_GROUPS, got=got)
-    node = item.node
-    if node.op_type == "Gemm":
-        factors = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
-        transposed = node.attributes.get_int("transA", 0)
-        if factors != [1.0, 1.0] or transposed:
-            got = f"alpha {factors[0]:g}, beta {factors[1]:g}, transA {transposed}"
-            return Declined(node=item.name, reason=FourBitReason.SCALED_PRODUCT, got=got)
+    if item.scaling is not None:
+        return Declined(node=item.name, reason=FourBitReason.SCALED_PRODUCT, got=item.scaling)
     return None

@@ -35,6 +35,17 @@ class WeightedNode:
         """Of the weight: the axis of the input channels."""
         return 1 - self.output_axis
 
+    @property
+    def scaling(self) -> str | None:
+        """What a Gemm does besides that a plain product with a bias does not, in words; None where nothing."""
+        if self.node.op_type != "Gemm":
+            return None
+        factors = [self.node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
+        transposed = self.node.attributes.get_int("transA", 0)
+        if factors == [1.0, 1.0] and not transposed:
+            return None
+        return f"alpha {factors[0]:g}, beta {factors[1]:g}, transA {transposed}"
+
     def scaled_inputs(self, scales: FloatArray) -> FloatArray:
         """The weight with every input channel multiplied by its scale (C,)."""
         shape = [1] * len(self.weight_array().shape)

@@ -69,14 +69,9 @@ ONNXRUNTIME_INTEGERS = (LOWER_ONNXRUNTIME, ORT_LATE_FLOATS, BRANCH_WEIGHTS, *ORT
 
 def _refuse(item: WeightedNode) -> Declined | None:
     """What QLinearConv and MatMulIntegerToFloat have no place for."""
-    node = item.node
-    if node.op_type == "Gemm":
-        factors = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
-        transposed = node.attributes.get_int("transA", 0)
-        if factors != [1.0, 1.0] or transposed:
-            got = f"alpha {factors[0]:g}, beta {factors[1]:g}, transA {transposed}"
-            return refused(item, LoweringReason.SCALED_PRODUCT, got)
-    bias = bias_of(node)
+    if item.scaling is not None:
+        return refused(item, LoweringReason.SCALED_PRODUCT, item.scaling)
+    bias = bias_of(item.node)
     channels = item.weight_array().shape[item.output_axis]
     shape = None if bias is None or bias.const_value is None else tuple(bias.const_value.shape)
     if bias is not None and shape != (channels,):

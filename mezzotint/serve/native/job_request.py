@@ -8,6 +8,7 @@ from mezzotint.adapters.given import MOST_SCALE
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Settings
 from mezzotint.runtime.images.files import FORMATS
+from mezzotint.runtime.micro_conditioning import MICRO_PAIRS
 from mezzotint.runtime.noise.batch import RNGS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
@@ -22,14 +23,6 @@ from ..web.uploads import checked_image, decode_base64
 
 SEEDS: Final = 2**32  # of random ones: as many as other interfaces choose from
 _SAMPLERS = tuple(sampler.name for sampler in SAMPLERS)
-_PAIRS = (
-    "original_size",
-    "crops_coords_top_left",
-    "target_size",
-    "negative_original_size",
-    "negative_crops_coords_top_left",
-    "negative_target_size",
-)
 _STRENGTHS = {False: 0.8, True: 1.0}  # by whether there is a mask, as in the command line
 
 
@@ -130,7 +123,7 @@ def _settings(request: JobRequest, *, has_image: bool, has_mask: bool) -> tuple[
         "loras": _loras(request.loras),
         "aesthetic_score": request.aesthetic_score,
         "negative_aesthetic_score": request.negative_aesthetic_score,
-        **{name: _two(request, name) for name in _PAIRS},
+        **{name: _two(request, name) for name in MICRO_PAIRS},
     }
     return tuple(Settings(request.prompt, seed=first + index, **shared) for index in range(request.count))
 

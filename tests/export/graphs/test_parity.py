@@ -169,3 +169,17 @@ def test_a_module_that_its_config_makes_unable_to_run_is_refused(checkpoint: Che
         patch.setattr(norms[0], "eps", [])  # as a config's `norm_eps: []` leaves it
         export_component(source, tmp_path, is_needed=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_want_of_memory_is_not_blamed_on_the_config(
+    error: Exception, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(checkpoint, "unet")
+
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(source.module, "forward", fail)
+    with pytest.raises(MezzotintError, match="ran out of memory"):
+        reference_outputs(source)
