@@ -69,7 +69,8 @@ class Pipeline:
         self.choice = choice
         self.sessions = sessions
         self.family = family_of(bundle)
-        self.precision = precision or bundle.component(self.family.denoiser).compute  # what the denoiser computes in
+        stated = bundle.component(self.family.denoiser).compute
+        self.precision = precision or choice.engine.precision_for(stated)  # what the denoiser computes in
         self.low_memory = low_memory
         self.config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
         self.defaults = bundle.defaults()
@@ -105,7 +106,7 @@ class Pipeline:
 
         def open_session(name: str) -> Session:
             component = bundle.component(name)
-            compute = asked.get(family.role(name)) or component.compute
+            compute = asked.get(family.role(name)) or choice.engine.precision_for(component.compute)
             options = EngineOptions(compute, threads, cache_folder(choice.engine.name))
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 

@@ -40,7 +40,7 @@ _GUESS = "Let ControlNets say more and the prompt less, which may be empty: guid
 _REFINER = "A bundle that makes the last part of each run, such as SDXL's refiner."
 _REFINE_FROM = f"Part of the run, 0 to 1, from which the refiner goes on (default: {REFINE_FROM})."
 _STRENGTH = "Denoising strength, 0 to 1 (default: 0.8; 1.0 with --mask)."
-_PRECISION = "Arithmetic instead of what the bundle states"
+_PRECISION = "Arithmetic; default: what the bundle states, or f32 where bf16 is slower here"
 
 # None is "not given": then --like decides, or the library.
 Prompts = Annotated[

@@ -84,6 +84,17 @@ class Engine:
         offered = self.precisions()
         return tuple(one for one in offered if one == component.compute) if self.types_decide else offered
 
+    def precision_for(self, stated: Compute) -> Compute:
+        """The arithmetic to run a component in that states `stated`, where nobody asks for another.
+
+        What states BF16 was made to stand BF16, and is at least as exact in FP32, which is taken where this machine has
+        no BF16 or is slower with it. Any other is returned as it is, offered or not: a session refuses what its engine
+        lacks.
+        """
+        if stated != Compute.BF16:
+            return stated
+        return next((one for one in self.precisions() if one in (Compute.BF16, Compute.F32)), stated)
+
 
 def check_names(path: Path, component: Component, inputs: Collection[str], outputs: Collection[str]) -> None:
     """MezzotintError when a graph lacks an input or output that the manifest states, or wants more inputs than that."""

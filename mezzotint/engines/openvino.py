@@ -18,7 +18,7 @@ from mezzotint.errors import MezzotintError
 
 from .compile_cache import trim_cache
 from .compiled import CompiledGraphs, Shapes
-from .cpu import cpu_features, cpu_key
+from .cpu import cpu_key, has_bf16, is_bf16_faster
 from .engine import Engine, EngineOptions, Graph, check_names
 from .engine_errors import is_out_of_memory, reason_of
 from .mapped_files import dropping_mapped_pages
@@ -116,8 +116,9 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
 
 
 def _precisions() -> tuple[Compute, ...]:
-    has_bf16 = bool(cpu_features() & {"avx512_bf16", "amx_bf16"})
-    return (Compute.BF16, Compute.F32) if has_bf16 else (Compute.F32,)
+    if not has_bf16():
+        return (Compute.F32,)
+    return (Compute.BF16, Compute.F32) if is_bf16_faster() else (Compute.F32, Compute.BF16)
 
 
 OPENVINO = Engine(

@@ -225,3 +225,9 @@ def parity_engine(target: Target) -> Engine:
     if target.is_in_half and ONNXRUNTIME.missing() is None:
         return ONNXRUNTIME
     raise MezzotintError(f"the parity check needs {target.name}, and {target.name} {missing}")
+
+
+def parity_precision(stated: Compute, engine: Engine) -> Compute:
+    """What `engine` checks a graph in: what it would run it in, or FP32 where the graph is made for another engine."""
+    found = engine.precision_for(stated)
+    return found if found in engine.precisions() else Compute.F32

@@ -21,10 +21,10 @@ from ..calibrate.ranges import output_error
 from ..calibrate.statistics import TensorStatistics
 from ..graphs.codes import is_in_float8
 from ..graphs.weighted import WeightedNode, weight_energy, weight_error, weighted_nodes
-from ..lower.target import Target
+from ..lower.target import Target, parity_precision
 from ..passes.self_attention import SelfAttention, find_self_attentions
 from .costs import Costs, timed_here
-from .node_time import attention_time_ms, can_be_timed, node_time_ms, precision_of, shape_text
+from .node_time import attention_time_ms, can_be_timed, node_time_ms, shape_text
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -85,7 +85,7 @@ def _of_attention(
         activation_sqnr_db=_decibel(noise[attention.name]),
         weight_sqnr_db=None,
         macs=math.prod(shape) * shape[1],
-        float_ms=time_ms(decision.in_floats(), precision_of(target, target.engine)) if is_timed else None,
+        float_ms=time_ms(decision.in_floats(), parity_precision(target.compute, target.engine)) if is_timed else None,
         integer_ms=time_ms(decision, "int8") if is_timed else None,
     )
 
@@ -115,7 +115,7 @@ def _times_ms(
         timed = timed_here(item.node.op_type, text, precision, target.engine)
         return costs.time_ms(timed, lambda: node_time_ms(item, shape, as_decided, target))
 
-    return time_ms(decision.in_floats(), precision_of(target, target.engine)), time_ms(decision, "int8")
+    return time_ms(decision.in_floats(), parity_precision(target.compute, target.engine)), time_ms(decision, "int8")
 
 
 def _macs(item: WeightedNode, statistics: Mapping[str, TensorStatistics]) -> int:

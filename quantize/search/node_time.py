@@ -11,13 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 from mezzotint.bundle.decisions import Decision
-from mezzotint.bundle.precision import Compute, NodeScheme
-from mezzotint.engines.engine import Engine
+from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.graph import constant, new_node
 from ..graphs.graph_file import temporary_graph
 from ..graphs.weighted import WeightedNode, bias_of, weighted_nodes
-from ..lower.target import Target
+from ..lower.target import Target, parity_precision
 from ..passes.self_attention import SelfAttention
 from ..verify.audit import RECORDERS
 from ..verify.kernel import Kernel
@@ -51,7 +50,7 @@ def attention_time_ms(attention: SelfAttention, shape: Sequence[int], decision: 
 
 def _fastest_ms(model: ir.Model, shape: Sequence[int], target: Target, but: tuple[str, ...] = ()) -> float:
     values = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
-    precision, record = precision_of(target, target.engine), dict(RECORDERS)[target.name]
+    precision, record = parity_precision(target.compute, target.engine), dict(RECORDERS)[target.name]
     with temporary_graph(model) as path:
         return min(_kernels_ms(record(path, {"x": values}, precision), but) for _ in range(_RECORDS))
 
@@ -100,11 +99,6 @@ def shape_text(item: WeightedNode, shape: Sequence[int]) -> str:
     attributes = sorted(f"{attribute.name}={attribute.value}" for attribute in item.node.attributes.values())
     bias = ("bias",) if bias_of(item.node) is not None else ()
     return ", ".join([f"input {'x'.join(map(str, shape))}", f"weight {weight}", *attributes, *bias])
-
-
-def precision_of(target: Target, engine: Engine) -> Compute:
-    """The float arithmetic that the target's graphs get on this machine."""
-    return target.compute if target.compute in engine.precisions() else Compute.F32
 
 
 def _kernels_ms(kernels: Sequence[Kernel], but: tuple[str, ...]) -> float:

@@ -54,7 +54,7 @@ def audit_bundle(
         )
     component = component or family_of(bundle).denoiser
     spec = bundle.component(component)
-    precision = spec.compute if spec.compute in engine.precisions() else engine.precisions()[0]
+    precision = engine.precision_for(spec.compute)
     is_guided = family_of(bundle).guidance is Guidance.CFG and bundle.defaults().guidance > 1.0
     batch = 1 + is_guided if batch is None else batch
     latents = batch // 2 if is_guided and batch % 2 == 0 else batch

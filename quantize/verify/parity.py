@@ -11,7 +11,7 @@ import onnx_ir as ir
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, GRAPH_FILE
 from mezzotint.bundle.manifest import Component, Parity
-from mezzotint.bundle.precision import Compute, Storage
+from mezzotint.bundle.precision import Storage
 from mezzotint.decibel import sqnr_db
 from mezzotint.engines.engine import Engine, EngineOptions
 from mezzotint.engines.heap import give_back_memory
@@ -24,7 +24,7 @@ from mezzotint.families.residuals import answer_of
 from mezzotint.progress import Progress, silent
 
 from ..calibrate.data import CalibrationData
-from ..lower.target import Target, parity_engine
+from ..lower.target import Target, parity_engine, parity_precision
 from ..passes.half_emulation import EMULATE_HALF
 from .reference import reference_outputs
 
@@ -96,7 +96,7 @@ def sqnr_figures_db(
     if not calls:
         return []
     engine = parity_engine(target)
-    precision = component.compute if component.compute in engine.precisions() else Compute.F32
+    precision = parity_precision(component.compute, engine)
     reference = reference_outputs(data.bundle, name, calls, reference_engine(_CHECK), progress)
     give_back_memory()
     with _runnable(path, target, engine) as runnable:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mezzotint.bundle.manifest import Manifest, Source
+from mezzotint.bundle.precision import Compute
 from mezzotint.engines import cpu, nvidia
 from mezzotint.engines import lineup as engines
 from mezzotint.engines.cuda import CUDA
@@ -116,12 +117,35 @@ def test_cpu_features_are_the_kernels() -> None:
     assert cpu.cpu_model() == "unknown" or cpu.cpu_model() in text
 
 
-@pytest.mark.parametrize(("features", "offered"), [({"amx_bf16"}, ("bf16", "f32")), ({"avx2", "amx_int8"}, ("f32",))])
-def test_openvino_offers_bf16_where_the_cpu_has_it(
-    monkeypatch: pytest.MonkeyPatch, features: set[str], offered: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("features", "vendor", "offered"),
+    [
+        ({"avx512_bf16", "amx_bf16"}, "GenuineIntel", ("bf16", "f32")),
+        ({"avx512_bf16"}, "AuthenticAMD", ("bf16", "f32")),
+        ({"avx512_bf16"}, "GenuineIntel", ("f32", "bf16")),
+        ({"avx2", "amx_int8"}, "GenuineIntel", ("f32",)),
+        (set(), "", ("f32",)),
+    ],
+)
+def test_openvino_offers_bf16_where_the_cpu_has_it_and_first_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, features: set[str], vendor: str, offered: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("mezzotint.engines.openvino.cpu_features", lambda: frozenset(features))
+    pretend_cpu(monkeypatch, features, vendor)
     assert OPENVINO.precisions() == offered
+    assert OPENVINO.precision_for(Compute.BF16) == offered[0]
+    assert OPENVINO.precision_for(Compute.F32) == Compute.F32
+
+
+def test_what_is_stated_is_kept_where_it_is_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is run in FP32 that was lowered for FP16's types: its session refuses."""
+    pretend_cpu(monkeypatch, set(), "")
+    assert OPENVINO.precision_for(Compute.F16) == ONNXRUNTIME.precision_for(Compute.F16) == Compute.F16
+    assert ONNXRUNTIME.precision_for(Compute.BF16) == Compute.F32
+
+
+def pretend_cpu(monkeypatch: pytest.MonkeyPatch, features: set[str], vendor: str) -> None:
+    monkeypatch.setattr(cpu, "cpu_features", lambda: frozenset(features))
+    monkeypatch.setattr(cpu, "cpu_vendor", lambda: vendor)
 
 
 @pytest.mark.parametrize("target", ["cuda", "tensorrt"])

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 from mezzotint.arrays import Array
-from mezzotint.bundle.manifest import MANIFEST_NAME
+from mezzotint.bundle.manifest import MANIFEST_NAME, Component
+from mezzotint.bundle.precision import Compute
 from mezzotint.decibel import psnr_db
+from mezzotint.engines import cpu, lineup
+from mezzotint.engines.engine import EngineOptions, Graph
 from mezzotint.engines.lineup import installed_engines
+from mezzotint.engines.openvino import OPENVINO
 from mezzotint.runtime import Bundle, Cancelled, MezzotintError, Step, TextToImage
 
 
@@ -181,6 +185,30 @@ def test_a_pipe_says_what_it_runs_on(tiny_bundle: Bundle, backend: str) -> None:
     assert (loaded.backend, loaded.precision) == (backend, "f32")
     with pytest.raises(MezzotintError, match="unknown precision 'f8'; expected f32, bf16, f16"):
         TextToImage.load(tiny_bundle.path, backend=backend, precision="f8")
+
+
+@pytest.mark.parametrize(("features", "vendor", "expected"), [("avx2", "GenuineIntel", "f32"), ("amx_bf16", "", "bf16")])
+def test_what_was_made_for_bf16_runs_on_a_cpu_without(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, features: str, vendor: str, expected: str
+) -> None:
+    """As every bundle for OpenVINO says "bf16", wherever it was made."""
+    monkeypatch.setattr(cpu, "cpu_features", lambda: frozenset({features}))
+    monkeypatch.setattr(cpu, "cpu_vendor", lambda: vendor)
+    asked: list[str] = []
+
+    def spied(_path: Path, _component: Component, options: EngineOptions) -> Graph:
+        asked.append(options.precision)
+        raise MezzotintError("spied")
+
+    monkeypatch.setattr(lineup, "ENGINES", (replace(OPENVINO, open=spied),))
+    parts = {name: replace(part, compute=Compute.BF16) for name, part in tiny_bundle.manifest.components.items()}
+    bundle = Bundle(tiny_bundle.path, replace(tiny_bundle.manifest, components=parts))
+    monkeypatch.setattr(Bundle, "open", lambda _path: bundle)
+    pipe = TextToImage.load(tiny_bundle.path, low_memory=True)
+    assert pipe.precision == expected
+    with pytest.raises(MezzotintError, match="spied"):
+        _ = pipe.sessions["unet"]
+    assert asked == [expected]
 
 
 def test_another_family_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
