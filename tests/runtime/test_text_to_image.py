@@ -187,7 +187,9 @@ def test_a_pipe_says_what_it_runs_on(tiny_bundle: Bundle, backend: str) -> None:
         TextToImage.load(tiny_bundle.path, backend=backend, precision="f8")
 
 
-@pytest.mark.parametrize(("features", "vendor", "expected"), [("avx2", "GenuineIntel", "f32"), ("amx_bf16", "", "bf16")])
+@pytest.mark.parametrize(
+    ("features", "vendor", "expected"), [("avx2", "GenuineIntel", "f32"), ("amx_bf16", "", "bf16")]
+)
 def test_what_was_made_for_bf16_runs_on_a_cpu_without(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, features: str, vendor: str, expected: str
 ) -> None:
