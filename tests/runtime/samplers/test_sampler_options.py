@@ -28,6 +28,9 @@ RESPACED = (*SOLVERS, "lms", "euler", "heun")
 THRESHOLDING = (*SOLVERS, "ddim", "ddpm", "lcm")
 ENDING = (*MULTISTEP, "dpmpp-2s", "unipc", "euler")
 STEPS = (1, 2, 7, 14, 15, 20)
+SOME = pytest.mark.parametrize(
+    "many", [(1, 7, 14, 15), pytest.param((2, 16, 20), marks=pytest.mark.slow)], ids=["some", "more"]
+)
 
 
 def options_with(**options: Any) -> dict[str, Any]:
@@ -80,11 +83,14 @@ def test_respaced_levels_that_do_not_end_at_zero(name: str, spacing: str) -> Non
 @pytest.mark.parametrize("algorithm", ["dpmsolver++", "dpmsolver"])
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("name", [*MULTISTEP, "dpmpp-2s"])
-def test_orders_and_kinds_of_dpm_solver(name: str, order: int, algorithm: str, solver_type: str) -> None:
+@SOME
+def test_orders_and_kinds_of_dpm_solver(
+    many: tuple[int, ...], name: str, order: int, algorithm: str, solver_type: str
+) -> None:
     is_sde = name == "dpmpp-2m-sde"
     if is_sde and order == 3 and algorithm == "dpmsolver":
         pytest.skip("diffusers has none")
-    for steps, final, lowered in product((*STEPS, 16), ("zero", "sigma_min"), (True, False)):
+    for steps, final, lowered in product(many, ("zero", "sigma_min"), (True, False)):
         if final == "zero" and algorithm == "dpmsolver":
             continue  # diffusers has none
         options = options_with(
@@ -113,9 +119,10 @@ def test_levels_above_a_signal_to_noise_ratio(name: str) -> None:
 
 @pytest.mark.parametrize("solver_type", ["bh1", "bh2"])
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_the_options_of_unipc(order: int, solver_type: str) -> None:
+@SOME
+def test_the_options_of_unipc(many: tuple[int, ...], order: int, solver_type: str) -> None:
     final = "sigma_min" if solver_type == "bh1" else "zero"  # diffusers' bh1 makes no number of a step to sigma 0
-    for steps, disabled in product(STEPS, ([], [0], [0, 1, 4])):
+    for steps, disabled in product(many, ([], [0], [0, 1, 4])):
         options = options_with(
             solver_order=order, solver_type=solver_type, disable_corrector=disabled, final_sigmas_type=final
         )
