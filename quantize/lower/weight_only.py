@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Collection
 from enum import StrEnum
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -44,16 +45,42 @@ def compress_with_nncf(model: ir.Model, context: Context) -> Outcome:
         import nncf
 
         logging.getLogger("nncf").setLevel(logging.ERROR)
-        # In memory: NNCF looks for external weights in the working folder.
-        proto: onnx.ModelProto = ir.to_proto(ir.external_data.load_to_model(model.clone()))
         ignored = nncf.IgnoredScope(names=list(finer)) if finer else None
-        mode = nncf.CompressWeightsMode.INT8_SYM
-        compressed: onnx.ModelProto = nncf.compress_weights(proto, mode=mode, ignored_scope=ignored)
+        compressed = _compressed(model, _weights_folder(model), ignored)
     result = ir.from_proto(compressed)
     before, after = _matrices(model, but=finer.values()), _matrices(result, but=finer.values())
     kept = [name for name in before if name in after]
     left = [Declined(node=name, reason=WeightOnlyReason.LEFT_BY_NNCF, got=after[name]) for name in kept]
     return Outcome(result, len(before) - len(left), tuple(left))
+
+
+def _compressed(model: ir.Model, folder: Path | None, ignored: object) -> onnx.ModelProto:
+    """What NNCF makes of `model`, whose weights it reads from the files in `folder`; None: they are in memory.
+
+    From files where it may: protobuf holds 2 GiB at most, and NNCF serializes the model as it is given. The second text
+    encoder of Stable Diffusion XL has 2.8 GB.
+    """
+    import nncf
+    from nncf.onnx.quantization.backend_parameters import BackendParameters
+
+    if folder is None:
+        model = ir.external_data.load_to_model(model.clone())
+    files = {} if folder is None else {BackendParameters.EXTERNAL_DATA_DIR: str(folder)}
+    compressed: onnx.ModelProto = nncf.compress_weights(
+        ir.to_proto(model),
+        mode=nncf.CompressWeightsMode.INT8_SYM,
+        ignored_scope=ignored,
+        advanced_parameters=nncf.AdvancedCompressionParameters(backend_params=files),
+    )
+    return compressed
+
+
+def _weights_folder(model: ir.Model) -> Path | None:
+    """The folder that all external weights lie in as files; None where there is none, or not one, or links in it."""
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    files = {Path(tensor.path) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    folders = {file.resolve().parent for file in files}
+    return folders.pop() if len(folders) == 1 and not any(file.is_symlink() for file in files) else None
 
 
 def compress_all_weights(model: ir.Model, _context: Context) -> Outcome:

@@ -79,3 +79,50 @@ def test_a_matrix_that_nncf_leaves_is_declined_by_name() -> None:
     assert outcome.changed == 1
     assert outcome.model is not model
     assert model.graph.initializers["block.fc.weight"].dtype == ir.DataType.FLOAT
+
+
+@pytest.mark.filterwarnings("ignore")  # NNCF's imports warn
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_weights_in_files_become_what_those_in_memory_do(tiny_bundle: Bundle, tmp_path: Path, is_linked: bool) -> None:
+    """Links, as a hub's cache has them, are files that NNCF refuses."""
+    before = tiny_bundle.graph_path("text_encoder")
+    held = ir.external_data.load_to_model(ir.load(before))
+    expected = run_passes(held, NNCF_WEIGHTS).model
+    ir.save(ir.load(before), tmp_path / "model.onnx", external_data="model.onnx_data", size_threshold_bytes=0)
+    if is_linked:
+        (tmp_path / "model.onnx_data").rename(tmp_path / "blob")
+        (tmp_path / "model.onnx_data").symlink_to(tmp_path / "blob")
+    filed = ir.load(tmp_path / "model.onnx")
+    assert any(isinstance(value.const_value, ir.ExternalTensor) for value in filed.graph.initializers.values())
+    got = run_passes(filed, NNCF_WEIGHTS).model
+    assert tensors(got).keys() == tensors(expected).keys()
+    for name, array in tensors(expected).items():
+        np.testing.assert_array_equal(tensors(got)[name], array, err_msg=name)
+
+
+def tensors(model: ir.Model) -> dict[str, np.ndarray]:
+    values = model.graph.initializers.items()
+    return {name: value.const_value.numpy() for name, value in values if value.const_value is not None}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # NNCF's imports warn
+def test_more_weights_than_protobuf_holds(tmp_path: Path) -> None:
+    """As in the second text encoder of Stable Diffusion XL: 2.25 GiB, of which all but the first row are zeros."""
+    rows, columns = 9 * 2**16, 1024
+    weights = np.memmap(tmp_path / "weights", np.float32, "w+", shape=(rows, columns))
+    weights[0] = np.linspace(-1.0, 1.0, columns)
+    weights.flush()
+    model = small_graph("""
+small (int64[n] ids, float[1024,2] weight, float[1,1024] "table") => (float[n,2] y)
+{ ["gather"] row = Gather(table, ids)
+  ["product"] y = MatMul(row, weight) }
+""")
+    table = model.graph.initializers["table"]
+    shape = ir.Shape((rows, columns))
+    external = ir.ExternalTensor(
+        "weights", 0, rows * columns * 4, ir.DataType.FLOAT, name="table", shape=shape, base_dir=tmp_path
+    )
+    table.const_value, table.shape = external, shape
+    got = tensors(run_passes(model, NNCF_WEIGHTS).model)
+    assert {array.dtype for array in got.values() if array.size == rows * columns} == {np.dtype(np.int8)}
