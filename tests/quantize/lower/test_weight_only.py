@@ -114,14 +114,14 @@ def test_more_weights_than_protobuf_holds(tmp_path: Path) -> None:
     weights[0] = np.linspace(-1.0, 1.0, columns)
     weights.flush()
     model = small_graph("""
-small (int64[n] ids, float[1024,2] weight, float[1,1024] "table") => (float[n,2] y)
-{ ["gather"] row = Gather(table, ids)
-  ["product"] y = MatMul(row, weight) }
+small (int64[n] ids, float[1024,2] "fc.weight", float[1,1024] "embed.table") => (float[n,2] y)
+{ ["gather"] row = Gather("embed.table", ids)
+  ["product"] y = MatMul(row, "fc.weight") }
 """)
-    table = model.graph.initializers["table"]
+    table = model.graph.initializers["embed.table"]
     shape = ir.Shape((rows, columns))
     external = ir.ExternalTensor(
-        "weights", 0, rows * columns * 4, ir.DataType.FLOAT, name="table", shape=shape, base_dir=tmp_path
+        "weights", 0, rows * columns * 4, ir.DataType.FLOAT, name="embed.table", shape=shape, base_dir=tmp_path
     )
     table.const_value, table.shape = external, shape
     got = tensors(run_passes(model, NNCF_WEIGHTS).model)
