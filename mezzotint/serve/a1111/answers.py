@@ -36,7 +36,8 @@ def generated(
 
 
 def _info(job: Job, model: Model) -> dict[str, Any]:
-    settings = [image.settings for image in job.images] or list(job.order.settings)
+    made = [image.read_about() for image in job.images]
+    settings = [one.settings for one in made] or list(job.order.settings)
     first, count = settings[0], len(settings)
     return {
         "prompt": first.prompt,
@@ -65,7 +66,7 @@ def _info(job: Job, model: Model) -> dict[str, Any]:
         "denoising_strength": first.strength,
         "extra_generation_params": {},
         "index_of_first_image": 0,
-        "infotexts": [image.parameters for image in job.images],
+        "infotexts": [one.parameters for one in made],
         "styles": [],
         "job_timestamp": time.strftime("%Y%m%d%H%M%S"),
         "clip_skip": first.clip_skip + 1,

@@ -1,6 +1,7 @@
 """What a worker's message means for its slot and its job."""
 
 import base64
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from tempfile import gettempdir
@@ -78,13 +79,13 @@ def _decoding(desk: Desk, slot: Slot, _message: Decoding) -> None:
 def _partial(desk: Desk, slot: Slot, message: Partial) -> None:
     job = _job(slot)
     with suppress(OSError):  # a disk that is still full at the end fails the job, with the reason
-        job.partials.append(desk.spool.put(message.content))
+        job.partials += (desk.spool.put(message.content),)
         desk.tell(job, "partial", index=message.index)
 
 
 def _finished(desk: Desk, slot: Slot, message: Finished) -> None:
     job = _job(slot)
-    job.milliseconds = message.milliseconds
+    job.milliseconds = {sys.intern(name): spent for name, spent in message.milliseconds.items()}
     job.warnings, job.is_interrupted = message.warnings, message.is_interrupted
     desk.slots.saw(slot, message.resident_bytes)
     _released(desk, slot)

@@ -45,7 +45,7 @@ class Desk:
         self.observer = observer
         self.clock = clock
         self.events = EventLog()
-        self.results = Results(plans.limits.result_s, plans.limits.result_megabytes << 20)
+        self.results = Results(plans.limits)
         self.spool = Spool()
         self.estimates = Estimates()
         self.queue: list[Job] = []
@@ -102,7 +102,8 @@ class Desk:
         self.results.ended(job)
         self.observer.ended(job)
         details = {"images": len(job.images)} if state is State.DONE else {"reason": job.reason}
-        self.tell(job, state, **details)
+        data = {"id": job.id, **details}
+        job.last_event = self.events.tell_end(state, data, owner=job.owner, job=job.id)
         job.let_go()
         self.tell_positions()
         self.wake()

@@ -1,7 +1,6 @@
 """What happens to jobs and models, in order: kept for a while, so that who was cut off can go on where it was."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,19 +58,36 @@ class Subscription:
 
 
 class EventLog:
-    """All events, numbered, and who listens to them."""
+    """All events, numbered, and who listens to them. Of a job that is over its end alone is kept."""
 
     def __init__(self) -> None:
-        self._kept: deque[Event] = deque(maxlen=_KEPT)
+        self._kept: dict[int, Event] = {}  # by number, oldest first
+        self._of_jobs: dict[str, list[int]] = {}  # those of jobs on their way
         self._readers: list[Subscription] = []
         self._number = 0
 
-    def tell(self, name: str, data: dict[str, Any], *, owner: str | None = None, job: str | None = None) -> None:
-        """Number it, keep it, and pass it on."""
+    def tell(self, name: str, data: dict[str, Any], *, owner: str | None = None, job: str | None = None) -> int:
+        """Number it, keep it, and pass it on; its number."""
         self._number += 1
         event = Event(name, data, self._number, owner, job)
-        self._kept.append(event)
+        self._kept[self._number] = event
+        if job is not None:
+            self._of_jobs.setdefault(job, []).append(self._number)
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
         self._pass_on(event)
+        return self._number
+
+    def tell_end(self, name: str, data: dict[str, Any], *, owner: str, job: str) -> int:
+        """The same for the last event of a job. Who comes later is told of it, and no more of what was before."""
+        number = self.tell(name, data, owner=owner, job=job)
+        for before in self._of_jobs.pop(job)[:-1]:
+            self._kept.pop(before, None)
+        return number
+
+    def forget(self, number: int) -> None:
+        """Keep an event no longer."""
+        self._kept.pop(number, None)
 
     def show(self, name: str, data: dict[str, Any], *, owner: str, job: str) -> None:
         """Pass it on to who listens now, and forget it."""
@@ -86,7 +102,7 @@ class EventLog:
     def subscribed(self, owner: str, job: str | None = None, after: int | None = None) -> Iterator[Subscription]:
         """A subscription from now on, or from behind the event number `after`, as far back as events are kept."""
         reader = Subscription(owner, job)
-        missed = [] if after is None else [event for event in self._kept if (event.number or 0) > after]
+        missed = [] if after is None else [event for number, event in self._kept.items() if number > after]
         for event in missed[-_WAITING + 1 :]:
             reader.put(event)
         self._readers.append(reader)

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..orders.order import Order
 from .spool import JobImage, Stored
@@ -36,6 +36,13 @@ class Why(StrEnum):
     STOPPING = "stopping"  # the server ends
 
 
+class Repeat(NamedTuple):
+    """What makes a request the same as one before: its idempotency key, and what was asked with it."""
+
+    key: str
+    digest: bytes
+
+
 _ENDED_LONG_AGO = asyncio.Event()
 _ENDED_LONG_AGO.set()
 
@@ -53,13 +60,14 @@ class Job:
     queued_s: float
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     label: str | None = None  # a client's own name for it
+    repeat: Repeat | None = None
     state: State = State.QUEUED
     started_s: float | None = None
     ended_s: float | None = None
     done_steps: int = 0
     steps: int = 0
     preview: bytes | None = None
-    partials: list[Stored] = field(default_factory=list)
+    partials: tuple[Stored, ...] = ()
     images: tuple[JobImage, ...] = ()
     milliseconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -67,6 +75,7 @@ class Job:
     reason: str | None = None
     why: Why | None = None
     passed_by: int = 0  # jobs that were taken before it though they came later
+    last_event: int = 0  # the number of what was told of its end
     done: asyncio.Event = field(default_factory=asyncio.Event)
     trace: Any = None  # the span of whoever asked
 
@@ -90,4 +99,4 @@ class Job:
     @property
     def bytes(self) -> int:
         """What its results take."""
-        return sum(one.size_bytes for one in (*self.partials, *(image.stored for image in self.images)))
+        return sum(one.size_bytes for one in (*self.partials, *(part for image in self.images for part in image.parts)))

@@ -54,7 +54,7 @@ class Keep(Observer):
                 "owner": job.owner,
                 "model": job.model,
                 "files": names,
-                "settings": [asdict(image.settings) for image in job.images],
+                "settings": [asdict(image.read_about().settings) for image in job.images],
             }
             with (self.folder / _LINES).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")

@@ -15,3 +15,4 @@ class QueueLimits:
     hang_s: float = bounded(60.0, least=0.1, about="How long after that a worker that does not answer lives.")
     result_s: float = bounded(600.0, least=1, about="How long results are kept.")
     result_megabytes: int = bounded(256, least=1, about="How much results may take; the oldest go first.")
+    result_jobs: int = bounded(4096, least=1, about="Ended jobs that are kept; the oldest go first.")

@@ -1,12 +1,14 @@
 """Results outside of the front's memory: in files without a name, which are gone with the process however it ends."""
 
+import json
 import tempfile
 import weakref
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import IO
 
 from mezzotint.runtime import Settings
+from mezzotint.runtime.metadata import parse_settings
 
 from ..work.messages import Made
 
@@ -50,15 +52,32 @@ class Stored:
         return self.segment.read(self.start, self.size_bytes)
 
 
+@dataclass(frozen=True)
+class About:
+    """What an image was generated with, and that as AUTOMATIC1111's interface writes it."""
+
+    settings: Settings
+    parameters: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobImage:
-    """A finished image of a job: where its file is, and what it was generated with."""
+    """A finished image of a job: where its file is, and `about`, JSON of what it was generated with."""
 
     stored: Stored
+    about: Stored
     width: int
     height: int
-    settings: Settings
-    parameters: str  # as AUTOMATIC1111's interface writes them
+
+    @property
+    def parts(self) -> tuple[Stored, Stored]:
+        """All that it takes."""
+        return self.stored, self.about
+
+    def read_about(self) -> About:
+        """What it was generated with."""
+        told = json.loads(self.about.read())
+        return About(parse_settings(told, "a kept result"), told["parameters"])
 
 
 class Spool:
@@ -75,10 +94,10 @@ class Spool:
 
     def image(self, made: Made) -> JobImage:
         """Raises OSError where the disk is full."""
+        about = {"settings": asdict(made.settings), "parameters": made.parameters}
         return JobImage(
             stored=self.put(made.content),
+            about=self.put(json.dumps(about).encode()),
             width=made.width,
             height=made.height,
-            settings=made.settings,
-            parameters=made.parameters,
         )

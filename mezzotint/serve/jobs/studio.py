@@ -12,17 +12,18 @@ from typing import Any
 from ..models.memory import slots_to_end
 from ..models.registry import Registry
 from ..orders.order import Order
-from ..work.messages import End, FromWorker, Gone
+from ..work.messages import Decoding, End, FromWorker, Gone, Loading, Partial, Stepped
 from ..work.worker import StartsWorker
 from .answers import answer
 from .desk import Desk, Plans
-from .job import Job, State, Why
+from .job import Job, Repeat, State, Why
 from .line import next_job
 from .observer import Observer
 from .refusals import HasEnded, QueueFull, Stopping
 from .slots import Readiness, Slot, Slots
 
 _TICK_S = 0.5
+_ON_ITS_WAY = (Loading, Stepped, Partial, Decoding)  # after these there is nothing else to do than before
 _LONGEST_RETRY_S = 120.0  # beyond it, OpenAI's clients do not retry
 _CANCEL_S = 1.0  # of the grace, for the step that a cancelled job is in
 _END_S = 0.5  # for workers that were told to end; they hold nothing that a kill would spoil
@@ -46,10 +47,20 @@ class Studio(Desk):
 
     # What clients ask for.
 
-    def submit(self, owner: str, model: str, order: Order, *, label: str | None = None, trace: Any = None) -> Job:
+    def submit(
+        self,
+        owner: str,
+        model: str,
+        order: Order,
+        *,
+        label: str | None = None,
+        repeat: Repeat | None = None,
+        trace: Any = None,
+    ) -> Job:
         """Queue an order for a model by its exact name. Raises QueueFull and Stopping."""
         self._admit(owner)
-        job = Job(owner, model, order, self.clock(), label=label, trace=trace)
+        name = self.results.names.new(owner)
+        job = Job(owner, model, order, self.clock(), name, label=label, repeat=repeat, trace=trace)
         self.results.add(job)
         self.queue.append(job)
         self.worked_s = self.clock()
@@ -101,7 +112,8 @@ class Studio(Desk):
     def tick(self) -> None:
         """A look at everything."""
         now_s = self.clock()
-        self.results.expire(now_s)
+        for job in self.results.expire(now_s):
+            self.events.forget(job.last_event)
         self._end_late(now_s)
         self._unload_unused(now_s)
         self._dispatch(now_s)
@@ -155,7 +167,8 @@ class Studio(Desk):
         answer(self, slot, message)
         if isinstance(message, Gone):
             self.tell_model(slot.model.name)
-        self.wake()
+        if not isinstance(message, _ON_ITS_WAY):
+            self.wake()
 
     # What the queue comes to.
 

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -15,7 +14,7 @@ from mezzotint.errors import MezzotintError
 from ..fields.bounds import bounded
 from ..fields.read import read_fields
 from ..jobs.events import Event
-from ..jobs.job import ENDED, Job, State
+from ..jobs.job import ENDED, Job, Repeat, State
 from ..jobs.refusals import Stopping
 from ..web.answers import owner_of
 from ..web.body import read_body
@@ -29,7 +28,7 @@ from .views import job_view
 
 _TAG: Final = "jobs"
 _ENDS: Final = frozenset(str(state) for state in ENDED)
-_KEPT_KEYS = 4096
+_LONGEST_KEY = 255
 _NOT_THERE: Final = {404: "There is no such job.", 410: "Its results are gone."}
 
 
@@ -41,12 +40,11 @@ class JobsQuery:
     limit: int = bounded(100, least=1, most=1000, about="The newest so many.")
 
 
-@dataclass
+@dataclass(frozen=True)
 class JobsApi:
-    """The handlers. `repeats` are idempotency keys: what was asked with each, and the job that it became."""
+    """The handlers."""
 
     front: Front
-    repeats: OrderedDict[tuple[str, str], tuple[str, str]] = field(default_factory=OrderedDict)
 
     def operations(self) -> list[Operation]:
         """Every operation on jobs."""
@@ -90,15 +88,13 @@ class JobsApi:
         """202 with the job; with a known Idempotency-Key the job of before."""
         asked = await read_body(request, JobRequest, self.front.limits)
         owner, key = owner_of(request), request.headers.get("idempotency-key")
-        digest = hashlib.sha256(json.dumps(asdict(asked), sort_keys=True).encode()).hexdigest()
-        job = self._repeated(owner, key, digest)
+        repeat = None if key is None else _repeat(key, asked)
+        job = self._repeated(owner, repeat)
         if job is None:
             model = self.front.studio.registry.find(asked.model)
-            job = self.front.submit(owner, model, await order_of(asked, self.front.limits))
-            if key is not None:
-                self.repeats[owner, key] = (digest, job.id)
-                while len(self.repeats) > _KEPT_KEYS:
-                    self.repeats.popitem(last=False)
+            order = await order_of(asked, self.front.limits)
+            job = self._repeated(owner, repeat)  # which may have come while images were looked at
+            job = job or self.front.submit(owner, model, order, repeat=repeat)
         headers = {"Location": f"/api/v1/jobs/{job.id}"}
         return JSONResponse(job_view(self.front.studio, job), 202, headers)
 
@@ -169,15 +165,13 @@ class JobsApi:
         view = job_view(self.front.studio, job)
         return Event(str(job.state), {**view, "position": view["queue_position"]}, job=job.id)
 
-    def _repeated(self, owner: str, key: str | None, digest: str) -> Job | None:
-        known = self.repeats.get((owner, key)) if key is not None else None
-        if known is None:
-            return None
-        if known[0] != digest:
+    def _repeated(self, owner: str, repeat: Repeat | None) -> Job | None:
+        job = None if repeat is None else self.front.studio.results.repeated(owner, repeat.key)
+        if job is not None and job.repeat != repeat:
             raise Refusal(
                 409, "idempotency_key_reused", "this idempotency key was used for another request; take a new one"
             )
-        return self.front.studio.results.find(known[1], owner)
+        return job
 
     def _job(self, request: Request) -> Job:
         name, owner, results = request.path_params["job"], owner_of(request), self.front.studio.results
@@ -187,6 +181,13 @@ class JobsApi:
         if job is None:
             raise Refusal(404, "not_found", f"there is no job {name!r:.60}")
         return job
+
+
+def _repeat(key: str, asked: JobRequest) -> Repeat:
+    """MezzotintError for a key that is longer than one needs to be: it is kept as long as its job."""
+    if len(key) > _LONGEST_KEY:
+        raise MezzotintError(what=f"Idempotency-Key has {len(key)} characters", expected=f"at most {_LONGEST_KEY}")
+    return Repeat(key, hashlib.sha256(json.dumps(asdict(asked), sort_keys=True).encode()).digest())
 
 
 def _last_event(request: Request) -> int | None:

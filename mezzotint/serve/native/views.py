@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..jobs.job import Job, State
+from ..jobs.spool import JobImage
 from ..jobs.studio import Studio
 
 
@@ -34,13 +35,17 @@ def _images(job: Job) -> list[dict[str, Any]]:
     if job.state is not State.DONE:
         return []
     return [
-        {
-            "url": f"/api/v1/jobs/{job.id}/images/{index}.{job.order.format}",
-            "width": image.width,
-            "height": image.height,
-            "seed": image.settings.seed,
-            "settings": asdict(image.settings),
-            "parameters": image.parameters,
-        }
-        for index, image in enumerate(job.images)
+        _image(f"/api/v1/jobs/{job.id}/images/{index}.{job.order.format}", one) for index, one in enumerate(job.images)
     ]
+
+
+def _image(url: str, image: JobImage) -> dict[str, Any]:
+    about = image.read_about()
+    return {
+        "url": url,
+        "width": image.width,
+        "height": image.height,
+        "seed": about.settings.seed,
+        "settings": asdict(about.settings),
+        "parameters": about.parameters,
+    }

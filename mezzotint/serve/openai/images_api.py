@@ -2,12 +2,10 @@
 
 import asyncio
 import base64
-import secrets
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -28,16 +26,14 @@ from .images_request import EditsRequest, GenerationsRequest, order_of
 
 _TAG: Final = "OpenAI"
 _NO_MODEL: Final = {404: "There is no such model."}
-_LINKS_KEPT = 1024
 _PATIENCE_S = 5.0  # between looks whether the client of a stream is there; it is told by what cannot be sent
 
 
-@dataclass
+@dataclass(frozen=True)
 class ImagesApi:
-    """The handlers. `links` are the random names of images that were asked for as URLs: job and number."""
+    """The handlers. An image that was asked for as a URL has the name of its job, which nobody can guess."""
 
     front: Front
-    links: OrderedDict[str, tuple[str, str, int]] = field(default_factory=OrderedDict)
 
     def operations(self) -> list[Operation]:
         """Every operation."""
@@ -87,11 +83,13 @@ class ImagesApi:
 
     async def file(self, request: Request) -> Response:
         """By the random name that the answer had."""
-        link = self.links.get(request.path_params["name"])
-        job = self.front.studio.results.find(link[0], link[1]) if link else None
-        if link is None or job is None or link[1] != owner_of(request):
+        name, _, kind = request.path_params["name"].partition(".")
+        job_name, _, number = name.rpartition("-")
+        job = self.front.studio.results.find(job_name, owner_of(request))
+        images = {} if job is None else {f"{index}": image for index, image in enumerate(job.images)}
+        if job is None or number not in images or kind != job.order.format:
             raise Refusal(404, "not_found", "there is no such file, or it is gone")
-        return Response(job.images[link[2]].stored.read(), media_type=f"image/{job.order.format}")
+        return Response(images[number].stored.read(), media_type=f"image/{kind}")
 
     async def _answer(self, request: Request, asked: GenerationsRequest, order: Order, kind: str) -> Response:
         model = self.front.studio.registry.find(asked.model)
@@ -136,10 +134,7 @@ class ImagesApi:
         image = job.images[index]
         if how != "url":
             return {"b64_json": base64.b64encode(image.stored.read()).decode("ascii")}
-        name = f"{secrets.token_hex(16)}.{job.order.format}"
-        self.links[name] = (job.id, job.owner, index)
-        while len(self.links) > _LINKS_KEPT:
-            self.links.popitem(last=False)
+        name = f"{job.id}-{index}.{job.order.format}"
         return {"url": f"{request.url.scheme}://{request.headers['host']}/files/{name}"}
 
     def _listed(self, model: Model) -> dict[str, Any]:
@@ -168,8 +163,7 @@ def _event(kind: str, content: bytes, job: Job, model: Model) -> dict[str, Any]:
 
 def _usage(job: Job, model: Model) -> dict[str, Any]:
     """Tokens of the prompt; images have none here."""
-    text = sum(
-        max((len(one.tokens(image.settings.prompt)) for one in model.tokenizers), default=0) for image in job.images
-    )
+    prompt = job.order.settings[0].prompt
+    text = len(job.images) * max((len(one.tokens(prompt)) for one in model.tokenizers), default=0)
     details = {"text_tokens": text, "image_tokens": 0}
     return {"input_tokens": text, "input_tokens_details": details, "output_tokens": 0, "total_tokens": text}

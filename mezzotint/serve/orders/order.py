@@ -16,7 +16,7 @@ class Kind(StrEnum):
     INPAINT = "inpaint"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
     """Images to generate: `settings` of each, which differ in prompts and seeds alone, made `batch` at a time.
 
@@ -48,7 +48,7 @@ class Order:
 
     def without_files(self) -> "Order":
         """What is still to be known of it when it is over: files that were sent are empty."""
-        return replace(self, image=self.image and b"", mask=self.mask and b"")
+        return self if self.image is None else replace(self, image=b"", mask=self.mask and b"")
 
     @property
     def shape(self) -> tuple[object, ...]:

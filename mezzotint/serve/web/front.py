@@ -12,7 +12,7 @@ from starlette.requests import Request
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Settings
 
-from ..jobs.job import Job, State, Why
+from ..jobs.job import Job, Repeat, State, Why
 from ..jobs.refusals import HasEnded
 from ..jobs.studio import Studio
 from ..models.model import Model
@@ -46,7 +46,9 @@ class Front:
     rescan: Callable[[], Registry]
     started_s: float = field(default_factory=time.time)
 
-    def submit(self, owner: str, model: Model, order: Order, *, label: str | None = None) -> Job:
+    def submit(
+        self, owner: str, model: Model, order: Order, *, label: str | None = None, repeat: Repeat | None = None
+    ) -> Job:
         """Check an order against the model and the limits, and queue it.
 
         Raises MezzotintError for what cannot be generated, Refusal (429), QueueFull and Stopping.
@@ -57,7 +59,7 @@ class Front:
             self.studio.observer.rejected("rate")
             retry = {"Retry-After": str(math.ceil(wait_s))}
             raise Refusal(429, "rate_limit_exceeded", f"too many jobs; try again in {wait_s:.0f} s", headers=retry)
-        return self.studio.submit(owner, model.name, order, label=label, trace=current_context())
+        return self.studio.submit(owner, model.name, order, label=label, repeat=repeat, trace=current_context())
 
     def check(self, model: Model, order: Order) -> None:
         """Raise MezzotintError for an order beyond the limits, and for what the model could not generate."""

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 
 from .bundle_maker_process import live
 from .engine_options import EngineChoice
-from .messages import FromWorker, Gone, ToWorker
+from .messages import FromWorker, Gone, LoadFailed, ToWorker
 from .worker import OnMessage
 
 _JOIN_S = 5.0
@@ -43,10 +43,14 @@ class ProcessWorker:
         self._process, self._pipe = process, ours
 
         def listen() -> None:
-            process.start()
+            try:
+                process.start()
+            except Exception as error:  # noqa: BLE001 -- whatever the system has no more of, the job has to hear it
+                on_message(LoadFailed(f"its process cannot be started ({error})"))
             theirs.close()
             _pass_on(ours, on_message)
-            process.join(_JOIN_S)
+            if process.pid is not None:
+                process.join(_JOIN_S)
             on_message(Gone(_how(process.exitcode)))
             ours.close()
 

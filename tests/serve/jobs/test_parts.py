@@ -8,8 +8,10 @@ import pytest
 from mezzotint.runtime import Settings
 from mezzotint.serve.jobs.estimates import Estimates
 from mezzotint.serve.jobs.events import EventLog
-from mezzotint.serve.jobs.job import Job, State
+from mezzotint.serve.jobs.job import Job, Repeat, State
+from mezzotint.serve.jobs.limits import QueueLimits
 from mezzotint.serve.jobs.line import MOST_PASSES, next_job
+from mezzotint.serve.jobs.names import JobNames
 from mezzotint.serve.jobs.results import Results
 from mezzotint.serve.jobs.spool import Spool
 from mezzotint.serve.models.memory import Resident, slots_to_end
@@ -59,20 +61,35 @@ def made(size: int) -> Made:
     return Made(content=b"x" * size, width=1, height=1, settings=Settings("a"), parameters="")
 
 
-def test_results_go_when_they_are_old_or_too_many() -> None:
-    results = Results(keep_s=10.0, keep_bytes=100)
+@pytest.mark.parametrize("limits", [QueueLimits(result_s=10.0, result_megabytes=1), QueueLimits(result_jobs=2)])
+def test_results_go_when_they_are_old_or_too_many(limits: QueueLimits) -> None:
+    results = Results(limits)
     jobs = [job() for _ in range(4)]
     for number, one in enumerate(jobs):
-        one.state, one.ended_s, one.images = State.DONE, float(number), (Spool().image(made(40)),)
+        one.id, one.repeat = results.names.new(""), Repeat(f"key {number}", b"asked")
+        one.state, one.ended_s, one.images = State.DONE, float(number), (Spool().image(made(400_000)),)
         results.add(one)
         results.ended(one)
     results.add(waiting := job())
-    results.expire(5.0)
-    assert [one.id for one in results.of("")] == [jobs[2].id, jobs[3].id, waiting.id]
+    assert not results.was_there(jobs[0].id, "")
+    assert results.expire(5.0) == jobs[:2]
+    assert list(results.of("")) == [*jobs[2:], waiting]
     assert results.was_there(jobs[0].id, "") and not results.was_there(jobs[0].id, "other")
-    results.expire(100.0)
+    assert [results.repeated("", f"key {number}") for number in range(4)] == [None, None, *jobs[2:]]
+    assert results.repeated("other", "key 3") is None
+    assert results.expire(10_000.0) == jobs[2:]
     assert list(results.of("")) == [waiting]
     assert results.find(waiting.id, "other") is None
+
+
+def test_a_name_tells_whose_it_is_and_no_other_server_knows_it() -> None:
+    names = JobNames()
+    name = names.new("x")
+    assert names.new("x") != name and len(name) == 32
+    assert names.gave(name, "x") and not names.gave(name, "y")
+    assert not JobNames().gave(name, "x")
+    for odd in ("", name[:-1], name + "0", name.upper() + "g", "\udcff" * 32, "é" * 32):
+        assert not names.gave(odd, "x")
 
 
 def test_estimates_are_learnt_and_scale_with_the_work() -> None:
@@ -106,3 +123,30 @@ def test_a_reader_sees_what_concerns_it_and_a_slow_one_is_cut_off() -> None:
         return seen
 
     assert asyncio.run(read()) == ["before", "mine", "everybody's"]
+
+
+def test_of_a_job_that_is_over_its_end_alone_is_kept_until_it_is_forgotten() -> None:
+    async def replayed(log: EventLog, after: int) -> list[tuple[str, int | None]]:
+        with log.subscribed("", after=after) as reader:
+            log.end()
+            return [(event.name, event.number) async for event in reader]
+
+    async def live() -> None:
+        log = EventLog()
+        log.tell("queued", {}, owner="", job="1")
+        log.tell("model", {})
+        log.tell("queued", {}, owner="", job="2")
+        log.tell("progress", {}, owner="", job="1")
+        assert await replayed(log, 1) == [("model", 2), ("queued", 3), ("progress", 4)]
+        end = log.tell_end("done", {}, owner="", job="1")
+        assert end == 5
+        assert await replayed(log, 0) == [("model", 2), ("queued", 3), ("done", 5)]
+        log.forget(end)
+        assert await replayed(log, 0) == [("model", 2), ("queued", 3)]
+        for _ in range(5000):
+            log.tell("progress", {}, owner="", job="2")
+        assert [number for _, number in await replayed(log, 0)] == list(range(5006 - 511, 5006))
+        log.tell_end("done", {}, owner="", job="2")
+        assert await replayed(log, 0) == [("done", 5006)]
+
+    asyncio.run(live())

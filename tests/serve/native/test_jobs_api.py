@@ -3,10 +3,13 @@
 import base64
 import errno
 import io
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +17,7 @@ from PIL import Image
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, Settings, TextToImage, read_settings
 from tests.runtime.test_image_to_image import photo
 from tests.serve.fakes import FakeMaker, colour, colour_of
-from tests.serve.live import Live, events, live, wait_until
+from tests.serve.live import WAIT_S, Live, events, live, wait_until
 
 PROMPT = "a flat emoji of a red apple"
 
@@ -99,19 +102,35 @@ def test_events_tell_a_job_from_the_queue_to_its_images(fake: Live, maker: FakeM
     assert {data["id"] for name, data, _ in rest if name != "model"} == {job}
 
 
-def test_a_stream_that_was_cut_goes_on_where_it_was(fake: Live) -> None:
+def since(server: Live, after: int, last: str, job: str | None = None) -> list[tuple[str, Any, int]]:
+    """What a reader that has seen the event `after` is told up to a `last` one, of a job where one is named."""
+    told: list[tuple[str, Any, int]] = []
+    with server.client.stream("GET", "/api/v1/events", headers={"Last-Event-ID": str(after)}) as stream:
+        for name, data, number in events(stream.iter_lines()):
+            if number is not None:
+                told.append((name, data, number))
+            if name == last and job in (None, data["id"]):
+                return told
+    raise AssertionError(told)
+
+
+def test_a_stream_that_was_cut_goes_on_where_it_was(fake: Live, maker: FakeMaker) -> None:
     job = fake.job(steps=4)["id"]
     fake.done(job)
     with fake.client.stream("GET", f"/api/v1/jobs/{job}/events") as stream:
         assert [name for name, _, _ in events(stream.iter_lines())] == ["done"]
-    for after in (0, 3):
-        with fake.client.stream("GET", "/api/v1/events", headers={"Last-Event-ID": str(after)}) as stream:
-            told = events(stream.iter_lines())
-            seen = [next(told)]
-            while seen[-1][0] != "done":
-                seen.append(next(told))
-        assert seen[0][2] == after + 1
-        assert [number for _, _, number in seen] == list(range(after + 1, after + 1 + len(seen)))
+    maker.hold = True
+    running = fake.job(steps=4)["id"]
+    fake.until(running, "generating")
+    before = since(fake, 0, "generating")
+    assert [name for name, data, _ in before if data.get("id") == job] == ["done"]
+    cut = next(number for name, data, number in before if (name, data["id"]) == ("queued", running))
+    maker.go.set()
+    fake.done(other := fake.job()["id"])
+    after = since(fake, cut, "done", other)
+    assert [data["id"] for name, data, _ in after if name == "done"] == [running, other]
+    numbers = [number for _, _, number in after]
+    assert numbers == sorted(set(numbers)) and min(numbers) > cut
     odd = fake.client.get("/api/v1/events", headers={"Last-Event-ID": "x"})
     assert odd.status_code == 422
 
@@ -141,6 +160,21 @@ def test_the_same_idempotency_key_is_the_same_job(fake: Live) -> None:
     assert first.json()["id"] == second.json()["id"]
     assert first.headers["location"] == f"/api/v1/jobs/{first.json()['id']}"
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    long = fake.client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers={"Idempotency-Key": "x" * 256})
+    assert (long.status_code, long.json()["error"]["param"]) == (422, "Idempotency-Key has 256 characters")
+
+
+def test_requests_with_one_idempotency_key_that_come_at_once_are_one_job(fake: Live) -> None:
+    body = {"prompt": "a cat", "image": as_text(photo(512, 512))}  # looked at in another thread
+    ready = threading.Barrier(8)
+
+    def submit(_number: int) -> Any:
+        with httpx2.Client(base_url=fake.url, timeout=WAIT_S, verify=False) as client:
+            ready.wait()
+            return client.post("/api/v1/jobs", json=body, headers={"Idempotency-Key": "abc"}).json()["id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(submit, range(8)))) == 1
 
 
 def test_jobs_are_listed_by_state(fake: Live, maker: FakeMaker) -> None:
@@ -247,6 +281,7 @@ def test_a_full_queue_says_when_to_come_again_and_results_go_after_a_while(short
     maker.go.set()
     gone = wait_until(lambda: short.client.get(f"/api/v1/jobs/{first}"), lambda answer: answer.status_code != 200)
     assert gone.status_code == 410
+    assert short.client.get(f"/api/v1/jobs/{first[::-1]}").status_code == 404
 
 
 def test_capabilities_tokens_and_settings_of_images(tiny_server: Live) -> None:

@@ -1,5 +1,6 @@
 """A worker in a process of its own: real images, and a crash that costs one job."""
 
+import errno
 import io
 import os
 import signal
@@ -51,6 +52,25 @@ def test_a_running_job_is_cancelled(server: Live) -> None:
     wait_until(lambda: server.view(job)["progress"]["step"], bool)
     server.client.delete(f"/api/v1/jobs/{job}")
     assert server.until(job, "cancelled", "done")["status"] == "cancelled"
+
+
+def test_a_process_that_cannot_be_started_fails_its_job_and_the_next_may_work(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_process: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with live(bundles, start_worker=lambda bundle, profile: ProcessWorker(bundle, ENGINE, profile)) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr("multiprocessing.context.SpawnProcess.start", full)
+            view = server.until(server.job(steps=1)["id"], "failed", "done")
+            assert (view["status"], view["code"], "temporarily unavailable" in view["reason"]) == (
+                "failed",
+                "load",
+                True,
+            )
+            wait_until(lambda: list(server.built.studio.slots), lambda slots: slots == [])
+        server.done(server.job(steps=1)["id"])
 
 
 def test_the_front_imports_no_engine() -> None:
