@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from mezzotint import __version__
@@ -37,23 +38,23 @@ def generated(
 
 def _info(job: Job, model: Model) -> dict[str, Any]:
     made = [image.read_about() for image in job.images]
-    settings = [one.settings for one in made] or list(job.order.settings)
+    settings = [one.settings for one in made] or [asdict(one) for one in job.order.settings]
     first, count = settings[0], len(settings)
     return {
-        "prompt": first.prompt,
-        "all_prompts": [one.prompt for one in settings],
-        "negative_prompt": first.negative_prompt or "",
-        "all_negative_prompts": [one.negative_prompt or "" for one in settings],
-        "seed": first.seed,
-        "all_seeds": [one.seed for one in settings],
-        "subseed": first.seed,
-        "all_subseeds": [one.seed for one in settings],
+        "prompt": first["prompt"],
+        "all_prompts": [one["prompt"] for one in settings],
+        "negative_prompt": first["negative_prompt"] or "",
+        "all_negative_prompts": [one["negative_prompt"] or "" for one in settings],
+        "seed": first["seed"],
+        "all_seeds": [one["seed"] for one in settings],
+        "subseed": first["seed"],
+        "all_subseeds": [one["seed"] for one in settings],
         "subseed_strength": 0,
-        "width": first.width,
-        "height": first.height,
-        "sampler_name": sampler_label(first.scheduler),
-        "cfg_scale": first.guidance,
-        "steps": first.steps,
+        "width": first["width"],
+        "height": first["height"],
+        "sampler_name": sampler_label(first["scheduler"]),
+        "cfg_scale": first["guidance"],
+        "steps": first["steps"],
         "batch_size": count,
         "restore_faces": False,
         "face_restoration_model": None,
@@ -63,13 +64,13 @@ def _info(job: Job, model: Model) -> dict[str, Any]:
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": first.strength,
+        "denoising_strength": first["strength"],
         "extra_generation_params": {},
         "index_of_first_image": 0,
         "infotexts": [one.parameters for one in made],
         "styles": [],
         "job_timestamp": time.strftime("%Y%m%d%H%M%S"),
-        "clip_skip": first.clip_skip + 1,
+        "clip_skip": first["clip_skip"] + 1,
         "is_using_inpainting_conditioning": model.is_for_inpainting,
         "version": f"mezzotint {__version__}",
     }

@@ -4,7 +4,6 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 from mezzotint.atomic_file import atomic_path
@@ -54,7 +53,7 @@ class Keep(Observer):
                 "owner": job.owner,
                 "model": job.model,
                 "files": names,
-                "settings": [asdict(image.read_about().settings) for image in job.images],
+                "settings": [image.read_about().settings for image in job.images],
             }
             with (self.folder / _LINES).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")

@@ -5,10 +5,7 @@ import tempfile
 import weakref
 from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import IO
-
-from mezzotint.runtime import Settings
-from mezzotint.runtime.metadata import parse_settings
+from typing import IO, Any
 
 from ..work.messages import Made
 
@@ -54,9 +51,9 @@ class Stored:
 
 @dataclass(frozen=True)
 class About:
-    """What an image was generated with, and that as AUTOMATIC1111's interface writes it."""
+    """What an image was generated with: `Settings` as JSON has them, and as AUTOMATIC1111's interface writes them."""
 
-    settings: Settings
+    settings: dict[str, Any]
     parameters: str
 
 
@@ -76,8 +73,7 @@ class JobImage:
 
     def read_about(self) -> About:
         """What it was generated with."""
-        told = json.loads(self.about.read())
-        return About(parse_settings(told, "a kept result"), told["parameters"])
+        return About(**json.loads(self.about.read()))
 
 
 class Spool:

@@ -184,9 +184,9 @@ class JobsApi:
 
 
 def _repeat(key: str, asked: JobRequest) -> Repeat:
-    """MezzotintError for a key that is longer than one needs to be: it is kept as long as its job."""
-    if len(key) > _LONGEST_KEY:
-        raise MezzotintError(what=f"Idempotency-Key has {len(key)} characters", expected=f"at most {_LONGEST_KEY}")
+    """MezzotintError for a key that tells nothing apart, or is longer than it needs to be: it is kept with its job."""
+    if not 1 <= len(key) <= _LONGEST_KEY:
+        raise MezzotintError(what=f"Idempotency-Key has {len(key)} characters", expected=f"1 to {_LONGEST_KEY}")
     return Repeat(key, hashlib.sha256(json.dumps(asdict(asked), sort_keys=True).encode()).digest())
 
 

@@ -1,6 +1,5 @@
 """Jobs as our own API shows them."""
 
-from dataclasses import asdict
 from typing import Any
 
 from ..jobs.job import Job, State
@@ -45,7 +44,7 @@ def _image(url: str, image: JobImage) -> dict[str, Any]:
         "url": url,
         "width": image.width,
         "height": image.height,
-        "seed": about.settings.seed,
-        "settings": asdict(about.settings),
+        "seed": about.settings["seed"],
+        "settings": about.settings,
         "parameters": about.parameters,
     }

@@ -10,9 +10,11 @@ from typing import IO
 import pytest
 
 from mezzotint.runtime import Settings
+from mezzotint.runtime.metadata import parse_settings
 from mezzotint.serve.jobs import spool as spool_module
 from mezzotint.serve.jobs.spool import Spool, Stored
 from mezzotint.serve.orders.order import Kind, Order
+from mezzotint.serve.work.messages import Made
 
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -63,6 +65,15 @@ class _Full:
     def write(self, content: bytes) -> int:
         self._file.write(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_an_image_was_generated_with_lies_beside_it() -> None:
+    settings = Settings("un café ☕", seed=2**64 - 1, guidance_interval=(0.0, 0.8), loras={"style": 0.5})
+    image = Spool().image(Made(content=b"file", width=3, height=2, settings=settings, parameters="un café\nSteps: 4"))
+    about = image.read_about()
+    assert parse_settings({"settings": about.settings}, "here") == settings
+    assert (about.parameters, image.stored.read(), image.width, image.height) == ("un café\nSteps: 4", b"file", 3, 2)
+    assert sum(part.size_bytes for part in image.parts) > len(b"file")
 
 
 def test_an_order_that_is_over_keeps_no_files_but_its_kind() -> None:
