@@ -85,8 +85,10 @@ def _partial(desk: Desk, slot: Slot, message: Partial) -> None:
 
 def _finished(desk: Desk, slot: Slot, message: Finished) -> None:
     job = _job(slot)
+    # Each job would otherwise keep a copy of its own of what is the same in all of them.
     job.milliseconds = {sys.intern(name): spent for name, spent in message.milliseconds.items()}
-    job.warnings, job.is_interrupted = message.warnings, message.is_interrupted
+    job.warnings = tuple(sys.intern(sentence) for sentence in message.warnings)
+    job.is_interrupted = message.is_interrupted
     desk.slots.saw(slot, message.resident_bytes)
     _released(desk, slot)
     try:
