@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from .build import Built
+from .patience import ImpatientProtocol
 
 _LOG = logging.getLogger("mezzotint.serve")
 _TICK_S = 0.2
@@ -86,6 +87,7 @@ def make_server(built: Built) -> DrainingServer:
     """The server of what was built; `live` runs it."""
     config = uvicorn.Config(
         built.app,
+        http=ImpatientProtocol,
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -1,5 +1,6 @@
 """Bodies of requests: read up to a limit, as JSON that is nothing but JSON, or as a form."""
 
+import asyncio
 import json
 from typing import Any, NoReturn, TypeVar
 
@@ -28,7 +29,11 @@ async def read_json(request: Request, limits: RequestLimits) -> Any:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Refusal(415, "unsupported_media_type", f"the body is {kind:.60}, expected application/json")
-    content = await _content(request, limits.json_megabytes << 20)
+    try:
+        async with asyncio.timeout(limits.body_s):
+            content = await _content(request, limits.json_megabytes << 20)
+    except TimeoutError:
+        _too_slow(limits)
     if not content.strip():
         return {}
     try:
@@ -52,9 +57,14 @@ async def read_form(request: Request, limits: RequestLimits) -> FormData:
     _check_length(request, most_bytes)
     limited = Request(request.scope, _Counted(request, most_bytes).receive)
     try:
-        return await limited.form(max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=_LONGEST_FIELD_BYTES)
+        async with asyncio.timeout(limits.body_s):
+            return await limited.form(
+                max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=_LONGEST_FIELD_BYTES
+            )
     except Refusal:
         raise
+    except TimeoutError:
+        _too_slow(limits)
     except (MultiPartException, ValueError, KeyError, UnicodeError, AssertionError) as error:
         raise Refusal(400, "invalid_form", f"the form cannot be read: {error!s:.200}") from None
     except Exception as error:
@@ -106,6 +116,10 @@ def _check_length(request: Request, most_bytes: int) -> None:
 
 def _too_large(most_bytes: int) -> NoReturn:
     raise Refusal(413, "too_large", f"the body is larger than {most_bytes >> 20} MiB; send less")
+
+
+def _too_slow(limits: RequestLimits) -> NoReturn:
+    raise Refusal(408, "too_slow", f"the body took longer than {limits.body_s:g} s to come") from None
 
 
 def _no_number(name: str) -> NoReturn:

@@ -11,6 +11,7 @@ class RequestLimits:
 
     json_megabytes: int = bounded(32, least=1, about="Largest JSON body; beyond: 413.")
     form_megabytes: int = bounded(64, least=1, about="Largest multipart body; beyond: 413.")
+    body_s: float = bounded(120.0, least=1, about="How long a body may take to come; then 408.")
     least_scale: float = bounded(0.5, least=0.0, about="Smallest side, in native sides of the model.")
     most_scale: float = bounded(2.0, least=0.1, about="Largest side, in native sides of the model.")
     steps: int = bounded(150, least=1, about="Most steps of an image.")

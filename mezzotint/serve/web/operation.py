@@ -17,6 +17,7 @@ FORM: Final = "multipart/form-data"
 _REFUSED: Final[Mapping[int, str]] = {
     400: "The request cannot be read.",
     401: "A key is needed.",
+    408: "The body took too long to come.",
     413: "The body is too large.",
     415: "The body is of another type.",
     422: "What is asked for cannot be generated; the sentence says why.",
