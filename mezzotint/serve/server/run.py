@@ -15,12 +15,11 @@ from types import FrameType
 import uvicorn
 
 from .build import Built
-from .patience import ImpatientProtocol
+from .patience import BACKLOG, ImpatientProtocol
 
 _LOG = logging.getLogger("mezzotint.serve")
 _TICK_S = 0.2
 _FIRST_INHERITED = 3  # systemd's socket activation: descriptors from here on (sd_listen_fds)
-_BACKLOG = 512
 
 
 class DrainingServer(uvicorn.Server):
@@ -88,6 +87,7 @@ def make_server(built: Built) -> DrainingServer:
     config = uvicorn.Config(
         built.app,
         http=ImpatientProtocol,
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -125,7 +125,7 @@ def listening(built: Built) -> list[socket.socket]:
     except OSError:
         listener.close()
         raise
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     return [listener]
 
 

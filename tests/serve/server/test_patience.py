@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mezzotint.errors import MezzotintError
+from mezzotint.serve.server import patience
 from mezzotint.serve.server.patience import ImpatientProtocol
 from mezzotint.serve.web.answers import refusal_response
 from mezzotint.serve.web.body import read_form, read_json
@@ -90,6 +92,22 @@ def body_of(answer: bytes) -> Any:
 
 def test_a_connection_without_a_request_is_closed(ask: Callable[..., bytes]) -> None:
     assert ask() == b""
+
+
+def test_more_connections_than_there_are_files_for_are_closed_at_once(
+    ask: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = HEAD + b"\r\n{}"
+    monkeypatch.setattr(patience, "most_connections", lambda: 1)
+    assert ask((0.0, once)).count(b"HTTP/1.1 200 ") == 1
+    monkeypatch.setattr(patience, "most_connections", lambda: 0)
+    assert ask((0.0, once)) == b""
+
+
+def test_there_is_room_for_connections_and_for_files_besides() -> None:
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert 0 < patience.most_connections() < (sys.maxsize if limit == resource.RLIM_INFINITY else limit)
 
 
 def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(ask: Callable[..., bytes]) -> None:
