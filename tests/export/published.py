@@ -4,18 +4,17 @@ What counts is which keys a file has and which it lacks, since each is from anot
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.export.published_tokenizers import FIRST_YEARS, FIRST_YEARS_SD2, WINDOW, WITH_FILE, PublishedTokenizer
+
 Config = dict[str, Any]
 
-TOKENS: Config = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
-WINDOW = 77
-
 TEXT: Config = {
+    "_name_or_path": "owner/name",
     "architectures": ["CLIPTextModel"],
     "attention_dropout": 0.0,
     "bos_token_id": 0,
@@ -33,9 +32,14 @@ TEXT: Config = {
     "num_hidden_layers": 2,
     "pad_token_id": 1,
     "torch_dtype": "float32",
+    "transformers_version": "4.21.0.dev0",
     "vocab_size": 4096,
 }
 TEXT_2: Config = {**TEXT, "hidden_act": "gelu", "projection_dim": 512, "transformers_version": "4.25.0.dev0"}
+NEW_EXTRACTOR: Config = {
+    "feature_extractor": ["transformers", "CLIPImageProcessor"]
+}  # the hub's owner wrote it in later
+NO_CHECKER: Config = {"safety_checker": [None, None], "requires_safety_checker": False}
 
 UNET: Config = {
     "_class_name": "UNet2DConditionModel",
@@ -144,10 +148,9 @@ class Published:
     text: Config = field(default_factory=lambda: TEXT)
     unet: Config = field(default_factory=lambda: UNET)
     vae: Config = field(default_factory=lambda: VAE)
-    pad_token: str = "<|endoftext|>"  # of special_tokens_map.json; tokenizer_config.json names the end in every case
+    tokenizer: PublishedTokenizer = FIRST_YEARS
     index: Config = field(default_factory=dict)  # what model_index.json has besides, or otherwise
     index_lacks: tuple[str, ...] = ()
-    tokenizer: Config = field(default_factory=dict)  # likewise
 
 
 def without(config: Config, *keys: str) -> Config:
@@ -156,23 +159,19 @@ def without(config: Config, *keys: str) -> Config:
 
 
 PUBLISHED: Mapping[str, Published] = {
-    "sd-1.4-2022-08": Published(
-        version="0.2.2",
-        sampler="pndm",
-        scheduler={"_class_name": "PNDMScheduler", **BETAS, "skip_prk_steps": True},
-        vae=without(VAE, "norm_num_groups"),
-    ),
     "sd-1.5": Published(
         version="0.6.0",
         sampler="pndm",
         scheduler={"_class_name": "PNDMScheduler", **SCHEDULER},
         text={**TEXT, "projection_dim": 768, "transformers_version": "4.22.0.dev0"},
+        index=NEW_EXTRACTOR,
     ),
     "sd-1.5-inpainting": Published(
         version="0.6.0.dev0",
         sampler="ddim",
         scheduler={"_class_name": "DDIMScheduler", **SCHEDULER},
         pipeline="StableDiffusionInpaintPipeline",
+        text={**TEXT, "projection_dim": 768, "transformers_version": "4.22.0.dev0"},
         unet={**UNET, "in_channels": 9},
         vae={**VAE, "sample_size": 256},
     ),
@@ -183,7 +182,8 @@ PUBLISHED: Mapping[str, Published] = {
         text=TEXT_2,
         unet={**UNET_2, "sample_size": 96, "upcast_attention": True},
         vae={**VAE, "_name_or_path": "hf-models/stable-diffusion-v2-768x768/vae", "sample_size": 768},
-        pad_token="!",
+        tokenizer=FIRST_YEARS_SD2,
+        index=NO_CHECKER,
     ),
     "sd-2.1-base": Published(
         version="0.10.0.dev0",
@@ -192,7 +192,8 @@ PUBLISHED: Mapping[str, Published] = {
         text=TEXT_2,
         unet=UNET_2,
         vae={**VAE, "sample_size": 768},
-        pad_token="!",
+        tokenizer=FIRST_YEARS_SD2,
+        index=NO_CHECKER,
     ),
     "lcm-dreamshaper-7": Published(
         version="0.22.0.dev0",
@@ -216,7 +217,15 @@ PUBLISHED: Mapping[str, Published] = {
         pipeline="LatentConsistencyModelPipeline",
         text={**TEXT, "projection_dim": 32, "transformers_version": "4.35.0.dev0"},
         unet=UNET_LCM,
-        vae={**VAE, "force_upcast": True, "sample_size": 768, "scaling_factor": 0.18215},
+        vae={
+            **VAE,
+            "_name_or_path": "owner/name",
+            "force_upcast": True,
+            "sample_size": 768,
+            "scaling_factor": 0.18215,
+        },
+        tokenizer=WITH_FILE,
+        index={**NEW_EXTRACTOR, "requires_safety_checker": True},
     ),
     "sd-turbo": Published(
         version="0.24.0.dev0",
@@ -236,14 +245,7 @@ PUBLISHED: Mapping[str, Published] = {
         text=TEXT_2,
         unet={**UNET_2, "_diffusers_version": "0.24.0.dev0"},
         vae={**VAE, "force_upcast": True, "latents_mean": None, "latents_std": None, "scaling_factor": 0.18215},
-        pad_token="!",
-    ),
-    "converted-before-0.9": Published(  # fine-tunes whose converter wrote 32 latents a side by mistake
-        version="0.8.1",
-        sampler="pndm",
-        scheduler={"_class_name": "PNDMScheduler", **SCHEDULER},
-        unet={**UNET, "sample_size": 32},
-        vae={**VAE, "sample_size": 256},
+        tokenizer=FIRST_YEARS_SD2,
     ),
 }
 
@@ -268,19 +270,12 @@ def save_published(folder: Path, published: Published, demo_checkpoint: Path) ->
         stated = {} if name == "text_encoder" else {"_diffusers_version": published.version}
         write(folder / name / "config.json", {**stated, **configs[name]})
         save_model(module, str(folder / name / weights), metadata={"format": "pt"})
-    write(folder / "scheduler" / "scheduler_config.json", published.scheduler)
-    _write_tokenizer(folder / "tokenizer", published, demo_checkpoint / "tokenizer")
+    write(
+        folder / "scheduler" / "scheduler_config.json", {"_diffusers_version": published.version, **published.scheduler}
+    )
+    published.tokenizer.write(folder / "tokenizer", demo_checkpoint / "tokenizer")
     write(folder / "model_index.json", _index(published))
     return folder
-
-
-def _write_tokenizer(folder: Path, published: Published, vocabulary: Path) -> None:
-    config = {**TOKENS, "pad_token": "<|endoftext|>", "model_max_length": WINDOW, "tokenizer_class": "CLIPTokenizer"}
-    more = {"do_lower_case": True, "errors": "replace", **published.tokenizer}
-    write(folder / "tokenizer_config.json", {**config, **more})
-    write(folder / "special_tokens_map.json", {**TOKENS, "pad_token": published.pad_token})
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copyfile(vocabulary / name, folder / name)
 
 
 def _index(published: Published) -> Config:

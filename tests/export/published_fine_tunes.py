@@ -1,9 +1,24 @@
-"""Fine-tunes and pruned models with the keys that were published: each converted or saved by a diffusers of its day."""
+"""Fine-tunes, and other versions of what `published.py` has: each converted or saved by a diffusers of its day."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tests.export.published import SCHEDULER, TEXT, TEXT_2, UNET, UNET_2, UNET_LCM, VAE, Published, without
+from tests.export.published import (
+    BETAS,
+    NEW_EXTRACTOR,
+    NO_CHECKER,
+    SCHEDULER,
+    TEXT,
+    TEXT_2,
+    UNET,
+    UNET_2,
+    UNET_LCM,
+    VAE,
+    Published,
+    without,
+)
+from tests.export.published_tokenizers import DECODED, FIRST_YEARS, FIRST_YEARS_SD2, OF_2023, OF_2025
 
 Config = dict[str, Any]
 
@@ -15,6 +30,7 @@ _WITHOUT_CHECKER: Config = {
     "safety_checker": _NOTHING,
 }
 _TEXT_1: Config = {**TEXT, "projection_dim": 768}
+_UNNAMED: Config = without(_TEXT_1, "_name_or_path")
 _EPSILON: Config = {**SCHEDULER, "prediction_type": "epsilon"}
 _DDIM, _PNDM = {"_class_name": "DDIMScheduler"}, {"_class_name": "PNDMScheduler"}
 
@@ -51,32 +67,19 @@ _VAE_0_33: Config = {
     "use_quant_conv": True,
 }
 _VAE_0_21: Config = {**VAE, "force_upcast": True, "scaling_factor": 0.18215}
-_SPECIAL: Config = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False, "special": True}
-_DECODER: Config = {  # of the small vocabulary
-    "4094": {"content": "<|startoftext|>", **_SPECIAL},
-    "4095": {"content": "<|endoftext|>", **_SPECIAL},
-}
-_UNET_0_15: Config = {
-    **without(
-        _UNET_0_21,
-        "addition_embed_type",
-        "addition_embed_type_num_heads",
-        "addition_time_embed_dim",
-        "attention_type",
-        "encoder_hid_dim_type",
-        "num_attention_heads",
-        "time_embedding_dim",
-        "transformer_layers_per_block",
-    ),
-    "upcast_attention": False,
-}
-
 FINE_TUNES: Mapping[str, Published] = {
+    "sd-1.4-2022-08": Published(
+        version="0.2.2",
+        sampler="pndm",
+        scheduler={**_PNDM, **BETAS, "skip_prk_steps": True},
+        vae=without(VAE, "norm_num_groups"),
+    ),
     "sd-1.4": Published(
         version="0.2.2",
         sampler="pndm",
         scheduler={**_PNDM, **SCHEDULER},
         vae={**without(VAE, "norm_num_groups"), "scaling_factor": 0.18215},
+        index=NEW_EXTRACTOR,
     ),
     "sd-1.5-non-ema": Published(
         version="0.12.0.dev0",
@@ -90,11 +93,16 @@ FINE_TUNES: Mapping[str, Published] = {
         version="0.33.1",
         sampler="pndm",
         scheduler={**_PNDM, **_EPSILON, "timestep_spacing": "leading"},
-        text=_TEXT_1,
-        unet=_UNET_0_25,
-        vae=_VAE_0_33,
-        index={"image_encoder": _NOTHING, "requires_safety_checker": True, "_name_or_path": "owner/name"},
-        tokenizer={"added_tokens_decoder": _DECODER, "extra_special_tokens": {}, "clean_up_tokenization_spaces": False},
+        text=_UNNAMED,
+        unet={**_UNET_0_25, "_name_or_path": "C:\\Users\\name\\unet"},
+        vae={**_VAE_0_33, "_name_or_path": "C:\\Users\\name\\vae"},
+        index={
+            **NEW_EXTRACTOR,
+            "image_encoder": _NOTHING,
+            "requires_safety_checker": True,
+            "_name_or_path": "owner/name",
+        },
+        tokenizer=OF_2025,
     ),
     "anything-4": Published(
         version="0.12.0.dev0",
@@ -120,8 +128,9 @@ FINE_TUNES: Mapping[str, Published] = {
         scheduler={**_PNDM, **_EPSILON},
         text=TEXT_2,
         unet={**UNET_2, "upcast_attention": False, "_name_or_path": "/mnt/finetunes/step_57000"},
-        pad_token="!",
-        index={"requires_safety_checker": True},
+        vae={**VAE, "_name_or_path": "/mnt/base/vae"},
+        tokenizer=FIRST_YEARS_SD2,
+        index={**NEW_EXTRACTOR, "requires_safety_checker": True},
     ),
     "dreamshaper-8": Published(
         version="0.21.0.dev0",
@@ -140,28 +149,29 @@ FINE_TUNES: Mapping[str, Published] = {
             "use_karras_sigmas": False,
         },
         text={**_TEXT_1, "torch_dtype": "float16"},
-        unet=_UNET_0_21,
-        vae=_VAE_0_21,
-        index={**_OLD_EXTRACTOR, "requires_safety_checker": True},
+        unet={**_UNET_0_21, "_name_or_path": "owner/name"},
+        vae={**_VAE_0_21, "_name_or_path": "owner/name"},
+        index={**_OLD_EXTRACTOR, "_name_or_path": "owner/name", "requires_safety_checker": True},
+        tokenizer=OF_2023,
     ),
     "realistic-vision-5.1": Published(
         version="0.25.0.dev0",
         sampler="pndm",
         scheduler={**_PNDM, **_EPSILON, "timestep_spacing": "leading"},
-        text={**_TEXT_1, "torch_dtype": "float16"},
+        text={**_UNNAMED, "torch_dtype": "float16"},
         unet=_UNET_0_25,
         vae=_VAE_0_21,
         index={**_OLD_EXTRACTOR, "image_encoder": _NOTHING, "requires_safety_checker": True},
-        tokenizer={"added_tokens_decoder": _DECODER, "clean_up_tokenization_spaces": True},
+        tokenizer=DECODED,
     ),
     "oscavatar": Published(  # the index names another scheduler than its file
         version="0.9.0.dev0",
         sampler="pndm",
         scheduler={**_DDIM, **_EPSILON},
-        text=TEXT_2,
+        text=without(TEXT_2, "_name_or_path"),
         unet={**UNET_2, "sample_size": 32, "use_linear_projection": False},
         vae={**VAE, "sample_size": 256},
-        pad_token="!",
+        tokenizer=FIRST_YEARS_SD2,
         index={**_OLD_EXTRACTOR, "scheduler": ["diffusers", "PNDMScheduler"]},
     ),
     "tardisfusion": Published(
@@ -170,17 +180,18 @@ FINE_TUNES: Mapping[str, Published] = {
         scheduler={**_DDIM, **without(SCHEDULER, "skip_prk_steps")},
         text=_TEXT_1,
         unet={**UNET, "_name_or_path": "F:/AI/stable-diffusion-v1-5"},
+        vae={**VAE, "_name_or_path": "F:/AI/stable-diffusion-v1-5"},
         index=_OLD_EXTRACTOR,
         index_lacks=("safety_checker",),
-        tokenizer={"name_or_path": "F:/AI/stable-diffusion-v1-5\\tokenizer"},
+        tokenizer=replace(FIRST_YEARS, more={**FIRST_YEARS.more, "name_or_path": "F:/AI/sd-v1-5\\tokenizer"}),
     ),
     "wsj-hedcut": Published(
         version="0.9.0.dev0",
         sampler="pndm",
         scheduler={**_PNDM, **without(SCHEDULER, "clip_sample")},
         text={**_TEXT_1, "torch_dtype": "float16"},
-        unet=_UNET_0_9,
-        vae={**VAE, "scaling_factor": 0.18215},
+        unet={**_UNET_0_9, "_name_or_path": "/content/models/style"},
+        vae={**VAE, "_name_or_path": "/content/models/style/vae", "scaling_factor": 0.18215},
         index={**_OLD_EXTRACTOR, "_diffusers_version": "0.6.0"},
     ),
     "fantassified-icons": Published(
@@ -192,25 +203,22 @@ FINE_TUNES: Mapping[str, Published] = {
         vae={**VAE, "sample_size": 256, "scaling_factor": 0.18215},
         index=_WITHOUT_CHECKER,
     ),
-    "bk-sdm-small": Published(  # without a middle block
-        version="0.15.0",
-        sampler="pndm",
-        scheduler={**_PNDM, **_EPSILON},
-        text=_TEXT_1,
-        unet={**_UNET_0_15, "mid_block_type": None},
-    ),
-    "bk-sdm-v2-tiny": Published(  # and one level less, all of them with attention
+    "sd-2.1-fp16": Published(  # a branch of that repository, saved again
         version="0.10.0.dev0",
         sampler="ddim",
         scheduler={**_DDIM, **SCHEDULER, "prediction_type": "v_prediction"},
-        text=TEXT_2,
-        unet={
-            **UNET_2,
-            "down_block_types": ["CrossAttnDownBlock2D"] * 2,
-            "mid_block_type": None,
-            "up_block_types": ["CrossAttnUpBlock2D"] * 2,
-            "upcast_attention": True,
-        },
-        pad_token="!",
+        text={**TEXT_2, "torch_dtype": "float16", "transformers_version": "4.26.0.dev0"},
+        unet={**UNET_2, "_name_or_path": "./unet", "sample_size": 96, "upcast_attention": True},
+        vae={**VAE, "_name_or_path": "./vae", "sample_size": 768},
+        tokenizer=FIRST_YEARS_SD2,
+        index=NO_CHECKER,
+    ),
+    "converted-before-0.9": Published(  # fine-tunes whose converter wrote 32 latents a side by mistake
+        version="0.7.2",
+        sampler="pndm",
+        scheduler={**_PNDM, **SCHEDULER},
+        text={**TEXT, "projection_dim": 768, "transformers_version": "4.24.0"},
+        unet={**UNET, "sample_size": 32},
+        vae={**VAE, "sample_size": 256},
     ),
 }

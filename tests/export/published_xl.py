@@ -6,14 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from tests.export.published import TEXT, VAE, without, write
-from tests.families.tiny_xl import save_second_tokenizer
+from tests.export.published_tokenizers import (
+    ADDED,
+    ADDED_SECOND,
+    DECODED,
+    DECODED_SECOND,
+    OF_2023,
+    OF_2023_SECOND,
+    PublishedTokenizer,
+)
 
 Config = dict[str, Any]
 
 _WIDTHS, _POOLED, _EACH = (32, 64), 40, 8
 _VERSION = "0.19.0.dev0"
 _NOTHING = [None, None]
-_FIRST: Config = {**TEXT, "hidden_size": _WIDTHS[0], "projection_dim": 32, "torch_dtype": "float16"}
+_FIRST: Config = {
+    **without(TEXT, "_name_or_path"),
+    "hidden_size": _WIDTHS[0],
+    "projection_dim": 32,
+    "torch_dtype": "float16",
+    "transformers_version": "4.32.0.dev0",
+}
 _SECOND: Config = {
     **_FIRST,
     "architectures": ["CLIPTextModelWithProjection"],
@@ -89,6 +103,7 @@ _REFINER: Config = {
     "transformer_layers_per_block": 1,
 }
 _VAE: Config = {**VAE, "force_upcast": True, "norm_num_groups": 8, "sample_size": 1024, "scaling_factor": 0.13025}
+_VAE_1_0: Config = {**_VAE, "_name_or_path": "../sdxl-vae/"}
 _EULER: Config = {
     "_class_name": "EulerDiscreteScheduler",
     "beta_end": 0.012,
@@ -119,7 +134,8 @@ class PublishedXL:
     index: Config = field(default_factory=dict)
     way: str = "text"  # or "image", "inpaint"
     has_first: bool = True
-    has_added_tokens: bool = False
+    tokenizers: tuple[PublishedTokenizer, PublishedTokenizer] = (OF_2023, OF_2023_SECOND)
+    named_texts: bool = False  # whether their configs say where they were
 
 
 _PLAYGROUND_INDEX: Config = {"feature_extractor": _NOTHING, "image_encoder": _NOTHING}
@@ -128,7 +144,7 @@ PUBLISHED_XL: Mapping[str, PublishedXL] = {
     "base-0.9": PublishedXL(
         version="0.18.0.dev0",
         unet={**_UNET, "_name_or_path": "./unet", "upcast_attention": False},
-        vae=without(_VAE, "force_upcast"),
+        vae={**without(_VAE, "force_upcast"), "_name_or_path": "./vae"},
         scheduler={
             **_EULER,
             "clip_sample_range": 1.0,
@@ -136,10 +152,12 @@ PUBLISHED_XL: Mapping[str, PublishedXL] = {
             "rescale_betas_zero_snr": False,
             "thresholding": False,
         },
+        named_texts=True,
     ),
-    "base-1.0": PublishedXL(index={"add_watermarker": None}),
+    "base-1.0": PublishedXL(vae=_VAE_1_0, index={"add_watermarker": None}),
     "refiner-1.0": PublishedXL(
         unet=_REFINER,
+        vae=_VAE_1_0,
         index={
             "_class_name": "StableDiffusionXLImg2ImgPipeline",
             "add_watermarker": None,
@@ -152,15 +170,16 @@ PUBLISHED_XL: Mapping[str, PublishedXL] = {
     "inpainting-0.1": PublishedXL(
         version="0.21.0.dev0",
         unet={**_UNET, **_AVERAGED, "_name_or_path": "owner/sdxl-inpaint-ema", "in_channels": 9},
-        vae={**_VAE, "force_upcast": False, "sample_size": 512},
+        vae={**_VAE, "_name_or_path": "owner/sdxl-vae-fp16-fix", "force_upcast": False, "sample_size": 512},
         index={
             "_class_name": "StableDiffusionXLInpaintPipeline",
             "_name_or_path": "owner/base",
             "requires_aesthetics_score": False,
         },
         way="inpaint",
+        named_texts=True,
     ),
-    "dpo-turbo": PublishedXL(version="0.22.0.dev0", unet=_NEWER, has_added_tokens=True),
+    "dpo-turbo": PublishedXL(version="0.22.0.dev0", unet=_NEWER, tokenizers=(ADDED, ADDED_SECOND)),
     "playground-2": PublishedXL(
         version="0.24.0",
         unet=_NEWEST,
@@ -172,6 +191,7 @@ PUBLISHED_XL: Mapping[str, PublishedXL] = {
             "timestep_type": "discrete",
         },
         index=_PLAYGROUND_INDEX,
+        tokenizers=(DECODED, DECODED_SECOND),
     ),
     "playground-2.5": PublishedXL(
         version="0.27.0.dev0",
@@ -201,6 +221,7 @@ PUBLISHED_XL: Mapping[str, PublishedXL] = {
             "thresholding": False,
         },
         index=_PLAYGROUND_INDEX,
+        tokenizers=(DECODED, DECODED_SECOND),
     ),
     "lcm": PublishedXL(
         version="0.23.0.dev0",
@@ -236,26 +257,17 @@ def save_published_xl(folder: Path, published: PublishedXL, demo_checkpoint: Pat
                 configs[name] = config
     for name, module in modules.items():
         weights = "model.safetensors" if name in texts else "diffusion_pytorch_model.safetensors"
-        stated = {} if name in texts else {"_diffusers_version": published.version}
+        stated = {"_diffusers_version": published.version}
+        if name in texts:
+            stated = {"_name_or_path": f"./{name}"} if published.named_texts else {}
         write(folder / name / "config.json", {**stated, **configs[name]})
         save_model(module, str(folder / name / weights), metadata={"format": "pt"})
     write(folder / "scheduler" / "scheduler_config.json", {"_diffusers_version": _VERSION, **published.scheduler})
-    _write_tokenizers(folder, published, demo_checkpoint / "tokenizer")
+    for name, tokenizer in zip(("tokenizer", "tokenizer_2"), published.tokenizers, strict=True):
+        if published.has_first or name == "tokenizer_2":
+            tokenizer.write(folder / name, demo_checkpoint / "tokenizer")
     write(folder / "model_index.json", _index(published))
     return folder
-
-
-def _write_tokenizers(folder: Path, published: PublishedXL, source: Path) -> None:
-    import json
-    import shutil
-
-    save_second_tokenizer(folder / "tokenizer_2", source)
-    if published.has_first:
-        shutil.copytree(source, folder / "tokenizer")
-    if published.has_added_tokens:  # which the vocabulary has already
-        words = json.loads((source / "vocab.json").read_text(encoding="utf-8"))
-        for path in folder.glob("tokenizer*"):
-            write(path / "added_tokens.json", {word: words[word] for word in ("<|endoftext|>", "<|startoftext|>")})
 
 
 def _index(published: PublishedXL) -> Config:

@@ -14,6 +14,7 @@ from mezzotint.families.lineup import geometry_of
 from mezzotint.runtime import Bundle, Inpaint, TextToImage
 from tests.export.published import PUBLISHED, Published, save_published
 from tests.export.published_fine_tunes import FINE_TUNES
+from tests.export.published_pruned import PRUNED
 from tests.export.tracing import without_parity
 
 PROMPT = "a red apple"
@@ -21,7 +22,7 @@ STEPS, GUIDANCE, SEED, SIDE = 4, 5.0, 3, 32
 FLOOR_DB = 90.0
 
 
-ALL = {**PUBLISHED, **FINE_TUNES}
+ALL = {**PUBLISHED, **FINE_TUNES, **PRUNED}
 # The others have less of their own than what they share with these.
 FAST = ("sd-1.4-2022-08", "sd-1.5", "sd-2.1")
 
