@@ -71,7 +71,12 @@ def optimize(
 
 
 def _figures(result: "Optimized") -> dict[str, object]:
-    known = {"float32_bytes": result.float32_bytes, "bytes": result.bytes, "was_exported": result.was_exported}
+    known: dict[str, object] = {
+        "float32_bytes": result.float32_bytes,
+        "bytes": result.bytes,
+        "was_exported": result.was_exported,
+    }
+    known["was_quantized"] = result.was_quantized
     coverage = None if result.coverage is None else asdict(result.coverage)
     fidelity = None if result.fidelity is None else asdict(result.fidelity)
     return {**known, "coverage": coverage, "fidelity": fidelity, "unseen": result.unseen}
@@ -93,6 +98,11 @@ def summary(result: "Optimized", model: str, config: Path | None = None) -> list
     kept = "reused from the cache" if result.was_exported else "made, and kept in the cache"
     lines = [
         f"{result.bundle.path}: {manifest.recipe} for {manifest.target}; the FP32 export was {kept}",
+        *(
+            ["it is the bundle of a run that was interrupted before it had looked at it"]
+            if result.was_quantized
+            else []
+        ),
         f"size: {result.bytes / 1e6:.1f} MB, {result.float32_bytes / result.bytes:.1f}x smaller than FP32",
     ]
     if result.coverage is not None:

@@ -21,6 +21,7 @@ from mezzotint.quantize.verify.audit import audit_bundle, is_compiled
 
 from .export_cache import ExportRequest, exported
 from .fidelity import Fidelity, compare_images, held_out
+from .unseen import asked, find_unseen, forget_unseen, go_on, note_unseen
 
 AUTO = "auto"
 
@@ -42,6 +43,7 @@ class Optimized:
     float32_bytes: int
     bytes: int
     was_exported: bool  # before, and is reused
+    was_quantized: bool  # likewise, by a run that was interrupted before it had looked at the result
     coverage: Coverage | None
     fidelity: Fidelity | None
     unseen: str | None
@@ -62,38 +64,53 @@ def optimize_checkpoint(
 
     `prompts` are for calibration and, those that it does not see, for the check, which generates `checked` images; None
     is the list that comes with the package. Raises MezzotintError for unusable input and CheckFailed when a graph
-    misses its floor; `output` is then as it was, and the export is kept for the next time.
+    misses its floor; `output` is then as it was, and the export is kept for the next time. Interrupted after that, the
+    same call goes on with the bundle.
     """
-    _refuse_early(output, recipe, target, overwrite=overwrite)
+    what = asked(request, recipe, target, None if prompts is None else tuple(prompts))
+    unseen = None if overwrite else find_unseen(output, what)
+    _refuse_early(output, recipe, target, overwrite=overwrite or unseen is not None)
     with exported(request, progress=progress) as source:
         bundle = source.bundle
         chosen = choose_target(bundle, find_recipe(recipe), {}).target if target == AUTO else find_target(target)
         settings = CalibrationSettings.of(bundle)
-        result = quantize_bundle(
-            bundle.path,
-            output,
-            recipe=recipe,
-            target=chosen.name,
-            prompts=prompts,
-            settings=settings,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        if unseen is not None:
+            result = go_on(output, unseen, bundle)
+        else:
+            forget_unseen(output)
+            result = quantize_bundle(
+                bundle.path,
+                output,
+                recipe=recipe,
+                target=chosen.name,
+                prompts=prompts,
+                settings=settings,
+                overwrite=overwrite,
+                progress=progress,
+            )
+            note_unseen(output, what, bundle)
         texts = held_out(default_prompts() if prompts is None else prompts, settings.trajectories, checked)
         found = Optimized(
             bundle=result,
             float32_bytes=_bytes(bundle),
             bytes=_bytes(result),
             was_exported=source.was_there,
+            was_quantized=unseen is not None,
             coverage=None,
             fidelity=None,
             unseen=_unseen(result, chosen.name),
         )
-        if found.unseen is not None:
-            coverage = _coverage(result, chosen.name, progress) if is_compiled(result, chosen.name) else None
-            return replace(found, coverage=coverage)
-        fidelity = compare_images(bundle, result, texts, backend=chosen.name, progress=progress) if checked else None
-        return replace(found, coverage=_coverage(result, chosen.name, progress), fidelity=fidelity)
+        found = _looked_at(found, bundle, texts, chosen.name, progress)
+        forget_unseen(output)
+        return found
+
+
+def _looked_at(found: Optimized, source: Bundle, texts: Sequence[str], target: str, progress: Progress) -> Optimized:
+    result = found.bundle
+    if found.unseen is not None:
+        return replace(found, coverage=_coverage(result, target, progress) if is_compiled(result, target) else None)
+    fidelity = compare_images(source, result, texts, backend=target, progress=progress) if texts else None
+    return replace(found, coverage=_coverage(result, target, progress), fidelity=fidelity)
 
 
 def _refuse_early(output: Path, recipe: str, target: str, *, overwrite: bool) -> None:

@@ -132,6 +132,12 @@ def test_each_recipe_on_each_engine(
 
 
 @pytest.mark.slow
+def test_fp32_on_openvino(bundle: Bundle) -> None:
+    controls: dict[str, Any] = {"controls": CONTROLS}
+    assert psnr_db(generated(bundle, "onnxruntime", **controls), generated(bundle, "openvino", "f32", **controls)) >= 60
+
+
+@pytest.mark.slow
 def test_a_search_looks_at_all_that_a_net_says(bundle: Bundle, tmp_path: Path) -> None:
     """A floor above what INT8 has by itself takes nodes out, of the ControlNets as well."""
     options: dict[str, Any] = {"prompts": PROMPTS, "settings": SETTINGS, "costs": tmp_path / "costs.json"}

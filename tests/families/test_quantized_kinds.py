@@ -1,4 +1,4 @@
-"""Every kind of checkpoint in INT8 and FP16 on both CPU engines: parity, kernels, and images close to FP32's."""
+"""Every kind of checkpoint in FP32, FP16 and INT8 on both CPU engines: parity, kernels, and images close to FP32's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,14 +22,24 @@ from tests.families.tiny_xl import image_and_mask
 
 PROMPT = "a flat emoji of a red apple"
 PROMPTS = (PROMPT, "a noto emoji of a cat", "a dog on a blue background")
-INT8_DB, FP16_DB = 20.0, 40.0
+INT8_DB, FP16_DB, FP32_DB = 20.0, 40.0, 60.0
 PARITY_INT8_DB, PARITY_FP16_DB = 15.0, 40.0
 BESIDE_BF16_DB = 2.0  # how far two roundings to BF16 of the same network may lie apart
 
 
+CONFIGS = {
+    **PUBLISHED,
+    "sd-2-inpainting": replace(
+        PUBLISHED["sd-2.1-base"],
+        pipeline="StableDiffusionInpaintPipeline",
+        unet={**PUBLISHED["sd-2.1-base"].unet, "in_channels": 9},
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Kind:
-    """How a kind is made and run: `of` is a published checkpoint's name, or a kind of XL's; `preset` as in export."""
+    """How a kind is made and run: `of` is one of CONFIGS, or a kind of XL's; `preset` as in export."""
 
     of: str
     preset: str | None = None
@@ -39,6 +49,7 @@ class Kind:
 KINDS = {
     "sd-2.1-v": Kind("sd-2.1"),
     "sd-1.5-inpainting": Kind("sd-1.5-inpainting", way="inpaint"),
+    "sd-2-inpainting": Kind("sd-2-inpainting", way="inpaint"),
     "sd-turbo": Kind("sd-turbo", preset="turbo"),
     "lcm": Kind("lcm-dreamshaper-7"),
     "xl-inpaint": Kind("inpaint", way="inpaint"),
@@ -53,11 +64,11 @@ def source(make_once: MakeOnce, demo_checkpoint: Path, xl_bundle: Callable[[str]
     """The FP32 bundle of a kind: 32x32 pixels."""
 
     def bundle(kind: Kind) -> Bundle:
-        if kind.of not in PUBLISHED:
+        if kind.of not in CONFIGS:
             return xl_bundle(kind.of)
 
         def make(folder: Path) -> None:
-            published = PUBLISHED[kind.of]
+            published = CONFIGS[kind.of]
             small = replace(published, unet={**published.unet, "sample_size": 16})
             checkpoint = save_published(folder / "checkpoint", small, demo_checkpoint)
             export_checkpoint(str(checkpoint), folder / "bundle", chosen=Chosen(preset=kind.preset))
@@ -104,6 +115,17 @@ def test_a_kind_quantizes(
     expected = generated(before, kind, "onnxruntime")
     assert expected.std() > 0.02  # an image, not a grey field that any would equal
     assert psnr_db(expected, generated(made, kind, target)) > floors[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_in_fp32_on_openvino(name: str, source: Callable[[Kind], Bundle]) -> None:
+    """ONNX Runtime's images are diffusers', as the tests of each family have it."""
+    pytest.importorskip("openvino")
+    kind = KINDS[name]
+    before = source(kind)
+    expected = generated(before, kind, "onnxruntime")
+    assert psnr_db(expected, generated(before, kind, "openvino", "f32")) > FP32_DB
 
 
 @pytest.mark.slow

@@ -190,7 +190,9 @@ OPTIMUM_DB = 60.0
 
 
 @pytest.mark.filterwarnings("ignore")  # Optimum's own
-@pytest.mark.parametrize("kind", ["base", "refiner", pytest.param("inpaint", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["base", "refiner", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("inpaint", "pruned"))]
+)
 def test_optimum_draws_the_bundle(xl_bundle: Callable[[str], Bundle], kind: str) -> None:
     optimum = pytest.importorskip("optimum.onnxruntime", reason="Optimum is not installed", exc_type=ImportError)
     bundle = xl_bundle(kind)
@@ -201,7 +203,7 @@ def test_optimum_draws_the_bundle(xl_bundle: Callable[[str], Bundle], kind: str)
     options = {"num_inference_steps": 4, "guidance_scale": 5.0, "output_type": "np"}
     generator = torch.Generator().manual_seed(3)
     found: Any
-    if kind == "base":
+    if kind in ("base", "pruned"):
         expected = theirs(PROMPT, height=32, width=32, generator=generator, **options).images
         found = TextToImage.load(bundle.path, backend="onnxruntime")(PROMPT, guidance=5.0, **RUN)
     elif kind == "refiner":

@@ -125,6 +125,51 @@ def test_what_is_wrong_is_said_before_the_export(tiny_checkpoint: Path, tmp_path
             optimize_checkpoint(request_of(tiny_checkpoint), tmp_path / output, progress=nothing_begins, **options)
 
 
+class _Interrupted(BaseException):
+    """As KeyboardInterrupt, which pytest itself would follow."""
+
+
+def interrupted_at_images(what: str, _done: int, _total: int) -> None:
+    if what.startswith("images of"):
+        raise _Interrupted
+
+
+def only_looks(what: str, _done: int, _total: int) -> None:
+    assert not what.startswith(("quantizing", "export", "running"))
+
+
+def test_an_interrupted_run_goes_on_with_its_bundle(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    output, recipe = tmp_path / "out", "int8-weights"
+    options: dict[str, Any] = {"target": "onnxruntime", "checked": 1}
+    request = request_of(tiny_checkpoint)
+    with pytest.raises(_Interrupted):
+        optimize_checkpoint(request, output, recipe=recipe, progress=interrupted_at_images, **options)
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    for other in ({"recipe": "fp16"}, {"recipe": recipe, "prompts": PROMPTS}):  # what it was not interrupted at
+        with pytest.raises(MezzotintError, match="exists"):
+            optimize_checkpoint(request, output, progress=nothing_begins, **options, **other)
+    again = optimize_checkpoint(request, output, recipe=recipe, progress=only_looks, **options)
+    assert again.was_quantized
+    assert again.fidelity is not None
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(MezzotintError, match="exists"):  # it is the user's now
+        optimize_checkpoint(request, output, recipe=recipe, progress=nothing_begins, **options)
+
+
+def test_a_bundle_that_took_the_place_of_an_interrupted_ones_is_the_users(
+    tiny_checkpoint: Path, tiny_int8: Bundle, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"recipe": "int8-weights", "target": "onnxruntime", "checked": 1}
+    request, output = request_of(tiny_checkpoint), tmp_path / "out"
+    with pytest.raises(_Interrupted):
+        optimize_checkpoint(request, output, progress=interrupted_at_images, **options)
+    shutil.rmtree(output)
+    shutil.copytree(tiny_int8.path, output)
+    with pytest.raises(MezzotintError, match="exists"):
+        optimize_checkpoint(request, output, progress=nothing_begins, **options)
+
+
 @pytest.mark.parametrize(("count", "used", "wanted"), [(256, 32, 4), (40, 32, 4), (33, 32, 4), (5, 32, 4), (1, 1, 4)])
 def test_prompts_are_held_out_where_there_are_enough(count: int, used: int, wanted: int) -> None:
     prompts = tuple(str(index) for index in range(count))
