@@ -18,6 +18,12 @@ from .json_file import read_object
 
 _EMPTY = ("safety_checker", "feature_extractor")  # no bundle has them; Optimum wants to be told
 _EMPTY_WHERE_NAMED = ("image_encoder",)
+_PART_OPTIONS = {  # how a part is given that hubs have in folders of its own
+    "AutoencoderKL": "--vae",
+    "AutoencoderTiny": "--vae",
+    "ControlNetModel": "--controlnet NAME=",
+    "UNet2DConditionModel": "--unet",
+}
 
 
 class AnotherPipelineWarning(UserWarning):
@@ -63,8 +69,10 @@ class PipelineIndex:
 
 
 def read_index(folder: Path) -> PipelineIndex:
-    """Read and check a folder's index. Raises MezzotintError for a pipeline of another family."""
+    """Read and check a folder's index. Raises MezzotintError for a pipeline of another family, and for a part alone."""
     path = folder / "model_index.json"
+    if not path.exists():
+        _refuse_part(folder)
     options = read_object(path)
     name = options.get("_class_name")
     family = family_of_index(options)
@@ -73,3 +81,13 @@ def read_index(folder: Path) -> PipelineIndex:
             f"{folder} is a {name!s:.80}, expected a {' or a '.join(usual_classes())} or one on the same components"
         )
     return PipelineIndex(path=path, family=family, stated_class=name, options=options)
+
+
+def _refuse_part(folder: Path) -> None:
+    """Raise MezzotintError where `folder` holds one component of diffusers, by its class."""
+    path = folder / "config.json"
+    kind = read_object(path).get("_class_name") if path.is_file() else None
+    if isinstance(kind, str):
+        option = _PART_OPTIONS.get(kind)
+        advice = "" if option is None else f"; name the checkpoint, and this folder after {option}"
+        raise MezzotintError(f"{folder} is one part, {kind:.80}; expected a whole checkpoint{advice}")

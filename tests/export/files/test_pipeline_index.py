@@ -54,6 +54,18 @@ def test_the_bundles_class_is_one_that_optimum_has(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "option"),
+    [("ControlNetModel", "--controlnet NAME="), ("AutoencoderTiny", "--vae"), ("MotionAdapter", None)],
+)
+def test_a_part_alone_is_refused_by_its_class(kind: str, option: str | None, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": kind}), encoding="utf-8")
+    with pytest.raises(MezzotintError) as error:
+        read_index(tmp_path)
+    assert f"is one part, {kind}; expected" in str(error.value)
+    assert "--" not in str(error.value) if option is None else option in str(error.value)
+
+
+@pytest.mark.parametrize(
     "name", ["FluxPipeline", "PixArtAlphaPipeline", "OnnxStableDiffusionPipeline", None, ["pipeline", "Own"]]
 )
 def test_another_family_is_refused_by_its_name(name: Any, tmp_path: Path) -> None:
