@@ -203,6 +203,17 @@ FINE_TUNES: Mapping[str, Published] = {
         vae={**VAE, "sample_size": 256, "scaling_factor": 0.18215},
         index=_WITHOUT_CHECKER,
     ),
+    "sd-2-inpainting": Published(  # as 2.1-base, since its own files were not found
+        version="0.8.0",
+        sampler="pndm",
+        scheduler={**_PNDM, **_EPSILON},
+        pipeline="StableDiffusionInpaintPipeline",
+        text=TEXT_2,
+        unet={**UNET_2, "in_channels": 9},
+        vae={**VAE, "sample_size": 512},
+        tokenizer=FIRST_YEARS_SD2,
+        index=NO_CHECKER,
+    ),
     "sd-2.1-fp16": Published(  # a branch of that repository, saved again
         version="0.10.0.dev0",
         sampler="ddim",

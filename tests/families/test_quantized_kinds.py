@@ -18,6 +18,7 @@ from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundl
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, TextToImage
 from tests.conftest import MakeOnce
 from tests.export.published import PUBLISHED, save_published
+from tests.export.published_fine_tunes import FINE_TUNES
 from tests.families.tiny_xl import image_and_mask
 
 PROMPT = "a flat emoji of a red apple"
@@ -27,14 +28,7 @@ PARITY_INT8_DB, PARITY_FP16_DB = 15.0, 40.0
 BESIDE_BF16_DB = 2.0  # how far two roundings to BF16 of the same network may lie apart
 
 
-CONFIGS = {
-    **PUBLISHED,
-    "sd-2-inpainting": replace(
-        PUBLISHED["sd-2.1-base"],
-        pipeline="StableDiffusionInpaintPipeline",
-        unet={**PUBLISHED["sd-2.1-base"].unet, "in_channels": 9},
-    ),
-}
+CONFIGS = {**PUBLISHED, **FINE_TUNES}
 
 
 @dataclass(frozen=True)
