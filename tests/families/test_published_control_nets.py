@@ -91,9 +91,15 @@ def check(checkpoint: Path, net: Path, bundle: Path, pipeline: str, side: int) -
         checkpoint, controlnet=diffusers.ControlNetModel.from_pretrained(net)
     )
     oracle.set_progress_bar_config(disable=True)
-    size, image = {"height": side, "width": side}, drawing(side, side)
+    image = drawing(side, side)
+    size: dict[str, Any] = {"height": side, "width": side}
     generator = torch.Generator().manual_seed(3)
-    called = {"num_inference_steps": 4, "guidance_scale": 4.0, "generator": generator, "output_type": "np"}
+    called: dict[str, Any] = {
+        "num_inference_steps": 4,
+        "guidance_scale": 4.0,
+        "generator": generator,
+        "output_type": "np",
+    }
     expected = oracle(PROMPT, image=image, **size, **called).images
     assert expected.std() > 0.02  # an image, not a grey field that any would equal
     with TextToImage.load(bundle, backend="onnxruntime") as pipe:
