@@ -119,7 +119,7 @@ bench-vae: $(READY) ## Measure the fidelity of the embedded checkpoint with anot
 	$(BIN)/python -m mezzotint quantize $(XL_STYLE)-fp32 -o $(XL_STYLE)-int8-openvino --overwrite \
 	  --recipe int8 --target openvino --prompts demo/prompts/calibration.txt
 	$(BIN)/python -m mezzotint benchmark $(XL_STYLE)/checkpoint $(XL_STYLE)-fp32 $(XL_STYLE)-int8-openvino \
-	  --prompts demo/prompts/evaluation.txt -o reports/bench-xl-style --limit 16 --no-speed --no-bf16 $(ARGS)
+	  --prompts demo/prompts/evaluation.txt -o reports/bench-xl-style --limit 8 --no-speed --no-bf16 --no-other-seed $(ARGS)
 
 # 4-bit weights for linears, as they are and with a correction of rank 16, calibrated as the INT8 bundles of `make demo`.
 INT4_TARGETS := openvino onnxruntime

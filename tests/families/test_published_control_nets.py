@@ -47,7 +47,7 @@ FIRST = (
     "use_linear_projection",
 )
 POOLS = {"global_pool_conditions": False}
-NAMED = {"_name_or_path": "/home/name/controlnet"}
+NAMED = {"_name_or_path": "../controlnet/checkpoint-20000"}
 NEWER = (
     "addition_embed_type",
     "addition_embed_type_num_heads",
