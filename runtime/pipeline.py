@@ -95,8 +95,8 @@ class Pipeline:
 
         `precision` ("f32", "bf16", "f16") overrides what the manifest states, for all components or by role.
         With `low_memory` each graph is loaded when a call needs it and freed as soon as that call is done with it, and
-        images above the native size are decoded in tiles: memory peaks at about the largest component, and every call
-        pays for loading. `progress` is told of each graph before it is loaded.
+        images above the native size, or 64x64 latents, are decoded in tiles: memory peaks at about the largest
+        component, and every call pays for loading. `progress` is told of each graph before it is loaded.
         """
         bundle = Bundle.open(path).profiled(profile)
         family = family_of(bundle)
@@ -107,7 +107,8 @@ class Pipeline:
         def open_session(name: str) -> Session:
             component = bundle.component(name)
             compute = asked.get(family.role(name)) or choice.engine.precision_for(component.compute)
-            options = EngineOptions(compute, threads, cache_folder(choice.engine.name))
+            is_frugal = low_memory or family.role(name) is Role.DENOISER
+            options = EngineOptions(compute, threads, cache_folder(choice.engine.name), frugal=is_frugal)
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
         sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)

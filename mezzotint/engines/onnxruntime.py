@@ -44,6 +44,7 @@ def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     import onnxruntime
 
     settings = session_settings(options)
+    settings.enable_cpu_mem_arena = settings.enable_mem_pattern = not options.frugal
     if component.storage is Storage.FP8:  # its fusions take any Q/DQ for integers, and then refuse the graph
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
     try:

@@ -113,7 +113,9 @@ def open_probed(path: Path, component: Component, outputs: Sequence[str]) -> Ses
     engine = reference_engine("calibration")
     specs = tuple(TensorSpec(name, "float32", ()) for name in outputs)
     instrumented = Component(component.files, component.storage, Compute.F32, component.inputs, specs)
-    return Session.open("instrumented graph", path, instrumented, engine, EngineOptions(Compute.F32, in_order=True))
+    return Session.open(
+        "instrumented graph", path, instrumented, engine, EngineOptions(Compute.F32, in_order=True, frugal=True)
+    )
 
 
 def stack(runs: Sequence[dict[str, Array]]) -> dict[str, Array]:

@@ -75,7 +75,9 @@ def measure_ranges(
     with tempfile.TemporaryDirectory(prefix="mezzotint-") as folder:
         path = Path(folder) / GRAPH_FILE
         ir.save(instrumented, path, external_data=EXTERNAL_DATA_FILE)
-        session = Session.open("instrumented graph", path, probe, engine, EngineOptions(Compute.F32, in_order=True))
+        session = Session.open(
+            "instrumented graph", path, probe, engine, EngineOptions(Compute.F32, in_order=True, frugal=True)
+        )
         for index, call in enumerate(calls):
             progress("measuring ranges for FP16", index, len(calls))
             results = session.run(call.feeds)

@@ -45,7 +45,7 @@ def noise_alone(
     spec = TensorSpec(_SWITCHES, "bool", (len(names),))
     switched = Component(component.files, component.storage, Compute.F32, (*component.inputs, spec), component.outputs)
     with temporary_graph(model) as path:
-        session = Session.open("switched graph", path, switched, engine, EngineOptions(Compute.F32))
+        session = Session.open("switched graph", path, switched, engine, EngineOptions(Compute.F32, frugal=True))
         clean = [_run(session, call, np.zeros(len(names), dtype=np.bool_), guided) for call in calls]
         noise: dict[str, float] = {}
         for index, name in enumerate(names):

@@ -100,7 +100,7 @@ def sqnr_figures_db(
     reference = reference_outputs(data.bundle, name, calls, reference_engine(_CHECK), progress)
     give_back_memory()
     with _runnable(path, target, engine) as runnable:
-        session = Session.open(name, runnable, component, engine, EngineOptions(precision))
+        session = Session.open(name, runnable, component, engine, EngineOptions(precision, frugal=True))
         tested = []
         for index, call in enumerate(calls):
             progress(f"running {name} as it was quantized", index, len(calls))

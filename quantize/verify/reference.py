@@ -37,7 +37,7 @@ def reference_outputs(
         @cache
         def session() -> Session:
             path = files.enter_context(temporary_graph(_suited(bundle.graph_path(name), engine)))
-            return Session.open(name, path, component, engine, EngineOptions(Compute.F32))
+            return Session.open(name, path, component, engine, EngineOptions(Compute.F32, frugal=True))
 
         def make(call: Call) -> dict[str, Array]:
             return {output: answer_of(component, session().run(call.feeds))}

@@ -22,6 +22,7 @@ from ..samplers.sampler import Noise
 from .files import to_pixels
 
 _OVERLAP = 0.5  # of a tile's side
+_LARGEST_TILE = 64  # latents a side: at 1024x1024 pixels a decoder's tensors take 8 GB in FP32, at 512x512 a quarter
 
 
 def encode(session: Session, pixels: FloatArray) -> Array:
@@ -86,12 +87,11 @@ def _shift_and_scale(geometry: Geometry) -> tuple[Any, Any]:
 def decode(session: Session, latents: FloatArray, geometry: Geometry, *, tiled: bool = False) -> FloatArray:
     """Pixels in [0, 1], (B, H, W, 3), of final latents (B, C, h, w).
 
-    `tiled` decodes what is larger than the checkpoint's native size in tiles of that size: peak memory is then that of
-    one native image, whatever the size.
+    `tiled` decodes what is larger than the checkpoint's native size, or than 64x64 latents, in tiles of the smaller of
+    the two: peak memory is then that of one tile, whatever the size.
     """
     scaled = unscaled(latents, geometry)
-    side = geometry.native_side_pixels // geometry.vae_factor
-    decode_one = _decode_tiled if tiled and max(scaled.shape[2:]) > side else _decode_whole
+    decode_one = _decode_tiled if tiled and max(scaled.shape[2:]) > _tile_side(geometry) else _decode_whole
     return np.concatenate([decode_one(session, scaled[index : index + 1], geometry) for index in range(len(scaled))])
 
 
@@ -114,10 +114,14 @@ def _run(session: Session, array: FloatArray) -> Array:
     return session.run({component.inputs[0].name: array})[component.outputs[0].name]
 
 
+def _tile_side(geometry: Geometry) -> int:
+    return min(geometry.native_side_pixels // geometry.vae_factor, _LARGEST_TILE)
+
+
 def _decode_tiled(session: Session, latents: FloatArray, geometry: Geometry) -> FloatArray:
-    factor, native = geometry.vae_factor, geometry.native_side_pixels // geometry.vae_factor
+    factor, side = geometry.vae_factor, _tile_side(geometry)
     _, _, h, w = latents.shape
-    height, width = min(h, native), min(w, native)  # of every tile, so that one compiled graph serves all
+    height, width = min(h, side), min(w, side)  # of every tile, so that one compiled graph serves all
     summed = np.zeros((1, 3, h * factor, w * factor), dtype=np.float32)
     weight = np.zeros((1, 1, h * factor, w * factor), dtype=np.float32)
     for top, left in _corners(h, w, height, width):

@@ -1,5 +1,6 @@
 """The VAE's two directions: its distribution against diffusers, and tiles against the whole image."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,16 @@ def test_tiles_of_different_brightness_leave_no_seam() -> None:
     assert pixels.max() - pixels.min() > 20 / 255
     for axis, most in ((1, 1.0), (2, 1.0)):
         assert np.abs(np.diff(pixels, axis=axis)).max() < most / 255
+
+
+def test_tiles_are_64_latents_at_most() -> None:
+    """Stable Diffusion XL's native 128x128 are nine of them."""
+    decoder: Any = PixelDecoder()
+    large = replace(SMALL, native_side_pixels=2 * 128)
+    decode(decoder, np.zeros((1, 4, 128, 128), dtype=np.float32), large, tiled=True)
+    assert decoder.shapes == [(1, 4, 64, 64)] * 9
+    decode(decoder, np.zeros((1, 4, 64, 64), dtype=np.float32), large, tiled=True)
+    assert decoder.shapes[9:] == [(1, 4, 64, 64)]
 
 
 def test_no_tiles_up_to_the_native_size() -> None:
