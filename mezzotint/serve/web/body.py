@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from tempfile import gettempdir
 from typing import Any, NoReturn, TypeVar
 
 from starlette.datastructures import FormData
@@ -17,6 +18,7 @@ T = TypeVar("T")
 _MOST_FILES = 17
 _MOST_FIELDS = 60
 _LONGEST_FIELD_BYTES = 1 << 20
+_ROOM_S = 60  # until a full disk may have room again
 
 
 async def read_body(request: Request, kind: type[T], limits: RequestLimits, *, ignores_unknown: bool = False) -> T:
@@ -65,6 +67,9 @@ async def read_form(request: Request, limits: RequestLimits) -> FormData:
         raise
     except TimeoutError:
         _too_slow(limits)
+    except OSError as error:
+        told = f"the form's files cannot be stored in {gettempdir()} ({error.strerror})"
+        raise Refusal(503, "no_room", told, headers={"Retry-After": str(_ROOM_S)}) from None
     except (MultiPartException, ValueError, KeyError, UnicodeError, AssertionError) as error:
         raise Refusal(400, "invalid_form", f"the form cannot be read: {error!s:.200}") from None
     except Exception as error:
