@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mezzotint.engines.engine import Engine
 from mezzotint.engines.four_bit_test import check_four_bits
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.nvidia import has_nvidia_driver
+from mezzotint.engines.rtx.driver import visible_gpus
 from mezzotint.engines.self_test import check_integers
 from mezzotint.errors import CheckFailed, MezzotintError
 
@@ -86,6 +87,7 @@ def examine() -> dict[str, Any]:
         },
         "memory_bytes": _memory_bytes(),
         "nvidia_driver": has_nvidia_driver(),
+        "gpus": list(visible_gpus()) if has_nvidia_driver() else [],
         "engines": [_engine(engine) for engine in ENGINES],
         "packages": {name: _version(name) for name in _PACKAGES},
         "caches": _caches(),
@@ -154,6 +156,14 @@ def _size(folder: Path) -> int:
     return sum(sizes)
 
 
+def gpu_lines(gpus: Sequence[str]) -> list[str]:
+    """A line for each GPU, and which of several runs."""
+    lines = [f"GPU {index}: {gpu}" for index, gpu in enumerate(gpus)]
+    if len(gpus) > 1:
+        lines.append("GPU 0 runs, and no other; with CUDA_VISIBLE_DEVICES=1 before a command it is GPU 1")
+    return lines
+
+
 def _show(found: dict[str, Any]) -> None:
     cpu, memory = found["cpu"], found["memory_bytes"]
     ram = "unknown" if memory is None else f"{memory / 1e9:.1f} GB"
@@ -162,7 +172,7 @@ def _show(found: dict[str, Any]) -> None:
         f"CPU: {cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores; memory: {ram}",
         f"CPU features: {', '.join(cpu['features']) or 'none that speed up 8 or 16 bits'}",
     ]
-    STDOUT.print("\n".join(lines), markup=False)
+    STDOUT.print("\n".join((*lines, *gpu_lines(found["gpus"]))), markup=False)
     table = Table("engine", "version", "precisions", "INT8 self-test", "4-bit self-test", "")
     for engine in found["engines"]:
         precisions = ", ".join(engine["precisions"])

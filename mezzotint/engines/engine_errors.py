@@ -15,6 +15,8 @@ _NO_MEMORY = (
     "cannot allocate",
     "can't allocate",
     "not enough memory",
+    "outofmemory",  # TensorRT
+    "alloc_failed",  # cuDNN and cuBLAS
 )
 
 

@@ -23,6 +23,7 @@ from .compiled import CompiledGraphs, Shapes
 from .engine import EngineOptions, check_names
 from .engine_errors import is_out_of_memory, reason_of
 from .onnxruntime import session_settings
+from .resident import ResidentInputs
 
 _CPU = "CPUExecutionProvider"
 _SHAPE_OPERATORS = ("Shape", "Size")  # they read no values, and every provider leaves their result to the CPU
@@ -59,14 +60,15 @@ class BoundGraph:
     def __init__(self, session: Any, component: Component, device: str, fixed: Shapes | None) -> None:
         self._session, self._component, self._device, self._fixed = session, component, device, fixed
         self._inputs: list[Any] = []
+        self._resident = ResidentInputs()
         self._binding: Any = None
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         """Outputs in the component's order; the arrays must have the shapes of the first call."""
         if self._binding is None:
             self._bind(arrays)
-        for value, array in zip(self._inputs, arrays, strict=True):
-            value.update_inplace(array)
+        for spec, value, array in zip(self._component.inputs, self._inputs, arrays, strict=True):
+            self._resident.fill(spec.name, array, value.update_inplace)
         self._binding.synchronize_inputs()
         self._session.run_with_iobinding(self._binding)
         self._binding.synchronize_outputs()

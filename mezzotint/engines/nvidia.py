@@ -1,5 +1,6 @@
 """What a machine needs for ONNX Runtime's NVIDIA providers, found out without importing anything."""
 
+import importlib.metadata
 import importlib.util
 import re
 import shutil
@@ -8,7 +9,9 @@ from pathlib import Path
 from mezzotint.bundle.precision import Compute
 
 _DRIVER_FILES = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  # the last is that of WSL
-_OLDEST_DRIVER = (525, 60)  # the first for CUDA 12, which the packages are built for
+# By CUDA's major version, the first driver for it (docs.nvidia.com/deploy/cuda-compatibility, "Minor Version ..").
+_OLDEST_DRIVERS = {12: (525, 60), 13: (580, 65)}
+_OLDEST_CUDA = 12
 
 
 def gpu_precisions() -> tuple[Compute, ...]:
@@ -38,18 +41,34 @@ def missing_gpu_part(provider: str) -> str | None:
             "needs onnxruntime-gpu, and the installed onnxruntime is the CPU build; in an environment without it, run "
             f"`pip install 'mezzotint[{provider}]'`"
         )
-    return missing_driver()
+    return missing_driver(onnxruntime_cuda())
 
 
-def missing_driver() -> str | None:
-    """What is wrong with the driver, as the end of a sentence that begins with the backend's name; None: nothing."""
+def missing_driver(cuda: int = _OLDEST_CUDA) -> str | None:
+    """What is wrong with the driver for packages built for CUDA `cuda`, its major version; None: nothing.
+
+    It is the end of a sentence that begins with the backend's name.
+    """
     if not has_nvidia_driver():
         return "needs an NVIDIA GPU and its driver, which this machine lacks; pass --backend openvino or onnxruntime"
-    version = driver_version()
-    if version is not None and version < _OLDEST_DRIVER:
-        said, oldest = (".".join(map(str, one)) for one in (version, _OLDEST_DRIVER))
-        return f"needs an NVIDIA driver of version {oldest} or newer, and this one is {said}; install a newer one"
+    version, needed = driver_version(), _OLDEST_DRIVERS[min(cuda, max(_OLDEST_DRIVERS))]
+    if version is not None and version < needed:
+        said, oldest = (".".join(map(str, one)) for one in (version, needed))
+        return (
+            f"needs an NVIDIA driver of version {oldest} or newer for CUDA {cuda}, and this one is {said}; install a "
+            "newer one"
+        )
     return None
+
+
+def onnxruntime_cuda() -> int:
+    """The major version of CUDA that the installed onnxruntime-gpu was built for, as its requirements name it."""
+    try:
+        required = " ".join(importlib.metadata.requires("onnxruntime-gpu") or ())
+    except importlib.metadata.PackageNotFoundError:  # a build of one's own
+        return _OLDEST_CUDA
+    found = re.search(r"nvidia-cudnn-cu(\d+)", required)
+    return _OLDEST_CUDA if found is None else max(int(found[1]), _OLDEST_CUDA)
 
 
 def driver_version(file: Path = Path(_DRIVER_FILES[0])) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from mezzotint.errors import MezzotintError
 from .compile_cache import trim_cache
 from .compiled import CompiledGraphs, Shapes
 from .engine import EngineOptions
+from .engine_errors import is_out_of_memory
+from .resident import ResidentInputs
 from .rtx.builder import CAPABILITIES, build_engine, builder_version, rtx_library, said_by
 from .rtx.driver import Driver, open_driver
 from .rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, read_engine, why_unfit
@@ -94,15 +96,16 @@ class _LoadedEngine:
     held: tuple[Any, ...]
     kernel_cache: Any
     kernels: Path | None  # where the cache of compiled kernels is kept after the first run
+    resident: ResidentInputs = field(default_factory=ResidentInputs)
     buffers: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         """Outputs in the component's order."""
         for spec, array in zip(self.component.inputs, arrays, strict=True):
-            self.driver.to_device(self.buffers[spec.name], array)
+            self.resident.fill(spec.name, array, partial(self.driver.to_device, self.buffers[spec.name]))
         if not self.context.execute_async_v3(self.driver.stream.value or 0):
-            raise MezzotintError(f"TensorRT-RTX failed: {self.logger.fault()}")
+            raise _failure(f"TensorRT-RTX failed: {self.logger.fault()}")
         results = [
             self.driver.to_host(self.buffers[spec.name], self.outputs[spec.name], spec.dtype)
             for spec in self.component.outputs
@@ -135,7 +138,7 @@ def _load(
     logger, runtime = said_by(library)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise MezzotintError(f"TensorRT-RTX cannot load the engine of {path}: {logger.fault()}")
+        raise _failure(f"TensorRT-RTX cannot load the engine of {path}: {logger.fault()}")
     settings = engine.create_runtime_config()
     settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     compiled = settings.create_runtime_cache()
@@ -144,7 +147,7 @@ def _load(
     settings.set_runtime_cache(compiled)
     context = engine.create_execution_context(settings)
     if context is None:
-        raise MezzotintError(f"TensorRT-RTX cannot prepare {path}: {logger.fault()}")
+        raise _failure(f"TensorRT-RTX cannot prepare {path}: {logger.fault()}")
     loaded = _LoadedEngine(component, driver, context, logger, (runtime, engine, settings), compiled, kernels)
     for spec, shape in zip(component.inputs, shapes, strict=True):
         context.set_input_shape(spec.name, tuple(shape))
@@ -153,6 +156,12 @@ def _load(
         loaded.outputs[spec.name] = tuple(int(dim) for dim in context.get_tensor_shape(spec.name))
         loaded.bind(spec.name, loaded.outputs[spec.name], spec.dtype)
     return loaded
+
+
+def _failure(said: str) -> Exception:
+    """A want of memory is told from others: a session says what to do about it."""
+    error = MezzotintError(said)
+    return MemoryError(said) if is_out_of_memory(error) else error
 
 
 @cache

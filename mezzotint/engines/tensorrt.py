@@ -86,7 +86,7 @@ def _is_distributed(package: str) -> bool:
 
 def _open(path: Path, component: Component, options: EngineOptions) -> Graph:
     check_types("tensorrt", path, component, options)
-    if missing_builder() is None and (component.engines or _provider_lacks() is not None):
+    if missing_builder() is None and (component.engines or missing_provider() is not None):
         return open_rtx(path, component, options)
     _load_libraries()
     return GpuGraph(path, component, options, PROVIDER, tensorrt_options(options))
@@ -104,10 +104,11 @@ def _lacks() -> str | None:
     """TensorRT-RTX needs a driver alone; the provider needs more."""
     if missing_builder() is None:
         return missing_driver()
-    return _provider_lacks()
+    return missing_provider()
 
 
-def _provider_lacks() -> str | None:
+def missing_provider() -> str | None:
+    """Why ONNX Runtime's TensorRT provider cannot run here, as the end of a sentence; None when it can."""
     if all(importlib.util.find_spec(name) is None for name in _LIBRARIES):
         return missing_gpu_part("tensorrt") or "needs TensorRT; install it with `pip install 'mezzotint[tensorrt]'`"
     return missing_gpu_part("tensorrt")

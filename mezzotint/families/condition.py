@@ -28,10 +28,14 @@ def stack(conditions: Sequence[Condition]) -> Condition:
     """The rows of all, in their order; arrays of three axes, (B, tokens, width), are repeated to the common length.
 
     Attention over keys that are all there r times is attention over them once, so a prompt means the same beside a
-    longer one as alone. Raises MezzotintError when the lengths have no common multiple of a bearable size.
+    longer one as alone. What comes back cannot be written to, so that an engine may keep its copy of it on a device
+    from one step to the next. Raises MezzotintError when the lengths have no common multiple of a bearable size.
     """
     names = list(conditions[0].arrays)
-    return Condition({name: np.concatenate(_of_one_length([one.arrays[name] for one in conditions])) for name in names})
+    stacked = {name: np.concatenate(_of_one_length([one.arrays[name] for one in conditions])) for name in names}
+    for array in stacked.values():
+        array.flags.writeable = False
+    return Condition(stacked)
 
 
 def _of_one_length(arrays: Sequence[Array]) -> list[Array]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mezzotint.cli import doctor as module
-from mezzotint.cli.doctor import examine
+from mezzotint.cli.doctor import examine, gpu_lines
 from mezzotint.engines.cpu import cpu_features
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
@@ -65,3 +65,12 @@ def test_an_engine_that_computes_wrongly_is_a_failed_check(
     assert code == 1
     assert str(error) in {one["name"]: one[f"{test}_self_test"] for one in json.loads(out)["engines"]}["onnxruntime"]
     assert "onnxruntime" in err
+
+
+def test_of_several_gpus_it_says_which_runs() -> None:
+    assert gpu_lines([]) == []
+    assert gpu_lines(["A, compute capability 8.9"]) == ["GPU 0: A, compute capability 8.9"]
+    *named, which = gpu_lines(["A", "B"])
+    assert named == ["GPU 0: A", "GPU 1: B"]
+    assert which.startswith("GPU 0 runs, and no other")
+    assert "CUDA_VISIBLE_DEVICES=1" in which

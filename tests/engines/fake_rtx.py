@@ -136,6 +136,7 @@ class FakeCuda:
 
     version: int = 12040
     capability: tuple[int, int] = (8, 9)
+    count: int = 1
     codes: dict[str, int] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -145,6 +146,10 @@ class FakeCuda:
                 written.value = self.version
             elif name == "cuDeviceGetAttribute":
                 written.value = self.capability[0 if arguments[1] == 75 else 1]
+            elif name == "cuDeviceGetCount":
+                written.value = self.count
+            elif name == "cuDeviceGetName":
+                arguments[0].value = f"GPU {arguments[2].value}".encode()
             elif isinstance(written, c_int | c_void_p):
                 written.value = 5
             return self.codes.get(name, 0)

@@ -132,5 +132,6 @@ def test_a_real_want_of_memory(tmp_path: Path) -> None:
 
 def test_words_about_memory_are_told_from_others() -> None:
     assert is_out_of_memory(RuntimeError("Failed to allocate memory for requested buffer of size 8"))
+    assert is_out_of_memory(RuntimeError("CUDNN failure 4000: CUDNN_STATUS_ALLOC_FAILED ; GPU=0"))
     assert not is_out_of_memory(RuntimeError("no kernel for MemcpyToHost"))
     assert reason_of(RuntimeError("")) == "RuntimeError"

@@ -3,6 +3,7 @@
 What a GPU must run is marked `gpu`.
 """
 
+import importlib.metadata
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
@@ -199,14 +200,45 @@ def test_a_drivers_version_is_read(tmp_path: Path, text: str, version: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("version", "is_fit"), [((470, 82), False), ((525, 59), False), ((525, 60), True), (None, True)]
+    ("cuda", "version", "is_fit"),
+    [
+        (12, (470, 82), False),
+        (12, (525, 59), False),
+        (12, (525, 60), True),
+        (12, None, True),
+        (13, (550, 54), False),
+        (13, (580, 65), True),
+        (14, (570, 1), False),
+    ],
 )
-def test_an_old_driver_is_told(monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...] | None, is_fit: bool) -> None:
+def test_an_old_driver_is_told(
+    monkeypatch: pytest.MonkeyPatch, cuda: int, version: tuple[int, ...] | None, is_fit: bool
+) -> None:
     monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: True)
     monkeypatch.setattr(nvidia, "driver_version", lambda: version)
-    missing = nvidia.missing_driver()
+    missing = nvidia.missing_driver(cuda)
     assert (missing is None) is is_fit
     assert is_fit or (version is not None and f"this one is {'.'.join(map(str, version))}" in str(missing))
+
+
+@pytest.mark.parametrize(
+    ("required", "cuda"),
+    [
+        (["numpy>=1.21", 'nvidia-cuda-runtime~=13.0; extra == "cuda"', 'nvidia-cudnn-cu13~=9.0; extra == "cudnn"'], 13),
+        (['nvidia-cudnn-cu12~=9.0; extra == "cudnn"'], 12),
+        (["numpy>=1.21"], 12),
+        (None, 12),
+    ],
+)
+def test_cudas_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, required: list[str] | None, cuda: int
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: required if name == "onnxruntime-gpu" else None)
+    assert nvidia.onnxruntime_cuda() == cuda
+    monkeypatch.setattr(nvidia, "has_provider_library", lambda _provider: True)
+    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(nvidia, "driver_version", lambda: (550, 54))
+    assert (CUDA.missing() is None) is (cuda == 12)
 
 
 @pytest.mark.parametrize("has_driver", [True, False])

@@ -4,16 +4,18 @@ import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import file_entry
 from mezzotint.bundle.manifest import BuiltEngine, Component
 from mezzotint.bundle.precision import Compute
 from mezzotint.engines import rtx_graph as runtime
 from mezzotint.engines.engine import EngineOptions
-from mezzotint.engines.rtx.driver import open_driver
+from mezzotint.engines.rtx.driver import open_driver, visible_gpus
 from mezzotint.engines.rtx.prebuilt import compiler_name, graph_hashes, trust, why_unfit
 from mezzotint.engines.rtx_graph import EngineNotUsedWarning, open_rtx
 from mezzotint.engines.session import Session
@@ -21,6 +23,7 @@ from mezzotint.errors import MezzotintError
 from tests.engines.fake_rtx import FakeCuda, FakeDriver, FakeRtx
 from tests.runtime.small_graphs import COMPONENT, expected, feeds, save_graph
 
+F32 = EngineOptions(Compute.F32)
 VERSION = "1.7.1.116"
 SHAPES = {"x": (2, 3, 5), "scale": (), "ids": (2,)}
 
@@ -157,6 +160,16 @@ def test_an_engine_that_cannot_be_loaded_says_what_tensorrt_says(
         run(*graph, rtx, tmp_path / "engines")
 
 
+def test_want_of_memory_says_what_to_do(
+    rtx: FakeRtx, graph: tuple[Path, Component], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = SimpleNamespace(fault=lambda: "Error Code 2: OutOfMemory (Requested size was 2147483648 bytes.)")
+    monkeypatch.setattr(runtime, "said_by", lambda _library: (said, rtx))
+    monkeypatch.setattr(rtx, "deserialize_cuda_engine", lambda _plan: None)
+    with pytest.raises(MezzotintError, match=r"unet ran out of memory on the inputs x .* generate fewer images"):
+        run(*graph, rtx, None)
+
+
 def test_a_gpu_that_it_is_not_made_for_is_named(rtx: FakeRtx, graph: tuple[Path, Component]) -> None:
     rtx.driver.capability = "9.0"
     with pytest.raises(MezzotintError, match=r"no GPU of compute capability 9\.0, only 7\.5, .*mezzotint\[tensorrt\]"):
@@ -196,3 +209,31 @@ def test_no_driver_and_no_memory_are_told_apart() -> None:
     driver = open_driver(loading(FakeCuda(codes={"cuMemAlloc_v2": 2})))
     with pytest.raises(MemoryError, match="fewer images at once"):
         driver.allocate(10)
+
+
+def test_every_gpu_that_is_visible_is_named() -> None:
+    cuda = FakeCuda(capability=(8, 6), count=2)
+    assert visible_gpus(loading(cuda)) == ("GPU 5, compute capability 8.6",) * 2  # the fake's devices have one number
+    assert visible_gpus(loading(FakeCuda(codes={"cuInit": 100}))) == ()
+    assert visible_gpus(loading(FakeCuda(count=0))) == ()
+
+
+def test_what_cannot_have_changed_is_copied_once(
+    rtx: FakeRtx, graph: tuple[Path, Component], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = rtx.driver.to_device
+
+    def to_device(address: int, array: Array) -> None:
+        sizes.append(array.nbytes)
+        real(address, array)
+
+    path, component = graph
+    session = Session("unet", component, open_rtx(path, component, F32, rtx.driver), Compute.F32)  # type: ignore[arg-type]
+    inputs = feeds(2, 5, 0)
+    inputs["ids"].flags.writeable = False
+    session.run(inputs)
+    monkeypatch.setattr(rtx.driver, "to_device", to_device)
+    session.run(inputs)
+    outputs = [array.nbytes for array in expected(inputs).values()]  # the fake writes them the same way
+    assert sorted(sizes) == sorted([inputs["x"].nbytes, inputs["scale"].nbytes, *outputs])

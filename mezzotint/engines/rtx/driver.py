@@ -18,6 +18,7 @@ _LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
 _MAJOR, _MINOR = 75, 76  # attributes of a device: its compute capability
 _OUT_OF_MEMORY = 2
 _NO_DEVICE = 100
+_LONGEST_NAME = 256  # bytes
 _OLDEST = 12000  # CUDA 12.0, which the packages are built for
 _ADVICE = {
     _OUT_OF_MEMORY: "out of memory; generate fewer images at once or a smaller size",
@@ -82,6 +83,27 @@ def open_driver(load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
     _call(library, "cuStreamCreate", byref(stream), 1)
     numbers = [_attribute(library, attribute, device) for attribute in (_MAJOR, _MINOR)]
     return Driver(library, context, stream, ".".join(map(str, numbers)))
+
+
+def visible_gpus(load: Callable[[str], Any] = ctypes.CDLL) -> tuple[str, ...]:
+    """Every GPU that this process may use, such as "NVIDIA GeForce RTX 4090, compute capability 8.9"; the first runs.
+
+    None where there is no driver, or it says that there is no GPU.
+    """
+    count, found = c_int(), []
+    try:
+        library = _load(load)
+        _call(library, "cuInit", 0)
+        _call(library, "cuDeviceGetCount", byref(count))
+        for index in range(count.value):
+            device, name = c_int(), ctypes.create_string_buffer(_LONGEST_NAME)
+            _call(library, "cuDeviceGet", byref(device), index)
+            _call(library, "cuDeviceGetName", name, _LONGEST_NAME, device)
+            numbers = [str(_attribute(library, attribute, device)) for attribute in (_MAJOR, _MINOR)]
+            found.append(f"{name.value.decode(errors='replace')}, compute capability {'.'.join(numbers)}")
+    except MezzotintError:
+        return ()
+    return tuple(found)
 
 
 def _attribute(library: Any, attribute: int, device: c_int) -> int:
