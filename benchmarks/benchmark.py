@@ -47,9 +47,10 @@ class Benchmark:
 class Extent:
     """How much is measured. `parts` and `images` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
 
-    `fp16_baselines` are diffusers on a GPU, eager and compiled. `backends` run the portable bundles; `weights` is the
-    folder with the networks that some metrics need, `config` one of configs and tokenizers for a checkpoint in one file
-    whose structure is none of the published ones.
+    `fp16_baselines` are diffusers on a GPU, eager and compiled, and peers are those of a GPU then; `stand_ins` takes
+    bundles for a GPU without one, for fidelity alone. `backends` run the portable bundles; `weights` is the folder with
+    the networks that some metrics need, `config` one of configs and tokenizers for a checkpoint in one file whose
+    structure is none of the published ones.
     """
 
     rounds: int = 3
@@ -58,6 +59,7 @@ class Extent:
     bf16_baseline: bool = True
     fp16_baselines: bool = False
     other_seed: bool = True
+    stand_ins: bool = False
     attribution: bool = False
     speed: bool = True
     fidelity: bool = True
@@ -141,7 +143,8 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         raise MezzotintError(f"{checkpoint} is no single file, and has configs of its own; leave --config away")
     if extent.peers is not None:
         check_for_peers(checkpoint)
-        peers = peer_cases(extent.peers, str(checkpoint), source_sha256(checkpoint))
+        sha256 = source_sha256(checkpoint)
+        peers = peer_cases(extent.peers, str(checkpoint), sha256, on_gpu=extent.fp16_baselines)
     cases = line_up(
         str(checkpoint),
         [str(bundle) for bundle in bundles],
@@ -149,6 +152,7 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         bf16_baseline=extent.bf16_baseline,
         fp16_baselines=extent.fp16_baselines,
         other_seed=extent.other_seed,
+        stand_ins=extent.stand_ins,
         peers=peers,
         config=None if extent.config is None else str(extent.config),
     )

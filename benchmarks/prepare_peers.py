@@ -1,6 +1,6 @@
 """`make peers`: environments and artefacts of the peers, so that `benchmark --peers FOLDER` can put them in its table.
 
-    mezzotint dev peers CHECKPOINT FP32_BUNDLE -o FOLDER --environments FOLDER [--prompts FILE]
+    mezzotint dev peers CHECKPOINT FP32_BUNDLE -o FOLDER --environments FOLDER [--prompts FILE] [--gpu]
 
 What is there already, from the same weights, is kept. A peer that cannot be had leaves its reason in FOLDER, and
 the others go on. Nothing is installed where the disk has too little room.
@@ -18,7 +18,7 @@ from mezzotint.runtime.text.prompts import read_prompts
 
 from .cases.lineup import check_sources
 from .cases.peer_artefacts import Inputs
-from .cases.peers import ENVIRONMENTS, PEERS, Environment, PeerState, check_for_peers, read_state
+from .cases.peers import ENVIRONMENTS, Environment, PeerState, check_for_peers, peers_of, read_state
 from .measure.isolate import worker_environment
 
 _INSTALLED = ".installed"
@@ -27,15 +27,16 @@ _VERSIONS = (
 )
 
 
-def prepare_peers(inputs: Inputs, environments: Path) -> dict[str, PeerState]:
-    """Make every artefact below `inputs.folder` that is not there; the state of each by its name."""
+def prepare_peers(inputs: Inputs, environments: Path, *, on_gpu: bool = False) -> dict[str, PeerState]:
+    """Make every artefact below `inputs.folder` that is not there, of the peers on a CPU or a GPU; each one's state."""
     check_for_peers(inputs.checkpoint)
     check_sources(inputs.checkpoint, [inputs.bundle])
     read_prompts(inputs.prompts)
     source = source_sha256(inputs.checkpoint)
     inputs.folder.mkdir(parents=True, exist_ok=True)
     states = {}
-    for artefact, environment in sorted({(peer.artefact, peer.environment) for peer in PEERS if peer.artefact}):
+    peers = peers_of(on_gpu=on_gpu)
+    for artefact, environment in sorted({(peer.artefact, peer.environment) for peer in peers if peer.artefact}):
         state = read_state(inputs.folder, artefact)
         if state is None or not _is_current(state, inputs.folder, artefact, source):
             sys.stdout.write(f"{artefact}: preparing it, which takes minutes\n")

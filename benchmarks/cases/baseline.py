@@ -185,7 +185,7 @@ def _device(precision: str) -> str:
 def timed(pipe: Any, precision: str, *, tensors: str, device: str = "cpu") -> Baseline:
     """Put stopwatches on a pipeline's components. `tensors` is the dtype of what they are given."""
     encoders = [encoder for name in _TEXT_ENCODERS if (encoder := getattr(pipe, name, None)) is not None]
-    wait = torch.cuda.synchronize if precision in _ON_GPU else _nothing
+    wait = torch.cuda.synchronize if device == _GPU else _nothing
     texts = tuple(_Stopwatch(encoder.forward, wait) for encoder in encoders)
     for encoder, watch in zip(encoders, texts, strict=True):
         encoder.forward = watch

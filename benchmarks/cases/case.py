@@ -21,7 +21,7 @@ from mezzotint.runtime.denoiser_calls import DenoiserCall
 
 from .workload import Workload
 
-Kind = Literal["baseline", "bundle", "optimum", "genai"]
+Kind = Literal["baseline", "bundle", "stand-in", "optimum", "genai"]
 Role = Literal["reference", "control", "bundle", "attribution", "peer"]
 
 REFERENCE = "diffusers-fp32"
@@ -50,6 +50,7 @@ class Case:
     `quantized` names the components that a mixture took from a quantized bundle; its others are FP32. A peer is
     somebody else's work; `python` is its environment's interpreter, None for this one, and `refusal` why it cannot run.
     `reading` is the baseline's. `profile` names one of the bundle's, whose settings then take the workload's place.
+    A stand-in is a bundle for a GPU whose graphs a CPU engine computes, rounding as the GPU would: fidelity alone.
     """
 
     name: str
@@ -73,14 +74,14 @@ class Case:
             return "peer"
         if self.quantized:
             return "attribution"
-        if self.kind == "bundle":
+        if self.kind in ("bundle", "stand-in"):
             return "bundle"
         return "reference" if self.name == REFERENCE else "control"
 
     @property
     def is_timed(self) -> bool:
         """Whether its speed and memory say anything that no other row says."""
-        return self.seed_offset == 0 and not self.quantized
+        return self.seed_offset == 0 and not self.quantized and self.kind != "stand-in"
 
 
 @dataclass(frozen=True, eq=False)

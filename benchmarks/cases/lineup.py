@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import Manifest, Source
+from mezzotint.engines.lineup import ENGINES
+from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import geometry_of
 from mezzotint.families.source_hash import source_sha256
@@ -18,6 +20,7 @@ BF16_BASELINE = "diffusers-bf16"
 FP16_BASELINES = ("diffusers-fp16", "diffusers-fp16-compile")
 OTHER_SEED = "other-seed"
 _PORTABLE = "portable"
+_ON_GPU = tuple(engine.name for engine in ENGINES if engine.types_decide)
 _SEED_OFFSET = 1_000_000  # far from every prompt's own seed
 
 
@@ -29,11 +32,13 @@ def line_up(
     bf16_baseline: bool = False,
     fp16_baselines: bool = False,
     other_seed: bool = True,
+    stand_ins: bool = False,
     peers: Sequence[Case] = (),
     config: str | None = None,
 ) -> tuple[Case, ...]:
     """All cases in the order of the report. `backends` are those that run the portable bundles.
 
+    With `stand_ins` the graphs of bundles for a GPU run on a CPU engine, for fidelity alone.
     `config` is a folder of configs for a checkpoint in one file; what else it does not say, the first bundle does.
     """
     reading = Reading(config=config) if not bundles else reading_of(Bundle.open(bundles[0]).manifest.source, config)
@@ -44,7 +49,7 @@ def line_up(
         for name, recipe in zip(FP16_BASELINES, ("fp16", "compile"), strict=True)
     )
     controls = (*((bf16,) if bf16_baseline else ()), *((eager, compiled) if fp16_baselines else ()))
-    candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends)]
+    candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends, stand_ins=stand_ins)]
     ceiling = (replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET),) if other_seed else ()
     return (reference, *controls, *_with_unique_names(candidates), *peers, *ceiling)
 
@@ -86,13 +91,15 @@ def check_sizes(bundles: Sequence[Path], workload: Workload) -> None:
         geometry_of(bundle).latent_shape(workload.height, workload.width)
 
 
-def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:
+def bundle_cases(source: str, backends: Sequence[str], *, stand_ins: bool = False) -> tuple[Case, ...]:
     """A bundle lowered for a target gives one case there; a portable one a case for each of `backends`.
 
     Each of its profiles gives one more, "int8-openvino@fast". One with a part from elsewhere, as another VAE, or a LoRA
-    has the name of its folder too: "int8-openvino@taesd".
+    has the name of its folder too: "int8-openvino@taesd". With `stand_ins` one for a GPU gives its stand-in alone.
     """
     bundle = Bundle.open(source)
+    if stand_ins and bundle.manifest.target in _ON_GPU:
+        return (_stand_in(source, bundle.manifest),)
     own = [_case(source, bundle.manifest, engine, None) for engine in _engines(bundle.manifest, backends)]
     for profile in bundle.manifest.profiles:
         manifest = bundle.profiled(profile).manifest
@@ -102,6 +109,10 @@ def bundle_cases(source: str, backends: Sequence[str]) -> tuple[Case, ...]:
 
 def _engines(manifest: Manifest, backends: Sequence[str]) -> tuple[str, ...]:
     return tuple(backends) if manifest.target == _PORTABLE else (manifest.target,)
+
+
+def _stand_in(source: str, manifest: Manifest) -> Case:
+    return replace(_case(source, manifest, manifest.target, None), kind="stand-in", backend=ONNXRUNTIME.name)
 
 
 def _case(source: str, manifest: Manifest, engine: str, profile: str | None) -> Case:

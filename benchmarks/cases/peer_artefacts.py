@@ -47,6 +47,12 @@ def _export_onnxruntime(inputs: Inputs) -> None:
     _optimum_cli("onnx", "--model", str(inputs.checkpoint), "--task", "text-to-image", str(inputs.folder))
 
 
+def _export_cuda_half(inputs: Inputs) -> None:
+    """The same in FP16, which Optimum traces on the GPU."""
+    arguments = ("--model", str(inputs.checkpoint), "--task", "text-to-image", "--dtype", "fp16", "--device", "cuda")
+    _optimum_cli("onnx", *arguments, str(inputs.folder))
+
+
 def _export_openvino(inputs: Inputs) -> None:
     """FP32 weights: what it computes in is chosen when it is loaded."""
     arguments = ("--model", str(inputs.checkpoint), "--task", "text-to-image", "--weight-format", "fp32")
@@ -171,6 +177,7 @@ ARTEFACTS: tuple[tuple[str, Callable[[Inputs], None]], ...] = (
     ("optimum-intel", _export_openvino),
     ("optimum-intel-int8", _export_openvino_int8),
     ("nncf-int8", _quantize_with_nncf),
+    ("optimum-cuda-fp16", _export_cuda_half),
 )
 
 

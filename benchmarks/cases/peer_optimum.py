@@ -1,4 +1,4 @@
-"""Optimum's pipelines as subjects: on ONNX Runtime, or on OpenVINO (optimum-intel, in an environment of its own).
+"""Optimum's pipelines as subjects: on ONNX Runtime, CPU or CUDA, or on OpenVINO (optimum-intel, in its environment).
 
 They are diffusers pipelines with other networks inside, so the baseline's way of generating and timing serves them too.
 """
@@ -14,6 +14,7 @@ from .baseline import Baseline, timed
 from .case import Case
 
 _TOKENIZERS = ("tokenizer", "tokenizer_2")
+_ON_GPU = ("cuda",)
 _HINTS = {"f32": "f32", "bf16": "bf16"}
 
 
@@ -24,12 +25,18 @@ def load(case: Case) -> Baseline:
     for name in _TOKENIZERS:
         if getattr(pipe, name, None) is not None:
             setattr(pipe, name, CLIPTokenizerFast.from_pretrained(Path(case.source) / name, local_files_only=True))
-    return timed(pipe, case.precision or "f32", tensors="f32")  # inputs and outputs are FP32 whatever it computes in
+    precision, is_on_gpu = case.precision or "f32", case.backend in _ON_GPU
+    # Exported in FP16 for CUDA, its graphs take FP16; everywhere else FP32, whatever it computes in.
+    tensors = precision if is_on_gpu else "f32"
+    return timed(pipe, precision, tensors=tensors, device="cuda" if is_on_gpu else "cpu")
 
 
 def _load_onnxruntime(case: Case) -> Any:
     kind = getattr(import_module("optimum.onnxruntime"), f"ORT{_pipeline_class(case)}")
-    return kind.from_pretrained(case.source, provider="CPUExecutionProvider")
+    if case.backend not in _ON_GPU:
+        return kind.from_pretrained(case.source, provider="CPUExecutionProvider")
+    # One list and no second provider: where CUDA does not load, Optimum says so.
+    return kind.from_pretrained(case.source, provider="CUDAExecutionProvider", use_io_binding=True)
 
 
 def _load_openvino(case: Case) -> Any:

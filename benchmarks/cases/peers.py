@@ -50,7 +50,7 @@ ENVIRONMENTS = (
 class Peer:
     """`artefact` is the folder, below the peers' folder, of what it runs: "" is the checkpoint itself.
 
-    `environment` "" is the one that runs the benchmark.
+    `environment` "" is the one that runs the benchmark. Peers `on_gpu` are compared there, and all others on a CPU.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Peer:
     precision: str
     artefact: str = ""
     environment: str = ""
+    on_gpu: bool = False
 
 
 PEERS = (
@@ -73,7 +74,14 @@ PEERS = (
     Peer("openvino-genai-fp32", "genai", "openvino", "fp32", "f32", "optimum-intel", "optimum-intel"),
     Peer("openvino-genai-bf16", "genai", "openvino", "fp32", "bf16", "optimum-intel", "optimum-intel"),
     Peer("openvino-genai-int8", "genai", "openvino", "int8-hybrid", "bf16", "optimum-intel-int8", "optimum-intel"),
+    Peer("optimum-cuda-fp32", "optimum", "cuda", "fp32", "f32", "optimum-onnxruntime", on_gpu=True),
+    Peer("optimum-cuda-fp16", "optimum", "cuda", "fp16", "f16", "optimum-cuda-fp16", on_gpu=True),
 )
+
+
+def peers_of(*, on_gpu: bool) -> tuple[Peer, ...]:
+    """Those that run where the benchmark does."""
+    return tuple(peer for peer in PEERS if peer.on_gpu is on_gpu)
 
 
 @dataclass(frozen=True)
@@ -118,9 +126,9 @@ def check_for_peers(checkpoint: Path) -> None:
         )
 
 
-def peer_cases(folder: Path, checkpoint: str, checkpoint_sha256: str) -> tuple[Case, ...]:
-    """One case for each of PEERS; `checkpoint_sha256` is of the weights that all have to generate with."""
-    return tuple(_case(peer, folder, checkpoint, checkpoint_sha256) for peer in PEERS)
+def peer_cases(folder: Path, checkpoint: str, checkpoint_sha256: str, *, on_gpu: bool = False) -> tuple[Case, ...]:
+    """One case for each peer of a CPU, or of a GPU; `checkpoint_sha256` is of the weights that all generate with."""
+    return tuple(_case(peer, folder, checkpoint, checkpoint_sha256) for peer in peers_of(on_gpu=on_gpu))
 
 
 def _case(peer: Peer, folder: Path, checkpoint: str, checkpoint_sha256: str) -> Case:

@@ -11,6 +11,7 @@ from .case import Case, Kind, Subject
 KINDS: tuple[tuple[Kind, str], ...] = (
     ("baseline", ".baseline"),
     ("bundle", ".bundle_subject"),
+    ("stand-in", ".stand_in_subject"),
     ("optimum", ".peer_optimum"),
     ("genai", ".peer_genai"),
 )

@@ -141,6 +141,7 @@ class CaseRow(TypedDict):
     speedup: Speedup
     images: list[str] | None
     nodes: list[NodeRow] | None
+    stands_in_for: NotRequired[str]  # the engine that the graphs are for, where `backend` computed them in its stead
     roofline: NotRequired[RooflineRow]  # of timed bundles whose engine says which kernels ran
     reasons: dict[str, str]
 

@@ -20,7 +20,7 @@ def case_files(case: Case) -> tuple[Path, ...]:
     folder = Path(case.source)
     if case.kind in ("optimum", "genai"):
         return tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
-    if case.kind == "bundle":
+    if case.kind in ("bundle", "stand-in"):
         bundle = Bundle.open(folder).profiled(case.profile)
         paths = [entry.path for entry in bundle.entries() if not entry.path.startswith(f"{VARIANTS}/")]
         return (folder / MANIFEST_NAME, *sorted({bundle.path / path for path in paths}))

@@ -14,9 +14,8 @@ def node_rows(case: Case) -> tuple[list[NodeRow] | None, str]:
 
     MezzotintError for a file of decisions that cannot be read.
     """
-    files = (
-        sorted(Path(case.source).glob(f"*/{DECISIONS_FILE}")) if case.kind == "bundle" and not case.quantized else []
-    )
+    is_whole = case.kind in ("bundle", "stand-in") and not case.quantized
+    files = sorted(Path(case.source).glob(f"*/{DECISIONS_FILE}")) if is_whole else []
     if not files:
         return None, "nothing in it was quantized node by node"
     return [

@@ -41,6 +41,18 @@ def _twins(results: Results) -> Iterator[str]:
             yield f"{row['name']} generates exactly what {row['generates_as']} generates, bit for bit before rounding."
 
 
+def _stand_ins(results: Results) -> Iterator[str]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in results["cases"]:
+        if "stands_in_for" in row:
+            found.setdefault((row["stands_in_for"], row["backend"]), []).append(row["name"])
+    for (engine, backend), names in found.items():
+        yield (
+            f"{', '.join(names)}: the graphs were run on {backend}'s CPU engine with every FP16 result rounded, and "
+            f"not on {engine}: that tells what the numbers do to images, and nothing of time or memory."
+        )
+
+
 def _not_computed(results: Results) -> Iterator[str]:
     """One sentence for all metrics that the same cases lack for the same reason."""
     scored = [row for row in results["cases"] if row["fidelity"] is not None and row["name"] != OTHER_SEED]
@@ -138,6 +150,7 @@ _RULES: tuple[Callable[[Results], Iterator[str]], ...] = (
     _failed,
     _identical,
     _twins,
+    _stand_ins,
     _not_computed,
     _no_noise_floor,
     _noisy,

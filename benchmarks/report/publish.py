@@ -4,7 +4,8 @@
 
 Writes docs/results/bench-demo.json without images, docs/results.md with every table and all that one must know to
 read it, and README's table again. That one stands between `<!-- results: SPEED.json FIDELITY.json -->`, which names two
-of those files, and `<!-- end of results -->`.
+of those files, and `<!-- end of results -->`. A `--page docs/gpu.md` has whole tables, each of one file, from
+`<!-- results of: FILE.json -->` to the same end mark.
 """
 
 import re
@@ -27,16 +28,21 @@ _INTRODUCTION = (
     "says what each case runs and how figures are taken."
 )
 _STRIP_CASE = "int8-openvino"
+_START = re.compile(r"<!-- results(?: of)?: ")
 _BLOCK = re.compile(
-    r"(?P<start><!-- results: (?P<speed>\S+) (?P<fidelity>\S+) -->\n).*?(?P<end><!-- end of results -->)", re.DOTALL
+    r"(?P<start><!-- results(?: of: (?P<whole>\S+)|: (?P<speed>\S+) (?P<fidelity>\S+)) -->\n)"
+    r".*?(?P<end><!-- end of results -->)",
+    re.DOTALL,
 )
 
 
-def publish(sources: Sequence[Path], folder: Path, readme: Path, strip: Path | None = None) -> list[Path]:
+def publish(
+    sources: Sequence[Path], folder: Path, readme: Path, strip: Path | None = None, pages: Sequence[Path] = ()
+) -> list[Path]:
     """Copy each results.json into `folder` under the name of its own folder; write FOLDER.md and `readme` anew.
 
-    The image that README begins with is made of the results `strip`, which need not be worth publishing. Returns the
-    copies.
+    The tables in `pages` are made again too. The image that README begins with is made of the results `strip`, which
+    need not be worth publishing. Returns the copies.
     """
     folder.mkdir(parents=True, exist_ok=True)
     copies = [folder / f"{source.resolve().parent.name}.json" for source in sources]
@@ -45,8 +51,8 @@ def publish(sources: Sequence[Path], folder: Path, readme: Path, strip: Path | N
     if strip is not None:
         strip_image(read_results(strip), strip.parent, _STRIP_CASE).save(folder / "strip.png", optimize=True)
     write_text(folder.with_suffix(".md"), results_page(folder))
-    text = readme.read_text(encoding="utf-8")
-    write_text(readme, refresh_tables(text, readme.parent))
+    for page in (readme, *pages):
+        write_text(page, refresh_tables(page.read_text(encoding="utf-8"), page.parent))
     return copies
 
 
@@ -62,20 +68,29 @@ def without_images(results: Results) -> Results:
 
 
 def refresh_tables(text: str, root: Path) -> str:
-    """`text` with its table made again from the results that it names, below `root`; MezzotintError without them."""
-    starts, found = text.count("<!-- results:"), list(_BLOCK.finditer(text))
+    """`text` with its tables made again from the results that they name, below `root`; MezzotintError without them."""
+    starts, found = len(_START.findall(text)), list(_BLOCK.finditer(text))
     if starts != len(found):
         raise MezzotintError(f"{starts} tables of results begin, and {len(found)} end; close each with its end mark")
-    return _BLOCK.sub(
-        lambda block: f"{block['start']}{_readme_block(root / block['speed'], root / block['fidelity'])}{block['end']}",
-        text,
-    )
+    return _BLOCK.sub(lambda block: f"{block['start']}{_table_text(block, root)}{block['end']}", text)
 
 
 def results_page(folder: Path) -> str:
     """docs/results.md: a section for every results file of `folder`, with its conditions and notes."""
     sections = [_section(path) for path in sorted(folder.glob("*.json"))]
     return "\n".join(["# Results", "", _INTRODUCTION, "", *sections])
+
+
+def _table_text(block: re.Match[str], root: Path) -> str:
+    if block["whole"] is not None:
+        return _whole_block(root / block["whole"])
+    return _readme_block(root / block["speed"], root / block["fidelity"])
+
+
+def _whole_block(path: Path) -> str:
+    results = read_results(path)
+    table = _markdown(published_table(results))
+    return "\n".join(["", table, "", " ".join([*legend(table), *_conditions(results)]), "", ""])
 
 
 def _readme_block(speed: Path, fidelity: Path) -> str:

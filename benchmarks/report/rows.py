@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from mezzotint.bundle.bundle import Bundle
 from mezzotint.runtime.images.files import to_images
 
 from ..cases.case import REFERENCE, Case
@@ -24,6 +25,7 @@ from .nodes import node_rows
 
 _TIMED_FIGURES = ("cold_start_ms", "latency_ms", "memory", "foreign_cpu_share", "environment_bytes")
 _NOT_TIMED = "a case for fidelity alone"
+_STAND_IN = "its graphs were run on a CPU engine, not on the engine that they are for"
 _PARTS_ONLY = "only the parts were timed"
 _Part = Literal["end_to_end", "unet_step"]
 _Figure = Literal["fp32", "bf16", "unet_step_fp32", "unet_step_bf16"]
@@ -97,6 +99,8 @@ def _case_row(
     }
     if roofline:
         row["roofline"] = roofline[0]
+    if case.kind == "stand-in":
+        row["stands_in_for"] = Bundle.open(case.source).manifest.target
     return row
 
 
@@ -107,6 +111,8 @@ def _is_roofline(task: Task, case: Case) -> bool:
 def _why_not_timed(case: Case, plan: Plan, failures: Sequence[str]) -> str:
     if failures:
         return failures[0]
+    if case.kind == "stand-in":
+        return _STAND_IN
     if not plan.is_timed:
         return "speed was left out"
     return "no round was run" if case.is_timed else _NOT_TIMED

@@ -29,6 +29,7 @@ _WEIGHTS = "Folder of networks for LPIPS, CLIP, KID and FID, and of a gallery of
 _IMAGES = "Images, or with --parts UNet steps, timed in each process."
 _OTHER_SEED = "Another seed too, as an upper bound on error."
 _FP16 = "diffusers in FP16 on the GPU too, eager and compiled."
+_STAND_IN = "Graphs for a GPU on a CPU engine, rounding as there: fidelity alone."
 _ALONE = "Each component alone in INT8."
 _PARTS = "Time each part alone, for models that take minutes an image."
 
@@ -49,6 +50,7 @@ def benchmark(
     backends: Annotated[str, typer.Option(help=_BACKENDS)] = "onnxruntime",
     bf16: Annotated[bool, typer.Option(help="diffusers in BF16 too.", rich_help_panel=_MEASURE)] = True,
     fp16: Annotated[bool, typer.Option("--fp16", help=_FP16, rich_help_panel=_MEASURE)] = False,
+    stand_in: Annotated[bool, typer.Option("--stand-in", help=_STAND_IN, rich_help_panel=_MEASURE)] = False,
     other_seed: Annotated[bool, typer.Option(help=_OTHER_SEED, rich_help_panel=_MEASURE)] = True,
     attribution: Annotated[bool, typer.Option("--attribution", help=_ALONE, rich_help_panel=_MEASURE)] = False,
     fidelity: Annotated[bool, typer.Option(help="Compare the images.", rich_help_panel=_MEASURE)] = True,
@@ -65,26 +67,26 @@ def benchmark(
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
 
-    extent = Extent(
-        rounds=rounds,
-        images=images,
-        backends=tuple(backends.split(",")),
-        bf16_baseline=bf16,
-        fp16_baselines=fp16,
-        other_seed=other_seed,
-        attribution=attribution,
-        speed=speed,
-        fidelity=fidelity,
-        parts=parts,
-        peers=peers,
-        weights=weights,
-        config=config,
-    )
     with show_progress() as progress:
         outcome = run_benchmark(
             *(checkpoint, bundles, output),
             replace(_workload(bundles[0], scheduler, steps, guidance, prompts, limit), height=height, width=width),
-            extent,
+            Extent(
+                rounds=rounds,
+                images=images,
+                backends=tuple(backends.split(",")),
+                bf16_baseline=bf16,
+                fp16_baselines=fp16,
+                other_seed=other_seed,
+                stand_ins=stand_in,
+                attribution=attribution,
+                speed=speed,
+                fidelity=fidelity,
+                parts=parts,
+                peers=peers,
+                weights=weights,
+                config=config,
+            ),
             fail_if=fail_if or [],
             gate=_conditions(gate, fidelity=fidelity, speed=speed),
             fresh=fresh,

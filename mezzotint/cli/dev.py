@@ -51,11 +51,12 @@ def publish(
     folder: Annotated[Path, typer.Argument(help="Where results are kept, without images.")],
     results: Annotated[list[Path] | None, typer.Argument(help="results.json of benchmarks.")] = None,
     strip: Annotated[Path | None, typer.Option(help="results.json whose images README shows.")] = None,
+    page: Annotated[list[Path] | None, typer.Option(help="Another page whose tables are made again.")] = None,
 ) -> None:
     """Keep results of benchmarks, and make the tables of a page from them."""
     from mezzotint.benchmarks.report import publish as publishing
 
-    for copy in publishing.publish(results or [], folder, readme, strip):
+    for copy in publishing.publish(results or [], folder, readme, strip, page or []):
         STDOUT.print(f"wrote {copy}", markup=False)
 
 
@@ -66,13 +67,15 @@ def peers(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the peers' artefacts go.")],
     environments: Annotated[Path, typer.Option(help="Where the peers' environments are installed.")],
     prompts: Annotated[Path | None, typer.Option(help=_PROMPTS)] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Those for a GPU, in this environment.")] = False,
 ) -> None:
     """Install and export what other people have, for `benchmark --peers`; exit code 1 when one cannot be had."""
     from mezzotint.benchmarks.cases.peer_artefacts import Inputs
     from mezzotint.benchmarks.prepare_peers import prepare_peers
     from mezzotint.quantize.calibrate.default_prompts import DEFAULT_PROMPTS
 
-    states = prepare_peers(Inputs(checkpoint, bundle, prompts or DEFAULT_PROMPTS, output), environments)
+    inputs = Inputs(checkpoint, bundle, prompts or DEFAULT_PROMPTS, output)
+    states = prepare_peers(inputs, environments, on_gpu=gpu)
     for name, state in states.items():
         STDOUT.print(f"{name}: {state.reason or 'ready'}", markup=False)
     lacking = [name for name, state in states.items() if state.reason is not None]

@@ -14,7 +14,7 @@ import pytest
 from mezzotint.benchmarks import benchmark as benchmark_module
 from mezzotint.benchmarks.benchmark import Benchmark, Extent, run_benchmark
 from mezzotint.benchmarks.cases import lineup as lineup_module
-from mezzotint.benchmarks.cases.peers import PEERS
+from mezzotint.benchmarks.cases.peers import peers_of
 from mezzotint.benchmarks.cases.workload import Workload
 from mezzotint.benchmarks.figures.results import Results, read_results
 from mezzotint.benchmarks.measure.record import write_record
@@ -95,6 +95,22 @@ def test_results_follow_the_schema_and_tell_all(sources: tuple[Path, list[Path]]
     assert results["command"] == "typed"
 
 
+def test_a_stand_in_has_fidelity_alone_and_says_what_it_is(sources: tuple[Path, list[Path]]) -> None:
+    checkpoint, bundles = sources
+    make_bundle(Path("bundles/gpu"), "fp8", "tensorrt")
+    benchmark = run((checkpoint, [bundles[0], Path("bundles/gpu")]), stand_ins=True)
+    results = read_results(benchmark.results)
+    validate(results)
+    rows = {row["name"]: row for row in results["cases"]}
+    row = rows["fp8-tensorrt"]
+    assert (row["backend"], row["stands_in_for"], row["source"]) == ("onnxruntime", "tensorrt", "bundles/gpu")
+    assert row["fidelity"] is not None
+    assert row["latency_ms"] is None
+    assert "not on the engine" in row["reasons"]["latency_ms"]
+    assert "stands_in_for" not in rows["int8-openvino"]
+    assert "not on tensorrt" in benchmark.report_md.read_text(encoding="utf-8")
+
+
 def test_a_failed_case_ends_nothing_and_is_told(sources: tuple[Path, list[Path]]) -> None:
     benchmark = run(sources)
     assert benchmark.failures == ("int8-onnxruntime failed: the process was ended by signal 6",)
@@ -170,7 +186,7 @@ def test_peers_that_were_not_prepared_say_so_and_fail_nothing(sources: tuple[Pat
     results = read_results(benchmark.results)
     validate(results)
     peers = {row["name"]: row for row in results["cases"] if row["role"] == "peer"}
-    assert len(peers) == len(PEERS)
+    assert len(peers) == len(peers_of(on_gpu=False))
     assert peers["openvino-genai-fp32"]["reason"] == "it was not prepared; `make peers` does that"
     assert peers["diffusers-compile"]["status"] == "ok"
     assert len(benchmark.failures) == 1

@@ -39,6 +39,18 @@ def test_portable_bundles_run_on_every_backend_asked_for_and_lowered_ones_on_the
     assert named == ["fp32-onnxruntime", "fp32-openvino", "int8-openvino"]
 
 
+def test_bundles_for_a_gpu_have_stand_ins_where_those_are_asked_for(tmp_path: Path) -> None:
+    made = [("fp32", "portable"), ("int8", "openvino"), ("fp8", "tensorrt"), ("fp16", "cuda")]
+    bundles = [make_bundle(tmp_path / recipe / target, recipe, target) for recipe, target in made]
+    cases = {case.name: case for case in line_up("checkpoint", bundles, stand_ins=True) if case.role == "bundle"}
+    assert list(cases) == ["fp32-onnxruntime", "int8-openvino", "fp8-tensorrt", "fp16-cuda"]
+    stand_ins = {case.name for case in cases.values() if case.kind == "stand-in"}
+    assert stand_ins == {"fp8-tensorrt", "fp16-cuda"}
+    assert {(cases[name].backend, cases[name].is_timed) for name in stand_ins} == {("onnxruntime", False)}
+    own = {case.name: case.backend for case in line_up("checkpoint", bundles) if case.kind == "bundle"}
+    assert own["fp8-tensorrt"] == "tensorrt"
+
+
 def test_the_bf16_baseline_is_a_timed_control(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "a", "fp32", "portable")
     case = next(case for case in line_up("checkpoint", [bundle], bf16_baseline=True) if case.name == BF16_BASELINE)

@@ -10,6 +10,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from mezzotint.benchmarks import prepare_peers as prepare_module
+from mezzotint.benchmarks.cases import peer_artefacts as artefacts_module
 from mezzotint.benchmarks.cases.case import REFERENCE
 from mezzotint.benchmarks.cases.lineup import line_up
 from mezzotint.benchmarks.cases.peer_artefacts import ARTEFACTS, Inputs, unsigned_activations
@@ -72,7 +73,24 @@ def test_a_peer_whose_folder_or_environment_is_gone_is_not_run(tmp_path: Path, g
 
 def test_peers_stand_between_bundles_and_ceiling(tmp_path: Path) -> None:
     names = [case.name for case in line_up("checkpoint", [], peers=peer_cases(tmp_path, "checkpoint", "a" * 64))]
-    assert names == [REFERENCE, *(peer.name for peer in PEERS), "other-seed"]
+    assert names == [REFERENCE, *(peer.name for peer in PEERS if not peer.on_gpu), "other-seed"]
+
+
+def test_a_gpu_has_peers_of_its_own(tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = {case.name: case for case in peer_cases(tmp_path, "checkpoint", "a" * 64, on_gpu=True)}
+    assert {name: (case.backend, case.precision) for name, case in cases.items()} == {
+        "optimum-cuda-fp32": ("cuda", "f32"),
+        "optimum-cuda-fp16": ("cuda", "f16"),
+    }
+    exports: list[tuple[str, ...]] = []
+    monkeypatch.setattr(artefacts_module, "_optimum_cli", lambda *arguments: exports.append(arguments))
+    dict(ARTEFACTS)["optimum-cuda-fp16"](inputs)
+    assert exports[0][-5:] == ("--dtype", "fp16", "--device", "cuda", str(inputs.folder))
+    monkeypatch.setattr(prepare_module, "_run", lambda *command: "{}" if "-c" in command else "")
+    assert sorted(prepare_peers(inputs, tmp_path / "environments", on_gpu=True)) == [
+        "optimum-cuda-fp16",
+        "optimum-onnxruntime",
+    ]
 
 
 @pytest.fixture

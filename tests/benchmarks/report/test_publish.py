@@ -79,6 +79,19 @@ def test_the_page_has_all_cases_conditions_and_notes(published: Path) -> None:
     assert len({line.count("|") for line in page.splitlines() if line.startswith("|")}) == 1
 
 
+def test_a_page_has_whole_tables_of_the_results_that_it_names(published: Path) -> None:
+    page = published / "page.md"
+    page.write_text("before\n<!-- results of: results/bench.json -->\nold\n<!-- end of results -->\nafter\n")
+    publish([], published / "results", published / "README.md", pages=[page])
+    text = page.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert text.endswith("<!-- end of results -->\nafter\n")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert set(rows) <= set((published / "results.md").read_text(encoding="utf-8").splitlines())
+    assert any(row.startswith("| int8-openvino |") for row in rows)
+    assert "2026-11-21, A Processor, 2 cores" in text
+
+
 def marked(row: dict[str, Any]) -> str:
     return marked_ms(cast(MeasurementRow, row))
 
@@ -101,6 +114,8 @@ def test_a_changed_digit_is_noticed(published: Path) -> None:
 def test_marks_that_do_not_close_and_files_that_are_not_there_are_refused(published: Path) -> None:
     with pytest.raises(MezzotintError, match="1 tables of results begin, and 0 end"):
         refresh_tables(MARKS.replace("<!-- end of results -->", ""), published)
+    with pytest.raises(MezzotintError, match="1 tables of results begin, and 0 end"):
+        refresh_tables("<!-- results of: results/bench.json -->\n", published)
     with pytest.raises(MezzotintError, match="other"):
         refresh_tables(MARKS.replace("bench", "other"), published)
     with pytest.raises(MezzotintError, match="cannot be read"):
@@ -111,6 +126,8 @@ def test_the_pages_are_those_of_the_committed_results(repo_root: Path) -> None:
     text = (repo_root / "README.md").read_text(encoding="utf-8")
     assert "<!-- results: docs/results/" in text
     assert refresh_tables(text, repo_root) == text, "make tables"
+    gpu = repo_root / "docs" / "gpu.md"
+    assert refresh_tables(gpu.read_text(encoding="utf-8"), gpu.parent) == gpu.read_text(encoding="utf-8"), "make tables"
     folder = repo_root / "docs" / "results"
     assert results_page(folder) == (repo_root / "docs" / "results.md").read_text(encoding="utf-8"), "make tables"
     for path in folder.glob("*.json"):
