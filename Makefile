@@ -25,7 +25,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-sd15 tables test test-embedded test-slow test-browser test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gpu-prepare gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-tensorrt bench-sd15 tables test test-embedded test-slow test-browser test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -68,8 +68,24 @@ doctor: $(READY) ## Show which engines, CPU features and packages this machine h
 report: $(READY) ## Write report.md and report.html again from raw results: RESULTS=results.json
 	$(BIN)/python -m mezzotint report "$(RESULTS)" $(ARGS)
 
-gpu: $(READY) ## On a machine with an NVIDIA GPU: test, measure and keep what it says, in stages; goes on where it was ended
-	$(BIN)/python -m demo.gpu $(ARGS)
+# An environment of its own: onnxruntime-gpu and the CPU build own one import name. `make gpu GPU_PYTHON=python3` takes an
+# environment that is there, with whatever engines it has, and fetches nothing. Ordinary TensorRT comes from NVIDIA's index.
+GPU_VENV   := $(VENV)/gpu
+GPU_PYTHON  = $(GPU_VENV)/bin/python
+GPU_PACKAGES := .[cuda,tensorrt-rtx,export,quantize,optimum,benchmark]
+
+gpu: $(if $(filter file,$(origin GPU_PYTHON)),$(GPU_VENV)/.installed) ## On a machine with an NVIDIA GPU: test and measure, in stages; goes on where it was ended; ARGS="--minutes 14"
+	$(GPU_PYTHON) -m demo.gpu $(ARGS)
+
+gpu-prepare: $(if $(filter file,$(origin GPU_PYTHON)),$(GPU_VENV)/.installed) ## What of `make gpu` needs no GPU: exports, calibration, engines
+	$(GPU_PYTHON) -m demo.gpu --prepare $(ARGS)
+
+$(GPU_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(GPU_PACKAGES)' pytest
+	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tensorrt]' || \
+	  echo "Ordinary TensorRT could not be installed: TensorRT-RTX, which does not know data centre GPUs, runs alone." >&2
+	@touch $@
 
 # The bundles of `make demo`, by name: whatever else lies in bundles/ is not held to the gate.
 DEMO_BUNDLES := $(addprefix bundles/demo-,fp32 fp16-openvino fp16-onnxruntime int8-openvino int8-onnxruntime)
@@ -136,13 +152,28 @@ bench-int4: $(READY) ## Measure the fidelity of the embedded checkpoint in 4-bit
 	    --no-speed --no-bf16 --no-other-seed $(ARGS); \
 	done
 
+# Graphs for GPUs, computed on the CPU with every FP16 result rounded: what their numbers do to images, and no times.
+# FP8 begins at 25 dB where INT8 begins at 29; both leave nodes out until calibration calls reach the floor.
+TENSORRT_FLOOR_DB := 31
+TENSORRT_BUNDLES := $(addprefix bundles/tensorrt-,fp16 int8 fp8)
+
+bench-tensorrt: $(READY) ## Measure the fidelity of the embedded checkpoint in graphs for TensorRT, without a GPU; makes the bundles
+	$(BIN)/python -m demo.run bundles/demo-fp32
+	set -e; for recipe in fp16 int8 fp8; do \
+	  $(BIN)/python -m mezzotint quantize bundles/demo-fp32 -o bundles/tensorrt-$$recipe --overwrite --recipe $$recipe \
+	    --target tensorrt --prompts demo/prompts/calibration.txt --trajectories 64 --samples 256 \
+	    $$([ $$recipe = fp16 ] || echo --min-sqnr-db $(TENSORRT_FLOOR_DB)); \
+	done
+	$(BIN)/python -m mezzotint benchmark demo/checkpoint bundles/demo-fp32 $(TENSORRT_BUNDLES) --stand-in \
+	  --prompts demo/prompts/evaluation.txt -o reports/bench-tensorrt --limit 32 --no-speed --no-bf16 --no-other-seed $(ARGS)
+
 bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \
 	  --prompts demo/prompts/evaluation.txt --limit 1 --scheduler ddim --parts --rounds 3 --images 3 --no-fidelity \
 	  --backends onnxruntime,openvino --peers bundles/peers/sd15 $(ARGS)
 
-tables: $(READY) ## Put the results of bench-demo, bench-vae, bench-int4 and bench-sd15 into docs/results, docs/results.md and README.md
-	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/bench-*/results.json) \
+tables: $(READY) ## Put the results of the bench targets into docs/results, docs/results.md, README.md and docs/gpu.md
+	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/bench-*/results.json) --page docs/gpu.md \
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
 # Hundreds of tests start a process of their own: without compiled files, each of those would compile everything again.

@@ -1,133 +1,133 @@
 """`make gpu`: everything that a machine with an NVIDIA GPU can tell, in stages of minutes, each taken once.
 
-A machine may be lent for half an hour: a stage that is done is noted in reports/gpu/done and passed over the next time,
-one that fails ends the run with its command's exit code and is tried again. What is measured ends in docs/results.
+A machine may be lent for a quarter of an hour. A stage that is done is noted in reports/gpu/done and passed over the
+next time; one that fails, or that this GPU or what is installed cannot do, is named, and the others go on. Nothing is
+fetched from a network. `--prepare` does what needs no GPU, on any machine, so that a loan is spent on the rest, and
+with `--minutes 14` nothing outlasts that. What is measured ends in docs/results, even where a row of it failed.
 """
 
+import argparse
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT
-from mezzotint.engines.lineup import ENGINES
-from mezzotint.errors import MezzotintError
+from mezzotint.errors import CheckFailed, MezzotintError
 
-REPORTS = Path("reports/gpu")
+from .gpu_machine import Machine, machine_with_gpu
+from .gpu_stages import CAPABILITIES, REPORTS, STAGES, Stage
+
 RESULTS = Path("docs/results")
-_LIMIT_SECONDS = 600
-_CLI = ("-m", "mezzotint")
-_PROMPT = "a flat emoji of a red apple on a blue background"
-_EVALUATION = ("--prompts", "demo/prompts/evaluation.txt")
-_KINDS = (("fp16", "cuda"), ("fp16", "tensorrt"), ("int8", "tensorrt"), ("fp8", "tensorrt"))
-_SHORT = ("--trajectories", "2", "--steps-per-prompt", "2", "--samples", "4")  # of random weights, ranges mean nothing
-_SHAPES = ("sd15", "sdxl")
+_LIMIT_SECONDS = 600.0
+_LEAST_SECONDS = 20.0  # in less than that no stage is worth beginning
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+_TABLES = ("-m", "mezzotint", "dev", "publish", "README.md", str(RESULTS), "--page", "docs/gpu.md")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A command of the interpreter, and what it leaves that is worth keeping, with the name that it is kept by."""
+def main(names: Sequence[str] = (), *, prepare: bool = False, minutes: float | None = None) -> None:
+    """Do the stages called `names`, or all that are not done, then the tables of what was measured.
 
-    name: str
-    arguments: tuple[str, ...]
-    kept: tuple[tuple[str, str], ...] = ()
-
-
-def _quantize(model: str, recipe: str, target: str, *options: str) -> Stage:
-    bundle = f"bundles/{model}-{recipe}-{target}"
-    command = ("quantize", f"bundles/{model}-fp32", "-o", bundle, "--recipe", recipe, "--target", target, "--overwrite")
-    return Stage(name=f"quantize-{model}-{recipe}-{target}", arguments=(*_CLI, *command, *options))
-
-
-def _bundles(model: str) -> tuple[str, ...]:
-    return tuple(f"bundles/{model}-{recipe}-{target}" for recipe, target in _KINDS)
-
-
-def _benchmark(model: str, checkpoint: str, *options: str) -> Stage:
-    output = REPORTS / model
-    command = ("benchmark", checkpoint, *_bundles(model), "-o", str(output), *_EVALUATION, "--fp16", "--no-bf16")
-    kept = ((str(output / "results.json"), f"gpu-{model}.json"),)
-    return Stage(name=f"benchmark-{model}", arguments=(*_CLI, *command, *options), kept=kept)
-
-
-def _of_shape(shape: str) -> tuple[Stage, ...]:
-    checkpoint = f"bundles/{shape}/checkpoint"
-    fp32 = f"bundles/{shape}-fp32"
-    return (
-        Stage(name=f"weights-{shape}", arguments=("-m", "demo.synthetic", shape, "-o", checkpoint, "--overwrite")),
-        Stage(name=f"export-{shape}", arguments=(*_CLI, "export", checkpoint, "-o", fp32, "--overwrite")),
-        *(_quantize(shape, recipe, target, *_SHORT) for recipe, target in _KINDS),
-        _benchmark(shape, checkpoint, "--limit", "1", "--parts", "--images", "3", "--rounds", "2", "--no-fidelity"),
-    )
-
-
-STAGES: tuple[Stage, ...] = (
-    Stage(name="doctor", arguments=(*_CLI, "doctor")),
-    Stage(name="tests", arguments=("-m", "pytest", "-m", "gpu")),
-    Stage(name="export-demo", arguments=("-m", "demo.run", "bundles/demo-fp32")),
-    *(_quantize("demo", recipe, target, "--prompts", "demo/prompts/calibration.txt") for recipe, target in _KINDS),
-    *(
-        Stage(
-            name=f"generate-{recipe}-{target}",
-            arguments=(
-                *(*_CLI, "generate", f"bundles/demo-{recipe}-{target}", _PROMPT, "--overwrite"),
-                *("-o", str(REPORTS / f"{recipe}-{target}.png")),
-            ),
-        )
-        for recipe, target in _KINDS
-    ),
-    _benchmark("demo", "demo/checkpoint", "--limit", "16", "--rounds", "2"),
-    *(stage for shape in _SHAPES for stage in _of_shape(shape)),
-)
-
-
-def main(names: Sequence[str] = ()) -> None:
-    """Run the stages called `names`, or all that are not done; exit with a failing command's code.
-
-    MezzotintError where no engine can use a GPU, and for a stage that there is not.
+    MezzotintError where no engine can use a GPU, and for a stage that there is not; CheckFailed names what failed.
     """
     known = [stage.name for stage in STAGES]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise MezzotintError(what="stage", got=", ".join(unknown), expected=known)
-    _check_gpu()
-    done = REPORTS / "done"
-    done.mkdir(parents=True, exist_ok=True)
-    for stage in STAGES:
-        if stage.name in names or (not names and not (done / stage.name).exists()):
-            _run(stage)
-            (done / stage.name).touch()
+    machine = Machine() if prepare else machine_with_gpu()
+    end = None if minutes is None else _now() + 60.0 * minutes
+    (REPORTS / "done").mkdir(parents=True, exist_ok=True)
+    asked = [stage for stage in STAGES if stage.name in names or (not names and not _mark(stage).exists())]
+    failed = [stage.name for stage in asked if not _take(stage, machine, end)]
+    if not prepare and any(RESULTS.glob("gpu-*.json")):
+        subprocess.run([sys.executable, *_TABLES], check=False, timeout=_LIMIT_SECONDS)
+    if failed:
+        raise CheckFailed(what=f"not done: {', '.join(failed)}", advice="see above, then run `make gpu` again")
 
 
-def _check_gpu() -> None:
-    reasons = [f"{engine.name} {engine.missing()}" for engine in ENGINES if engine.types_decide and engine.missing()]
-    if len(reasons) == len([engine for engine in ENGINES if engine.types_decide]):
-        raise MezzotintError(what=f"no GPU can be used here: {'; '.join(reasons)}")
+def _take(stage: Stage, machine: Machine, end: float | None) -> bool:
+    """Do a stage and note it; false where it was begun and failed. One that cannot be done is passed over by name."""
+    reason = machine.why_not(stage) or _what_lacks(stage, machine)
+    limits = [*([] if machine.capability is None else [_LIMIT_SECONDS]), *([] if end is None else [end - _now()])]
+    seconds = min(limits, default=None)  # where nothing is lent, a stage may take an hour
+    if reason is None and seconds is not None and seconds < _LEAST_SECONDS:
+        reason = "the time is over"
+    if reason is not None:
+        STDOUT.print(f"{stage.name}: passed over, {reason}", markup=False)
+        return True
+    is_done = _run(stage, _arguments(stage, machine), seconds)
+    if is_done:
+        _mark(stage).touch()
+    return is_done
 
 
-def _run(stage: Stage) -> None:
-    """Run a stage and keep what it measured. One that takes too long is ended; the next run takes it again."""
-    STDOUT.print(f"$ python {shlex.join(stage.arguments)}", markup=False)
-    started = time.monotonic()
+def _what_lacks(stage: Stage, machine: Machine) -> str | None:
+    """What should have been done before a stage and was not."""
+    lacking = [need for need in stage.needs if not (REPORTS / "done" / need).exists()]
+    if lacking:
+        return f"{lacking[0]} is not done"
+    return "there is no bundle that it could measure" if stage.bundles and not _bundles(stage, machine) else None
+
+
+def _bundles(stage: Stage, machine: Machine) -> list[str]:
+    """Those that are there and that an engine here can run."""
+    return [
+        bundle for target, bundle in stage.bundles if Path(bundle).is_dir() and machine.why_no_engine(target) is None
+    ]
+
+
+def _arguments(stage: Stage, machine: Machine) -> list[str]:
+    given = [machine.capabilities(stage) if one == CAPABILITIES else one for one in stage.arguments]
+    peers = ["--peers", stage.peers] if stage.peers and Path(stage.peers).is_dir() else []
+    return [*given, *_bundles(stage, machine), *peers]
+
+
+def _run(stage: Stage, arguments: Sequence[str], seconds: float | None) -> bool:
+    """Whether the command ended well in time; what it measured is kept in either case."""
+    STDOUT.print(f"$ python {shlex.join(arguments)}", markup=False)
+    started = _now()
+    before = {source: _written(source) for source, _ in stage.kept}
+    command, environment = [sys.executable, *arguments], os.environ | _OFFLINE
     try:
-        code = subprocess.run([sys.executable, *stage.arguments], check=False, timeout=_LIMIT_SECONDS).returncode
+        code = subprocess.run(command, check=False, timeout=seconds, env=environment).returncode
+        said = f"exit code {code}"
     except subprocess.TimeoutExpired:
-        raise MezzotintError(
-            what=f"{stage.name} was ended after {_LIMIT_SECONDS // 60} minutes", advice="run `make gpu` again"
-        ) from None
-    STDOUT.print(f"{stage.name}: {time.monotonic() - started:.0f} s, exit code {code}", markup=False)
-    if code:
-        sys.exit(code)
+        code, said = 1, "out of time, and ended"
+    STDOUT.print(f"{stage.name}: {_now() - started:.0f} s, {said}", markup=False)
     for source, name in stage.kept:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, RESULTS / name)
+        if _written(source) not in (None, before[source]):
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, RESULTS / name)
+    return code == 0
+
+
+def _written(path: str) -> int | None:
+    """When, in nanoseconds; None where it is not there."""
+    return Path(path).stat().st_mtime_ns if Path(path).is_file() else None
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+def _mark(stage: Stage) -> Path:
+    return REPORTS / "done" / stage.name
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo.gpu")
+    parser.add_argument("names", nargs="*", metavar="STAGE", help="stages to do again; default: all that are not done")
+    parser.add_argument("--prepare", action="store_true", help="what needs no GPU, on any machine")
+    parser.add_argument("--minutes", type=float, help="how long the machine is there")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
     with exit_with_a_sentence():
-        main(sys.argv[1:])
+        asked = _parsed(sys.argv[1:])
+        main(asked.names, prepare=asked.prepare, minutes=asked.minutes)

@@ -26,13 +26,13 @@ _FP8_SINCE = 8.9  # compute capability
 
 def audited_for(storage: Storage) -> tuple[str, ...]:
     """The compute capabilities that an audit compiles for, of those that can multiply what `storage` promises."""
-    return tuple(one for one in AUDITED if _has_kernels(one, storage))
+    return tuple(one for one in AUDITED if has_kernels(one, storage))
 
 
 def check_kernels(capabilities: Sequence[str], storage: Storage) -> None:
     """MezzotintError for the first compute capability whose GPUs cannot multiply what `storage` promises."""
     check_capabilities(capabilities)
-    lacking = next((one for one in capabilities if not _has_kernels(one, storage)), None)
+    lacking = next((one for one in capabilities if not has_kernels(one, storage)), None)
     if lacking is not None:
         raise MezzotintError(
             f"GPUs of compute capability {lacking} have no 8-bit floats, which began with {_FP8_SINCE}; leave it "
@@ -40,7 +40,8 @@ def check_kernels(capabilities: Sequence[str], storage: Storage) -> None:
         )
 
 
-def _has_kernels(capability: str, storage: Storage) -> bool:
+def has_kernels(capability: str, storage: Storage) -> bool:
+    """Whether GPUs of this compute capability multiply what `storage` promises."""
     return storage is not Storage.FP8 or float(capability) >= _FP8_SINCE
 
 
