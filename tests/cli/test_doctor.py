@@ -42,6 +42,7 @@ def test_the_table_names_every_engine(cli: Cli) -> None:
 
 
 def test_without_engines_it_says_what_each_lacks(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    monkeypatch.setattr("mezzotint.engines.tensorrt.missing_builder", lambda: "is not installed")
     absent = tuple(replace(engine, package="no_such_package") for engine in ENGINES)
     monkeypatch.setattr(module, "ENGINES", absent)
     found = examine()["engines"]

@@ -160,9 +160,17 @@ def test_bound_buffers_give_numpys_answer_again_and_again(tmp_path: Path, is_fix
             np.testing.assert_allclose(result, answer, rtol=1e-6)
 
 
+def without_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT-RTX needs neither the GPU build nor TensorRT, and may be installed here."""
+    monkeypatch.setattr("mezzotint.engines.tensorrt.missing_builder", lambda: "is not installed")
+
+
 @pytest.mark.skipif(nvidia.has_provider_library("cuda"), reason="onnxruntime-gpu is installed")
 @BOTH
-def test_the_cpu_build_is_told_from_the_gpu_build(tmp_path: Path, engine: Engine) -> None:
+def test_the_cpu_build_is_told_from_the_gpu_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    without_rtx(monkeypatch)
     missing = engine.missing()
     assert missing is not None
     assert f"pip install 'mezzotint[{engine.extra}]'" in missing
@@ -175,6 +183,7 @@ def test_the_cpu_build_is_told_from_the_gpu_build(tmp_path: Path, engine: Engine
 
 @BOTH
 def test_a_gpu_build_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+    without_rtx(monkeypatch)
     monkeypatch.setattr(nvidia, "has_provider_library", lambda _provider: True)
     monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: False)
     assert "needs an NVIDIA GPU and its driver" in str(engine.missing())
