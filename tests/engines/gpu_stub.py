@@ -42,10 +42,11 @@ class StubError(RuntimeError):
 
 @dataclass
 class Record:
-    """What was done: (provider, the graph's path) of each session, and the runs on the device."""
+    """What was done: (provider, the graph's path) of each session, the runs on the device, and the copies to it."""
 
     sessions: list[tuple[str, str]] = field(default_factory=list)
     runs: int = 0
+    copied: list[tuple[int, ...]] = field(default_factory=list)  # the shape of every array that went to the device
 
 
 def install(set_attribute: Set = setattr) -> Record:
@@ -59,7 +60,7 @@ def install(set_attribute: Set = setattr) -> Record:
     set_attribute(onnxruntime, "get_available_providers", lambda: available)
     set_attribute(onnxruntime, "preload_dlls", lambda: None)
     set_attribute(onnxruntime, "InferenceSession", lambda *given, **named: _session(real, record, *given, **named))
-    set_attribute(onnxruntime, "OrtValue", _Values(real))
+    set_attribute(onnxruntime, "OrtValue", _Values(real, record))
     set_attribute(nvidia, "has_provider_library", lambda _provider: True)
     set_attribute(nvidia, "has_nvidia_driver", lambda: True)
     for module in (cuda, tensorrt):
@@ -81,10 +82,11 @@ class _Values:
     """`OrtValue`: on the CPU as it is, on the GPU a `_DeviceValue`."""
 
     real: _Real
+    record: Record
 
     def ortvalue_from_shape_and_type(self, shape: Sequence[int], dtype: Any, device: str = "cpu") -> Any:
         made = self.real.value.ortvalue_from_shape_and_type(list(shape), dtype, "cpu")
-        return _DeviceValue(made) if device == "cuda" else made
+        return _DeviceValue(made, self.record) if device == "cuda" else made
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,10 @@ class _DeviceValue:
     """Memory of the device: written from the host, and not read from it."""
 
     held: Any
+    record: Record
 
     def update_inplace(self, array: Array) -> None:
+        self.record.copied.append(array.shape)
         if not array.flags.c_contiguous or list(array.shape) != list(self.held.shape()):
             raise StubError(f"an array of {array.shape} cannot be copied to a buffer of {self.held.shape()}")
         self.held.update_inplace(array)

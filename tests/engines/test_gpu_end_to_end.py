@@ -87,6 +87,19 @@ def test_generate_takes_the_gpu_by_itself(optimized: Optimized, gpu: Record) -> 
     assert gpu.runs - before >= 3 * (1 + 2 + 1)
 
 
+def test_what_the_texts_say_goes_to_the_gpu_once_a_run(optimized: Optimized, gpu: Record) -> None:
+    component = optimized.bundle.component("unet")
+    rank = {spec.name: len(spec.dims) for spec in component.inputs}
+    with TextToImage.load(optimized.bundle.path) as pipe:
+        for prompt in ("a red apple", "two pears"):
+            gpu.copied.clear()
+            pipe(prompt, seed=3, steps=4)
+            texts = [shape for shape in gpu.copied if len(shape) == rank["encoder_hidden_states"]]
+            latents = [shape for shape in gpu.copied if len(shape) == rank["sample"]]
+            assert len(texts) == 1
+            assert len(latents) == 4 + 1  # of the decoder
+
+
 def test_benchmark_measures_the_bundle_in_processes_of_its_own(
     optimized: Optimized, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
