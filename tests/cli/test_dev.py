@@ -27,14 +27,14 @@ def test_startup_prints_every_start(cli: Cli, tiny_bundle: Bundle) -> None:
 def test_publish_says_what_it_wrote(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def publish(sources: list[Path], folder: Path, readme: Path, strip: Path | None) -> list[Path]:
-        asked.extend((sources, folder, readme, strip))
+    def publish(sources: list[Path], folder: Path, readme: Path, strip: Path | None, pages: list[Path]) -> list[Path]:
+        asked.extend((sources, folder, readme, strip, pages))
         return [folder / "demo.json"]
 
     monkeypatch.setattr(publish_module, "publish", publish)
-    code, out, _ = cli("dev", "publish", "README.md", "docs/results", "a.json", "b.json")
+    code, out, _ = cli("dev", "publish", "README.md", "docs/results", "a.json", "b.json", "--page", "gpu.md")
     assert (code, out) == (0, "wrote docs/results/demo.json\n")
-    assert asked == [[Path("a.json"), Path("b.json")], Path("docs/results"), Path("README.md"), None]
+    assert asked == [[Path("a.json"), Path("b.json")], Path("docs/results"), Path("README.md"), None, [Path("gpu.md")]]
 
 
 @pytest.mark.parametrize(("reason", "expected"), [(None, 0), ("no room", 1)])
@@ -43,8 +43,8 @@ def test_peers_takes_the_prompts_of_the_package_and_tells_what_could_not_be_had(
 ) -> None:
     asked: list[object] = []
 
-    def prepare(inputs: Inputs, environments: Path) -> dict[str, PeerState]:
-        asked.extend((inputs, environments))
+    def prepare(inputs: Inputs, environments: Path, *, on_gpu: bool) -> dict[str, PeerState]:
+        asked.extend((inputs, environments, on_gpu))
         return {"good": PeerState("0" * 64), "other": PeerState("0" * 64, reason=reason)}
 
     monkeypatch.setattr(peers_module, "prepare_peers", prepare)
@@ -52,7 +52,7 @@ def test_peers_takes_the_prompts_of_the_package_and_tells_what_could_not_be_had(
     assert code == expected
     assert out.splitlines() == ["good: ready", f"other: {reason or 'ready'}"]
     assert ("other" in err) is (expected == 1)
-    assert asked == [Inputs(Path("checkpoint"), Path("bundle"), DEFAULT_PROMPTS, Path("out")), Path("envs")]
+    assert asked == [Inputs(Path("checkpoint"), Path("bundle"), DEFAULT_PROMPTS, Path("out")), Path("envs"), False]
 
 
 def test_overhead_prints_every_image(cli: Cli, tiny_bundle: Bundle) -> None:
