@@ -22,7 +22,7 @@ from ..samplers.sampler import Noise
 from .files import to_pixels
 
 _OVERLAP = 0.5  # of a tile's side
-_LARGEST_TILE = 64  # latents a side: at 1024x1024 pixels a decoder's tensors take 8 GB in FP32, at 512x512 a quarter
+_LARGEST_TILE = 64  # latents a side: decoding 1024x1024 pixels in FP32, a process peaks at 8 GB
 
 
 def encode(session: Session, pixels: FloatArray) -> Array:
