@@ -89,6 +89,7 @@ class Pipeline:
         precision: str | Mapping[Role, str] | None = None,
         threads: int | None = None,
         low_memory: bool = False,
+        once: bool = False,
         progress: Progress = silent,
     ) -> Self:
         """Open a bundle and load its graphs; `profile` names settings, and maybe graphs, that it was tuned to.
@@ -96,7 +97,8 @@ class Pipeline:
         `precision` ("f32", "bf16", "f16") overrides what the manifest states, for all components or by role.
         With `low_memory` each graph is loaded when a call needs it and freed as soon as that call is done with it, and
         images above the native size, or 64x64 latents, are decoded in tiles: memory peaks at about the largest
-        component, and every call pays for loading. `progress` is told of each graph before it is loaded.
+        component, and every call pays for loading. With `once`, for a single call, graphs are loaded now and each is
+        freed when that call has used it. `progress` is told of each graph before it is loaded.
         """
         bundle = Bundle.open(path).profiled(profile)
         family = family_of(bundle)
@@ -111,12 +113,12 @@ class Pipeline:
             options = EngineOptions(compute, threads, cache_folder(choice.engine.name), frugal=is_frugal)
             return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
 
-        sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not low_memory)
+        sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not (low_memory or once))
         needed = cls._needed(bundle)
         for index, name in enumerate(needed):
             if not low_memory:
                 progress(f"loading {name}", index, len(needed))
-                _ = sessions[name]
+                sessions.prepare(name)
         return cls(bundle, choice, sessions, precision=asked.get(Role.DENOISER), low_memory=low_memory)
 
     def __enter__(self) -> Self:

@@ -126,6 +126,7 @@ class Load:
     threads: int | None
     low_memory: bool
     profile: str | None = None
+    once: bool = False
 
     def pipeline(self, kind: type[Pipeline]) -> Pipeline:
         """Opened; where nobody chose the engine, stderr says which and why."""
@@ -136,6 +137,7 @@ class Load:
             precision=self.precision,
             threads=self.threads,
             low_memory=self.low_memory,
+            once=self.once,
         )
         if self.backend == "auto":
             STDERR.print(f"backend {pipe.backend}: {pipe.choice.reason}", markup=False)
@@ -223,6 +225,7 @@ def generate_images(
     paths = [output] if count == 1 else [output.with_stem(f"{output.stem}-{index}") for index in range(count)]
     for path in paths:
         check_output(path, overwrite=overwrite)
+    load = replace(load, once=len(request.prompts) == 1)  # so that the decoder has the room of the denoiser
     pipe = load.pipeline(request.kind())
     refiner = None if refining is None else refining.open(load)
     _tell_other_weights(request.like, pipe)

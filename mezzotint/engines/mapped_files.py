@@ -7,8 +7,9 @@ process's memory until the system is short of it; read again, they come back fro
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
@@ -34,27 +35,32 @@ def drop_mapped_pages(folder: Path) -> int:
     return dropped
 
 
-@contextmanager
-def dropping_mapped_pages(folder: Path, interval_s: float = 0.02) -> Iterator[None]:
+def dropping_mapped_pages(folder: Path, interval_s: float = 0.02) -> AbstractContextManager[None]:
     """Drop them again and again while the body runs, and once more at its end.
 
     An engine that reads every weight once while it packs it holds no more of the file at a time than it reads in
     `interval_s`.
     """
+    return again_and_again(partial(drop_mapped_pages, folder), interval_s)
+
+
+@contextmanager
+def again_and_again(drop: Callable[[], object], interval_s: float = 0.02) -> Iterator[None]:
+    """Call `drop` every `interval_s` while the body runs, and once more at its end."""
     is_done = threading.Event()
 
-    def drop() -> None:
+    def repeat() -> None:
         while not is_done.wait(interval_s):
-            drop_mapped_pages(folder)
+            drop()
 
-    thread = threading.Thread(target=drop, name="drop-mapped-pages", daemon=True)
+    thread = threading.Thread(target=repeat, name="drop-mapped-pages", daemon=True)
     thread.start()
     try:
         yield
     finally:
         is_done.set()
         thread.join()
-        drop_mapped_pages(folder)
+        drop()
 
 
 def _advise(start: int, size: int) -> int:

@@ -12,11 +12,14 @@ import mmap
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mezzotint.atomic_file import atomic_path
 from mezzotint.cache import usable_folder
+
+from .mapped_files import again_and_again
 
 _TRAILER_BYTES = 8
 
@@ -45,14 +48,19 @@ def load_compiled(core: Any, path: Path, settings: Mapping[str, Any]) -> tuple[A
         mapping = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY)  # a Tensor wants it writable; nobody writes
     tensor = openvino.Tensor(np.frombuffer(mapping, dtype=np.uint8), shared_memory=True)
     try:
-        compiled = core.import_model(tensor, "CPU", dict(settings))
+        with again_and_again(partial(_drop, mapping)):  # the kernels pack most weights for themselves
+            compiled = core.import_model(tensor, "CPU", dict(settings))
     except RuntimeError:  # of another build, or spoiled: it is compiled again, and replaced
         return None
-    if hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)  # the kernels have packed most weights for themselves
     with suppress(OSError):
         os.utime(path)  # used now: the oldest go first when the cache is trimmed
     return compiled, (mapping, tensor)
+
+
+def _drop(mapping: mmap.mmap) -> None:
+    """Its resident pages; what is read again comes back from the file, as nobody writes to it."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def store_compiled(compiled: Any, path: Path) -> None:

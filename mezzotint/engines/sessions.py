@@ -1,8 +1,9 @@
 """The sessions of a bundle's components, opened when they are needed.
 
 With `keep` a session stays once it is open. Without, it lives as long as somebody holds it: a call that fetches a
-session, runs it and drops it has freed its weights by the time the next component is fetched. Either way a component is
-never open twice, however many threads ask for it. `close` ends all of them on purpose, as a server does that unloads.
+session, runs it and drops it has freed its weights by the time the next component is fetched. What was opened by
+`prepare` waits for the first that fetches it, either way. A component is never open twice, however many threads ask for
+it. `close` ends all of them on purpose, as a server does that unloads.
 """
 
 import threading
@@ -20,21 +21,27 @@ class Sessions(Mapping[str, Session]):
     def __init__(self, names: tuple[str, ...], open_session: Callable[[str], Session], *, keep: bool) -> None:
         self._names = names
         self._open_session = open_session
-        self._kept: dict[str, Session] | None = {} if keep else None
+        self._keep = keep
+        self._kept: dict[str, Session] = {}
         self._alive: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._locks = {name: threading.Lock() for name in names}
         self._is_closed = False
 
     def __getitem__(self, name: str) -> Session:
+        session = self.prepare(name)
+        if not self._keep:
+            self._kept.pop(name, None)
+        return session
+
+    def prepare(self, name: str) -> Session:
+        """Open it now, for whoever fetches it first."""
         with self._locks[name]:
             if self._is_closed:
                 raise MezzotintError(f"the bundle was closed, so there is no {name} to run; load it again")
             session = self._alive.get(name)
             if session is None:
                 session = self._open_session(name)
-                self._alive[name] = session
-                if self._kept is not None:
-                    self._kept[name] = session
+                self._alive[name] = self._kept[name] = session
             return session
 
     def __iter__(self) -> Iterator[str]:
@@ -51,8 +58,7 @@ class Sessions(Mapping[str, Session]):
                 session = self._alive.pop(name, None)
                 if session is not None:
                     session.close()
-        if self._kept is not None:
-            self._kept.clear()
+        self._kept.clear()
 
     @property
     def open_names(self) -> tuple[str, ...]:

@@ -100,6 +100,34 @@ def test_low_memory_holds_one_component_at_a_time_and_generates_the_same(
     assert frugal.precision == plain.precision
 
 
+def test_once_each_graph_is_freed_when_the_call_has_used_it(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the decoder, which needs most memory besides weights, runs where the denoiser was."""
+    plain = TextToImage.load(tiny_bundle.path, backend="onnxruntime")
+    once = TextToImage.load(tiny_bundle.path, backend="onnxruntime", once=True)
+    assert open_names_of(once) == ("text_encoder", "unet", "vae_decoder")
+    expected = plain(["a", "b"], steps=2)
+    assert isinstance(once.sessions, Sessions)
+    watch = Watch(once.sessions, monkeypatch)
+    gc.disable()  # nothing may wait for the collector of cycles
+    try:
+        found = once(["a", "b"], steps=2)
+        assert open_names_of(once) == ()
+    finally:
+        gc.enable()
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert set(watch.seen) == {
+        ("text_encoder", ("text_encoder", "unet", "vae_decoder")),
+        ("unet", ("unet", "vae_decoder")),
+        ("vae_decoder", ("vae_decoder",)),
+    }
+    np.testing.assert_array_equal(once(["a", "b"], steps=2).pixels, expected.pixels)  # loaded again
+    once.close()
+    with pytest.raises(MezzotintError):
+        once("a", steps=1)
+
+
 def test_low_memory_of_images_as_input(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     image = ImageToImage.load(tiny_bundle.path, backend="onnxruntime", low_memory=True)
     assert isinstance(image.sessions, Sessions)
