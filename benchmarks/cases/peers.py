@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mezzotint.atomic_file import write_text
+from mezzotint.bundle.precision import Compute
+from mezzotint.engines.openvino import OPENVINO
 from mezzotint.errors import MezzotintError
 
 from .case import Case, Kind
@@ -51,13 +53,15 @@ class Peer:
     """`artefact` is the folder, below the peers' folder, of what it runs: "" is the checkpoint itself.
 
     `environment` "" is the one that runs the benchmark. Peers `on_gpu` are compared there, and all others on a CPU.
+    `precision` None is that of our own INT8 bundles on OpenVINO: BF16 where this processor computes faster in it, or
+    FP32.
     """
 
     name: str
     kind: Kind
     backend: str
     recipe: str
-    precision: str
+    precision: str | None
     artefact: str = ""
     environment: str = ""
     on_gpu: bool = False
@@ -67,13 +71,13 @@ PEERS = (
     Peer("diffusers-compile", "baseline", "diffusers", "compile", "f32"),
     Peer("optimum-onnxruntime", "optimum", "onnxruntime", "fp32", "f32", "optimum-onnxruntime"),
     Peer("nncf-int8-onnxruntime", "bundle", "onnxruntime", "nncf-int8", "f32", "nncf-int8"),
-    Peer("nncf-int8-openvino", "bundle", "openvino", "nncf-int8", "bf16", "nncf-int8"),
+    Peer("nncf-int8-openvino", "bundle", "openvino", "nncf-int8", None, "nncf-int8"),
     Peer("optimum-intel-fp32", "optimum", "openvino", "fp32", "f32", "optimum-intel", "optimum-intel"),
     Peer("optimum-intel-bf16", "optimum", "openvino", "fp32", "bf16", "optimum-intel", "optimum-intel"),
-    Peer("optimum-intel-int8", "optimum", "openvino", "int8-hybrid", "bf16", "optimum-intel-int8", "optimum-intel"),
+    Peer("optimum-intel-int8", "optimum", "openvino", "int8-hybrid", None, "optimum-intel-int8", "optimum-intel"),
     Peer("openvino-genai-fp32", "genai", "openvino", "fp32", "f32", "optimum-intel", "optimum-intel"),
     Peer("openvino-genai-bf16", "genai", "openvino", "fp32", "bf16", "optimum-intel", "optimum-intel"),
-    Peer("openvino-genai-int8", "genai", "openvino", "int8-hybrid", "bf16", "optimum-intel-int8", "optimum-intel"),
+    Peer("openvino-genai-int8", "genai", "openvino", "int8-hybrid", None, "optimum-intel-int8", "optimum-intel"),
     Peer("optimum-cuda-fp32", "optimum", "cuda", "fp32", "f32", "optimum-onnxruntime", on_gpu=True),
     Peer("optimum-cuda-fp16", "optimum", "cuda", "fp16", "f16", "optimum-cuda-fp16", on_gpu=True),
 )
@@ -133,7 +137,8 @@ def peer_cases(folder: Path, checkpoint: str, checkpoint_sha256: str, *, on_gpu:
 
 def _case(peer: Peer, folder: Path, checkpoint: str, checkpoint_sha256: str) -> Case:
     arguments = (peer.name, peer.kind)
-    facts = {"backend": peer.backend, "recipe": peer.recipe, "precision": peer.precision, "is_peer": True}
+    precision = peer.precision or str(OPENVINO.precision_for(Compute.BF16))
+    facts = {"backend": peer.backend, "recipe": peer.recipe, "precision": precision, "is_peer": True}
     if not peer.artefact:
         return Case(*arguments, source=checkpoint, **facts)  # type: ignore[arg-type]  # a mapping of several types
     state = read_state(folder, peer.artefact)

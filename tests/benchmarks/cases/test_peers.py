@@ -16,6 +16,7 @@ from mezzotint.benchmarks.cases.lineup import line_up
 from mezzotint.benchmarks.cases.peer_artefacts import ARTEFACTS, Inputs, unsigned_activations
 from mezzotint.benchmarks.cases.peers import ENVIRONMENTS, PEERS, PeerState, peer_cases, peer_versions, read_state
 from mezzotint.benchmarks.prepare_peers import prepare_peers
+from mezzotint.engines import openvino as openvino_engine
 from mezzotint.errors import MezzotintError
 
 STATE = PeerState("a" * 64, "env/bin/python", {"openvino": "1.2"})
@@ -61,6 +62,18 @@ def test_a_prepared_peer_runs_in_its_environment_and_others_say_why_not(tmp_path
     assert cases["nncf-int8-openvino"].refusal == "it was prepared from other weights; run `make peers` again"
     assert cases["optimum-onnxruntime"].refusal == "it was not prepared; `make peers` does that"
     assert cases["diffusers-compile"].source == "checkpoint"
+
+
+@pytest.mark.parametrize(("is_faster", "precision"), [(True, "bf16"), (False, "f32")])
+def test_others_int8_runs_in_the_precision_that_ours_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_faster: bool, precision: str
+) -> None:
+    monkeypatch.setattr(openvino_engine, "has_bf16", lambda: True)
+    monkeypatch.setattr(openvino_engine, "is_bf16_faster", lambda: is_faster)
+    cases = {case.name: case.precision for case in peer_cases(tmp_path, "checkpoint", "a" * 64)}
+    openvino = {name: found for name, found in cases.items() if "int8" in name and "onnxruntime" not in name}
+    assert openvino == dict.fromkeys(("nncf-int8-openvino", "optimum-intel-int8", "openvino-genai-int8"), precision)
+    assert (cases["optimum-intel-bf16"], cases["nncf-int8-onnxruntime"]) == ("bf16", "f32")
 
 
 @pytest.mark.parametrize("gone", ["optimum-intel", "env"])
