@@ -177,6 +177,7 @@ def overhead(
 
     measured = measure_overhead(bundle, backend=backend, steps=steps, rounds=rounds)
     if as_json:
-        write_json({"direct_ms": measured.direct_ms, "served_ms": measured.served_ms, "share": measured.share})
+        times = {"direct_ms": measured.direct_ms, "served_ms": measured.served_ms}
+        write_json({**times, "share": measured.share, "interval": measured.interval})
     else:
         STDOUT.print("\n".join(measured.lines()), markup=False)
