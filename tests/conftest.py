@@ -40,7 +40,15 @@ FOREIGN_WARNINGS = (
 # Fixtures of the embedded checkpoint, whose tests `make test-embedded` runs.
 EMBEDDED = {"demo_bundle", "demo_int8"}
 # Files of few tests that take long. Begun last, one of them would keep one process busy while the others have ended.
-BEGUN_FIRST = ("test_readme.py", "test_integer_kernels.py", "test_published_configs.py", "test_stable_diffusion_xl.py")
+# README's test makes what most files need, and the first others need nothing of it: nobody waits.
+BEGUN_FIRST = (
+    "test_readme.py",
+    "test_published_configs.py",
+    "test_stable_diffusion_xl.py",
+    "test_stable_diffusion_xl_quantized.py",
+    "test_structure.py",
+    "test_latent_consistency.py",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,7 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if EMBEDDED.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("embedded")
-    items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
+    first = {name: place for place, name in enumerate(BEGUN_FIRST)}
+    items.sort(key=lambda item: first.get(item.path.name, len(first)))
 
 
 @pytest.fixture(scope="session", autouse=True)

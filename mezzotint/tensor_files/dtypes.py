@@ -66,7 +66,7 @@ def to_float32(bits: Array, dtype: str) -> FloatArray:
         return _e4m3fn()[bits]
     if dtype not in ("float16", "float32", "float64"):
         raise ValueError(f"{dtype} is no float type that can be read as numbers")
-    with np.errstate(over="ignore"):  # of float64: infinite, as with PyTorch
+    with np.errstate(over="ignore", invalid="ignore"):  # of float64: infinite, and NaN that signals, as with PyTorch
         return bits.astype(np.float32, copy=False)
 
 
