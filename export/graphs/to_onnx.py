@@ -4,8 +4,10 @@ The dynamo exporter at opset 23 keeps Attention, GroupNormalization, LayerNormal
 the SD 1.5 UNet, where the old TorchScript exporter gave 4,493.
 """
 
+import gc
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
@@ -18,6 +20,7 @@ from .tidy import tidy
 OPSET = 23
 # They warn of their own deprecations, and that torchvision, which nothing here needs, is absent.
 _EXPORTERS = ("torch.onnx", "torch.utils._sympy", "onnxscript", "onnx_ir")
+_COLLECTED_AT = (200_000, 20, 100)
 
 
 def to_onnx(source: GraphSource) -> ir.Model:
@@ -28,7 +31,7 @@ def to_onnx(source: GraphSource) -> ir.Model:
         for spec in source.inputs
     )
     shapes = _as_called(source.module, dynamic)
-    with torch.no_grad(), quiet(*_EXPORTERS):
+    with torch.no_grad(), quiet(*_EXPORTERS), _rarely_collected():
         # Left to itself, torch.onnx fails on a UNet without strict mode, and tries again with it: half as fast in all.
         program = torch.export.export(source.module, arguments, dynamic_shapes=shapes, strict=False)
         exported: Any = torch.onnx.export(
@@ -40,6 +43,21 @@ def to_onnx(source: GraphSource) -> ir.Model:
             verbose=False,
         )
     return tidy(exported.model, source)
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Python's collector looks at new objects in large lots alone.
+
+    Tracing makes millions that stay, between those that torch and transformers consist of: going over all of them again
+    and again took a third of its time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(*_COLLECTED_AT)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _as_called(module: torch.nn.Module, dynamic: Sequence[Any]) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from mezzotint.export.graphs.to_onnx import to_onnx
 from mezzotint.runtime import Bundle
 
 _GRAPH = "graph.onnx"
-# What configs say to others than the module: pipelines scale latents, and sizes are the interface's.
+# What configs say to others than the module: pipelines scale latents, and sizes are the interface's. No export tiles.
 _NOT_TRACED = {
     "force_upcast",
     "latents_mean",
@@ -27,6 +27,8 @@ _NOT_TRACED = {
     "sample_size",
     "scaling_factor",
     "shift_factor",
+    "tile_latent_min_size",
+    "tile_sample_min_size",
     "transformers_version",
 }
 
@@ -75,7 +77,7 @@ def fingerprint(source: GraphSource) -> str:
     interface = [repr(part) for part in (source.name, source.inputs, source.outputs, source.trace_size)]
     plain = (bool, int, float, str, tuple)
     options = [
-        {key: value for key, value in vars(module).items() if isinstance(value, plain)}
+        {key: value for key, value in vars(module).items() if isinstance(value, plain) and key not in _NOT_TRACED}
         for module in source.module.modules()
     ]
     said = json.dumps([repr(source.module), options, config, *interface], sort_keys=True, default=repr)
