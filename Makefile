@@ -179,13 +179,9 @@ tables: $(READY) ## Put the results of the bench targets into docs/results, docs
 # Hundreds of tests start a process of their own: without compiled files, each of those would compile everything again.
 test test-embedded test-slow: export PYTHONDONTWRITEBYTECODE =
 
-# Trainings that are compared to the bit run alone: PyTorch adds up in another order with another number of threads.
-TRAININGS := tests/demo/test_train_stages.py tests/demo/test_train_distillation.py
-
+# One process more than the cores that are asked for, as tests wait too: for other processes, and for what one makes for all.
 test: $(READY) ## Run the tests that take minutes at most
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	  -m "not slow and not gpu and not browser and not embedded" $(addprefix --ignore=,$(TRAININGS))
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(TRAININGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not browser and not embedded"
 
 # Apart from the others, since exporting and quantizing that checkpoint takes longer than most of them together.
 test-embedded: $(READY) ## Run the tests on the embedded checkpoint: integer kernels, and graphs that say the same

@@ -1,7 +1,11 @@
 """A recipe of seconds: made-up icons of 16 concepts in both styles, small networks, a few steps. No network access."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from demo.train.artwork.concepts import Concept
 from demo.train.config import KEYWORDS, STYLES, AutoencoderTraining, Phase, PipelineTraining, Recipe
@@ -71,5 +75,20 @@ def run(root: Path, until: str = "assemble") -> Workspace:
     workspace = Workspace(root)
     if not root.exists():
         write_artwork(workspace)
-    run_stages(workspace, RECIPE, CONCEPTS, until)
+    with on_one_thread():
+        run_stages(workspace, RECIPE, CONCEPTS, until)
     return workspace
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Trainings that are compared to the bit: with another number of threads PyTorch adds up in another order.
+
+    How many it takes may change while others use the same cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -12,7 +12,7 @@ from demo.train.distillation import Distillation, Student, distil, scores, teach
 from demo.train.meter import show_training
 from demo.train.workspace import Workspace
 from mezzotint.bundle.bundle import sha256_of
-from tests.demo.small_recipe import RECIPE, run
+from tests.demo.small_recipe import RECIPE, on_one_thread, run
 
 pytest.importorskip("resvg_py")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -46,7 +46,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def taught(workspace: Workspace, teacher: Path, output: Path) -> Path:
-    with show_training("distillation") as meter:
+    with on_one_thread(), show_training("distillation") as meter:
         distil(workspace, teacher, output, PLAN, meter)
     return output
 
