@@ -21,6 +21,9 @@ ARGS    = # further options, such as ARGS="--overwrite"
 
 # A folder that is called checkpoint is named after the one that it lies in: demo/checkpoint is "demo".
 MODEL_NAME := $(notdir $(patsubst %/,%,$(if $(filter checkpoint,$(notdir $(MODEL:/=))),$(dir $(MODEL:/=)),$(MODEL:/=))))
+# Of what is installed a fourth is ever imported. Python compiles that when it first is, and has to keep it: hundreds of tests
+# start a process of their own.
+export PYTHONDONTWRITEBYTECODE =
 export PROMPT # recipes read it from the environment, so that quotes in a prompt stay the prompt's
 
 .DEFAULT_GOAL := help
@@ -176,9 +179,6 @@ tables: $(READY) ## Put the results of the bench targets into docs/results, docs
 	$(BIN)/python -m mezzotint dev publish README.md docs/results $(wildcard reports/bench-*/results.json) --page docs/gpu.md \
 	  $(if $(wildcard reports/demo/results.json),--strip reports/demo/results.json)
 
-# Hundreds of tests start a process of their own: without compiled files, each of those would compile everything again.
-test test-embedded test-slow: export PYTHONDONTWRITEBYTECODE =
-
 # One process more than the cores that are asked for, as tests wait too: for other processes, and for what one makes for all.
 test: $(READY) ## Run the tests that take minutes at most
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not browser and not embedded"
@@ -228,5 +228,4 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV); this takes some minutes once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # pip does it on one core; some packages ship files that are no Python
 	@touch $@
