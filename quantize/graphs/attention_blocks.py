@@ -1,4 +1,4 @@
-"""Attention that is written out in a graph: a product of queries and keys, a Softmax, and a product with the values."""
+"""Attention in a graph: one operator, or a product of queries and keys, a Softmax, and one with the values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _BETWEEN = ("Add", "Where", "Mul", "Cast", "Unsqueeze", "Squeeze")  # masks, sca
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionBlock:
-    """Names of the nodes: the first product, the Softmax, and the second product."""
+    """Names of the nodes: the first product, the Softmax, and the second product; of an operator, thrice its own."""
 
     scores: str
     shares: str
@@ -21,15 +21,23 @@ class AttentionBlock:
         """All three."""
         return self.scores, self.shares, self.mixed
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether one node is all of it."""
+        return self.scores == self.mixed
+
 
 def attention_blocks(graph: ir.Graph) -> tuple[AttentionBlock, ...]:
-    """Every Softmax between two products, in the graph's order."""
+    """Every Attention, and every Softmax between two products, in the graph's order."""
     return tuple(_blocks(graph))
 
 
 def _blocks(graph: ir.Graph) -> Iterator[AttentionBlock]:
     for node in graph:
-        if node.op_type == "Softmax":
+        if node.op_type == "Attention":
+            name = str(node.name)
+            yield AttentionBlock(scores=name, shares=name, mixed=name)
+        elif node.op_type == "Softmax":
             scores, mixed = _before(node), _after(node)
             if scores is not None and mixed is not None:
                 yield AttentionBlock(scores=str(scores.name), shares=str(node.name), mixed=str(mixed.name))

@@ -17,7 +17,7 @@ from mezzotint.engines.rtx.record import EngineLayer
 from mezzotint.errors import MezzotintError
 
 from ..graphs.attention_blocks import AttentionBlock, attention_blocks
-from .compiled_kernels import compiled_kernels
+from .compiled_kernels import compiled_kernels, is_fused_attention
 from .coverage import Audit
 
 BUILT = "built, never run"
@@ -109,5 +109,9 @@ def _compiled(built: Built, audit: Audit, capability: str, blocks: Sequence[Atte
 
 def unfused_blocks(blocks: Sequence[AttentionBlock], layers: Sequence[EngineLayer]) -> tuple[AttentionBlock, ...]:
     """The blocks of which no single layer holds both products and the Softmax."""
-    together = [set(layer.nodes) for layer in layers]
-    return tuple(block for block in blocks if not any(nodes.issuperset(block.nodes) for nodes in together))
+    return tuple(block for block in blocks if not any(_holds(layer, block) for layer in layers))
+
+
+def _holds(layer: EngineLayer, block: AttentionBlock) -> bool:
+    """Layers of an Attention operator that became several all bear its one name, so that the kernel's tells more."""
+    return set(layer.nodes).issuperset(block.nodes) and (not block.is_operator or is_fused_attention(layer))

@@ -44,8 +44,12 @@ def layer_precision(layer: EngineLayer) -> str:
     return next((dtype for dtype in (*inputs, *weights) if dtype in _FLOATS), UNKNOWN)
 
 
+def is_fused_attention(layer: EngineLayer) -> bool:
+    """Whether a layer is one kernel for both products and the Softmax: "mha" in the compiler's names."""
+    return "mha" in layer.tactic or "mha" in layer.name
+
+
 def _rank(layer: EngineLayer) -> tuple[int, int]:
     """The one that multiplies first: of several that name a node, others prepare its weights or add to its result."""
-    is_fused_attention = "mha" in layer.tactic or "mha" in layer.name
     kind = _MULTIPLYING.index(layer.kind) if layer.kind in _MULTIPLYING else len(_MULTIPLYING)
-    return (0 if is_fused_attention else 1, kind)
+    return (0 if is_fused_attention(layer) else 1, kind)

@@ -83,6 +83,7 @@ def build_engine(path: Path, shapes: Mapping[str, Sequence[int]], capabilities: 
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         tensor.shape = tuple(shapes[tensor.name])
+    _let_attention_be_parted(library, network)
     macs = _network_macs(library, network)
     plan = builder.build_serialized_network(network, _settings(library, builder, capabilities))
     if plan is None:
@@ -156,6 +157,18 @@ def _reason(description: str) -> str:
     """The line that says what is wrong: others repeat the node, or that there is no GPU."""
     lines = [line for line in description.splitlines() if not line.startswith(("Invalid Node", "[checkMacros"))]
     return next(iter(lines), description)
+
+
+def _let_attention_be_parted(library: Any, network: Any) -> None:
+    """Where there is no single kernel for an Attention operator, it may become products and a Softmax.
+
+    That is so in FP32, and in FP16 for heads of a width below 9 or above 256; the compiler refuses such a graph else.
+    """
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type == library.LayerType.ATTENTION_OUTPUT:
+            layer.__class__ = library.IAttentionOutputLayer
+            layer.attention.decomposable = True
 
 
 def _network_macs(library: Any, network: Any) -> dict[str, int]:

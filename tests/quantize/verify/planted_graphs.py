@@ -29,6 +29,11 @@ g (float[2,64,64] x) => (float[2,64,64] y)
   ["shares"] p = Softmax<axis=-1>(s)
   ["mixed"] y = MatMul(p, q) }
 """
+OPERATOR = """
+g (float16[2,2,64,8] q, float16[2,2,64,8] k, float16[2,2,64,8] v) => (float16[2,2,64,8] y)
+{ ["attention"] y = Attention(q, k, v) }
+"""
+"""Attention as one node, whose heads are 8 wide."""
 
 
 def save_planted(path: Path, *changes: tuple[str, str], text: str = GOOD) -> Path:

@@ -10,6 +10,8 @@ from mezzotint.engines.rtx.builder import CAPABILITIES, build_engine, check_capa
 from mezzotint.engines.rtx.record import EngineLayer, EngineTensor
 from mezzotint.errors import CheckFailed, MezzotintError
 from mezzotint.quantize.graphs.attention_blocks import attention_blocks
+from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.passes.contract import run_passes
 from mezzotint.quantize.verify.audit import audit_compiled
 from mezzotint.quantize.verify.audit_tensorrt import (
     CompiledAudit,
@@ -22,7 +24,7 @@ from mezzotint.quantize.verify.compile_shape import compile_shape
 from mezzotint.quantize.verify.compiled_kernels import UNKNOWN, compiled_kernels, layer_precision
 from mezzotint.quantize.verify.coverage import check_coverage
 from mezzotint.runtime import Bundle
-from tests.quantize.verify.planted_graphs import ATTENTION, NODE, SHAPES, save_planted
+from tests.quantize.verify.planted_graphs import ATTENTION, NODE, OPERATOR, SHAPES, save_planted
 
 COMPILED = pytest.mark.skipif(missing_builder() is not None, reason=f"tensorrt {missing_builder()}")
 
@@ -84,6 +86,14 @@ def test_attention_is_fused_where_one_layer_holds_all_of_it(tmp_path: Path) -> N
     parts = (layer("1", "gemm", "f16", nodes=("scores", "shares")), layer("2", "gemm", "f16", nodes=("mixed",)))
     assert unfused_blocks([block], [whole]) == ()
     assert unfused_blocks([block], parts) == (block,)
+
+
+def test_an_attention_operator_is_fused_where_its_kernel_is_one_for_it(tmp_path: Path) -> None:
+    (block,) = attention_blocks(ir.load(save_planted(tmp_path / "model.onnx", text=OPERATOR)).graph)
+    assert block.nodes == ("attention",) * 3
+    parts = tuple(layer(kind, kind, "f16 f16", nodes=("attention",)) for kind in ("gemm", "kgen", "gemm"))
+    assert unfused_blocks([block], parts) == (block,)
+    assert unfused_blocks([block], [layer("one", "kgen", "f16", nodes=("attention",), tactic="_gemm_mha_v2_0x1")]) == ()
 
 
 def test_compute_capabilities_are_those_of_the_compiler_and_of_the_numbers() -> None:
@@ -152,6 +162,34 @@ def test_codes_that_do_not_reach_the_convolution_are_named(tmp_path: Path, chang
     assert [kernel.node for kernel in audit.broken] == [NODE]
     with pytest.raises(CheckFailed, match=f"unet on tensorrt: 0.0% .* INT8 .*first that did not is {NODE}"):
         check_coverage(audit)
+
+
+@COMPILED
+@pytest.mark.parametrize("dtype", ["float16", "float"])
+@pytest.mark.parametrize("width", [1, 8, 9, 40, 256, 320])
+def test_heads_of_any_width_are_built_and_the_audit_says_which_are_fused(
+    tmp_path: Path, dtype: str, width: int
+) -> None:
+    found = compile_component(*save_operator(tmp_path, dtype, width), (), "8.9")
+    is_fused = dtype == "float16" and 9 <= width <= 256
+    assert [block.scores for block in found.unfused] == ([] if is_fused else ["attention"])
+    assert found.record().fused_attentions == is_fused
+
+
+@COMPILED
+@pytest.mark.parametrize("width", [3, 20, 320])
+def test_attention_that_is_written_out_is_built_for_heads_of_any_width(tmp_path: Path, width: int) -> None:
+    path, name, shapes = save_operator(tmp_path, "float", width)
+    target = find_target("tensorrt")
+    ir.save(run_passes(target.lower_floats(ir.load(path)).model, target.halves).model, path)
+    found = compile_component(path, name, shapes, (), "8.9")
+    assert (found.attentions, len(found.unfused)) == (1, 0 if width == 20 else 1)
+
+
+def save_operator(folder: Path, dtype: str, width: int) -> tuple[Path, str, dict[str, tuple[int, ...]]]:
+    """The graph, a component's name and the shapes of its inputs."""
+    text = OPERATOR.replace("float16", dtype).replace("64,8", f"64,{width}")
+    return save_planted(folder / "model.onnx", text=text), "unet", dict.fromkeys("qkv", (2, 2, 64, width))
 
 
 @COMPILED
