@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mezzotint.bundle.precision import Storage
 from mezzotint.engines.lineup import ENGINES
-from mezzotint.engines.rtx.builder import CAPABILITIES, missing_builder
+from mezzotint.engines.rtx.library import CAPABILITIES, missing_builder
 from mezzotint.engines.rtx_graph import first_gpu
 from mezzotint.engines.tensorrt import missing_provider
 from mezzotint.errors import MezzotintError

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from mezzotint.atomic_file import atomic_path, write_text
 from mezzotint.bundle.bundle import Bundle, file_entry
 from mezzotint.bundle.manifest import MANIFEST_NAME, BuiltEngine, Component
-from mezzotint.engines.rtx.builder import build_engine, builder_version, check_capabilities
+from mezzotint.engines.rtx.builder import build_engine
+from mezzotint.engines.rtx.library import builder_version, check_capabilities
 from mezzotint.engines.rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, trust
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mezzotint.engines.lineup import ENGINES
-from mezzotint.engines.rtx.builder import CAPABILITIES
+from mezzotint.engines.rtx.library import CAPABILITIES
 from mezzotint.families.lineup import family_of
 
 from .options import AsJson, BundlePath, pick

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mezzotint.engines.rtx.builder import CAPABILITIES
+from mezzotint.engines.rtx.library import CAPABILITIES
 from mezzotint.engines.rtx.prebuilt import shapes_text
 
 from .options import SIZE_HELP, AsJson, BundlePath

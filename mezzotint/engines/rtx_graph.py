@@ -27,8 +27,9 @@ from .compiled import CompiledGraphs, Shapes
 from .engine import EngineOptions
 from .engine_errors import is_out_of_memory
 from .resident import ResidentInputs
-from .rtx.builder import CAPABILITIES, build_engine, builder_version, rtx_library, said_by
+from .rtx.builder import build_engine
 from .rtx.driver import Driver, open_driver
+from .rtx.library import CAPABILITIES, builder_version, rtx_library, said_by
 from .rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, read_engine, why_unfit
 
 _CACHE_SUFFIX = ".profile"  # of the kernels that the runtime compiled; a suffix that the cache's cap counts

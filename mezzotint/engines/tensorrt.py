@@ -23,7 +23,7 @@ from .compiled import Shapes
 from .engine import Engine, EngineOptions, Graph
 from .gpu_graph import GpuGraph, ProviderOptions, check_types
 from .nvidia import gpu_precisions, missing_driver, missing_gpu_part
-from .rtx.builder import missing_builder
+from .rtx.library import missing_builder
 from .rtx_graph import open_rtx
 
 PROVIDER = "TensorrtExecutionProvider"

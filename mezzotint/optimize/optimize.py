@@ -8,7 +8,7 @@ from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import MANIFEST_NAME
 from mezzotint.bundle.precision import BY_NODE
 from mezzotint.engines.lineup import ENGINES
-from mezzotint.engines.rtx.builder import missing_builder
+from mezzotint.engines.rtx.library import missing_builder
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.progress import Progress, silent

@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 from mezzotint.bundle.compiled_record import CompiledRecord
 from mezzotint.bundle.precision import Storage
-from mezzotint.engines.rtx.builder import AUDITED, Built, build_engine, builder_version, check_capabilities
+from mezzotint.engines.rtx.builder import Built, build_engine
+from mezzotint.engines.rtx.library import AUDITED, builder_version, check_capabilities
 from mezzotint.engines.rtx.record import EngineLayer
 from mezzotint.errors import MezzotintError
 

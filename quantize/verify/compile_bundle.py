@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mezzotint.bundle.bundle import Bundle, write_manifest
-from mezzotint.engines.rtx.builder import missing_builder
+from mezzotint.engines.rtx.library import missing_builder
 from mezzotint.progress import Progress
 
 from ..lower.target import Target

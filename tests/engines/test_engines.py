@@ -32,7 +32,8 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def pretend_installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     """Let only `packages` be found, out of those of the engines."""
     find: Callable[..., importlib.machinery.ModuleSpec | None] = importlib.util.find_spec
-    hidden = {engine.package for engine in ENGINES} - set(packages)
+    known = {name for engine in ENGINES for name in (engine.package, engine.or_package)}
+    hidden = known - set(packages)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in hidden else find(name, *rest))
 
 
@@ -149,7 +150,8 @@ def pretend_cpu(monkeypatch: pytest.MonkeyPatch, features: set[str], vendor: str
 
 
 @pytest.mark.parametrize("target", ["cuda", "tensorrt"])
-def test_a_bundle_for_a_gpu_is_never_run_on_the_cpu(target: str) -> None:
+def test_a_bundle_for_a_gpu_is_never_run_on_the_cpu(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    pretend_installed(monkeypatch, "onnxruntime")
     with pytest.raises(MezzotintError, match=rf"no engine for {target} bundles can run here: {target} needs"):
         choose_engine(manifest(target))
     with pytest.raises(MezzotintError, match=rf"{target} needs onnxruntime-gpu, .*mezzotint\[{target}\]"):

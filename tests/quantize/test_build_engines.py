@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mezzotint.bundle.precision import Storage
-from mezzotint.engines.rtx.builder import Built, missing_builder
+from mezzotint.engines.rtx.builder import Built
+from mezzotint.engines.rtx.library import missing_builder
 from mezzotint.engines.rtx.prebuilt import compiler_name, graph_hashes, is_trusted, read_engine
 from mezzotint.errors import CheckFailed, MezzotintError
 from mezzotint.quantize import build_engines as module

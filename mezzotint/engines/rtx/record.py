@@ -56,6 +56,11 @@ class EngineLayer:
     nodes: tuple[str, ...]
 
 
+def is_record(line: str) -> bool:
+    """Whether a log's line may be a layer's."""
+    return line.startswith("Name: ")
+
+
 def parse_layers(lines: Iterable[str]) -> tuple[EngineLayer, ...]:
     """The layers in a log's lines, in its order; lines of another kind are passed over."""
     found = (_LINE.match(line) for line in lines)

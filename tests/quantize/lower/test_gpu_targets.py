@@ -11,7 +11,7 @@ from mezzotint.bundle.precision import EIGHT_BITS, Storage
 from mezzotint.decibel import psnr_db
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
-from mezzotint.engines.rtx.builder import missing_builder
+from mezzotint.engines.rtx.library import missing_builder
 from mezzotint.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.optimize.stand_in import make_stand_in
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle

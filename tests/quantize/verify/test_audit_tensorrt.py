@@ -6,7 +6,8 @@ import onnx_ir as ir
 import pytest
 
 from mezzotint.bundle.precision import Storage
-from mezzotint.engines.rtx.builder import CAPABILITIES, build_engine, check_capabilities, missing_builder
+from mezzotint.engines.rtx.builder import build_engine
+from mezzotint.engines.rtx.library import CAPABILITIES, check_capabilities, missing_builder
 from mezzotint.engines.rtx.record import EngineLayer, EngineTensor
 from mezzotint.errors import CheckFailed, MezzotintError
 from mezzotint.quantize.graphs.attention_blocks import attention_blocks
