@@ -28,7 +28,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gpu-prepare gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-tensorrt bench-sd15 tables test test-embedded test-slow test-browser test-latest lint types check clean
+.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gpu-driver gpu-prepare gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-tensorrt bench-sd15 tables test test-embedded test-slow test-browser test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,8 +77,13 @@ GPU_VENV   := $(VENV)/gpu
 GPU_PYTHON  = $(GPU_VENV)/bin/python
 GPU_PACKAGES := .[cuda,tensorrt-rtx,export,quantize,optimum,benchmark]
 
-gpu: $(if $(filter file,$(origin GPU_PYTHON)),$(GPU_VENV)/.installed) ## On a machine with an NVIDIA GPU: test and measure, in stages; goes on where it was ended; ARGS="--minutes 14"
+gpu: $(if $(filter file,$(origin GPU_PYTHON)),gpu-driver $(GPU_VENV)/.installed) ## On a machine with an NVIDIA GPU: test and measure, in stages; goes on where it was ended; ARGS="--minutes 14"
 	$(GPU_PYTHON) -m demo.gpu $(ARGS)
+
+# Before gigabytes are fetched for a GPU that is not there.
+gpu-driver:
+	@$(PYTHON) -c 'from mezzotint.engines.nvidia import has_nvidia_driver as found; raise SystemExit(0 if found() else 2)' || \
+	  { echo "mezzotint: this machine has no NVIDIA driver; \`make gpu-prepare\` does what needs none" >&2; exit 2; }
 
 gpu-prepare: $(if $(filter file,$(origin GPU_PYTHON)),$(GPU_VENV)/.installed) ## What of `make gpu` needs no GPU: exports, calibration, engines
 	$(GPU_PYTHON) -m demo.gpu --prepare $(ARGS)
@@ -86,8 +91,9 @@ gpu-prepare: $(if $(filter file,$(origin GPU_PYTHON)),$(GPU_VENV)/.installed) ##
 $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(GPU_VENV)
 	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(GPU_PACKAGES)' pytest
-	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tensorrt]' || \
-	  echo "Ordinary TensorRT could not be installed: TensorRT-RTX, which does not know data centre GPUs, runs alone." >&2
+	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tensorrt]' \
+	  >$(GPU_VENV)/tensorrt.log 2>&1 || echo "Ordinary TensorRT could not be installed ($(GPU_VENV)/tensorrt.log says why):" \
+	  "TensorRT-RTX, which does not know data centre GPUs, runs alone." >&2
 	@touch $@
 
 # The bundles of `make demo`, by name: whatever else lies in bundles/ is not held to the gate.

@@ -7,6 +7,7 @@ with `--minutes 14` nothing outlasts that. What is measured ends in docs/results
 """
 
 import argparse
+import math
 import os
 import shlex
 import shutil
@@ -119,15 +120,27 @@ def _mark(stage: Stage) -> Path:
     return REPORTS / "done" / stage.name
 
 
-def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def _minutes(text: str) -> float:
+    """A length of time, as argparse wants it read."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0.0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of minutes above 0")
+    return minutes
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; it ends the program where that makes no sense."""
     parser = argparse.ArgumentParser(prog="python -m demo.gpu")
     parser.add_argument("names", nargs="*", metavar="STAGE", help="stages to do again; default: all that are not done")
     parser.add_argument("--prepare", action="store_true", help="what needs no GPU, on any machine")
-    parser.add_argument("--minutes", type=float, help="how long the machine is there")
+    parser.add_argument("--minutes", type=_minutes, help="how long the machine is there")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
     with exit_with_a_sentence():
-        asked = _parsed(sys.argv[1:])
+        asked = parsed(sys.argv[1:])
         main(asked.names, prepare=asked.prepare, minutes=asked.minutes)

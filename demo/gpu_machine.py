@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mezzotint.bundle.precision import Storage
 from mezzotint.engines.lineup import ENGINES
+from mezzotint.engines.nvidia import has_nvidia_driver
 from mezzotint.engines.rtx.library import CAPABILITIES, missing_builder
 from mezzotint.engines.rtx_graph import first_gpu
 from mezzotint.engines.tensorrt import missing_provider
@@ -12,6 +13,8 @@ from mezzotint.quantize.decide.recipe import STORAGE_NAMES
 from mezzotint.quantize.verify.audit_tensorrt import audited_for, has_kernels
 
 from .gpu_stages import Stage
+
+_WITHOUT = "`make gpu-prepare` does what needs none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +55,12 @@ class Machine:
 
 def machine_with_gpu() -> Machine:
     """This machine; MezzotintError where no engine of ours can use a GPU, or its driver has none."""
+    if not has_nvidia_driver():
+        raise MezzotintError(f"no GPU can be used here: this machine has no NVIDIA driver. {_WITHOUT}")
     reasons = [(engine.name, engine.missing()) for engine in ENGINES if engine.types_decide]
     if all(reason is not None for _, reason in reasons):
         said = "; ".join(f"{name} {reason}" for name, reason in reasons)
-        raise MezzotintError(f"no GPU can be used here: {said}. `--prepare` does what needs none")
+        raise MezzotintError(f"no GPU can be used here: {said}. {_WITHOUT}")
     return Machine(capability=first_gpu().capability)
 
 

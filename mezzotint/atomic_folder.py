@@ -34,7 +34,7 @@ def replace_folder(destination: Path, *, marker: str, overwrite: bool = False) -
         destination.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MezzotintError(f"cannot create {destination.parent} ({error.strerror}); choose another output") from None
-    with _lock(destination, blocking=False):
+    with lock_folder(destination):
         _repair_locked(destination)
         _refuse_existing(destination, marker, overwrite)
         staging = _sibling(destination, "staging")
@@ -90,6 +90,13 @@ def _discard(old: Path, destination: Path) -> None:
         _remove(staging)
         old.rename(staging)
         _remove(staging)
+
+
+@contextmanager
+def lock_folder(destination: Path) -> Iterator[None]:
+    """Keep other processes from writing `destination`; MezzotintError where one does."""
+    with _lock(_absolute(destination), blocking=False):
+        yield
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mezzotint.atomic_file import atomic_path, write_text
+from mezzotint.atomic_folder import lock_folder
 from mezzotint.bundle.bundle import Bundle, file_entry
-from mezzotint.bundle.manifest import MANIFEST_NAME, BuiltEngine, Component
+from mezzotint.bundle.manifest import MANIFEST_NAME, BuiltEngine, Component, Manifest
 from mezzotint.engines.rtx.builder import build_engine
 from mezzotint.engines.rtx.library import builder_version, check_capabilities
 from mezzotint.engines.rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, trust
@@ -37,9 +39,9 @@ def build_engines(
     """Compile every graph that generates an image for `capabilities`, and note the engines in the bundle's manifest.
 
     An engine of the same graph, shapes, capabilities and compiler takes the place of the one that was there; others
-    stay, but for those of other graphs. Everything is compiled before anything is written, and the manifest last.
-    Raises MezzotintError for a capability or size that cannot be, and for a bundle of another target; CheckFailed for a
-    graph that the compiler refuses.
+    stay, but for those of other graphs. The manifest is written last, and all that it does not name is removed, so that
+    an interruption leaves the bundle that was. Raises MezzotintError for a capability or size that cannot be, for a
+    bundle of another target, and where another process writes it; CheckFailed for a graph that the compiler refuses.
     """
     check_capabilities(capabilities)
     if bundle.manifest.target not in _TARGETS:
@@ -51,16 +53,28 @@ def build_engines(
     names = [name for name in bundle.manifest.components if family.role(name) is not Role.IMAGE_ENCODER]
     for name in names:
         check_kernels(capabilities, bundle.component(name).storage)
+        image_shapes(bundle, name, count=size.count, height=size.height, width=size.width)  # or refuses
+        _engines_folder(bundle, name)
+    with lock_folder(bundle.path):
+        current = Bundle.open(bundle.path)  # as whoever wrote it last left it
+        try:
+            manifest = _with_engines(current, names, capabilities, size, progress)
+            write_text(current.path / MANIFEST_NAME, manifest.to_json())
+        finally:
+            _remove_unnamed(Bundle.open(current.path))
+    return Bundle.open(bundle.path)
+
+
+def _with_engines(
+    bundle: Bundle, names: Sequence[str], capabilities: Sequence[str], size: BuildSize, progress: Progress
+) -> Manifest:
     components = dict(bundle.manifest.components)
     for index, name in enumerate(names):
         progress(f"compiling {name}", index, len(names))
         built = _build(bundle, name, capabilities, size)
         trust(built.file.sha256)
         components[name] = with_engine(components[name], built)
-    _remove_others(bundle, components)
-    manifest = replace(bundle.manifest, components=components)
-    write_text(bundle.path / MANIFEST_NAME, manifest.to_json())
-    return Bundle.open(bundle.path)
+    return replace(bundle.manifest, components=components)
 
 
 def trust_engines(bundle: Bundle) -> int:
@@ -79,31 +93,39 @@ def with_engine(component: Component, built: BuiltEngine) -> Component:
 
 
 def _build(bundle: Bundle, name: str, capabilities: Sequence[str], size: BuildSize) -> BuiltEngine:
+    """Write the engine under a name that only these bytes have: what the manifest names stays as it is."""
     shapes = image_shapes(bundle, name, count=size.count, height=size.height, width=size.width)
-    built = build_engine(bundle.graph_path(name), shapes, capabilities)
-    component = bundle.component(name)
-    key = (*graph_hashes(component), repr(sorted(shapes.items())), *capabilities, builder_version())
-    file = f"{name}/{ENGINES_FOLDER}/{hashlib.sha256('|'.join(key).encode()).hexdigest()[:16]}{ENGINE_SUFFIX}"
-    path = bundle.path / file
+    plan = build_engine(bundle.graph_path(name), shapes, capabilities).plan
+    path = _engines_folder(bundle, name) / f"{hashlib.sha256(plan).hexdigest()[:16]}{ENGINE_SUFFIX}"
     path.parent.mkdir(exist_ok=True)
     with atomic_path(path) as partial:
-        partial.write_bytes(built.plan)
+        partial.write_bytes(plan)
     return BuiltEngine(
-        file=file_entry(bundle.path, file),
+        file=file_entry(bundle.path, path.relative_to(bundle.path).as_posix()),
         compiler=compiler_name(builder_version()),
         compute_capabilities=tuple(capabilities),
         shapes=shapes,
-        graph_sha256=graph_hashes(component),
+        graph_sha256=graph_hashes(bundle.component(name)),
     )
 
 
-def _remove_others(bundle: Bundle, components: dict[str, Component]) -> None:
-    """Delete the files of engines that the manifest will not name any more."""
-    named = {engine.file.path for component in components.values() for engine in component.engines}
-    for component in bundle.manifest.components.values():
-        for engine in component.engines:
-            if engine.file.path not in named:
-                (bundle.path / engine.file.path).unlink(missing_ok=True)
+def _engines_folder(bundle: Bundle, name: str) -> Path:
+    """Where a component's engines lie; MezzotintError where it is a link."""
+    folder = bundle.path / name / ENGINES_FOLDER
+    link = next((path for path in (folder.parent, folder) if path.is_symlink()), None)
+    if link is not None:
+        raise MezzotintError(f"{link} is a link, and what is written there would lie outside the bundle; remove it")
+    return folder
+
+
+def _remove_unnamed(bundle: Bundle) -> None:
+    """Delete engines that the manifest does not name: those of before, and what an interruption or a kill left."""
+    named = {engine.file.path for component in bundle.manifest.components.values() for engine in component.engines}
+    for name in bundle.manifest.components:
+        folder = _engines_folder(bundle, name)
+        for path in (path for suffix in (ENGINE_SUFFIX, ".partial") for path in folder.glob(f"*{suffix}")):
+            if path.relative_to(bundle.path).as_posix() not in named:
+                path.unlink(missing_ok=True)
 
 
 def _key(engine: BuiltEngine) -> tuple[object, ...]:

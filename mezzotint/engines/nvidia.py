@@ -12,6 +12,10 @@ _DRIVER_FILES = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  #
 # By CUDA's major version, the first driver for it (docs.nvidia.com/deploy/cuda-compatibility, "Minor Version ..").
 _OLDEST_DRIVERS = {12: (525, 60), 13: (580, 65)}
 _OLDEST_CUDA = 12
+_NO_DRIVER = (
+    "needs an NVIDIA GPU and its driver, which this machine lacks; here, use a bundle and a backend for openvino or "
+    "onnxruntime"
+)
 
 
 def gpu_precisions() -> tuple[Compute, ...]:
@@ -34,8 +38,11 @@ def has_provider_library(provider: str) -> bool:
 def missing_gpu_part(provider: str) -> str | None:
     """Why `provider` cannot run here, as the end of a sentence that begins with the backend's name; None when it can.
 
-    onnxruntime and onnxruntime-gpu own the same import name, so that one has to go before the other comes.
+    onnxruntime and onnxruntime-gpu own the same import name, so that one has to go before the other comes. Where there
+    is no driver, that comes first: no package would help.
     """
+    if not has_nvidia_driver():
+        return _NO_DRIVER
     if not has_provider_library(provider):
         return (
             "needs onnxruntime-gpu, and the installed onnxruntime is the CPU build; in an environment without it, run "
@@ -50,7 +57,7 @@ def missing_driver(cuda: int = _OLDEST_CUDA) -> str | None:
     It is the end of a sentence that begins with the backend's name.
     """
     if not has_nvidia_driver():
-        return "needs an NVIDIA GPU and its driver, which this machine lacks; pass --backend openvino or onnxruntime"
+        return _NO_DRIVER
     version, needed = driver_version(), _OLDEST_DRIVERS[min(cuda, max(_OLDEST_DRIVERS))]
     if version is not None and version < needed:
         said, oldest = (".".join(map(str, one)) for one in (version, needed))

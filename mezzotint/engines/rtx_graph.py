@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from mezzotint.arrays import Array
-from mezzotint.atomic_file import atomic_path
 from mezzotint.bundle.manifest import Component
 from mezzotint.cache import usable_folder
 from mezzotint.errors import MezzotintError
@@ -29,6 +28,7 @@ from .engine_errors import is_out_of_memory
 from .resident import ResidentInputs
 from .rtx.builder import build_engine
 from .rtx.driver import Driver, open_driver
+from .rtx.kept import keep, read_kept
 from .rtx.library import CAPABILITIES, builder_version, rtx_library, said_by
 from .rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, read_engine, why_unfit
 
@@ -58,12 +58,12 @@ class RtxGraph:
         folder = usable_folder(self._options.cache_dir)
         cached = None if folder is None or not self._component.files else folder / f"{key}{ENGINE_SUFFIX}"
         plan = self._prebuilt(named)
-        if plan is None and cached is not None and cached.is_file():
-            plan = cached.read_bytes()
+        if plan is None and cached is not None:
+            plan = read_kept(cached)
         if plan is None:
             plan = bytes(build_engine(self._path, named, (self._driver.capability,)).plan)
             if cached is not None:
-                _keep(cached, plan)
+                keep(cached, plan)
         if folder is not None:
             trim_cache(folder, self._options.cache_bytes)
         kernels = None if cached is None else cached.with_suffix(_CACHE_SUFFIX)
@@ -96,7 +96,7 @@ class _LoadedEngine:
     logger: Any
     held: tuple[Any, ...]
     kernel_cache: Any
-    kernels: Path | None  # where the cache of compiled kernels is kept after the first run
+    kernels: Path | None  # where the cache of compiled kernels is kept after the first run, if it is not there
     resident: ResidentInputs = field(default_factory=ResidentInputs)
     buffers: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -122,8 +122,8 @@ class _LoadedEngine:
 
     def _keep_kernels(self) -> None:
         """After the first run: what the runtime compiled, for the next process."""
-        if self.kernels is not None and not self.kernels.is_file():
-            _keep(self.kernels, bytes(self.kernel_cache.serialize()))
+        if self.kernels is not None:
+            keep(self.kernels, bytes(self.kernel_cache.serialize()))
         self.kernels = None
 
     def __del__(self) -> None:
@@ -143,8 +143,9 @@ def _load(
     settings = engine.create_runtime_config()
     settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     compiled = settings.create_runtime_cache()
-    if kernels is not None and kernels.is_file():
-        compiled.deserialize(kernels.read_bytes())
+    kept = None if kernels is None else read_kept(kernels)
+    if kept is not None and compiled.deserialize(kept) is not False:
+        kernels = None  # nothing to keep
     settings.set_runtime_cache(compiled)
     context = engine.create_execution_context(settings)
     if context is None:
@@ -185,11 +186,3 @@ def open_rtx(path: Path, component: Component, options: EngineOptions, driver: D
 def _key(component: Component, shapes: Shapes, capability: str) -> str:
     parts = (*graph_hashes(component), repr(shapes), capability, compiler_name(builder_version()))
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
-
-
-def _keep(path: Path, data: bytes) -> None:
-    try:
-        with atomic_path(path) as partial:
-            partial.write_bytes(data)
-    except OSError:  # a cache that is full or read-only costs time, not images
-        return

@@ -40,7 +40,7 @@ def image_shapes(
 def _latent_size(bundle: Bundle, height: int | None, width: int | None) -> tuple[int, int]:
     geometry, record = geometry_of(bundle), bundle.manifest.calibration
     if record is not None:
-        height = height or record.latent_shape[1] * geometry.vae_factor
-        width = width or record.latent_shape[2] * geometry.vae_factor
+        height = record.latent_shape[1] * geometry.vae_factor if height is None else height
+        width = record.latent_shape[2] * geometry.vae_factor if width is None else width
     _, rows, columns = geometry.latent_shape(height, width)  # or refuses
     return rows, columns

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from demo import gpu, gpu_machine
-from demo.gpu import main
+from demo.gpu import main, parsed
 from demo.gpu_machine import Machine, machine_with_gpu
 from demo.gpu_stages import CAPABILITIES, STAGES
-from mezzotint.engines import nvidia
 from mezzotint.errors import CheckFailed, MezzotintError
 
 BY_NAME = {stage.name: stage for stage in STAGES}
@@ -65,7 +64,7 @@ def has_gpu(monkeypatch: pytest.MonkeyPatch, capability: str, *, lacks: str = ""
     monkeypatch.setattr(gpu, "machine_with_gpu", lambda: Machine(capability=capability))
     for name in ("missing_builder", "missing_provider"):
         monkeypatch.setattr(gpu_machine, name, lambda: None)
-    engines = [_Engine(name, "is not installed" if name == lacks else None) for name in ("cuda", "tensorrt")]
+    engines = [_Engine(name, "is not installed" if name in lacks.split() else None) for name in ("cuda", "tensorrt")]
     monkeypatch.setattr(gpu_machine, "ENGINES", engines)
 
 
@@ -208,10 +207,25 @@ def test_an_unknown_stage_lists_those_that_there_are(commands: Commands) -> None
 
 def test_without_a_gpu_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: False)
-    with pytest.raises(MezzotintError, match=r"no GPU can be used here: cuda needs .*; tensorrt needs"):
+    monkeypatch.setattr(gpu_machine, "has_nvidia_driver", lambda: False)
+    with pytest.raises(MezzotintError, match=r"no GPU can be used here: this machine has no NVIDIA driver. .*prepare"):
+        main()
+    monkeypatch.setattr(gpu_machine, "has_nvidia_driver", lambda: True)
+    has_gpu(monkeypatch, "8.9", lacks="cuda tensorrt")
+    monkeypatch.setattr(gpu, "machine_with_gpu", machine_with_gpu)
+    with pytest.raises(
+        MezzotintError, match=r"no GPU can be used here: cuda is not installed; tensorrt is not installed"
+    ):
         main()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("minutes", ["0", "-3", "nan", "inf", "soon"])
+def test_a_loan_has_a_length(minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parsed(["--minutes", minutes])
+    assert ended.value.code == 2
+    assert f"got {minutes!r}, expected a number of minutes above 0" in capsys.readouterr().err
 
 
 def test_commands_are_ones_that_there_are() -> None:

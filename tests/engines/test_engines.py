@@ -154,6 +154,10 @@ def test_a_bundle_for_a_gpu_is_never_run_on_the_cpu(monkeypatch: pytest.MonkeyPa
     pretend_installed(monkeypatch, "onnxruntime")
     with pytest.raises(MezzotintError, match=rf"no engine for {target} bundles can run here: {target} needs"):
         choose_engine(manifest(target))
+    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: False)
+    with pytest.raises(MezzotintError, match=rf"{target} needs an NVIDIA GPU and its driver"):
+        choose_engine(manifest(target), target)
+    monkeypatch.setattr(nvidia, "has_nvidia_driver", lambda: True)
     with pytest.raises(MezzotintError, match=rf"{target} needs onnxruntime-gpu, .*mezzotint\[{target}\]"):
         choose_engine(manifest(target), target)
     with pytest.raises(MezzotintError, match=f"lowered for {target}, not for onnxruntime"):

@@ -85,6 +85,31 @@ def test_an_engine_is_built_once_for_each_shape_and_kept(
     assert rtx.driver.memory == {}  # what was loaded is gone
 
 
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda _: b"", lambda data: data[:-1] + b"?"])
+def test_what_was_kept_and_is_not_whole_is_made_again(
+    rtx: FakeRtx, graph: tuple[Path, Component], tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    run(*graph, rtx, tmp_path / "engines")
+    before = {path: path.read_bytes() for path in (tmp_path / "engines").iterdir()}
+    for path, data in before.items():
+        path.write_bytes(change(data))
+    run(*graph, rtx, tmp_path / "engines")
+    assert (len(rtx.builds), rtx.kernels_read) == (2, 0)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_cache_that_cannot_be_read_or_written_costs_time_alone(
+    rtx: FakeRtx, graph: tuple[Path, Component], tmp_path: Path
+) -> None:
+    run(*graph, rtx, tmp_path / "engines")
+    for path in (tmp_path / "engines").iterdir():
+        path.unlink()
+        path.mkdir()
+    run(*graph, rtx, tmp_path / "engines")
+    assert len(rtx.builds) == 2
+    assert all(path.is_dir() for path in (tmp_path / "engines").iterdir())
+
+
 def test_another_graph_or_gpu_is_built_anew(rtx: FakeRtx, graph: tuple[Path, Component], tmp_path: Path) -> None:
     path, component = graph
     run(path, component, rtx, tmp_path / "engines")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.atomic_folder import lock_folder
 from mezzotint.bundle.precision import Storage
 from mezzotint.engines.rtx.builder import Built
 from mezzotint.engines.rtx.library import missing_builder
@@ -118,6 +119,84 @@ def test_what_cannot_be_built_is_refused_before_anything_is(bundle: Bundle, tiny
     components = {**bundle.manifest.components, "unet": replace(bundle.component("unet"), storage=Storage.FP8)}
     with pytest.raises(MezzotintError, match=r"8\.6 have no 8-bit floats"):
         build_engines(Bundle(bundle.path, replace(bundle.manifest, components=components)), ("8.6",), BuildSize())
+    assert compiled == []
+
+
+def files(bundle: Bundle) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in bundle.path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), CheckFailed("refused"), OSError(28, "No space left on device")])
+def test_an_interruption_leaves_the_bundle_that_was(
+    bundle: Bundle, compiled: Asked, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    first = build_engines(bundle, ("8.9",), BuildSize())
+    before, build = files(first), module.build_engine
+
+    def fail(path: Path, shapes: Mapping[str, Sequence[int]], capabilities: Sequence[str]) -> Built:
+        if path.parent.name == "unet":
+            raise error
+        return build(path, shapes, capabilities)
+
+    monkeypatch.setattr(module, "build_engine", fail)
+    with pytest.raises(type(error)):
+        build_engines(first, ("12.0",), BuildSize())
+    assert len(compiled) == len(GENERATING) + 1
+    assert files(first) == before
+
+
+def test_what_a_kill_left_goes_with_the_next_build(bundle: Bundle, compiled: Asked) -> None:
+    del compiled
+    folder = bundle.path / "unet" / "engines"
+    folder.mkdir()
+    for name in ("0123456789abcdef.engine", ".0123456789abcdef.partial"):
+        (folder / name).write_bytes(b"half")
+    build_engines(bundle, ("8.9",), BuildSize()).verify()
+
+
+def test_engines_that_are_built_again_may_differ_and_a_kill_before_the_manifest_does_no_harm(
+    bundle: Bundle, compiled: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del compiled
+    first = build_engines(bundle, ("8.9",), BuildSize())
+    another = Built(plan=memoryview(b"other bytes"), layers=(), macs={}, warnings={}, seconds=0.0)
+    monkeypatch.setattr(module, "build_engine", lambda *_: another)
+    monkeypatch.setattr(module, "_remove_unnamed", lambda _: None)
+    monkeypatch.setattr(module, "write_text", lambda *_: None)
+    build_engines(first, ("8.9",), BuildSize())
+    assert Bundle.open(bundle.path).manifest == first.manifest
+
+
+def test_two_processes_do_not_build_one_bundle_at_a_time(bundle: Bundle, compiled: Asked) -> None:
+    with lock_folder(bundle.path), pytest.raises(MezzotintError, match="is being written by another process"):
+        build_engines(bundle, ("8.9",), BuildSize())
+    assert compiled == []
+    build_engines(bundle, ("8.9",), BuildSize())
+    known = build_engines(bundle, ("12.0",), BuildSize())  # the bundle as it was opened before the other build
+    assert len(known.component("unet").engines) == 2
+
+
+@pytest.mark.parametrize("linked", ["unet", "unet/engines"])
+def test_nothing_is_written_behind_a_link(bundle: Bundle, compiled: Asked, tmp_path: Path, linked: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    if linked == "unet":
+        (bundle.path / linked).rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    (bundle.path / linked).symlink_to(elsewhere)
+    before = sorted(elsewhere.iterdir())
+    with pytest.raises(MezzotintError, match=rf"{linked} is a link"):
+        build_engines(bundle, ("8.9",), BuildSize())
+    assert sorted(elsewhere.iterdir()) == before
+    assert compiled == []
+
+
+@pytest.mark.parametrize("size", [BuildSize(height=63), BuildSize(width=10**9), BuildSize(height=0)])
+def test_a_size_that_cannot_be_is_refused_before_anything_is_compiled(
+    bundle: Bundle, compiled: Asked, size: BuildSize
+) -> None:
+    with pytest.raises(MezzotintError):
+        build_engines(bundle, ("8.9",), size)
     assert compiled == []
 
 

@@ -4,10 +4,10 @@ An engine holds machine code for the GPU. So one that came with a bundle runs on
 built it is trusted (`mezzotint build --trust`); those that were built here are.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from mezzotint.bundle.bundle import sha256_of
 from mezzotint.bundle.manifest import BuiltEngine, Component
 from mezzotint.cache import cache_folder, usable_folder
 from mezzotint.errors import MezzotintError
@@ -50,9 +50,10 @@ def why_unfit(
 def read_engine(bundle_folder: Path, built: BuiltEngine) -> bytes:
     """The file's bytes; MezzotintError where it is not the one that the manifest names."""
     path = bundle_folder / built.file.path
-    if sha256_of(path) != built.file.sha256:
+    plan = path.read_bytes()
+    if hashlib.sha256(plan).hexdigest() != built.file.sha256:
         raise MezzotintError(f"{path} was changed since it was built; run `mezzotint build` again")
-    return path.read_bytes()
+    return plan
 
 
 def is_trusted(sha256: str) -> bool:
