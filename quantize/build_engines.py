@@ -10,14 +10,14 @@ from mezzotint.atomic_folder import lock_folder
 from mezzotint.bundle.bundle import Bundle, file_entry
 from mezzotint.bundle.manifest import MANIFEST_NAME, BuiltEngine, Component, Manifest
 from mezzotint.engines.rtx.builder import build_engine
-from mezzotint.engines.rtx.library import builder_version, check_capabilities
+from mezzotint.engines.rtx.library import BUILT_FOR, builder_version, check_capabilities
 from mezzotint.engines.rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, trust
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
 
-from .verify.audit_tensorrt import check_kernels
+from .verify.audit_tensorrt import check_kernels, has_kernels
 from .verify.image_shapes import image_shapes
 
 ENGINES_FOLDER = "engines"  # in a component's
@@ -31,6 +31,12 @@ class BuildSize:
     count: int = 1
     height: int | None = None
     width: int | None = None
+
+
+def capabilities_for(bundle: Bundle) -> tuple[str, ...]:
+    """The compute capabilities of `BUILT_FOR` whose GPUs can multiply all that the bundle promises."""
+    storages = {component.storage for component in bundle.manifest.components.values()}
+    return tuple(one for one in BUILT_FOR if all(has_kernels(one, storage) for storage in storages))
 
 
 def build_engines(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mezzotint.engines.lineup import ENGINES
-from mezzotint.engines.rtx.library import CAPABILITIES
+from mezzotint.engines.rtx.library import CAPABILITIES, capabilities_of
 from mezzotint.families.lineup import family_of
 
 from .options import AsJson, BundlePath, pick
@@ -44,7 +44,7 @@ def audit(
 
     opened = Bundle.open(bundle)
     if is_compiled(opened, backend):
-        asked = None if compute_capability is None else compute_capability.split(",")
+        asked = None if compute_capability is None else capabilities_of(compute_capability)
         return _audit_compiled(opened, component, asked, as_json=as_json)
     result = audit_bundle(opened, backend, component)
     if as_json:
@@ -86,11 +86,11 @@ def compiled_data(one: "CompiledAudit") -> dict[str, Any]:
 def compiled_line(one: "CompiledAudit") -> str:
     """What the compiler made for one compute capability, in a line."""
     record, called = one.record(), one.audit.called
-    figures = f"{called} coverage {record.coverage:.1%}, share {record.share:.1%}"
+    figures = f"{called} coverage {record.coverage:.1%}, share {record.share:.1%}, " if one.audit.promised else ""
     attention = f"{record.fused_attentions} of {record.attentions} attentions fused"
     warnings = f", {sum(one.warnings.values())} warnings" if one.warnings else ""
     size = f"{record.engine_bytes / 1e6:.1f} MB"
-    return f"{one.capability}: {figures}, {attention}, {record.layers} layers, {size}, {record.state}{warnings}"
+    return f"{one.capability}: {figures}{attention}, {record.layers} layers, {size}, {record.state}{warnings}"
 
 
 def float_lines(results: Sequence["CompiledAudit"]) -> list[str]:

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mezzotint.engines.rtx.library import CAPABILITIES
+from mezzotint.engines.rtx.library import BUILT_FOR, CAPABILITIES, capabilities_of
 from mezzotint.engines.rtx.prebuilt import shapes_text
+from mezzotint.errors import MezzotintError
 
 from .options import SIZE_HELP, AsJson, BundlePath
 from .terminal import STDOUT, show_progress, write_json
@@ -14,15 +15,18 @@ if TYPE_CHECKING:
     from mezzotint.bundle.manifest import BuiltEngine
     from mezzotint.runtime import Bundle
 
-_CAPABILITY = f"Compute capabilities of the GPUs, joined by commas ({', '.join(CAPABILITIES)})."
-_COUNT = "Images at once."
+_CAPABILITY = (
+    f"Compute capabilities of the GPUs, joined by commas ({', '.join(CAPABILITIES)}; default: {','.join(BUILT_FOR)}, "
+    "and without 8.6 for fp8)."
+)
+_COUNT = "Images at once (default: 1)."
 _TRUST = "Build nothing: let the engines that came with the bundle run on this machine."
 
 
 def build(
     bundle: BundlePath,
-    compute_capability: Annotated[str, typer.Option(help=_CAPABILITY)] = "8.6,8.9,12.0",
-    count: Annotated[int, typer.Option(min=1, help=_COUNT)] = 1,
+    compute_capability: Annotated[str | None, typer.Option(help=_CAPABILITY)] = None,
+    count: Annotated[int | None, typer.Option(min=1, help=_COUNT)] = None,
     height: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
     width: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
     trust: Annotated[bool, typer.Option("--trust", help=_TRUST)] = False,
@@ -33,16 +37,19 @@ def build(
     They lie beside the graphs. The tensorrt backend takes one where graph, shapes, compute capability and version fit,
     and says why where it does not. An engine is a program: those that came with a bundle run only after --trust.
     """
-    from mezzotint.quantize.build_engines import BuildSize, build_engines, trust_engines
+    from mezzotint.quantize.build_engines import BuildSize, build_engines, capabilities_for, trust_engines
     from mezzotint.runtime import Bundle
 
     opened = Bundle.open(bundle)
     if trust:
+        if any(given is not None for given in (compute_capability, count, height, width)):
+            raise MezzotintError("--trust builds nothing, so that the other options mean nothing; leave them out")
         STDOUT.print(f"{trust_engines(opened)} engines of {bundle} may run on this machine", markup=False)
         return
-    size = BuildSize(count=count, height=height, width=width)
+    asked = capabilities_for(opened) if compute_capability is None else capabilities_of(compute_capability)
+    size = BuildSize(count=1 if count is None else count, height=height, width=width)
     with show_progress() as progress:
-        built = build_engines(opened, compute_capability.split(","), size, progress=progress)
+        built = build_engines(opened, asked, size, progress=progress)
     _show(built, as_json=as_json)
 
 

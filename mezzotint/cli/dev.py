@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from mezzotint.engines.lineup import ENGINES
-from mezzotint.errors import CheckFailed
+from mezzotint.engines.rtx.library import capabilities_of
+from mezzotint.errors import CheckFailed, MezzotintError
 
 from .options import SIZE_HELP, AsJson, BundlePath, pick
 from .terminal import STDOUT, write_json
 
 _BACKENDS = ("auto", *(engine.name for engine in ENGINES))
+_COMPILED = ("fp16", "int8", "fp8")
 _PROMPTS = "Calibration prompts, one a line; default: those that come with the package."
 _FLOOR = "Also search for exclusions that reach this figure."
 
@@ -114,7 +116,7 @@ def gpu(
 def compile_shape(
     bundle: BundlePath,
     components: Annotated[str, typer.Option(help="Components, joined by commas.")] = "text_encoder,unet,vae_decoder",
-    recipes: Annotated[str, typer.Option(help="Of the denoiser; all others are in fp16.")] = "fp16,int8,fp8",
+    recipes: Annotated[str, typer.Option(help="Of the denoiser; all others are in fp16.")] = ",".join(_COMPILED),
     compute_capability: Annotated[
         str | None, typer.Option(help="Joined by commas; default: all that are audited.")
     ] = None,
@@ -128,7 +130,10 @@ def compile_shape(
     from mezzotint.runtime import Bundle
 
     opened = Bundle.open(bundle)
-    asked = () if compute_capability is None else compute_capability.split(",")
+    unknown = [recipe for recipe in recipes.split(",") if recipe not in _COMPILED]
+    if unknown:
+        raise MezzotintError(what="recipe", got=", ".join(unknown), expected=_COMPILED)
+    asked = () if compute_capability is None else capabilities_of(compute_capability)
     sys.stdout.write("\n".join((*COMPILED_HEADER, "")))
     for name in components.split(","):
         is_denoiser = name == family_of(opened).denoiser

@@ -176,10 +176,13 @@ def _show(found: dict[str, Any]) -> None:
     table = Table("engine", "version", "precisions", "INT8 self-test", "4-bit self-test", "")
     for engine in found["engines"]:
         precisions = ", ".join(engine["precisions"])
-        ready = "ready" if engine["missing"] is None else engine["missing"]
+        ready = "ready" if engine["missing"] is None else "cannot run here"
         tests = [engine[test] or "" for test in _TESTS]
         table.add_row(engine["name"], engine["version"] or "", precisions, *tests, ready)
     STDOUT.print(table, markup=False)
+    for engine in found["engines"]:
+        if engine["missing"] is not None:  # in a line of its own: a cell would cut the command off that it ends with
+            STDOUT.print(f"{engine['name']} {engine['missing']}", markup=False)
     packages = [f"{name} {version}" for name, version in found["packages"].items() if version is not None]
     STDOUT.print(f"packages: {', '.join(packages)}", markup=False)
     for cache in found["caches"]:

@@ -17,6 +17,7 @@ from mezzotint.bundle.bundle import GRAPH_FILE, Bundle
 from mezzotint.bundle.decisions import Decisions
 from mezzotint.bundle.precision import EIGHT_BITS, NodeScheme, Storage
 from mezzotint.engines.heap import give_back_memory
+from mezzotint.errors import MezzotintError
 from mezzotint.progress import Progress, silent
 
 from ..graphs.graph_file import load_graph, save_graph
@@ -25,7 +26,7 @@ from ..lower.target import find_target
 from ..passes.contract import run_passes
 from ..rules.lineup import rules_of
 from ..rules.rule import decide
-from .audit_tensorrt import CompiledAudit, audited_for, compile_component
+from .audit_tensorrt import CompiledAudit, audited_for, check_kernels, compile_component
 from .image_shapes import image_shapes
 
 _RANGE = range_to_quantizer(np.asarray(-4.0), np.asarray(4.0), UINT8)
@@ -41,8 +42,13 @@ def compile_shape(
     """Lower a component of an FP32 bundle to `storage` for TensorRT and compile it for one image.
 
     For every one of `capabilities`, or for those that an audit asks about. Raises CheckFailed naming the node where the
-    compiler refuses the graph, MezzotintError where it is not installed.
+    compiler refuses the graph, MezzotintError where it is not installed or a GPU has no such arithmetic, and for a
+    bundle that is quantized already.
     """
+    check_kernels(capabilities or audited_for(storage), storage)
+    if bundle.component(component).storage is not Storage.FLOAT32:
+        stored = bundle.component(component).storage
+        raise MezzotintError(what=f"{component} of {bundle.path}", got=str(stored), expected=str(Storage.FLOAT32))
     with TemporaryDirectory(prefix="mezzotint-") as folder:
         promised = _lower(bundle, component, storage, Path(folder))
         give_back_memory()

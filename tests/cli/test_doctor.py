@@ -49,7 +49,9 @@ def test_without_engines_it_says_what_each_lacks(monkeypatch: pytest.MonkeyPatch
     assert all("pip install" in engine["missing"] for engine in found)
     for test in ("int8_self_test", "int4_self_test"):
         assert [engine[test] for engine in found] == [None] * len(NAMES)
-    assert cli("doctor")[0] == 0
+    code, out, _ = cli("doctor")
+    assert code == 0
+    assert all(f"{engine['name']} {engine['missing']}" in out.splitlines() for engine in found)  # uncut, to be copied
 
 
 @pytest.mark.parametrize(("check", "test"), [("check_integers", "int8"), ("check_four_bits", "int4")])

@@ -17,6 +17,8 @@ CAPABILITIES: Mapping[str, str] = {
 """Compute capabilities that the compiler knows, and its names for them. It offers none for data centre GPUs of 9.0."""
 AUDITED = ("8.0", "8.6", "8.9", "12.0")
 """Those that an audit compiles for: one of each generation of GPUs that has INT8 and FP16 tensor cores."""
+BUILT_FOR = ("8.6", "8.9", "12.0")
+"""Those that engines are built for where nobody asks for others: GeForce and RTX cards since 2020."""
 _MODULES = ("tensorrt_rtx_bindings", "tensorrt_rtx_libs")
 
 
@@ -37,6 +39,13 @@ def check_capabilities(capabilities: Sequence[str]) -> None:
     unknown = [one for one in capabilities if one not in CAPABILITIES]
     if unknown or not capabilities:
         raise MezzotintError(what="compute capability", got=", ".join(unknown), expected=tuple(CAPABILITIES))
+
+
+def capabilities_of(text: str) -> tuple[str, ...]:
+    """ "8.9, 12.0" as the compute capabilities that it names, each once; MezzotintError for one that is none."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    check_capabilities(found)
+    return found
 
 
 def rtx_library() -> Any:
