@@ -23,7 +23,7 @@ from mezzotint.errors import MezzotintError
 
 from .compile_cache import trim_cache
 from .compiled import CompiledGraphs, Shapes
-from .engine import EngineOptions
+from .engine import EngineOptions, check_names
 from .engine_errors import is_out_of_memory
 from .resident import ResidentInputs
 from .rtx.builder import build_engine
@@ -33,6 +33,16 @@ from .rtx.library import CAPABILITIES, builder_version, rtx_library, said_by
 from .rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, read_engine, why_unfit
 
 _CACHE_SUFFIX = ".profile"  # of the kernels that the runtime compiled; a suffix that the cache's cap counts
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+    "UINT8": "uint8",
+}
+"""TensorRT-RTX's types, of those that a bundle's inputs and outputs may have."""
 
 
 class EngineNotUsedWarning(UserWarning):
@@ -140,6 +150,7 @@ def _load(
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise _failure(f"TensorRT-RTX cannot load the engine of {path}: {logger.fault()}")
+    _check_tensors(library, engine, path, component)
     settings = engine.create_runtime_config()
     settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     compiled = settings.create_runtime_cache()
@@ -155,9 +166,31 @@ def _load(
         context.set_input_shape(spec.name, tuple(shape))
         loaded.bind(spec.name, shape, spec.dtype)
     for spec in component.outputs:
-        loaded.outputs[spec.name] = tuple(int(dim) for dim in context.get_tensor_shape(spec.name))
+        loaded.outputs[spec.name] = _fixed_shape(path, spec.name, context.get_tensor_shape(spec.name))
         loaded.bind(spec.name, loaded.outputs[spec.name], spec.dtype)
     return loaded
+
+
+def _check_tensors(library: Any, engine: Any, path: Path, component: Component) -> None:
+    """MezzotintError where the engine has other tensors than the manifest, by which memory is allocated."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs = [name for name in names if engine.get_tensor_mode(name) == library.TensorIOMode.INPUT]
+    check_names(path, component, inputs, [name for name in names if name not in inputs])
+    for spec in (*component.inputs, *component.outputs):
+        found = engine.get_tensor_dtype(spec.name).name
+        if _DTYPES.get(found) != spec.dtype:
+            raise MezzotintError(
+                what=spec.name, where=path, got=found.lower(), expected=spec.dtype, advice="make the bundle again"
+            )
+
+
+def _fixed_shape(path: Path, name: str, dims: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(int(dim) for dim in dims)
+    if any(dim < 0 for dim in shape):
+        raise MezzotintError(
+            f"the shape of {path}'s {name} follows from values, not from shapes; make the bundle again"
+        )
+    return shape
 
 
 def _failure(said: str) -> Exception:

@@ -15,6 +15,8 @@ import onnxruntime
 
 from mezzotint.arrays import Array
 
+_TYPES = {"tensor(float)": "FLOAT", "tensor(int64)": "INT64"}
+
 
 @dataclass
 class FakeDriver:
@@ -54,6 +56,10 @@ class FakeRtx:
     builds: list[Any] = field(default_factory=list)
     strategies: list[str] = field(default_factory=list)
     kernels_read: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)  # what engines call tensors, where not as the graph does
+    dtypes: dict[str, str] = field(default_factory=dict)  # and the types that they have
+    is_open: bool = False  # whether outputs have shapes that nobody knows
+    TensorIOMode: Any = field(default_factory=lambda: SimpleNamespace(INPUT="input"))
     CudaGraphStrategy: Any = field(default_factory=lambda: SimpleNamespace(WHOLE_GRAPH_CAPTURE="captured"))
 
     def build(self, path: Path, shapes: Any, capabilities: Any) -> Any:
@@ -64,13 +70,32 @@ class FakeRtx:
         return SimpleNamespace(fault=lambda: "a fault"), self
 
     def deserialize_cuda_engine(self, plan: bytes) -> Any:
-        return None if plan == b"broken" else _Engine(self, Path(plan.decode()))
+        return _Engine(self, onnxruntime.InferenceSession(plan.decode(), providers=["CPUExecutionProvider"]))
 
 
 @dataclass
 class _Engine:
     rtx: FakeRtx
-    path: Path
+    session: Any
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._tensors())
+
+    def get_tensor_name(self, index: int) -> str:
+        name = str(self._tensors()[index].name)
+        return self.rtx.renamed.get(name, name)
+
+    def get_tensor_mode(self, name: str) -> str:
+        inputs = [value.name for value in self.session.get_inputs()]
+        return "input" if name in [self.rtx.renamed.get(one, one) for one in inputs] else "output"
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        types = {value.name: _TYPES[value.type] for value in self._tensors()}
+        return SimpleNamespace(name=self.rtx.dtypes.get(name, types[name]))
+
+    def _tensors(self) -> list[Any]:
+        return [*self.session.get_inputs(), *self.session.get_outputs()]
 
     def create_runtime_config(self) -> Any:
         return _Settings(self.rtx)
@@ -78,7 +103,7 @@ class _Engine:
     def create_execution_context(self, settings: Any) -> Any:
         self.rtx.strategies.append(settings.cuda_graph_strategy)
         assert settings.cache is not None
-        return _Context(self.rtx, onnxruntime.InferenceSession(str(self.path), providers=["CPUExecutionProvider"]))
+        return _Context(self.rtx, self.session)
 
 
 @dataclass
@@ -111,7 +136,7 @@ class _Context:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         feeds = {value.name: self._feed(value) for value in self.session.get_inputs()}
         (result,) = self.session.run([name], feeds)
-        return tuple(result.shape)
+        return (-1, *result.shape[1:]) if self.rtx.is_open else tuple(result.shape)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         assert address in self.rtx.driver.memory

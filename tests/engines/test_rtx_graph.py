@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,27 @@ def test_a_cache_that_cannot_be_read_or_written_costs_time_alone(
     run(*graph, rtx, tmp_path / "engines")
     assert len(rtx.builds) == 2
     assert all(path.is_dir() for path in (tmp_path / "engines").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("lie", "why"),
+    [
+        ({"renamed": {"x": "other"}}, r"has the inputs \['ids', 'other', 'scale'\]"),
+        ({"renamed": {"twice": "other"}}, r"outputs \[.*'other'.*\], expected"),
+        ({"dtypes": {"x": "HALF"}}, r"model\.onnx: x is 'half', expected float32"),
+        ({"dtypes": {"ids": "E8M0"}}, r"model\.onnx: ids is 'e8m0', expected int64"),
+        ({"is_open": True}, "follows from values, not from shapes"),
+    ],
+)
+def test_an_engine_of_other_tensors_than_the_manifest_says_gets_no_memory(
+    rtx: FakeRtx, graph: tuple[Path, Component], lie: dict[str, Any], why: str
+) -> None:
+    for name, value in lie.items():
+        setattr(rtx, name, value)
+    with pytest.raises(MezzotintError, match=why):
+        run(*graph, rtx, None)
+    gc.collect()
+    assert rtx.driver.memory == {}
 
 
 def test_another_graph_or_gpu_is_built_anew(rtx: FakeRtx, graph: tuple[Path, Component], tmp_path: Path) -> None:

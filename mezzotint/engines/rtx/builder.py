@@ -16,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-from mezzotint.errors import CheckFailed
+from mezzotint.errors import CheckFailed, MezzotintError
 
 from .compiler import Answer, Request
 from .library import builder_version, check_capabilities
@@ -44,9 +44,13 @@ def build_engine(path: Path, shapes: Mapping[str, Sequence[int]], capabilities: 
     """Compile the graph at `path` for inputs of exactly `shapes`, one engine for all of `capabilities`.
 
     It is done in a process of its own, which is ended with whatever interrupts the caller. Raises MezzotintError where
-    the compiler is not installed or a capability unknown, CheckFailed naming the node where the graph is refused.
+    the compiler is not installed, a capability unknown or a shape none, CheckFailed naming the node where the graph is
+    refused.
     """
     check_capabilities(capabilities)
+    for name, shape in shapes.items():
+        if any(dim < 1 for dim in shape):
+            raise MezzotintError(what=f"the shape of {name}", where=path, got=tuple(shape), expected="sizes from 1")
     version, started = builder_version(), time.perf_counter()
     request = Request(path=str(path), shapes=dict(shapes), capabilities=tuple(capabilities))
     with tempfile.TemporaryFile() as errors:

@@ -161,6 +161,9 @@ def main() -> None:
             answer, plan = compile_graph(rtx_library(), request)
         except MezzotintError as error:
             answer = Answer(macs={}, warnings={}, refusal=str(error))
+        except Exception as error:  # noqa: BLE001 -- whatever the bindings raise of what they do not take
+            said = f"{type(error).__name__}: {error}"
+            answer = Answer(macs={}, warnings={}, refusal=f"TensorRT-RTX does not take {request.path} ({said})")
         answers.write(json.dumps(asdict(answer)).encode() + b"\n")
         answers.write(plan)
 

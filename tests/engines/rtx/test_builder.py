@@ -153,6 +153,24 @@ def test_a_compiler_that_does_not_get_through_costs_one_sentence(
         build(monkeypatch, script)
 
 
+@pytest.mark.parametrize("shape", [(2, -4), (0,)])
+def test_a_shape_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    monkeypatch.setattr(builder, "builder_version", lambda: pytest.fail("it went on"))
+    with pytest.raises(MezzotintError) as caught:
+        build_engine(Path("model.onnx"), {"x": shape}, ("8.9",))
+    assert (caught.value.what, caught.value.got) == ("the shape of x", shape)
+
+
+def test_what_the_bindings_raise_is_a_refusal(tmp_path: Path) -> None:
+    script = "from mezzotint.engines.rtx import compiler\ncompiler.rtx_library = lambda: 1 / 0\ncompiler.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(asdict(_REQUEST)) + "\n", capture_output=True, check=True,
+        text=True, cwd=tmp_path,
+    )  # fmt: skip
+    said = json.loads(done.stdout.splitlines()[0])["refusal"]
+    assert said == "TensorRT-RTX does not take model.onnx (ZeroDivisionError: division by zero)"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_an_interruption_ends_the_compiler_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     noted = tmp_path / "pid"
