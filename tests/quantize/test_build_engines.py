@@ -131,7 +131,7 @@ def test_an_interruption_leaves_the_bundle_that_was(
     bundle: Bundle, compiled: Asked, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     first = build_engines(bundle, ("8.9",), BuildSize())
-    before, build = files(first), module.build_engine
+    before, build = files(first), vars(module)["build_engine"]
 
     def fail(path: Path, shapes: Mapping[str, Sequence[int]], capabilities: Sequence[str]) -> Built:
         if path.parent.name == "unet":
