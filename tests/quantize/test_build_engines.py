@@ -1,7 +1,7 @@
 """Engines beside the graphs of a bundle: what is written and noted, what takes whose place, what is refused."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,7 +131,8 @@ def test_an_interruption_leaves_the_bundle_that_was(
     bundle: Bundle, compiled: Asked, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     first = build_engines(bundle, ("8.9",), BuildSize())
-    before, build = files(first), vars(module)["build_engine"]
+    before = files(first)
+    build: Callable[..., Built] = vars(module)["build_engine"]
 
     def fail(path: Path, shapes: Mapping[str, Sequence[int]], capabilities: Sequence[str]) -> Built:
         if path.parent.name == "unet":

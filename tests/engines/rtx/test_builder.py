@@ -163,12 +163,20 @@ def test_a_shape_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, shape:
 
 def test_what_the_bindings_raise_is_a_refusal(tmp_path: Path) -> None:
     script = "from mezzotint.engines.rtx import compiler\ncompiler.rtx_library = lambda: 1 / 0\ncompiler.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script], input=json.dumps(asdict(_REQUEST)) + "\n", capture_output=True, check=True,
-        text=True, cwd=tmp_path,
-    )  # fmt: skip
-    said = json.loads(done.stdout.splitlines()[0])["refusal"]
+    with asking(script, tmp_path) as process:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())["refusal"]
     assert said == "TensorRT-RTX does not take model.onnx (ZeroDivisionError: division by zero)"
+
+
+def asking(script: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A process that was asked, and is still listened to."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, cwd=folder)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(_REQUEST)).encode() + b"\n")
+    process.stdin.flush()
+    return process
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
@@ -192,9 +200,7 @@ def test_an_interruption_ends_the_compiler_at_once(monkeypatch: pytest.MonkeyPat
 def test_the_compiler_ends_with_whoever_asked(tmp_path: Path) -> None:
     wait = "import time\nfrom mezzotint.engines.rtx import compiler\n"
     wait += "compiler.rtx_library = lambda: time.sleep(600)\ncompiler.main()"
-    request = json.dumps(asdict(_REQUEST)).encode() + b"\n"
-    with subprocess.Popen([sys.executable, "-c", wait], stdin=subprocess.PIPE, cwd=tmp_path) as process:
+    with asking(wait, tmp_path) as process:
         assert process.stdin is not None
-        process.stdin.write(request)
         process.stdin.close()
         assert process.wait() == 1
