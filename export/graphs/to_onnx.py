@@ -50,7 +50,7 @@ def _rarely_collected() -> Iterator[None]:
     """Python's collector looks at new objects in large lots alone.
 
     Tracing makes millions that stay, between those that torch and transformers consist of: going over all of them again
-    and again took a third of its time.
+    and again took a tenth of its time for the UNet of SD 1.5, and a third for the smallest.
     """
     before = gc.get_threshold()
     gc.set_threshold(*_COLLECTED_AT)
