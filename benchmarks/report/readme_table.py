@@ -18,13 +18,17 @@ _TOLERANCE_DB = 0.5  # PSNR is compared to this; a peer that loses less is as fa
 def readme_table(speed: Results, fidelity: Results) -> Table:
     """The baselines, the best peer and our bundles: time and size from one benchmark, fidelity from another.
 
-    A checkpoint of full size with random weights tells the time, a small trained one what its images lose.
+    A checkpoint of full size with random weights tells the time, a small trained one what its images lose. Of bundles
+    that are told apart by their folders, as those of two versions, the first that was named stands here.
     """
     scores = {row["name"]: row for row in fidelity["cases"]}
-    timed = {row["name"]: row for row in speed["cases"] if _step(row) is not None}
+    timed: dict[str, CaseRow] = {}
+    for row in speed["cases"]:
+        if _step(row) is not None:
+            timed.setdefault(row["name"].partition("@")[0], row)
     peer = best_peer(list(timed.values()), scores)
     names = (*_BASELINES, *((peer["name"],) if peer is not None else ()), *_OURS)
-    rows = tuple(_cells(timed[name], scores.get(name)) for name in names if name in timed)
+    rows = tuple(_cells(name, timed[name], scores.get(name)) for name in names if name in timed)
     return Table("Results", _HEADINGS, rows)
 
 
@@ -36,10 +40,10 @@ def best_peer(cases: Sequence[CaseRow], scores: Mapping[str, CaseRow]) -> CaseRo
     return min(faithful or peers, key=_step_ms, default=None)
 
 
-def _cells(row: CaseRow, scored: CaseRow | None) -> tuple[str, ...]:
+def _cells(name: str, row: CaseRow, scored: CaseRow | None) -> tuple[str, ...]:
     memory = row["memory"]
     return (
-        row["name"],
+        name,
         marked_ms(_step(row)),
         format_factor(row["speedup"]["unet_step_fp32"]),
         format_bytes(memory and memory["peak_rss_bytes"]),
