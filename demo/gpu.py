@@ -11,7 +11,6 @@ import math
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from mezzotint.cli.epilogue import exit_with_a_sentence
 from mezzotint.cli.terminal import STDOUT
 from mezzotint.errors import CheckFailed, MezzotintError
 
+from .command_group import run_group
 from .gpu_machine import Machine, machine_with_gpu
 from .gpu_stages import CAPABILITIES, REPORTS, STAGES, Stage
 
@@ -46,7 +46,8 @@ def main(names: Sequence[str] = (), *, prepare: bool = False, minutes: float | N
     asked = [stage for stage in STAGES if stage.name in names or (not names and not _mark(stage).exists())]
     failed = [stage.name for stage in asked if not _take(stage, machine, end)]
     if not prepare and any(RESULTS.glob("gpu-*.json")):
-        subprocess.run([sys.executable, *_TABLES], check=False, timeout=_LIMIT_SECONDS)
+        code = run_group([sys.executable, *_TABLES], _LIMIT_SECONDS, os.environ)
+        failed += [] if code == 0 else ["the pages' tables"]
     if failed:
         raise CheckFailed(what=f"not done: {', '.join(failed)}", advice="see above, then run `make gpu` again")
 
@@ -93,12 +94,8 @@ def _run(stage: Stage, arguments: Sequence[str], seconds: float | None) -> bool:
     STDOUT.print(f"$ python {shlex.join(arguments)}", markup=False)
     started = _now()
     before = {source: _written(source) for source, _ in stage.kept}
-    command, environment = [sys.executable, *arguments], os.environ | _OFFLINE
-    try:
-        code = subprocess.run(command, check=False, timeout=seconds, env=environment).returncode
-        said = f"exit code {code}"
-    except subprocess.TimeoutExpired:
-        code, said = 1, "out of time, and ended"
+    code = run_group([sys.executable, *arguments], seconds, os.environ | _OFFLINE)
+    said = "out of time, and ended" if code is None else f"exit code {code}"
     STDOUT.print(f"{stage.name}: {_now() - started:.0f} s, {said}", markup=False)
     for source, name in stage.kept:
         if _written(source) not in (None, before[source]):
