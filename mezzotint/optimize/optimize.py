@@ -10,13 +10,14 @@ from mezzotint.bundle.precision import BY_NODE
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.rtx.library import missing_builder
 from mezzotint.errors import MezzotintError
+from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.progress import Progress, silent
 from mezzotint.quantize import CalibrationSettings, quantize_bundle
 from mezzotint.quantize.calibrate.default_prompts import default_prompts
 from mezzotint.quantize.decide.recipe import find_recipe
 from mezzotint.quantize.lower.auto_target import choose_target
-from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.lower.target import find_target, fit_storages
 from mezzotint.quantize.verify.audit import audit_bundle, is_compiled
 
 from .export_cache import ExportRequest, exported
@@ -115,9 +116,10 @@ def _looked_at(found: Optimized, source: Bundle, texts: Sequence[str], target: s
 
 def _refuse_early(output: Path, recipe: str, target: str, *, overwrite: bool) -> None:
     """What needs no export to be wrong."""
-    find_recipe(recipe)
+    storages = find_recipe(recipe).storages
     if target != AUTO:
-        find_target(target)
+        most = {str(role): storages[role] for role in (Role.DENOISER, Role.TEXT_ENCODER, Role.IMAGE_DECODER)}
+        fit_storages(find_target(target), find_recipe(recipe), most, {})
     if output.exists() and not overwrite:
         raise MezzotintError(f"{output} exists; choose another output, or pass --overwrite")
     if output.exists() and not (output / MANIFEST_NAME).is_file():

@@ -28,19 +28,23 @@ def choose_target(bundle: Bundle, recipe: Recipe, overrides: Mapping[str, str]) 
     MezzotintError says of every target why it cannot be.
     """
     skipped: list[str] = []
+    elsewhere: list[str] = []  # that another machine would run
     for engine in ENGINES:
         target = next((target for target in TARGETS if target.name == engine.name), None)
         if target is None:
             continue
-        unfit = engine.missing() or _unfit(bundle, recipe, target, overrides)
+        refused = _unfit(bundle, recipe, target, overrides)
+        unfit = refused or engine.missing()
         if unfit is None:
             passed_over = [line.partition(" ")[0] for line in skipped]
             why = f"the fastest engine that can run {recipe.name} on this machine ({cpu_model()})"
             return TargetChoice(target, f"{why}; {' and '.join(passed_over)} cannot" if passed_over else why)
         skipped.append(f"{engine.name} {unfit}")
+        elsewhere += [] if refused else [target.name]
+    made_here = f"--target {' or '.join(elsewhere)} makes the bundle here all the same, for a machine that runs it"
     raise MezzotintError(
         what=f"no target for {recipe.name} can run here: {'; '.join(skipped)}",
-        advice="install an engine, or name with --target the one that another machine has",
+        advice=made_here if elsewhere else "choose another recipe",
     )
 
 

@@ -210,3 +210,13 @@ def test_auto_without_an_engine_says_what_each_lacks(tiny_bundle: Bundle, monkey
     with pytest.raises(MezzotintError) as error:
         choose_target(tiny_bundle, find_recipe("fp16"), {})
     assert all(engine.name in str(error.value) for engine in ENGINES)
+
+
+def test_auto_names_the_target_that_another_machine_would_run(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_engines(monkeypatch, "openvino", "onnxruntime")
+    with pytest.raises(MezzotintError) as error:
+        choose_target(tiny_bundle, find_recipe("fp8"), {})
+    assert "cuda cannot take unet in fp8" in str(error.value.what)
+    assert str(error.value.advice).startswith("--target tensorrt makes the bundle here all the same")

@@ -119,6 +119,9 @@ def test_what_is_wrong_is_said_before_the_export(tiny_checkpoint: Path, tmp_path
         ("there", {"overwrite": True}),
         ("out", {"recipe": "int3"}),
         ("out", {"target": "tpu"}),
+        ("out", {"target": "cuda", "recipe": "int8"}),
+        ("out", {"target": "openvino", "recipe": "fp8"}),
+        ("out", {"target": "tensorrt", "recipe": "int8-weights"}),
     )
     for output, options in wrong:
         with pytest.raises(MezzotintError):
