@@ -11,7 +11,7 @@ from mezzotint.bundle.bundle import Bundle, file_entry
 from mezzotint.bundle.manifest import MANIFEST_NAME, BuiltEngine, Component, Manifest
 from mezzotint.engines.rtx.builder import build_engine
 from mezzotint.engines.rtx.library import BUILT_FOR, builder_version, check_capabilities
-from mezzotint.engines.rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, trust
+from mezzotint.engines.rtx.prebuilt import ENGINE_SUFFIX, compiler_name, graph_hashes, trust, trust_folder
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of
@@ -47,7 +47,8 @@ def build_engines(
     An engine of the same graph, shapes, capabilities and compiler takes the place of the one that was there; others
     stay, but for those of other graphs. The manifest is written last, and all that it does not name is removed, so that
     an interruption leaves the bundle that was. Raises MezzotintError for a capability or size that cannot be, for a
-    bundle of another target, and where another process writes it; CheckFailed for a graph that the compiler refuses.
+    bundle of another target, where another process writes it, and where the cache folder cannot be written to;
+    CheckFailed for a graph that the compiler refuses.
     """
     check_capabilities(capabilities)
     if bundle.manifest.target not in _TARGETS:
@@ -61,6 +62,7 @@ def build_engines(
         check_kernels(capabilities, bundle.component(name).storage)
         image_shapes(bundle, name, count=size.count, height=size.height, width=size.width)  # or refuses
         _engines_folder(bundle, name)
+    trust_folder()  # or refuses
     with lock_folder(bundle.path):
         current = Bundle.open(bundle.path)  # as whoever wrote it last left it
         try:

@@ -177,6 +177,16 @@ def test_two_processes_do_not_build_one_bundle_at_a_time(bundle: Bundle, compile
     assert len(known.component("unet").engines) == 2
 
 
+def test_where_trust_cannot_be_noted_nothing_is_compiled(
+    bundle: Bundle, compiled: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(MezzotintError, match=r"file/mezzotint/trusted-engines cannot be written to.*XDG_CACHE_HOME"):
+        build_engines(bundle, ("8.9",), BuildSize())
+    assert compiled == []
+
+
 @pytest.mark.parametrize("linked", ["unet", "unet/engines"])
 def test_nothing_is_written_behind_a_link(bundle: Bundle, compiled: Asked, tmp_path: Path, linked: str) -> None:
     elsewhere = tmp_path / "elsewhere"

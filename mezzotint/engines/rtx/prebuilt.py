@@ -64,10 +64,19 @@ def is_trusted(sha256: str) -> bool:
 
 def trust(sha256: str) -> None:
     """Let the engine of this hash run here; MezzotintError where that cannot be noted."""
-    folder = usable_folder(cache_folder(_PURPOSE))
-    if folder is None:
-        raise MezzotintError("there is no cache folder that can be written to, to note which engines are trusted")
-    (folder / sha256).touch()
+    (trust_folder() / sha256).touch()
+
+
+def trust_folder() -> Path:
+    """Where it is noted which engines are trusted; MezzotintError where nothing can be."""
+    folder = cache_folder(_PURPOSE)
+    usable = usable_folder(folder)
+    if usable is None:
+        raise MezzotintError(
+            f"{folder or 'the cache folder'} cannot be written to, and it is noted there which engines are trusted; "
+            "name another with XDG_CACHE_HOME"
+        )
+    return usable
 
 
 def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
