@@ -9,8 +9,13 @@ import gc
 
 
 def give_back_memory() -> None:
-    """Collect garbage, and let glibc return its free pages; other allocators know no such call."""
+    """Collect garbage, and let glibc return its free pages."""
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Let glibc return its free pages; other allocators know no such call."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from mezzotint.errors import MezzotintError
 
+from .heap import trim_heap
 from .session import Session
 
 
@@ -31,6 +32,7 @@ class Sessions(Mapping[str, Session]):
         session = self.prepare(name)
         if not self._keep:
             self._kept.pop(name, None)
+            trim_heap()  # what ran before this one is freed, and its weights are still the process's
         return session
 
     def prepare(self, name: str) -> Session:
