@@ -28,7 +28,7 @@ export PROMPT # recipes read it from the environment, so that quotes in a prompt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo train-demo export quantize generate serve benchmark doctor report gpu gpu-driver gpu-prepare gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-tensorrt bench-sd15 tables test test-embedded test-slow test-browser test-latest lint types check clean
+.PHONY: help env demo train-demo train-adapters export quantize generate serve benchmark doctor report gpu gpu-driver gpu-prepare gate gate-fidelity peers bench-demo bench-vae bench-int4 bench-tensorrt bench-adapters bench-sd15 tables test test-embedded test-slow test-browser test-latest lint types check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,10 @@ demo: $(READY) ## Take the embedded checkpoint through the whole chain; write re
 # Threads that wait must sleep: spinning, they slow down a training tenfold on cores that others use as well.
 train-demo: $(READY) ## Train such a checkpoint as demo/checkpoint from nothing; hours, in training/; goes on where it was killed
 	OMP_WAIT_POLICY=passive $(BIN)/python -m demo.train
+
+train-adapters: $(READY) ## Train such adapters as demo/adapters has for the embedded checkpoint; in training/adapters/; goes on where it was killed
+	OMP_WAIT_POLICY=passive $(BIN)/python -m demo.train.adapters lcm
+	OMP_WAIT_POLICY=passive $(BIN)/python -m demo.train.adapters style
 
 export: OUT = bundles/$(MODEL_NAME)-fp32
 export: $(READY) ## Export a checkpoint: MODEL=folder-or-hub-id OUT=bundle
@@ -175,6 +179,38 @@ bench-tensorrt: $(READY) ## Measure the fidelity of the embedded checkpoint in g
 	done
 	$(BIN)/python -m mezzotint benchmark demo/checkpoint bundles/demo-fp32 $(TENSORRT_BUNDLES) --stand-in \
 	  --prompts demo/prompts/evaluation.txt -o reports/bench-tensorrt --limit 32 --no-speed --no-bf16 --no-other-seed $(ARGS)
+
+# The adapters of demo/adapters on INT8: rounded anew on the ranges that the bundle has, calibrated anew, and live. What
+# images show is looked up in the training pictures, which are fetched and rendered for it. 64 of the 128 prompts calibrate.
+ADAPTERS   := demo/adapters
+CALIBRATED := --overwrite --recipe int8 --target openvino --prompts demo/prompts/calibration.txt --trajectories 64 \
+  --samples 256 --min-sqnr-db 31
+LCM        := --scheduler lcm --steps 4 --guidance 1
+CONCEPTS   := --prompts reports/concepts.txt --weights reports/weights --no-bf16 --no-other-seed
+
+bench-adapters: $(READY) ## Measure LCM-LoRA in 4 steps and the style LoRA on INT8; makes the bundles; fetches the training pictures
+	$(BIN)/python -m demo.run bundles/demo-fp32 bundles/demo-int8-openvino
+	$(BIN)/python -m demo.train --until render
+	$(BIN)/python -m demo.train.gallery -o reports/weights
+	cat demo/prompts/evaluation.txt demo/prompts/calibration.txt > reports/concepts.txt
+	set -e; for name in lcm style; do \
+	  lora="$(BIN)/python -m mezzotint lora --overwrite"; file=$(ADAPTERS)/$$name.safetensors; to=bundles/$$name; \
+	  $$lora bundles/demo-fp32 $$file -o $$to-fp32; \
+	  $$lora bundles/demo-fp32 $$file -o $$to-fp32-live --live; \
+	  $$lora bundles/demo-int8-openvino $$file -o $$to-int8-rounded --base bundles/demo-fp32 \
+	    --prompts demo/prompts/calibration.txt; \
+	  $$lora bundles/demo-int8-openvino $$file -o $$to-int8-live --base bundles/demo-fp32 --live; \
+	  $(BIN)/python -m mezzotint quantize $$to-fp32 -o $$to-int8-calibrated $(CALIBRATED) \
+	    $$([ $$name = style ] || echo $(LCM)); \
+	done
+	$(BIN)/python -m mezzotint benchmark demo/checkpoint bundles/demo-int8-openvino $(CONCEPTS) \
+	  -o reports/bench-adapters-none --rounds 2 $(ARGS)
+	$(BIN)/python -m mezzotint benchmark demo/checkpoint $(addprefix bundles/lcm-,fp32 int8-rounded int8-calibrated int8-live) \
+	  $(CONCEPTS) --lora $(ADAPTERS)/lcm.safetensors $(LCM) -o reports/bench-adapters-lcm --rounds 2 $(ARGS)
+	$(BIN)/python -m mezzotint benchmark demo/checkpoint \
+	  $(addprefix bundles/style-,fp32 fp32-live int8-rounded int8-calibrated int8-live) --lora $(ADAPTERS)/style.safetensors \
+	  --prompts demo/prompts/evaluation.txt --limit 16 --no-bf16 --no-other-seed --no-speed \
+	  -o reports/bench-adapters-style $(ARGS)
 
 bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \

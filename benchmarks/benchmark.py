@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from mezzotint.adapters.given import GivenAdapter
 from mezzotint.errors import MezzotintError
 from mezzotint.families.source_hash import source_sha256
 from mezzotint.progress import Progress, silent
@@ -50,7 +51,7 @@ class Extent:
     `fp16_baselines` are diffusers on a GPU, eager and compiled, and peers are those of a GPU then; `stand_ins` takes
     bundles for a GPU without one, for fidelity alone. `backends` run the portable bundles; `weights` is the folder with
     the networks that some metrics need, `config` one of configs and tokenizers for a checkpoint in one file whose
-    structure is none of the published ones.
+    structure is none of the published ones. `adapter` is in the reference's weights, and has to be in each bundle.
     """
 
     rounds: int = 3
@@ -68,6 +69,7 @@ class Extent:
     peers: Path | None = None
     weights: Path | None = None
     config: Path | None = None
+    adapter: GivenAdapter | None = None
 
 
 def run_benchmark(
@@ -141,6 +143,8 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
     peers: Sequence[Case] = ()
     if extent.config is not None and not checkpoint.is_file():
         raise MezzotintError(f"{checkpoint} is no single file, and has configs of its own; leave --config away")
+    if extent.peers is not None and extent.adapter is not None:
+        raise MezzotintError("peers run the checkpoint without adapters; leave --peers or --lora away")
     if extent.peers is not None:
         check_for_peers(checkpoint)
         sha256 = source_sha256(checkpoint)
@@ -155,6 +159,7 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         stand_ins=extent.stand_ins,
         peers=peers,
         config=None if extent.config is None else str(extent.config),
+        adapter=extent.adapter,
     )
     return cases if extent.fidelity else tuple(case for case in cases if case.is_timed)
 

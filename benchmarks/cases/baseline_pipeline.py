@@ -1,6 +1,7 @@
 """The diffusers pipeline of a checkpoint, a folder or a single file, from the weights that an export would read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,6 +10,7 @@ import diffusers
 import torch
 from transformers import CLIPTokenizerFast
 
+from mezzotint.adapters.given import GivenAdapter
 from mezzotint.errors import MezzotintError
 from mezzotint.export import Chosen, Origins
 from mezzotint.export.checkpoint import load_parts
@@ -54,7 +56,11 @@ def _load(source: str, reading: Reading, scratch: Path) -> Checkpoint:
     )
     chosen = Chosen(prediction_type=reading.prediction_type, preset=reading.preset)
     folder = None if is_file else resolve_folder(source)
-    return load_parts(find_parts(source, folder, None, origins, chosen, scratch))
+    parts = find_parts(source, folder, None, origins, chosen, scratch)
+    if reading.adapter is not None:
+        given = GivenAdapter(path=Path(reading.adapter), scale=reading.adapter_scale)
+        parts = replace(parts, adapters=(given,))
+    return load_parts(parts)
 
 
 def _check_prompts_are_enough(source: str, checkpoint: Checkpoint) -> None:

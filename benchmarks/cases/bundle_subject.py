@@ -1,8 +1,8 @@
 """A bundle on one engine as a subject: what users run, through the runtime's public face."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from mezzotint.arrays import FloatArray
 from mezzotint.families.feeds import fitted
 from mezzotint.families.residuals import uncontrolled
 from mezzotint.runtime.denoiser_calls import DenoiserCall
+from mezzotint.runtime.live_adapters import ToldSessions, told_scales
 from mezzotint.runtime.settings import Settings
 from mezzotint.runtime.text_to_image import TextToImage
 
@@ -19,10 +20,14 @@ from .workload import Workload
 
 @dataclass(frozen=True)
 class BundleSubject:
-    """A loaded bundle; with `has_profile` its sampler, steps and guidance are the profile's, and not the workload's."""
+    """A loaded bundle; with `has_profile` its sampler, steps and guidance are the profile's, and not the workload's.
+
+    `loras` are the scales of its live adapters.
+    """
 
     pipe: TextToImage
     has_profile: bool = False
+    loras: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def precision(self) -> str:
@@ -41,6 +46,7 @@ class BundleSubject:
             scheduler=None if own else workload.scheduler,
             height=workload.height,
             width=workload.width,
+            loras=self.loras,
         )
         end_to_end_ms = (time.perf_counter() - started) * 1e3
         timings = result.timings
@@ -55,9 +61,12 @@ class BundleSubject:
 
     def predict(self, prompt: str, calls: Sequence[DenoiserCall], workload: Workload) -> FloatArray:
         """(S, G, C, h, w): each call as it was recorded, but for what this bundle's text encoder says."""
-        settings = Settings(prompt, guidance=workload.guidance, height=workload.height, width=workload.width)
+        settings = Settings(
+            prompt, guidance=workload.guidance, height=workload.height, width=workload.width, loras=self.loras
+        )
         own = self.pipe.conditions([settings]).both
-        session = self.pipe.sessions[self.pipe.family.denoiser]
+        scales = told_scales(self.pipe.bundle, [settings])
+        session = ToldSessions(self.pipe.sessions, scales)[self.pipe.family.denoiser]
         component = session.component
         feeds = [fitted(uncontrolled({**call.feeds, **own.arrays}, component), component) for call in calls]
         return np.stack([session.run(one)[component.outputs[0].name] for one in feeds])
@@ -66,4 +75,7 @@ class BundleSubject:
 def load(case: Case) -> BundleSubject:
     """Load the case's bundle on its backend."""
     pipe = TextToImage.load(case.source, profile=case.profile, backend=case.backend, precision=case.precision)
-    return BundleSubject(pipe, has_profile=case.profile is not None)
+    reading = case.reading
+    called = [one.name for one in pipe.bundle.manifest.live if one.sha256 == reading.adapter_sha256]
+    loras = dict.fromkeys(called, reading.adapter_scale)
+    return BundleSubject(pipe, has_profile=case.profile is not None, loras=loras)

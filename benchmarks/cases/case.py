@@ -33,12 +33,17 @@ class Reading:
     """How a checkpoint's files are read, where they do not say it themselves: as they were for the bundles.
 
     `config` is a folder of configs for a single file, `weights` "ema" or "plain"; the others are as in `export`.
+    `adapter` is a LoRA or its like, with these bytes, that is in the weights at `adapter_scale`; of a bundle with live
+    adapters, the one that calls ask for.
     """
 
     config: str | None = None
     weights: str | None = None
     prediction_type: str | None = None
     preset: str | None = None
+    adapter: str | None = None
+    adapter_sha256: str = ""
+    adapter_scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mezzotint.adapters.given import GivenAdapter
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.manifest import Manifest, Source
 from mezzotint.engines.lineup import ENGINES
@@ -13,6 +14,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import geometry_of
 from mezzotint.families.source_hash import source_sha256
 
+from .adapted import adapted, adapter_alone
 from .case import REFERENCE, Case, Reading
 from .workload import Workload
 
@@ -35,13 +37,17 @@ def line_up(
     stand_ins: bool = False,
     peers: Sequence[Case] = (),
     config: str | None = None,
+    adapter: GivenAdapter | None = None,
 ) -> tuple[Case, ...]:
     """All cases in the order of the report. `backends` are those that run the portable bundles.
 
     With `stand_ins` the graphs of bundles for a GPU run on a CPU engine, for fidelity alone.
     `config` is a folder of configs for a checkpoint in one file; what else it does not say, the first bundle does.
+    With `adapter` the reference has it in its weights; MezzotintError for a bundle that has it neither there nor live.
     """
     reading = Reading(config=config) if not bundles else reading_of(Bundle.open(bundles[0]).manifest.source, config)
+    if adapter is not None:
+        reading = adapted(reading, adapter, bundles)
     reference = Case(REFERENCE, "baseline", checkpoint, "diffusers", "fp32", "f32", reading=reading)
     bf16 = replace(reference, name=BF16_BASELINE, recipe="bf16", precision="bf16")
     eager, compiled = (
@@ -49,7 +55,11 @@ def line_up(
         for name, recipe in zip(FP16_BASELINES, ("fp16", "compile"), strict=True)
     )
     controls = (*((bf16,) if bf16_baseline else ()), *((eager, compiled) if fp16_baselines else ()))
-    candidates = [case for bundle in bundles for case in bundle_cases(bundle, backends, stand_ins=stand_ins)]
+    candidates = [
+        replace(case, reading=adapter_alone(reading))
+        for bundle in bundles
+        for case in bundle_cases(bundle, backends, stand_ins=stand_ins)
+    ]
     ceiling = (replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET),) if other_seed else ()
     return (reference, *controls, *_with_unique_names(candidates), *peers, *ceiling)
 
@@ -116,7 +126,8 @@ def _stand_in(source: str, manifest: Manifest) -> Case:
 
 
 def _case(source: str, manifest: Manifest, engine: str, profile: str | None) -> Case:
-    folder = f"@{Path(source).resolve().name}" if manifest.replaced or manifest.fused else ""
+    is_other = manifest.replaced or manifest.fused or manifest.live
+    folder = f"@{Path(source).resolve().name}" if is_other else ""
     name = f"{manifest.recipe}-{engine}{folder}{'' if profile is None else f'@{profile}'}"
     return Case(name, "bundle", source, engine, manifest.recipe, profile=profile)
 

@@ -78,7 +78,7 @@ _PUBLISHED = (
     _Column("VAE decoder", lambda row: marked_ms(row["latency_ms"] and row["latency_ms"]["vae_decoder"])),
     *(column for column in _SUMMARY if column.heading in ("peak memory", "on disk")),
     _Column("PSNR (5th percentile)", lambda row: _psnr_cell(row)),
-    *(column for column in _SUMMARY if column.heading in ("SSIM", "ST-LPIPS", "eps SQNR")),
+    *(column for column in _SUMMARY if column.heading in ("SSIM", "ST-LPIPS", "eps SQNR", "top-1 concept")),
 )
 
 

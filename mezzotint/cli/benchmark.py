@@ -5,10 +5,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mezzotint.adapters.given import parse_given
 from mezzotint.benchmarks.cases.workload import SCHEDULERS
 from mezzotint.errors import CheckFailed
 
@@ -24,6 +25,7 @@ _CHECKPOINT = "The diffusers folder or the file that the bundles came from."
 _CONFIG = "The folder that a file was exported with as `export --config`."
 _MEASURE = "What is measured"
 _BACKENDS = "Engines for portable bundles, joined by commas."
+_LORA = "A LoRA or its like that is in the reference's weights, and in each bundle's or live."
 _GATE = "A TOML file of --fail-if conditions."
 _WEIGHTS = "Folder of networks for LPIPS, CLIP, KID and FID, and of a gallery of training images."
 _IMAGES = "Images, or with --parts UNet steps, timed in each process."
@@ -59,6 +61,7 @@ def benchmark(
     peers: Annotated[Path | None, typer.Option(help="The folder that `make peers` filled.")] = None,
     weights: Annotated[Path | None, typer.Option(help=_WEIGHTS)] = None,
     config: Annotated[Path | None, typer.Option(help=_CONFIG)] = None,
+    lora: Annotated[str | None, typer.Option(metavar="FILE[:SCALE]", help=_LORA)] = None,
     gate: Annotated[Path | None, typer.Option(help=_GATE)] = None,
     fail_if: Annotated[list[str] | None, typer.Option(help="Such as 'int8-openvino:psnr_db<24'.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ignore cached measurements.")] = False,
@@ -83,9 +86,7 @@ def benchmark(
                 speed=speed,
                 fidelity=fidelity,
                 parts=parts,
-                peers=peers,
-                weights=weights,
-                config=config,
+                **_found_elsewhere(peers, weights, config, lora),
             ),
             fail_if=fail_if or [],
             gate=_conditions(gate, fidelity=fidelity, speed=speed),
@@ -94,6 +95,12 @@ def benchmark(
             progress=progress,
         )
     _show(outcome, as_json=as_json)
+
+
+def _found_elsewhere(peers: Path | None, weights: Path | None, config: Path | None, lora: str | None) -> dict[str, Any]:
+    """What of an Extent lies in other folders and files than checkpoint and bundles."""
+    adapter = None if lora is None else parse_given(lora)
+    return {"peers": peers, "weights": weights, "config": config, "adapter": adapter}
 
 
 def _conditions(gate: Path | None, *, fidelity: bool, speed: bool) -> list[str]:
