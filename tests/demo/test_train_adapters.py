@@ -27,6 +27,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.progress import silent
 from tests.adapters.made import module_weights
 from tests.conftest import MakeOnce
+from tests.demo.small_recipe import on_one_thread
 
 RUNS = Trajectories(count=6, part=4, steps=4)
 FITTING = Fitting(
@@ -221,7 +222,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_file(
 ) -> None:
     def made(folder: str) -> Path:
         output = tmp_path / folder / "out.safetensors"
-        make_adapter(Workspace(tmp_path / folder), tiny_checkpoint, name, SMALL[name], output)
+        with on_one_thread():
+            make_adapter(Workspace(tmp_path / folder), tiny_checkpoint, name, SMALL[name], output)
         return output
 
     whole = made("whole")
