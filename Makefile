@@ -183,17 +183,18 @@ bench-tensorrt: $(READY) ## Measure the fidelity of the embedded checkpoint in g
 # The adapters of demo/adapters on INT8: rounded anew on the ranges that the bundle has, calibrated anew, and live. What
 # images show is looked up in the training pictures, which are fetched and rendered for it. 64 of the 128 prompts calibrate.
 ADAPTERS   := demo/adapters
+TRAINED    := $(basename $(notdir $(wildcard $(ADAPTERS)/*.safetensors)))
 CALIBRATED := --overwrite --recipe int8 --target openvino --prompts demo/prompts/calibration.txt --trajectories 64 \
   --samples 256 --min-sqnr-db 31
 LCM        := --scheduler lcm --steps 4 --guidance 1
 CONCEPTS   := --prompts reports/concepts.txt --weights reports/weights --no-bf16 --no-other-seed
 
-bench-adapters: $(READY) ## Measure LCM-LoRA in 4 steps and the style LoRA on INT8; makes the bundles; fetches the training pictures
+bench-adapters: $(READY) ## Measure the adapters of demo/adapters on INT8, LCM-LoRA in 4 steps; makes the bundles; fetches the training pictures
 	$(BIN)/python -m demo.run bundles/demo-fp32 bundles/demo-int8-openvino
 	$(BIN)/python -m demo.train --until render
 	$(BIN)/python -m demo.train.gallery -o reports/weights
 	cat demo/prompts/evaluation.txt demo/prompts/calibration.txt > reports/concepts.txt
-	set -e; for name in lcm style; do \
+	set -e; for name in $(TRAINED); do \
 	  lora="$(BIN)/python -m mezzotint lora --overwrite"; file=$(ADAPTERS)/$$name.safetensors; to=bundles/$$name; \
 	  $$lora bundles/demo-fp32 $$file -o $$to-fp32; \
 	  $$lora bundles/demo-fp32 $$file -o $$to-fp32-live --live; \
@@ -207,10 +208,10 @@ bench-adapters: $(READY) ## Measure LCM-LoRA in 4 steps and the style LoRA on IN
 	  -o reports/bench-adapters-none --rounds 2 $(ARGS)
 	$(BIN)/python -m mezzotint benchmark demo/checkpoint $(addprefix bundles/lcm-,fp32 int8-rounded int8-calibrated int8-live) \
 	  $(CONCEPTS) --lora $(ADAPTERS)/lcm.safetensors $(LCM) -o reports/bench-adapters-lcm --rounds 2 $(ARGS)
-	$(BIN)/python -m mezzotint benchmark demo/checkpoint \
+	$(if $(filter style,$(TRAINED)),$(BIN)/python -m mezzotint benchmark demo/checkpoint \
 	  $(addprefix bundles/style-,fp32 fp32-live int8-rounded int8-calibrated int8-live) --lora $(ADAPTERS)/style.safetensors \
 	  --prompts demo/prompts/evaluation.txt --limit 16 --no-bf16 --no-other-seed --no-speed \
-	  -o reports/bench-adapters-style $(ARGS)
+	  -o reports/bench-adapters-style $(ARGS))
 
 bench-sd15: $(READY) ## Measure speed at full size for docs/results.md: the bundles bundles/sd15-* made of SD15
 	$(BIN)/python -m mezzotint benchmark "$(SD15)" $(sort $(wildcard bundles/sd15-*)) -o reports/bench-sd15 \

@@ -15,7 +15,7 @@ from demo.train.adapters.consistency import Consistency, consistency_function, p
 from demo.train.adapters.duotone import Restyling, duotone, recolour
 from demo.train.adapters.low_rank import add_low_rank, factors_of, write_adapter
 from demo.train.adapters.plans import ALL_LAYERS, ATTENTION, DISTILLING, DUOTONE, Fitting, Trajectories
-from demo.train.adapters.recipes import Recipe, make_adapter
+from demo.train.adapters.recipes import RECIPES, Recipe, make_adapter
 from demo.train.adapters.teacher import Teacher, consistency_timesteps
 from demo.train.adapters.trainee import AdapterTrainee, write_snapshot
 from demo.train.adapters.trajectories import Runs, run_teacher
@@ -270,3 +270,18 @@ def test_another_plan_needs_another_workspace(tiny_checkpoint: Path, tmp_path: P
     other = replace(recipe, fitting=replace(FITTING, rank=2))
     with pytest.raises(MezzotintError):
         make_adapter(workspace, tiny_checkpoint, "lcm", other, tmp_path / "two.safetensors")
+
+
+@pytest.mark.parametrize("name", ["lcm"])
+def test_the_adapter_in_the_repository_is_of_its_recipe(name: str, demo_checkpoint: Path, repo_root: Path) -> None:
+    path, recipe = repo_root / "demo" / "adapters" / f"{name}.safetensors", RECIPES[name]
+    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(demo_checkpoint / "unet"))
+    expected = {
+        key: tuple(factor.shape)
+        for key, factor in factors_of(add_low_rank(unet, recipe.fitting.modules, recipe.fitting.rank, seed=0)).items()
+    }
+    factors = load_file(path)
+    assert {key: tuple(factor.shape) for key, factor in factors.items()} == expected
+    assert {factor.dtype for factor in factors.values()} == {torch.float16}
+    assert path.stat().st_size < 4e6
+    assert all(factor.abs().sum() > 0 for factor in factors.values())

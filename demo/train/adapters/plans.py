@@ -66,7 +66,7 @@ class Style:
 
     dark: tuple[int, int, int] = (24, 38, 92)
     light: tuple[int, int, int] = (252, 240, 214)
-    pictures: int = 512
+    pictures: int = 256
     empty_caption_share: float = 0.12
     snr_limit: float = 5.0
     weight_limit: float = 8.0
