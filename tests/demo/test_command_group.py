@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,9 @@ def test_a_command_that_is_not_over_in_time_is_ended_with_its_children(tmp_path:
 
 
 def test_an_interruption_ends_it(tmp_path: Path) -> None:
-    waiting = waiting_for(command(tmp_path / "pids", 600.0))
-    with subprocess.Popen([sys.executable, "-c", waiting], stderr=subprocess.DEVNULL) as process:
+    waiting = [sys.executable, "-c", waiting_for(command(tmp_path / "pids", 600.0))]
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell has its background jobs ignore it
+    with subprocess.Popen(waiting, stderr=subprocess.DEVNULL, preexec_fn=listens) as process:
         found = pids(tmp_path / "pids")
         process.send_signal(signal.SIGINT)
     assert all(is_gone(pid) for pid in found)

@@ -189,9 +189,13 @@ def test_an_interruption_ends_the_compiler_at_once(monkeypatch: pytest.MonkeyPat
             threading.Event().wait(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        build(monkeypatch, script)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            build(monkeypatch, script)
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
         os.kill(int(noted.read_text()), 0)
 
