@@ -21,7 +21,7 @@ ARGS    = # further options, such as ARGS="--overwrite"
 
 # A folder that is called checkpoint is named after the one that it lies in: demo/checkpoint is "demo".
 MODEL_NAME := $(notdir $(patsubst %/,%,$(if $(filter checkpoint,$(notdir $(MODEL:/=))),$(dir $(MODEL:/=)),$(MODEL:/=))))
-# Of what is installed a fourth is ever imported. Python compiles that when it first is, and has to keep it: hundreds of tests
+# Of what is installed a good third is ever imported. Python compiles that when it first is, and has to keep it: hundreds of tests
 # start a process of their own.
 export PYTHONDONTWRITEBYTECODE =
 export PROMPT # recipes read it from the environment, so that quotes in a prompt stay the prompt's

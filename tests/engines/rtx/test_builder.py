@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,23 +177,17 @@ def asking(script: str, folder: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_an_interruption_ends_the_compiler_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     noted = tmp_path / "pid"
-    script = f"import os, time; open({str(noted)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    script = f"import os, time; open({str(noted)!r}, 'w').write(str(os.getpid())); "
+    script += answering(Answer(size=8, macs={}, warnings={})) + "; sys.stdout.flush(); time.sleep(600)"
 
-    def interrupt() -> None:
-        while not noted.is_file() or not noted.read_text():
-            threading.Event().wait(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupted(_plan: bytearray, _pipe: object) -> bool:
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
-    try:
-        threading.Thread(target=interrupt).start()
-        with pytest.raises(KeyboardInterrupt):
-            build(monkeypatch, script)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    monkeypatch.setattr(builder, "_fill", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(monkeypatch, script)
     with pytest.raises(ProcessLookupError):
         os.kill(int(noted.read_text()), 0)
 
