@@ -107,7 +107,8 @@ def test_no_audit_is_pretended(bundle: Bundle, said: list[str]) -> None:
     target = bundle.manifest.target
     if target == "cuda":
         assert "not audited: kernels of cuda are not recorded" in said
-        reasons = r"mezzotint\[cuda\]|an NVIDIA GPU and its driver|no record of its kernels"  # what this machine lacks first
+        # What this machine lacks comes first.
+        reasons = r"mezzotint\[cuda\]|an NVIDIA GPU and its driver|no record of its kernels"
         with pytest.raises(MezzotintError, match=f"cuda.*({reasons})"):
             audit_bundle(bundle, target)
     elif missing_builder() is not None:
