@@ -84,10 +84,11 @@ GPU_PACKAGES := .[cuda,tensorrt-rtx,export,quantize,optimum,benchmark]
 gpu: $(if $(filter file,$(origin GPU_PYTHON)),gpu-driver $(GPU_VENV)/.installed) ## On a machine with an NVIDIA GPU: test and measure, in stages; goes on where it was ended; ARGS="--minutes 14"
 	$(GPU_PYTHON) -m demo.gpu $(ARGS)
 
-# Before gigabytes are fetched for a GPU that is not there.
+# Before gigabytes are fetched for a GPU that is not there. Exit code 2 is said of the driver alone, not of a Python that fails.
 gpu-driver:
 	@$(PYTHON) -c 'from mezzotint.engines.nvidia import has_nvidia_driver as found; raise SystemExit(0 if found() else 2)' || \
-	  { echo "mezzotint: this machine has no NVIDIA driver; \`make gpu-prepare\` does what needs none" >&2; exit 2; }
+	  { code=$$?; [ $$code != 2 ] || echo "mezzotint: this machine has no NVIDIA driver; \`make gpu-prepare\` does what needs none" >&2; \
+	    exit $$code; }
 
 gpu-prepare: $(if $(filter file,$(origin GPU_PYTHON)),$(GPU_VENV)/.installed) ## What of `make gpu` needs no GPU: exports, calibration, engines
 	$(GPU_PYTHON) -m demo.gpu --prepare $(ARGS)
