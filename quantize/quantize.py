@@ -35,7 +35,7 @@ from .decide.recipe import Recipe, find_recipe
 from .graphs.graph_file import load_graph, save_graph
 from .graphs.input_specs import inputs_of
 from .lower.half_target import convert_to_half
-from .lower.storages import check_approximated, check_used, storages_of
+from .lower.storages import attends_in_int8_of, check_approximated, check_used, storages_of
 from .lower.target import Fit, Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.approximations import find_approximations
@@ -86,7 +86,7 @@ def quantize_bundle(
     costs: Path | None = None,
     memory_limit_bytes: int | None = None,
     split_shortcuts: bool = False,
-    attends_in_int8: bool = False,
+    attends_in_int8: bool | None = None,
     skip_passes: Collection[str] = (),
     approximations: Sequence[str] = (),
     base: Path | None = None,
@@ -101,10 +101,9 @@ def quantize_bundle(
     component's output reaches it on the target, by the times in the file `costs` (None: the one in the user's cache
     folder), which gets those that it lacks. `memory_limit_bytes` makes calibration look at fewer tensors at a time, to
     the same result; `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range,
-    `attends_in_int8` computes the scores of self-attention in S8 where the target can, `skip_passes` are exact passes
-    to leave out, and `approximations` passes that make the denoiser compute something else, and less. `base` is the
-    bundle whose runs a refiner finishes, for calibration; without one it finishes noised images. `four_bits` is how
-    "int4-weights" are rounded.
+    `attends_in_int8` computes the scores of self-attention in S8 (None: where the target can), `skip_passes` are exact
+    passes to leave out, `approximations` passes that make the denoiser compute something else, and less. `base` is the
+    bundle whose runs a refiner finishes; without one it finishes noised images. `four_bits` rounds "int4-weights".
     Raises MezzotintError for unfit input and CheckFailed when a graph misses its floor; `output` is then as it was.
     """
     check_floor(min_sqnr_db)
@@ -114,7 +113,7 @@ def quantize_bundle(
     check_used(
         *(storages, lowered_for, min_sqnr_db, costs),
         splits_shortcuts=split_shortcuts,
-        attends_in_int8=attends_in_int8,
+        attends_in_int8=bool(attends_in_int8),
         sets_four_bits=four_bits is not None,
     )
     check_quantizable(bundle)
@@ -125,7 +124,8 @@ def quantize_bundle(
     exact, guided = (without(passes, skip_passes) for passes in (lowered_for.exact, lowered_for.guided))
     cheaper = find_approximations(approximations)
     check_approximated(family.denoiser, storages, cheaper)
-    method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends_in_int8, exact=exact)
+    attends = attends_in_int8_of(storages, lowered_for, attends_in_int8)
+    method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, prompts, settings, progress, base)
         shared = (bundle, chosen, storages, lowered_for, data, run, method, guided, cheaper, min_sqnr_db)

@@ -42,7 +42,7 @@ _VERBOSE = "Say on stderr what became of the nodes, what rewrites declined, and 
 _FLOOR = "Leave nodes out of INT8 until the output reaches this many dB."
 _COSTS = "File of measured times for --min-sqnr-db; what it lacks is added."
 _SPLIT = "INT8 for shortcut convolutions too, split by channel range."
-_ATTENTION = "INT8 for the scores of self-attention too: faster on openvino, a little less faithful."
+_ATTENTION = "INT8 for the scores of self-attention too, or floats; default: INT8 on openvino."
 _LESS = "Let the denoiser compute less than its source, by pooled-keys; may be given again."
 _SKIP = "Leave out an exact graph pass, such as upsample-conv; may be given again."
 _GROUP = "Of int4-weights: how many input channels share a scale, 16 to 256; default: 32."
@@ -92,7 +92,9 @@ def quantize(
     min_sqnr_db: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
     costs: Annotated[Path | None, typer.Option(help=_COSTS)] = None,
     split_shortcuts: Annotated[bool, typer.Option("--split-shortcuts", help=_SPLIT)] = False,
-    int8_attention: Annotated[bool, typer.Option("--int8-attention", help=_ATTENTION)] = False,
+    int8_attention: Annotated[
+        bool | None, typer.Option("--int8-attention/--no-int8-attention", help=_ATTENTION)
+    ] = None,
     approximate: Annotated[list[str] | None, typer.Option("--approximate", help=_LESS)] = None,
     skip_pass: Annotated[list[str] | None, typer.Option("--skip-pass", help=_SKIP)] = None,
     int4_group: Annotated[int | None, typer.Option(help=_GROUP)] = None,

@@ -15,18 +15,21 @@ T = TypeVar("T")
 
 
 class CompiledGraphs(Generic[T]):
-    """What `compile_for` made for the shapes used last. Not for several threads: whoever holds it has a lock."""
+    """What was compiled for the shapes used last. Not for several threads: whoever holds it has a lock.
 
-    def __init__(self, compile_for: Callable[[Shapes], T]) -> None:
-        self._compile_for = compile_for
+    It does not keep what compiles: that is a method of whoever holds it, and the two would hold each other, weights and
+    all, until Python's collector passes.
+    """
+
+    def __init__(self) -> None:
         self._compiled: OrderedDict[Shapes, T] = OrderedDict()
 
-    def get(self, shapes: Shapes) -> T:
+    def get(self, shapes: Shapes, compile_for: Callable[[Shapes], T]) -> T:
         """The graph for `shapes`, compiled when there is none; the one used longest ago makes room before that."""
         if shapes in self._compiled:
             self._compiled.move_to_end(shapes)
         else:
             while len(self._compiled) >= MAX_COMPILED:
                 self._compiled.popitem(last=False)
-            self._compiled[shapes] = self._compile_for(shapes)
+            self._compiled[shapes] = compile_for(shapes)
         return self._compiled[shapes]

@@ -40,12 +40,12 @@ class GpuGraph:
     ) -> None:
         self._path, self._component, self._options = path, component, options
         self._provider, self._provider_options = provider, provider_options
-        self._compiled: CompiledGraphs[BoundGraph] = CompiledGraphs(self._compile)
+        self._compiled: CompiledGraphs[BoundGraph] = CompiledGraphs()
         self._lock = threading.Lock()
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         with self._lock:  # the buffers are shared
-            return self._compiled.get(tuple(array.shape for array in arrays)).infer(arrays)
+            return self._compiled.get(tuple(array.shape for array in arrays), self._compile).infer(arrays)
 
     def _compile(self, shapes: Shapes) -> "BoundGraph":
         fixed = output_shapes(self._component, shapes)

@@ -29,13 +29,13 @@ class _OpenVinoGraph:
     def __init__(self, core: Any, path: Path, component: Component, options: EngineOptions, model: Any) -> None:
         self._core, self._path, self._component, self._options = core, path, component, options
         self._unused_model = model  # what was read to check the file; the first compilation uses it up
-        self._requests: CompiledGraphs[_Compiled] = CompiledGraphs(self._compile)
+        self._requests: CompiledGraphs[_Compiled] = CompiledGraphs()
         self._lock = threading.Lock()
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         names = [spec.name for spec in self._component.inputs]
         with self._lock:  # one request per compiled graph: it owns buffers, which are copied to and from
-            request = self._requests.get(tuple(array.shape for array in arrays)).request
+            request = self._requests.get(tuple(array.shape for array in arrays), self._compile).request
             results = request.infer(dict(zip(names, arrays, strict=True)))
             return [results[spec.name] for spec in self._component.outputs]
 

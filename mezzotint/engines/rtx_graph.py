@@ -54,13 +54,13 @@ class RtxGraph:
 
     def __init__(self, path: Path, component: Component, options: EngineOptions, driver: Driver) -> None:
         self._path, self._component, self._options, self._driver = path, component, options, driver
-        self._compiled: CompiledGraphs[_LoadedEngine] = CompiledGraphs(self._open)
+        self._compiled: CompiledGraphs[_LoadedEngine] = CompiledGraphs()
         self._lock = threading.Lock()
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         with self._lock:  # the buffers are shared
             self._driver.use()
-            return self._compiled.get(tuple(array.shape for array in arrays)).infer(arrays)
+            return self._compiled.get(tuple(array.shape for array in arrays), self._open).infer(arrays)
 
     def _open(self, shapes: Shapes) -> "_LoadedEngine":
         named = {spec.name: shape for spec, shape in zip(self._component.inputs, shapes, strict=True)}

@@ -89,11 +89,6 @@ def _check(given: GivenBundle, adapters: Sequence[GivenAdapter], most_rank: int)
             f"{given.bundle.path} has live adapters already ({', '.join(one.name for one in manifest.live)}); give all "
             "of them at once to the bundle that it was made from"
         )
-    if manifest.calibration is not None and manifest.calibration.int8_attention:
-        raise MezzotintError(
-            f"{given.bundle.path} computes scores of attention in 8 bits, beside which nothing can stand; quantize "
-            "without --int8-attention, or fuse: leave --live away"
-        )
     names = [one.path.stem for one in adapters]
     for one in adapters:
         if one.scale != 1.0:

@@ -64,6 +64,14 @@ def check_used(
         raise MezzotintError("--costs are what --min-sqnr-db chooses nodes by, which is missing; give both or neither")
 
 
+def attends_in_int8_of(storages: Mapping[str, Storage], target: Target, asked: bool | None) -> bool:
+    """Whether the scores of self-attention are computed in 8 bits: as `asked`, or where it costs nothing to speak of.
+
+    That is where a component is in INT8 and the target can (docs/quantization.md has what it costs).
+    """
+    return asked if asked is not None else target.attends_in_int8 and Storage.INT8 in storages.values()
+
+
 def check_approximated(denoiser: str, storages: Mapping[str, Storage], passes: Sequence[Pass]) -> None:
     """MezzotintError where the denoiser is to compute less by `passes`, and its storage is not rewritten at all."""
     if passes and storages[denoiser] not in (Storage.FLOAT16, *INTEGERS):

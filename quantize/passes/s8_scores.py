@@ -15,20 +15,23 @@ from mezzotint.bundle.precision import NodeScheme
 
 from ..graphs.graph import constant, insert_before, take_over
 from .contract import Context, Outcome, Pass
-from .self_attention import SelfAttention, find_self_attentions, split_of
+from .self_attention import find_self_attentions, split_of
 
 _KEY_COLUMNS = (0, 2, 3, 1)  # (B, tokens, heads, width) -> (B, heads, width, tokens)
 
 
 def quantize_scores(model: ir.Model, context: Context) -> Outcome:
-    """Write out every attention that was decided to be W8A8, in place; its first product gets its name."""
+    """Write out every attention that was decided to be W8A8, in place; its first product gets its name.
+
+    What was decided stands: beside the linears of queries and keys there may be an adapter's branches by now.
+    """
     asked = [name for name, one in context.decisions.items() if one.scheme is NodeScheme.W8A8 and one.query_scales]
     if not asked:
         return Outcome(model, 0)
-    found, declined = find_self_attentions(model.graph)
-    chosen = [one for one in found if one.name in asked]
-    for one in chosen:
-        _rewrite(model.graph, one, context.decisions[one.name])
+    declined = [one for one in find_self_attentions(model.graph)[1] if one.node not in asked]
+    chosen = [node for node in model.graph if node.op_type == "Attention" and node.name in asked]
+    for node in chosen:
+        _rewrite(model.graph, node, context.decisions[str(node.name)])
     return Outcome(model, len(chosen), tuple(declined))
 
 
@@ -43,11 +46,11 @@ def in_codes(graph: ir.Graph, anchor: ir.Node, value: ir.Value, scales: tuple[fl
     return insert_before(anchor, "DequantizeLinear", [codes, scale, zeros], name=f"{name}:DequantizeLinear", axis=1)
 
 
-def _rewrite(graph: ir.Graph, attention: SelfAttention, decision: Decision) -> None:
-    node, name = attention.node, attention.name
+def _rewrite(graph: ir.Graph, node: ir.Node, decision: Decision) -> None:
+    name = str(node.name)
     query, key, value = node.inputs[:3]
     split = split_of(key)
-    assert query is not None  # find_self_attentions looked
+    assert query is not None  # find_self_attentions looked, when it was decided
     assert split is not None
     columns = insert_before(node, "Transpose", split.outputs, name=f"{name}:columns", perm=list(_KEY_COLUMNS))
     left = in_codes(graph, node, query, decision.query_scales, f"{name}:query")

@@ -20,9 +20,14 @@ A, B, C = (((size,),) for size in (1, 2, 3))
 
 def test_the_graph_used_longest_ago_makes_room() -> None:
     compiled: list[Shapes] = []
-    graphs = CompiledGraphs(lambda shapes: compiled.append(shapes) or len(compiled))  # type: ignore[func-returns-value]
+    graphs: CompiledGraphs[int] = CompiledGraphs()
+
+    def compile_for(shapes: Shapes) -> int:
+        compiled.append(shapes)
+        return len(compiled)
+
     assert MAX_COMPILED == 2
-    assert [graphs.get(shapes) for shapes in (A, B, A, C, A, B)] == [1, 2, 1, 3, 1, 4]
+    assert [graphs.get(shapes, compile_for) for shapes in (A, B, A, C, A, B)] == [1, 2, 1, 3, 1, 4]
     assert compiled == [A, B, C, B]
 
 
@@ -30,10 +35,10 @@ def test_a_failed_compilation_leaves_nothing_behind() -> None:
     def fail(_shapes: Shapes) -> int:
         raise ValueError
 
-    graphs = CompiledGraphs(fail)
+    graphs: CompiledGraphs[int] = CompiledGraphs()
     for _ in range(2):
         with pytest.raises(ValueError, match=r"^$"):
-            graphs.get(A)
+            graphs.get(A, fail)
 
 
 def blob(folder: Path, name: str, size: int, age_s: float) -> Path:

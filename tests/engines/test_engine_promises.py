@@ -1,5 +1,7 @@
 """What every engine promises: its precision, the files that it reads, and the cache that it keeps."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,20 @@ def random(seed: int, rows: int = 64) -> Array:
 def run(path: Path, engine: Engine, x: Array, precision: Compute = Compute.F32, cache: Path | None = None) -> Array:
     session = Session.open("matmul", path, MATMUL, engine, EngineOptions(precision, cache_dir=cache))
     return session.run({"x": x})["y"]
+
+
+@each_engine
+def test_a_session_that_nobody_holds_has_freed_its_graph(tmp_path: Path, engine: Engine) -> None:
+    """At once, as the next one's weights want the room, and not when Python's collector passes."""
+    session = Session.open("matmul", matmul(tmp_path, random(0)), MATMUL, engine, EngineOptions(Compute.F32))
+    session.run({"x": random(1)})
+    graph = weakref.ref(session._graph)
+    gc.disable()
+    try:
+        del session
+        assert graph() is None
+    finally:
+        gc.enable()
 
 
 @each_engine

@@ -82,8 +82,7 @@ def test_an_engine_is_built_once_for_each_shape_and_kept(
     run(*graph, rtx, tmp_path / "engines", batch=1)
     assert len(rtx.builds) == 2
     assert sorted(path.suffix for path in (tmp_path / "engines").iterdir()) == [".engine"] * 2 + [".profile"] * 2
-    gc.collect()
-    assert rtx.driver.memory == {}  # what was loaded is gone
+    assert rtx.driver.memory == {}  # what was loaded is gone, before Python's collector passes
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda _: b"", lambda data: data[:-1] + b"?"])

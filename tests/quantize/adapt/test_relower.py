@@ -29,7 +29,8 @@ def test_what_was_folded_is_written_down(quantized: Quantized) -> None:
     folded = read_folded(quantized("int8", "openvino").path / "unet" / FOLDED_FILE)
     assert folded is not None
     assert folded.scales
-    assert not folded.centres
+    assert all(key.endswith("attn1.to_k/MatMul") for key in folded.centres)
+    assert folded.centres  # OpenVINO computes scores of self-attention in 8 bits
     assert read_folded(quantized("int8", "openvino").path / "vae_decoder" / FOLDED_FILE) is None
 
 
