@@ -22,7 +22,8 @@ from mezzotint.engines.onnxruntime import session_settings
 from mezzotint.engines.session import Session
 from mezzotint.engines.tensorrt import TENSORRT, engine_folder, profile, tensorrt_options
 from mezzotint.errors import MezzotintError
-from tests.runtime.small_graphs import COMPONENT, expected, feeds, save_graph
+from tests.engines.gpu_stub import Record, install
+from tests.runtime.small_graphs import COMPONENT, HALF, expected, feeds, save_graph, save_half_graph
 
 F32 = EngineOptions(Compute.F32)
 BOTH = pytest.mark.parametrize("engine", [CUDA, TENSORRT], ids=lambda engine: engine.name)
@@ -260,16 +261,27 @@ def test_tensorrt_rtx_needs_the_driver_alone(monkeypatch: pytest.MonkeyPatch, ha
     assert missing is None if has_driver else "needs an NVIDIA GPU and its driver" in str(missing)
 
 
-@pytest.mark.gpu
+@pytest.fixture(params=["stub", pytest.param("gpu", marks=pytest.mark.gpu)])
+def record(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Record | None:
+    """What was done on the GPU that is not there; None on this machine's own, or on one that `stub_site` gave."""
+    return install(monkeypatch.setattr) if request.param == "stub" else None
+
+
 @BOTH
-def test_a_gpu_gives_numpys_answer_at_every_size(tmp_path: Path, engine: Engine) -> None:
+def test_a_gpu_gives_numpys_answer_at_every_size(record: Record | None, tmp_path: Path, engine: Engine) -> None:
+    """In every precision that it has."""
     if engine.missing() is not None:
         pytest.skip(f"{engine.name} {engine.missing()}")
-    component = replace(COMPONENT, inputs=COMPONENT.inputs[:2], outputs=COMPONENT.outputs[:1])
-    path = save_graph(tmp_path, with_ids=False)
-    session = Session.open("small", path, component, engine, replace(F32, cache_dir=tmp_path / "cache"))
-    for batch, width in [(1, 4), (2, 5), (7, 3), (1, 4)]:
-        for seed in range(3):  # the first run, the captured one, and its replay
-            inputs = {name: array for name, array in feeds(batch, width, seed).items() if name != "ids"}
-            answer = inputs["x"] * inputs["scale"] + inputs["x"]
-            np.testing.assert_allclose(session.run(inputs)["scaled"], answer, rtol=1e-6)
+    full = replace(HALF, compute=Compute.F32)
+    graphs = {Compute.F16: (save_half_graph(tmp_path), HALF), Compute.F32: (save_graph(tmp_path, with_ids=False), full)}
+    for precision in engine.precisions():
+        path, component = graphs[precision]
+        options = EngineOptions(precision, cache_dir=tmp_path / "cache")
+        session = Session.open("small", path, component, engine, options)
+        for batch, width in [(1, 4), (2, 5), (7, 3), (1, 4)]:
+            for seed in range(3):  # the first run, the captured one, and its replay
+                inputs = {name: array for name, array in feeds(batch, width, seed).items() if name != "ids"}
+                answer = inputs["x"] * inputs["scale"] + inputs["x"]
+                tolerance = 1e-6 if precision is Compute.F32 else 4 * 2**-11  # four roundings
+                np.testing.assert_allclose(session.run(inputs)["scaled"], answer, rtol=tolerance)
+    assert record is None or record.runs == 12

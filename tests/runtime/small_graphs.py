@@ -1,6 +1,7 @@
 """A small ONNX graph for tests of sessions and engines, what it should answer, and its manifest entry."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from mezzotint.arrays import Array
 from mezzotint.bundle.manifest import Component, TensorSpec
 from mezzotint.bundle.precision import Compute, Storage
 
-__all__ = ["COMPONENT", "expected", "feeds", "save_graph"]
+__all__ = ["COMPONENT", "HALF", "expected", "feeds", "save_graph", "save_half_graph"]
 
 # Inputs of every kind that Stable Diffusion's graphs have: a batch of vectors, a scalar, and integer ids.
 TEXT = """
@@ -33,6 +34,21 @@ COMPONENT = Component(
     ),
     outputs=(TensorSpec("scaled", "float32", ("batch", 3, "width")), TensorSpec("twice", "int64", ("batch",))),
 )
+# The float half of it as graphs for a GPU are written: FP32 outside, FP16 weights and arithmetic within. The
+# parser takes a float16 by its bits: 15360 is 1.0.
+HALF_TEXT = """
+<ir_version: 10, opset_import: ["" : 20]>
+small (float[batch,3,width] x, float scale) => (float[batch,3,width] scaled)
+<float16 one = {15360}>
+{
+    half = Cast<to=10>(x)
+    factor = Cast<to=10>(scale)
+    more = Add(factor, one)
+    product = Mul(half, more)
+    scaled = Cast<to=1>(product)
+}
+"""
+HALF = replace(COMPONENT, compute=Compute.F16, inputs=COMPONENT.inputs[:2], outputs=COMPONENT.outputs[:1])
 
 
 def save_graph(folder: Path, *, with_ids: bool = True) -> Path:
@@ -40,6 +56,13 @@ def save_graph(folder: Path, *, with_ids: bool = True) -> Path:
     path = folder / "model.onnx"
     text = TEXT if with_ids else TEXT.replace(", int64[batch] ids", "").replace(", int64[batch] twice", "")
     onnx.save(onnx.parser.parse_model(text if with_ids else text.replace("twice = Add(ids, ids)", "")), path)
+    return path
+
+
+def save_half_graph(folder: Path) -> Path:
+    """Write the graph of `HALF` into `folder`; its path."""
+    path = folder / "half.onnx"
+    onnx.save(onnx.parser.parse_model(HALF_TEXT), path)
     return path
 
 
