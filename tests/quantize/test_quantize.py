@@ -136,7 +136,9 @@ def test_every_node_says_what_decided(target: str, quantized: Make) -> None:
         assert decision["rule"], name
         assert decision["scheme"] in ("float", "w8", "w8a8")
         activation = decision["activation"]
-        assert (activation is not None) == (decision["scheme"] == "w8a8")
+        is_attention = name.endswith("/Attention")  # its scores: queries and keys by head, and no weight
+        assert (activation is not None) == (decision["scheme"] == "w8a8" and not is_attention)
+        assert bool(decision.get("query_scales")) == bool(decision.get("key_scales")) == is_attention
         if activation is not None:
             assert activation["low"] <= 0.0 <= activation["high"]
             assert activation["scale"] > 0.0
