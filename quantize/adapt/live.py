@@ -30,6 +30,7 @@ from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
 
 from ..graphs.graph_file import load_graph
+from ..lower.target import find_target
 from ..verify.audit import audit_bundle, check_coverage
 from .branches import WEIGHTS, Beside, add_branches
 from .copies import copy_but
@@ -38,6 +39,7 @@ from .relower import Rescaled, relowered
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,63}")
 _MOST_ADAPTERS = 16
+_SMALL_BYTES = 256  # as ir.save has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,11 @@ def _check(given: GivenBundle, adapters: Sequence[GivenAdapter], most_rank: int)
         raise MezzotintError(
             f"{given.bundle.path} has live adapters already ({', '.join(one.name for one in manifest.live)}); give all "
             "of them at once to the bundle that it was made from"
+        )
+    if not given.is_float and find_target(manifest.target).is_in_half:
+        raise MezzotintError(
+            f"{given.bundle.path} is for {manifest.target}, whose FP16 and 8-bit floats have to be calibrated with "
+            "whatever is in the graph; fuse: add the adapters to the FP32 bundle without --live, and quantize that"
         )
     names = [one.path.stem for one in adapters]
     for one in adapters:
@@ -146,22 +153,36 @@ def _save(model: ir.Model, folder: Path, count: int) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     values = [value for value in model.graph.initializers.values() if value.const_value is not None]
     mine = {index: [v for v in values if str(v.name).startswith(f"{WEIGHTS}{index}/")] for index in range(count)}
-    others = [value for value in values if all(value not in own for own in mine.values())]
+    others = _large([value for value in values if all(value not in own for own in mine.values())])
     files = {f"lora-{index}.onnx_data": own for index, own in mine.items() if own}
-    if (
-        sum(value.const_value.nbytes for value in others if value.const_value is not None)
-        > EXTERNAL_DATA_THRESHOLD_BYTES
-    ):
+    if sum(tensor.nbytes for tensor in _tensors(others)) > EXTERNAL_DATA_THRESHOLD_BYTES:
         files = {EXTERNAL_DATA_FILE: others, **files}
     else:
         model = ir.external_data.load_to_model(model)
     for file, own in files.items():
-        tensors = [value.const_value for value in own if value.const_value is not None]
-        stored = ir.external_data.convert_tensors_to_external(tensors, folder, file)
+        stored = ir.external_data.convert_tensors_to_external(_tensors(own), folder, file)
         for value, tensor in zip(own, stored, strict=True):
             value.const_value = tensor
     ir.save(model, folder / GRAPH_FILE)
     return [GRAPH_FILE, *files]
+
+
+def _large(values: Sequence[ir.Value]) -> list[ir.Value]:
+    """Those that may lie in a file of weights; the others are put into the graph, in place.
+
+    Engines read shapes and axes from there, and ONNX Runtime refuses a graph that has them elsewhere.
+    """
+    small = [value for value in values if value.const_value is not None and value.const_value.nbytes <= _SMALL_BYTES]
+    elsewhere = [value for value in small if isinstance(value.const_value, ir.ExternalTensor)]
+    for value, tensor in zip(
+        elsewhere, ir.external_data.convert_tensors_from_external(_tensors(elsewhere)), strict=True
+    ):
+        value.const_value = tensor
+    return [value for value in values if value not in small]
+
+
+def _tensors(values: Sequence[ir.Value]) -> list[ir.TensorProtocol]:
+    return [value.const_value for value in values if value.const_value is not None]
 
 
 def _seal(job: _Job, components: Mapping[str, Component], staging: Path) -> None:

@@ -272,7 +272,7 @@ def test_another_plan_needs_another_workspace(tiny_checkpoint: Path, tmp_path: P
         make_adapter(workspace, tiny_checkpoint, "lcm", other, tmp_path / "two.safetensors")
 
 
-@pytest.mark.parametrize("name", ["lcm"])
+@pytest.mark.parametrize("name", ["lcm", "style"])
 def test_the_adapter_in_the_repository_is_of_its_recipe(name: str, demo_checkpoint: Path, repo_root: Path) -> None:
     path, recipe = repo_root / "demo" / "adapters" / f"{name}.safetensors", RECIPES[name]
     unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(demo_checkpoint / "unet"))

@@ -74,6 +74,6 @@ class Style:
 
 TRAJECTORIES = Trajectories()
 LCM = Fitting(rank=14, modules=ALL_LAYERS, steps=480, learning_rate=1e-3)
-STYLE = Fitting(rank=8, modules=ATTENTION, steps=160, learning_rate=2e-3)
+STYLE = Fitting(rank=8, modules=ATTENTION, steps=320, learning_rate=2e-3)
 DISTILLING = Distilling()
 DUOTONE = Style()

@@ -9,7 +9,14 @@ import pytest
 from mezzotint.adapters.given import GivenAdapter
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
-from mezzotint.quantize import add_live_adapters, audit_bundle, check_coverage, fuse_adapters, quantize_bundle
+from mezzotint.quantize import (
+    CalibrationSettings,
+    add_live_adapters,
+    audit_bundle,
+    check_coverage,
+    fuse_adapters,
+    quantize_bundle,
+)
 from mezzotint.runtime import Bundle, TextToImage, read_settings
 from mezzotint.runtime.images.files import read_image
 from mezzotint.serve.work.bundle_maker import BundleMaker
@@ -90,6 +97,9 @@ def test_quantized_graphs_have_branches_too(recipe: str, target: str, live: Quan
     assert psnr_db(image(before, target), image(bundle, target)) >= (100 if target == "onnxruntime" else 60)
     if recipe in ("int8", "int4-weights"):
         check_coverage(audit_bundle(bundle, target))
+    if (recipe, target) == ("int8", "openvino"):  # scores of attention too, between layers with branches
+        assert bundle.manifest.calibration is not None
+        assert bundle.manifest.calibration.int8_attention
 
 
 def test_the_manifest_and_the_files(live: Quantized) -> None:
@@ -102,6 +112,19 @@ def test_the_manifest_and_the_files(live: Quantized) -> None:
     assert [Path(entry.path).name for entry in unet.files] == ["model.onnx", "lora-0.onnx_data", "lora-1.onnx_data"]
     assert [Path(entry.path).name for entry in text.files] == ["model.onnx", "lora-0.onnx_data"]
     assert (unet.inputs[-1].name, unet.inputs[-1].dims) == ("lora_scale", (2,))
+
+
+def test_a_large_graph_has_its_weights_beside_it(
+    pipe: TextToImage, files: dict[str, Path], tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And in itself what ONNX Runtime reads shapes from."""
+    monkeypatch.setattr("mezzotint.quantize.adapt.live.EXTERNAL_DATA_THRESHOLD_BYTES", 0)
+    given = [GivenAdapter(path=files[name]) for name in SCALES]
+    bundle = add_live_adapters(tiny_bundle.path, given, tmp_path / "out")
+    paths = [Path(entry.path).name for entry in bundle.component("unet").files]
+    assert paths == ["model.onnx", "model.onnx_data", "lora-0.onnx_data", "lora-1.onnx_data"]
+    expected = pipe(PROMPT, loras=SCALES, **OPTIONS).pixels
+    np.testing.assert_array_equal(image(bundle, loras=SCALES), expected)
 
 
 def test_an_image_says_which_it_was_made_with(pipe: TextToImage, tmp_path: Path) -> None:
@@ -183,6 +206,18 @@ def test_what_cannot_stand_beside_a_layer_is_refused(
         fuse_adapters(live("fp32", "portable").path, [style], tmp_path / "out")
     with pytest.raises(MezzotintError, match="live adapters"):
         quantize_bundle(live("fp32", "portable").path, tmp_path / "out", recipe="int8", target="openvino")
+
+
+def test_a_bundle_whose_floats_are_calibrated_says_to_fuse(
+    files: dict[str, Path], tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    settings = CalibrationSettings(scheduler="ddim", steps=4, trajectories=1, visits=2, calls=2)
+    options: dict[str, Any] = {"recipe": "fp16", "target": "cuda", "prompts": ["a red apple"], "settings": settings}
+    source = quantize_bundle(tiny_bundle.path, tmp_path / "bundle", **options)
+    with pytest.raises(MezzotintError, match=r"is for cuda.*fuse") as caught:
+        add_live_adapters(source.path, [GivenAdapter(path=files["style"])], tmp_path / "out", base=tiny_bundle.path)
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_server_lists_them_and_its_jobs_say_how_much(live: Quantized, pipe: TextToImage, tmp_path: Path) -> None:
