@@ -16,6 +16,7 @@ import torch
 from ..files.quiet import quiet
 from .graph_source import GraphSource
 from .tidy import tidy
+from .whole_operators import keep_whole
 
 OPSET = 23
 # They warn of their own deprecations, and that torchvision, which nothing here needs, is absent.
@@ -34,6 +35,7 @@ def to_onnx(source: GraphSource) -> ir.Model:
     with torch.no_grad(), quiet(*_EXPORTERS), _rarely_collected():
         # Left to itself, torch.onnx fails on a UNet without strict mode, and tries again with it: half as fast in all.
         program = torch.export.export(source.module, arguments, dynamic_shapes=shapes, strict=False)
+        keep_whole(program)
         exported: Any = torch.onnx.export(
             program,
             dynamo=True,
