@@ -1,6 +1,5 @@
 """The synthetic checkpoint is a real one to diffusers, and has the difficulties that it promises."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 
 from demo.outliers import DRIFT, FIRST_TOKEN_PEAK, HOT_CHANNEL_GAINS
 from demo.shapes import SHAPES
-from demo.synthetic import write_checkpoint
+from demo.synthetic import main, write_checkpoint
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import list_files, sha256_of
 
@@ -150,11 +149,15 @@ def test_activations_drift_over_the_timesteps(unet: UNet2DConditionModel) -> Non
         assert DRIFT / 2 < first / last < 2 * DRIFT, name
 
 
-def test_an_existing_output_is_refused(folder: Path) -> None:
+def test_an_existing_output_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = hashes(folder)
-    command = [sys.executable, "-m", "demo.synthetic", "tiny", "-o", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert str(folder) in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setattr(sys, "argv", ["synthetic", "tiny", "-o", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capfd.readouterr().err
+    assert str(folder) in said
+    assert "Traceback" not in said
     assert hashes(folder) == before

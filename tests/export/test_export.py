@@ -13,6 +13,7 @@ from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE
 from mezzotint.export import export_checkpoint
 from mezzotint.export.checkpoint import load_checkpoint
 from mezzotint.runtime import Bundle, MezzotintError, TextToImage
+from tests.export.tracing import tracing, without_parity
 
 PROMPT = "a red apple"
 COMPONENTS = ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
@@ -46,6 +47,14 @@ def test_configs_are_the_checkpoints_without_its_path(name: str, tiny_bundle: Bu
     got = tiny_bundle.config(f"{name}/config.json")
     assert {key: got[key] for key in expected} == expected
     assert "_name_or_path" not in got
+
+
+@pytest.fixture(scope="module")
+def external(tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle whose weights lie beside its graphs, as those of large models do. Not to be written to."""
+    with pytest.MonkeyPatch.context() as patch, tracing(tiny_bundle), without_parity():
+        patch.setattr("mezzotint.export.export.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
+        return export_checkpoint(str(tiny_checkpoint), tmp_path_factory.mktemp("external") / "bundle")
 
 
 @pytest.mark.usefixtures("traced_before", "unchecked")
@@ -116,12 +125,6 @@ class TestAroundTheGraphs:
         with pytest.raises(MezzotintError, match=r"has no mezzotint\.json, so it is not overwritten"):
             export_checkpoint(str(copy), tmp_path / "mine", overwrite=True)
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
-
-    @pytest.fixture
-    def external(self, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
-        """A bundle whose weights lie beside its graphs, as those of large models do."""
-        monkeypatch.setattr("mezzotint.export.export.EXTERNAL_DATA_THRESHOLD_BYTES", 1000)
-        return export_checkpoint(str(copy), tmp_path / "external")
 
     def test_large_weights_lie_beside_the_graph(self, external: Bundle) -> None:
         for name in COMPONENTS:

@@ -9,9 +9,16 @@ from mezzotint.benchmarks.report.report import make_report
 from tests.benchmarks.synthetic import latency, results
 
 
-@pytest.fixture
-def before(tmp_path: Path) -> Results:
-    return results(tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the images of `before` lie."""
+    return tmp_path_factory.mktemp("compared")
+
+
+@pytest.fixture(scope="module")
+def before(folder: Path) -> Results:
+    """Not to be written to."""
+    return results(folder)
 
 
 def verdicts(now: Results, before: Results, case: str) -> dict[str, str]:
@@ -77,14 +84,14 @@ def test_what_forbids_comparing_is_said(before: Results) -> None:
     assert differences(before, before) == []
 
 
-def test_the_report_says_what_changed(before: Results, tmp_path: Path) -> None:
+def test_the_report_says_what_changed(before: Results, folder: Path) -> None:
     now = copy.deepcopy(before)
     next(row for row in now["cases"] if row["name"] == "int8-openvino")["latency_ms"] = latency(300.0)
-    write_results(before, tmp_path / "old.json")
-    write_results(now, tmp_path / "results.json")
-    for path in make_report(tmp_path / "results.json", tmp_path / "old.json"):
+    write_results(before, folder / "old.json")
+    write_results(now, folder / "results.json")
+    for path in make_report(folder / "results.json", folder / "old.json"):
         text = path.read_text(encoding="utf-8")
         assert "5 figures are worse, 0 better" in text
         assert "+50.0 %" in text
-    make_report(tmp_path / "results.json")
-    assert "figures are worse" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+    make_report(folder / "results.json")
+    assert "figures are worse" not in (folder / "report.md").read_text(encoding="utf-8")
