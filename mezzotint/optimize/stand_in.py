@@ -3,7 +3,7 @@
 It tells what the numbers of the bundle's graphs do to images where no GPU is at hand, and nothing about speed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,7 +71,7 @@ def compiled_lines(bundle: Bundle) -> list[str]:
 
 
 def record_lines(what: str, records: Sequence[CompiledRecord]) -> list[str]:
-    """Rows of that table for one graph, whose first two cells are `what`."""
+    """Rows of that table for one graph, whose first two cells are `what`: one for all capabilities with equal facts."""
     alike: dict[str, list[CompiledRecord]] = {}
     for one in records:
         eight = f"{one.coverage:.1%} | {one.share:.1%}" if one.share else "- | -"
@@ -80,9 +80,15 @@ def record_lines(what: str, records: Sequence[CompiledRecord]) -> list[str]:
     lines = []
     for facts, ones in alike.items():
         where = ", ".join(one.compute_capability for one in ones)
-        size = f"{ones[-1].layers} | {ones[-1].engine_bytes / 1e6:.1f} MB"
-        lines.append(f"| {what} | {where} | {size} | {facts} |")
+        layers = _span(str(one.layers) for one in sorted(ones, key=lambda one: one.layers))
+        sizes = _span(f"{one.engine_bytes / 1e6:.1f}" for one in sorted(ones, key=lambda one: one.engine_bytes))
+        lines.append(f"| {what} | {where} | {layers} | {sizes} MB | {facts} |")
     return lines
+
+
+def _span(ascending: Iterable[str]) -> str:
+    words = list(ascending)
+    return words[0] if words[0] == words[-1] else f"{words[0]} to {words[-1]}"
 
 
 COMPILED_HEADER = (

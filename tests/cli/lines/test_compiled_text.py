@@ -67,6 +67,10 @@ def test_capabilities_of_equal_figures_share_a_line() -> None:
     assert record_lines("int8 | unet (int8)", [replace(RECORD, compute_capability="8.6"), RECORD]) == [
         "| int8 | unet (int8) | 8.6, 8.9 | 9 | 1.5 MB | 75.0% | 60.0% | 1 of 2 |"
     ]
+    larger = replace(RECORD, compute_capability="12.0", layers=10, engine_bytes=1_000_000)
+    assert record_lines("int8 | unet (int8)", [larger, RECORD]) == [
+        "| int8 | unet (int8) | 12.0, 8.9 | 9 to 10 | 1.0 to 1.5 MB | 75.0% | 60.0% | 1 of 2 |"
+    ]
 
 
 def test_a_record_is_what_was_compiled() -> None:
