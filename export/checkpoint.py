@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from .checkpoint_folder import check_configs, folder_parts, resolve_folder
-from .control_nets import find_control_nets
+from .controls import find_controls
 from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
 from .files.json_file import read_object
@@ -59,8 +59,10 @@ def _load(parts: CheckpointParts) -> Checkpoint:
     configs = {name: lexicon.config(name, config) for name, config in stated.items()}
     geometry = export.geometry(configs)
     denoiser = configs[export.folder_of(index.family.denoiser)]
-    nets = find_control_nets(parts.control_nets, export, denoiser, geometry)
-    modules = LazyModules({name: partial(load, name) for name in kinds} | {one.component: one.load for one in nets})
+    nets = find_controls(parts.controls, export, denoiser, geometry)
+    modules = LazyModules(
+        {name: partial(load, name) for name in kinds} | {one.record.component: one.load for one in nets}
+    )
     return Checkpoint(
         folder=folder,
         index=index,
@@ -70,7 +72,7 @@ def _load(parts: CheckpointParts) -> Checkpoint:
         words=lexicon.records,
         write_words=lexicon.write,
         modules=modules,
-        configs=configs | {one.component: dict(one.config) for one in nets},
+        configs=configs | {one.record.component: dict(one.config) for one in nets},
         geometry=geometry,
         pipeline_class=export.class_of_bundle(index.stated_class, geometry),
         scheduler=parts.scheduler,

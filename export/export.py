@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 import torch
 
-from mezzotint.adapters.control_net import GivenControlNet, check_names
 from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter, refuse_twice
+from mezzotint.adapters.given_control import GivenControl, check_names
 from mezzotint.atomic_folder import replace_folder
 from mezzotint.bundle.bundle import (
     EXTERNAL_DATA_FILE,
@@ -31,7 +31,7 @@ from mezzotint.progress import Progress, silent
 
 from .checkpoint import load_parts
 from .checkpoint_folder import resolve_folder
-from .control_nets import sources_with_controls
+from .controls import sources_with_controls
 from .families.lineup import export_of
 from .files.checkpoint_parts import CheckpointParts
 from .files.json_file import copy_text, read_object, write_object
@@ -64,7 +64,7 @@ def export_checkpoint(
     chosen: Chosen = _NOTHING_CHOSEN,
     adapters: Sequence[GivenAdapter] = (),
     embeddings: Sequence[GivenEmbedding] = (),
-    control_nets: Sequence[GivenControlNet] = (),
+    controls: Sequence[GivenControl] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
@@ -74,7 +74,7 @@ def export_checkpoint(
     from elsewhere, and what is to be taken of a single file; the manifest says what was taken. `chosen` is what the
     bundle is to run with where the checkpoint's files do not say it, such as the few steps of a distilled one.
     `adapters`, LoRA and its kin, are added to the weights in their order, and `embeddings` to the vocabulary; each of
-    `control_nets` becomes a component, and the denoiser is told what they say, which Optimum's pipeline does not. Every
+    `controls` becomes a component, and the denoiser is told what they say, which Optimum's pipeline does not. Every
     graph is checked against PyTorch, and the bundle is opened and run, before it appears. Warns of samplers that the
     checkpoint rules out. Raises MezzotintError for unusable input and ParityError when a graph disagrees; `output` is
     then as it was.
@@ -82,7 +82,7 @@ def export_checkpoint(
     folder = None if Path(model).is_file() else resolve_folder(model, variant)
     origins = local_origins(origins)
     refuse_twice(adapters)
-    check_names(control_nets)
+    check_names(controls)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         if folder is not None and is_optimum_folder(folder):
             check_optimum_options(
@@ -92,7 +92,7 @@ def export_checkpoint(
                 chosen,
                 adapters=adapters,
                 embeddings=embeddings,
-                control_nets=control_nets,
+                controls=controls,
             )
             manifest = _adopt(folder, staging, chosen, progress)
         else:
@@ -100,7 +100,7 @@ def export_checkpoint(
             with TemporaryDirectory(prefix="mezzotint-") as scratch:
                 parts = find_parts(model, folder, variant, origins, chosen, Path(scratch))
                 parts = replace(parts, adapters=tuple(adapters), embeddings=tuple(embeddings))
-                parts = replace(parts, control_nets=tuple(control_nets))
+                parts = replace(parts, controls=tuple(controls))
                 manifest = _export(parts, staging, chosen, progress)
         write_card(staging, manifest, {} if folder is None else read_licence(folder / CARD_NAME))
         write_manifest(staging, manifest)

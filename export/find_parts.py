@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mezzotint.adapters.control_net import GivenControlNet
 from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter
+from mezzotint.adapters.given_control import GivenControl, option_of
 from mezzotint.bundle.manifest import Prediction
 from mezzotint.bundle.presets import find_preset
 from mezzotint.errors import MezzotintError
@@ -48,7 +48,7 @@ def check_optimum_options(
     *,
     adapters: Sequence[GivenAdapter] = (),
     embeddings: Sequence[GivenEmbedding] = (),
-    control_nets: Sequence[GivenControlNet] = (),
+    controls: Sequence[GivenControl] = (),
 ) -> None:
     """Raise MezzotintError for what cannot be said of a folder that Optimum exported."""
     given: dict[str, object] = {"variant": variant, "preset": chosen.preset}
@@ -56,7 +56,7 @@ def check_optimum_options(
     given |= {"config": origins.config, "weights": origins.weights}
     given |= {part.replace("_", "-"): path for part, path in origins.replaced.items()}
     given |= {"lora": adapters[0].path if adapters else None, "embedding": embeddings[0].path if embeddings else None}
-    given |= {"controlnet": control_nets[0].path if control_nets else None}
+    given |= {option_of(one.kind).removeprefix("--"): one.path for one in controls}
     _refuse(f"{folder} holds ONNX graphs", given, "graphs are taken as they are")
 
 

@@ -1,4 +1,4 @@
-"""A ControlNet of a bundle in a call: an image, and how much the image that is generated is to follow it.
+"""A ControlNet or T2I-adapter of a bundle in a call: an image, and how much what is generated is to follow it.
 
 edges = Control(name="edges", image=canny(Image.open("room.jpg")), scale=0.8, end=0.6)
 image = pipe("a room full of plants", controls=[edges]).images[0]
@@ -18,7 +18,7 @@ from .images.init_image import ImageLike, as_image
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Control:
-    """The ControlNet that the bundle knows as `name`, and what it sees.
+    """The ControlNet or T2I-adapter that the bundle knows as `name`, and what it sees.
 
     `image` is ready for it: edges to one that was made for edges. `scale` multiplies what it says, and it says nothing
     before the part `start` of the run and after `end`, in [0, 1].

@@ -1,4 +1,4 @@
-"""What settings say of an image's ControlNets: how much of each, over which part of the run, and of which image."""
+"""What settings say of an image's controls: how much of each, over which part of the run, and of which image."""
 
 import math
 import re
@@ -13,7 +13,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class ControlUse:
-    """The ControlNet `name` at `scale`, in the steps between the parts `start` and `end` of the run, in [0, 1].
+    """The control `name` at `scale`, in the steps between the parts `start` and `end` of the run, in [0, 1].
 
     `image_sha256` is of its image's pixels as they were given, in RGB.
     """

@@ -43,7 +43,7 @@ class Conditioning:
 
     `rescale` in [0, 1] is how far guidance is rescaled, `guided_sigmas` the lowest and the highest noise level at which
     it is on, and `extra_channels` (B, k, h, w) what the denoiser sees beside the latents. `controls`
-    are the ControlNets that say what it adds.
+    say what it adds.
     """
 
     conditions: Conditions
@@ -116,7 +116,7 @@ class Denoiser:
         return output
 
     def _controlled(self, latents: FloatArray, timestep: float, sigma: float, *, guided: bool) -> Condition:
-        """The condition of the rows that are run, with what ControlNets would have added."""
+        """The condition of the rows that are run, with what its controls would have added."""
         conditions, controls = self.conditioning.conditions, self.conditioning.controls
         rows = conditions.both if guided else conditions.positive
         if controls is None:

@@ -252,8 +252,8 @@ class Pipeline:
     ) -> Denoised:
         start = begin(plan.schedule, plan.noise)  # may run the image encoder, which is then freed before the next opens
         session = self._told(plan.settings)[self.family.denoiser]
-        nets = controlling(plan.settings[0], plan.images, self.sessions, start.schedule, plan.size)
-        run = partial(denoise, plan, conditions, start, session=session, family=self.family, controls=nets)
+        leading = controlling(self.bundle, plan.settings[0], plan.images, self.sessions, start.schedule, plan.size)
+        run = partial(denoise, plan, conditions, start, session=session, family=self.family, controls=leading)
         return run(on_step=on_step, on_call=on_call)
 
     def _generate(

@@ -44,7 +44,8 @@ class Settings:
     (height, width) and places (top, left) in pixels. None is the image's own size, its top left corner, and diffusers'
     scores; of negative ones, what the prompt has. `refined_from` in (0, 1) is where in the run another bundle took
     over, which generated the image; None where none did. `loras` has the scale of each live adapter of the bundle that
-    is to be on, by its name. `controls` are the ControlNets that it follows, in `guess_mode` whatever the prompt says.
+    is to be on, by its name. `controls` are the ControlNets and T2I-adapters that it follows, in `guess_mode` whatever
+    the prompt says.
     """
 
     prompt: str

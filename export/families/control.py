@@ -1,4 +1,7 @@
-"""ControlNets of Stable Diffusion: a graph of their own, and the UNet's graph with what it adds as further inputs."""
+"""ControlNets of Stable Diffusion: a graph of their own, and the UNet's graph with what it adds as further inputs.
+
+The UNet's is that of T2I-adapters too.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +14,7 @@ from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.families.control import IMAGE_INPUT
 from mezzotint.families.family import Part
-from mezzotint.families.residuals import residual_specs
+from mezzotint.families.residuals import is_block_residual, residual_specs, shapes_of
 
 from ..graphs.graph_source import ExampleSize, GraphSource, generator_of
 from .control_export import ControlExport
@@ -22,24 +25,32 @@ _ADDED = 0.1  # of the deviation of what it is added to, about
 
 
 class _ControlledUNet(torch.nn.Module):
-    """`told` are the names of what it hears besides the text, before the residuals."""
+    """`told` are the names of what it hears besides the text, before the residuals, and `added` are theirs.
 
-    def __init__(self, unet: torch.nn.Module, told: tuple[str, ...] = ()) -> None:
+    Those of ControlNets come first, their middle's last, and then those of T2I-adapters.
+    """
+
+    def __init__(self, unet: torch.nn.Module, told: tuple[str, ...] = (), added: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.root = unet
         self.told = told
+        self.added = added
 
     def forward(
         self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor, *rest: torch.Tensor
     ) -> torch.Tensor:
-        residuals = rest[len(self.told) :]
+        residuals = dict(zip(self.added, rest[len(self.told) :], strict=True))
+        blocks = [residuals.pop(name) for name in self.added if is_block_residual(name)]
+        skips = [*residuals.values()]
+        middle = skips.pop() if skips else None
         output: tuple[torch.Tensor] = self.root(
             sample,
             timestep,
             encoder_hidden_states,
             added_cond_kwargs=_added(self.told, rest),
-            down_block_additional_residuals=residuals[:-1],
-            mid_block_additional_residual=residuals[-1],
+            down_block_additional_residuals=skips or None,
+            mid_block_additional_residual=middle,
+            down_intrablock_additional_residuals=blocks or None,
             return_dict=False,
         )
         return output[0]
@@ -83,23 +94,22 @@ def residual_shapes(unet: Mapping[str, Any]) -> list[tuple[int, int]]:
     return [*skips(), (widths[-1], last)]
 
 
-def _told(
-    kind: Callable[[torch.nn.Module], torch.nn.Module], source: GraphSource, config: Mapping[str, Any]
-) -> GraphSource:
-    shapes = residual_shapes(config)
+def _adds(config: Mapping[str, Any], _geometry: Geometry) -> tuple[TensorSpec, ...]:
+    return residual_specs(residual_shapes(config))
 
+
+def _told_unet(told: tuple[str, ...], source: GraphSource, added: Sequence[TensorSpec]) -> GraphSource:
     def inputs(size: ExampleSize) -> tuple[torch.Tensor, ...]:
         generator = generator_of(size)
-        residuals = (
-            torch.randn(size.batch, channels, *_sides(size, level), generator=generator) * _ADDED
-            for channels, level in shapes
-        )
+        shapes = shapes_of(added, size.batch, size.height, size.width).values()
+        residuals = (torch.randn(*shape, generator=generator) * _ADDED for shape in shapes)
         return *source.example_inputs(size), *residuals
 
+    root: Any = source.module.root
     return replace(
         source,
-        module=kind(source.module.root).eval(),  # type: ignore[arg-type]  # it is a module
-        inputs=(*source.inputs, *residual_specs(shapes)),
+        module=_ControlledUNet(root, told, tuple(spec.name for spec in added)).eval(),
+        inputs=(*source.inputs, *added),
         example_inputs=inputs,
     )
 
@@ -124,26 +134,22 @@ def _source(
         name=name,
         module=kind(module).eval(),
         inputs=(*denoiser.inputs, image),
-        outputs=residual_specs(residual_shapes(config)),
+        outputs=_adds(config, geometry),
         example_inputs=inputs,
         config=config,
     )
-
-
-def _sides(size: ExampleSize, level: int) -> tuple[int, int]:
-    factor = 1 << level
-    return -(-size.height // factor), -(-size.width // factor)
 
 
 STABLE_DIFFUSION_CONTROL = ControlExport(
     part=Part("diffusers", ("ControlNetModel",)),
     check=check_control,
     config=effective_control_config,
-    told=partial(_told, _ControlledUNet),
+    adds=_adds,
     source=partial(_source, _ControlNet),
+    told=partial(_told_unet, ()),
 )
 STABLE_DIFFUSION_XL_CONTROL = replace(
     STABLE_DIFFUSION_CONTROL,
-    told=partial(_told, partial(_ControlledUNet, told=_TOLD_XL)),
     source=partial(_source, partial(_ControlNet, told=_TOLD_XL)),
+    told=partial(_told_unet, _TOLD_XL),
 )

@@ -82,13 +82,18 @@ def effective_control_config(stated: Mapping[str, Any]) -> dict[str, Any]:
     return usual | public(stated)
 
 
-def _check_fit(path: Path, config: Mapping[str, Any], unet: Mapping[str, Any], geometry: Geometry) -> None:
+def check_can_be_led(path: Path, unet: Mapping[str, Any], geometry: Geometry, called: str) -> None:
+    """MezzotintError for a UNet that nothing leads, in whose way `called`, with the config in the file `path`, is."""
     if geometry.unet_channels != geometry.latent_channels:
-        what = "the model's UNet was made to inpaint, and ControlNets of such models are not supported"
-        raise MezzotintError(where=path, what=what, advice="leave the ControlNet away")
+        what = f"the model's UNet was made to inpaint, and {called}s of such models are not supported"
+        raise MezzotintError(where=path, what=what, advice=f"leave the {called} away")
     if unet.get("mid_block_type", "") is None or unet.get("time_cond_proj_dim") is not None:
-        what = "the model's UNet has no middle block, or is told the guidance scale, and ControlNets know of neither"
-        raise MezzotintError(where=path, what=what, advice="leave the ControlNet away")
+        what = f"the model's UNet has no middle block, or is told the guidance scale, and {called}s know of neither"
+        raise MezzotintError(where=path, what=what, advice=f"leave the {called} away")
+
+
+def _check_fit(path: Path, config: Mapping[str, Any], unet: Mapping[str, Any], geometry: Geometry) -> None:
+    check_can_be_led(path, unet, geometry, "ControlNet")
     for key in (*_SAME, *(_SAME_SIZES if unet["addition_embed_type"] else ())):
         if _plain(config[key], unet) != _plain(unet[key], unet):
             expected = f"{unet[key]!r:.60}, as the UNet has"

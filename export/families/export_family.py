@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mezzotint.bundle.control_record import ControlKind
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.families.family import Family, ReadConfig
 
@@ -83,8 +84,8 @@ class ExportFamily:
     `bundle_class` is what the bundle's index names; None: what the family says. `interfaces` are of graphs that another
     exporter made, by component; `least_side` is that of the smallest image, in pixels, that runs through all of them.
     `vae` is what a bundle's VAE may be replaced by; None: by nothing. `own_guidance` is the guidance scale of a
-    checkpoint with such configs where nobody chose one, if that is another than its family's. `control` is how its
-    ControlNets are exported; None: it has none.
+    checkpoint with such configs where nobody chose one, if that is another than its family's. `controls` are
+    how its ControlNets and T2I-adapters are exported, if it has such.
     """
 
     family: Family
@@ -98,7 +99,7 @@ class ExportFamily:
     least_side: Callable[[ReadConfig, Geometry], int] = _native_side
     vae: VaeExport | None = None
     own_guidance: Callable[[Configs], float | None] = _nothing_of_its_own
-    control: ControlExport | None = None
+    controls: Mapping[ControlKind, ControlExport] = field(default_factory=dict)
 
     def guidance_of(self, configs: Configs) -> float | None:
         """The scale of a run where nobody chose one, by the configs; None: the product's."""

@@ -82,7 +82,7 @@ LATENT_CONSISTENCY = replace(
     check=_check,
     adopt=_adopt,
     bundle_class=None,
-    control=None,
+    controls={},
     interfaces={
         **STABLE_DIFFUSION.interfaces,
         "unet": Interface({**_UNET_INTERFACE.inputs, SCALE_INPUT: SCALE_DIMS}, _UNET_INTERFACE.output),

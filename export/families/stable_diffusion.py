@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from mezzotint.bundle.control_record import ControlKind
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.families.clip_skip import clip_skip_output
@@ -19,6 +20,7 @@ from .control import STABLE_DIFFUSION_CONTROL
 from .export_family import ExportFamily, Interface, VaeExport
 from .stable_diffusion_configs import effective_config
 from .stable_diffusion_options import FOLDERS, adopt_configs, check_components, check_options
+from .t2i_adapter import t2i_adapter_of
 from .vae import DECODER, DISTRIBUTION, ENCODER, LATENTS, vae_sources
 
 
@@ -166,5 +168,8 @@ STABLE_DIFFUSION = ExportFamily(
     interfaces=_INTERFACES,
     least_side=least_side,
     vae=VaeExport(folder="vae", check=partial(check_options, "vae"), sources=vae_sources, is_deterministic=is_tiny),
-    control=STABLE_DIFFUSION_CONTROL,
+    controls={
+        ControlKind.CONTROLNET: STABLE_DIFFUSION_CONTROL,
+        ControlKind.T2I_ADAPTER: t2i_adapter_of(STABLE_DIFFUSION_CONTROL),
+    },
 )

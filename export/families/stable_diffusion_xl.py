@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from mezzotint.bundle.control_record import ControlKind
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import TensorSpec
 from mezzotint.families.guidance_embedding import SCALE_INPUT
@@ -19,6 +20,7 @@ from .guidance_scale import SCALE_DIMS, example_scales, scale_spec
 from .stable_diffusion import STABLE_DIFFUSION, least_side, native_side, unet_trace_size
 from .stable_diffusion_options import FOLDERS
 from .stable_diffusion_xl_options import adopt_xl_configs, check_xl_components, count_of_numbers, effective_xl_config
+from .t2i_adapter import t2i_adapter_of
 from .vae import vae_sources
 
 _LARGEST_NUMBER = 1024.0  # pixels, as the UNet hears of them
@@ -197,5 +199,8 @@ STABLE_DIFFUSION_XL = ExportFamily(
     least_side=least_side,
     vae=STABLE_DIFFUSION.vae,
     own_guidance=_own_guidance,
-    control=STABLE_DIFFUSION_XL_CONTROL,
+    controls={
+        ControlKind.CONTROLNET: STABLE_DIFFUSION_XL_CONTROL,
+        ControlKind.T2I_ADAPTER: t2i_adapter_of(STABLE_DIFFUSION_XL_CONTROL),
+    },
 )

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import torch
 
-from mezzotint.adapters.control_net import GivenControlNet
 from mezzotint.adapters.embedding import GivenEmbedding
 from mezzotint.adapters.given import GivenAdapter
+from mezzotint.adapters.given_control import GivenControl
 from mezzotint.bundle.manifest import Replacement, Source
 from mezzotint.errors import MezzotintError
 
@@ -41,7 +41,7 @@ class CheckpointParts:
     `weights` opens those of each part that has some, `replaced` has the parts that are not of `source`. `scheduler` has
     entries that stand over those of the scheduler's config, `_class_name` among them. `shown` is what messages call
     folders that are there for the export alone. `adapters` are added to the weights, one after the other,
-    `embeddings` to the vocabulary, and `control_nets` stand beside it all.
+    `embeddings` to the vocabulary, and `controls` stand beside it all.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class CheckpointParts:
     shown: Mapping[Path, str] = field(default_factory=dict)
     adapters: tuple[GivenAdapter, ...] = ()
     embeddings: tuple[GivenEmbedding, ...] = ()
-    control_nets: tuple[GivenControlNet, ...] = ()
+    controls: tuple[GivenControl, ...] = ()
 
     @contextmanager
     def naming_folders(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any
 from mezzotint.bundle.control_record import AddedControl
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.bundle.manifest import FusedAdapter, LearnedWord, Replacement, Source
-from mezzotint.families.control import control_component
+from mezzotint.families.control import control_roles
 from mezzotint.families.family import Family
 
 from .effective_config import effective_scheduler_config
@@ -38,7 +38,7 @@ class Checkpoint:
     geometry: Geometry
     pipeline_class: str  # of diffusers, and of Optimum: what the bundle is for
     scheduler: Mapping[str, Any] = field(default_factory=dict)  # entries over those of the scheduler's config
-    controls: tuple[AddedControl, ...] = ()  # ControlNets; `modules` and `configs` have them by component
+    controls: tuple[AddedControl, ...] = ()  # `modules` and `configs` have them by component
 
     @property
     def scheduler_config(self) -> dict[str, Any]:
@@ -49,5 +49,5 @@ class Checkpoint:
 
     @property
     def family(self) -> Family:
-        """That of its index, with the ControlNets beside it."""
-        return self.index.family.controlled_by([control_component(one.name) for one in self.controls])
+        """That of its index, with what leads its denoiser."""
+        return self.index.family.controlled_by(control_roles(self.controls))

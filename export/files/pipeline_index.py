@@ -22,6 +22,7 @@ _PART_OPTIONS = {  # how a part is given that hubs have in folders of its own
     "AutoencoderKL": "--vae",
     "AutoencoderTiny": "--vae",
     "ControlNetModel": "--controlnet NAME=",
+    "T2IAdapter": "--t2i-adapter NAME=",
     "UNet2DConditionModel": "--unet",
 }
 

@@ -18,7 +18,7 @@ class CalibrationRecord:
     `costs_sha256` is of the times that a search for exclusions went by, `schedule` the spacing of noise levels that was
     asked for, if any. `begun_with` says what the runs began with besides noise, and `refined_from` the part of the
     schedule, in (0, 1), that was done before, where the denoiser finishes what another one begins. `controlled_by`
-    is what ControlNets saw, which some of the runs followed.
+    is what ControlNets and T2I-adapters saw, which some of the runs followed.
     """
 
     prompts_sha256: str

@@ -108,7 +108,7 @@ def _controls(manifest: Manifest) -> Iterator[str]:
     for one in manifest.controls:
         taken = f" from its {_code(one.variant)} weights" if one.variant else ""
         what = f"{_code(one.name)}, of {_code(one.source)}{taken}, SHA-256 {_code(one.sha256)}"
-        yield f"* a ControlNet, off until a call asks for it: {what}; it has a licence of its own"
+        yield f"* a {one.kind.called}, off until a call asks for it: {what}; it has a licence of its own"
 
 
 def _components(manifest: Manifest) -> Iterator[str]:

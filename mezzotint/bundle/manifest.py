@@ -185,7 +185,7 @@ class Manifest:
     # In the order in which graphs that have branches are told their scales.
     live: tuple[LiveAdapter, ...] = field(default=(), metadata=LEFT_OUT)
     words: tuple[LearnedWord, ...] = field(default=(), metadata=LEFT_OUT)  # that were added to the tokenizers
-    controls: tuple[AddedControl, ...] = field(default=(), metadata=LEFT_OUT)  # ControlNets; the denoiser is told more
+    controls: tuple[AddedControl, ...] = field(default=(), metadata=LEFT_OUT)  # the denoiser is told more
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

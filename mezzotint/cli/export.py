@@ -1,13 +1,15 @@
 """`mezzotint export`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mezzotint.adapters.control_net import parse_control_net
 from mezzotint.adapters.embedding import parse_embedding
 from mezzotint.adapters.given import parse_given
+from mezzotint.adapters.given_control import GivenControl, parse_control
+from mezzotint.bundle.control_record import ControlKind
 from mezzotint.bundle.presets import PRESETS
 from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.spacing import SPACINGS
@@ -35,6 +37,7 @@ _WEIGHTS = "Of a single file with both; default: ema, the averages"
 _LORA = "A LoRA or its like (LyCORIS, DoRA) to add to the weights; repeat for several."
 _EMBEDDING = "A word of textual inversion to teach the text encoders; repeat for several."
 _CONTROLNET = "A ControlNet's folder, to be a component of that name; repeat for several. The UNet gets further inputs."
+_T2I_ADAPTER = "A T2I-adapter's folder, likewise."
 _CONFIG = "A diffusers folder with configs and tokenizer, for a single file of an unpublished structure."
 
 
@@ -54,6 +57,10 @@ Embeddings = Annotated[list[str] | None, typer.Option(metavar="FILE[:WORD]", hel
 ControlNets = Annotated[
     list[str] | None,
     typer.Option("--controlnet", metavar="NAME=FOLDER", help=_CONTROLNET, rich_help_panel=_PARTS),
+]
+T2iAdapters = Annotated[
+    list[str] | None,
+    typer.Option("--t2i-adapter", metavar="NAME=FOLDER", help=_T2I_ADAPTER, rich_help_panel=_PARTS),
 ]
 Config = Annotated[Path | None, typer.Option(help=_CONFIG, rich_help_panel=_PARTS)]
 
@@ -78,6 +85,7 @@ def export(
     lora: Loras = None,
     embedding: Embeddings = None,
     controlnet: ControlNets = None,
+    t2i_adapter: T2iAdapters = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -110,17 +118,21 @@ def export(
             chosen=chosen,
             adapters=tuple(parse_given(one) for one in lora or ()),
             embeddings=tuple(parse_embedding(one) for one in embedding or ()),
-            control_nets=tuple(parse_control_net(one) for one in controlnet or ()),
+            controls=_controls(controlnet or (), t2i_adapter or ()),
             overwrite=overwrite,
             progress=progress,
         )
+    _show(bundle, as_json=as_json)
+
+
+def _controls(nets: Sequence[str], adapters: Sequence[str]) -> tuple[GivenControl, ...]:
+    return *map(parse_control, nets), *(parse_control(one, ControlKind.T2I_ADAPTER) for one in adapters)
+
+
+def _show(bundle: "Bundle", *, as_json: bool) -> None:
     if as_json:
         write_json(bundle_json(bundle))
-    else:
-        _show(bundle)
-
-
-def _show(bundle: "Bundle") -> None:
+        return
     manifest = bundle.manifest
     lines = [f"{name}: from the {taken} weights" for name, taken in manifest.source.variants.items()]
     lines += [*source_lines(manifest.source), *(f"{name}: of {one.name}" for name, one in manifest.replaced.items())]

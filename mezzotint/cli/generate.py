@@ -35,7 +35,9 @@ _ETA = "How much noise the steps of ddim and tcd add, 0 to 1 (default: 0 and 0.3
 _CLIP_SKIP = "Last layers of the text encoder to leave out: 1 where web interfaces say 2 (default: 0)."
 _MICRO = "What SDXL is told of the image, as NAME=VALUE: original_size=768x1024 (height x width), aesthetic_score=6.5."
 _LORA = "How much of a live LoRA of the bundle; repeat for several."
-_CONTROL = "A ControlNet of the bundle, the image that it sees, how much of it, and in which part of the run (0 to 1)."
+_CONTROL = (
+    "A ControlNet or T2I-adapter of the bundle, the image it sees, how much of it, in which part of the run (0 to 1)."
+)
 _GUESS = "Let ControlNets say more and the prompt less, which may be empty: guidance 3 to 5 suits it."
 _REFINER = "A bundle that makes the last part of each run, such as SDXL's refiner."
 _REFINE_FROM = f"Part of the run, 0 to 1, from which the refiner goes on (default: {REFINE_FROM})."

@@ -97,12 +97,12 @@ class Request:
 
 
 def _check_controls(like: Path | None, liked: Sequence[object], given: object) -> None:
-    """An image says which ControlNets it followed, and not which images these saw."""
+    """An image says which controls it followed, and not which images these saw."""
     if liked and given is None:
         names = [str(use["name"]) for use in liked if isinstance(use, Mapping)]
         raise MezzotintError(
             where=like,
-            what=f"this image followed the ControlNets {', '.join(names)}",
+            what=f"this image followed the controls {', '.join(names)}",
             advice="pass their images with --control",
         )
 

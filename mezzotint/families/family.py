@@ -31,6 +31,7 @@ class Role(StrEnum):
 
     TEXT_ENCODER = "text_encoder"  # token ids to what the denoiser attends to
     CONTROL = "control"  # what a denoiser is given, and an image, to what is added inside the denoiser
+    T2I_ADAPTER = "t2i_adapter"  # an image to what is added inside the denoiser, the same in every step
     DENOISER = "denoiser"  # a noisy sample and the time to what is to be taken from it
     IMAGE_DECODER = "image_decoder"  # latents to pixels in [-1, 1]; a family without one denoises pixels
     IMAGE_ENCODER = "image_encoder"  # pixels in [-1, 1] to their latents, or to a distribution of those
@@ -119,7 +120,7 @@ class Family:
     model has done when a checkpoint's own takes over, 0 for one that begins with noise. `own_guidance` is the scale of
     a run where nobody chose one, if it is not the product's. `scale_input` is the denoiser's input that tells a
     checkpoint the guidance scale, where the family has some that were distilled so. With `strength_keeps_steps` a run
-    from an image makes all steps, closer to each other. `is_controllable`: there are ControlNets for it.
+    from an image makes all steps, closer to each other. `is_controllable`: ControlNets and T2I-adapters lead it.
     """
 
     name: str
@@ -142,20 +143,18 @@ class Family:
     strength_keeps_steps: bool = False
     is_controllable: bool = False
 
-    def controlled_by(self, components: Sequence[str]) -> "Family":
-        """The family of a bundle with those ControlNets as well, which run with the denoiser and stand behind it.
+    def controlled_by(self, controls: Mapping[str, Role]) -> "Family":
+        """The family of a bundle with those components as well, which lead the denoiser and stand behind it.
 
         MezzotintError for a family that has none.
         """
-        if not components:
+        if not controls:
             return self
         if not self.is_controllable:
-            raise MezzotintError(
-                what=f"the family {self.name}", got=components[0], expected="no ControlNet", advice="leave it away"
-            )
+            got, expected = next(iter(controls)), "no ControlNet and no T2I-adapter"
+            raise MezzotintError(what=f"the family {self.name}", got=got, expected=expected, advice="leave it away")
         entries, place = list(self.components.items()), list(self.components).index(self.denoiser) + 1
-        controls = [(component, Role.CONTROL) for component in components]
-        return replace(self, components=dict([*entries[:place], *controls, *entries[place:]]))
+        return replace(self, components=dict([*entries[:place], *controls.items(), *entries[place:]]))
 
     def without(self, absent: Collection[str]) -> "Family":
         """The family of a checkpoint or a bundle that lacks `absent`; what is not optional stays."""

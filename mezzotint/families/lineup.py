@@ -9,7 +9,7 @@ from mezzotint.bundle.bundle import GRAPH_FILE, Bundle
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
 
-from .control import control_component
+from .control import control_roles
 from .family import Family
 from .latent_consistency import LATENT_CONSISTENCY
 from .stable_diffusion import STABLE_DIFFUSION
@@ -31,7 +31,7 @@ def family_of(bundle: Bundle) -> Family:
     components = bundle.manifest.components
     denoiser = components.get(family.denoiser)
     family = family if denoiser is None else family.hearing(denoiser)
-    family = family.controlled_by([control_component(one.name) for one in bundle.manifest.controls])
+    family = family.controlled_by(control_roles(bundle.manifest.controls))
     return family.without(family.components.keys() - components.keys())
 
 

@@ -23,6 +23,7 @@ from .trajectories import CalibrationSettings, Trajectory, run_trajectory, sprea
 
 _TRAJECTORIES = 8  # revisions of what the cached arrays mean
 _BEGUN = 1
+_DENOISING = (Role.DENOISER, Role.CONTROL, Role.T2I_ADAPTER)
 
 
 def cached_trajectories(
@@ -116,20 +117,19 @@ def _sized(bundle: Bundle, run: Settings) -> Settings:
 
 
 def _load(bundle: Bundle, runs: Sequence[Settings]) -> tuple[TextToImage, dict[str, Conditions], list[Session]]:
-    """The pipe, the conditions of every prompt, and the denoiser and ControlNets, in 16 bits where the engine has them.
+    """The pipe, the conditions of every prompt, the denoiser and what leads it, in 16 bits where the engine has them.
 
     Nothing but where the latents go matters. Text encoders are gone by the time that the denoiser is opened, and it is
     held for all runs: the pipe would open it again for each.
     """
     engine, precision = fastest_engine(bundle.component(family_of(bundle).denoiser))
-    precisions = dict.fromkeys((Role.DENOISER, Role.CONTROL), precision)
+    precisions = dict.fromkeys(_DENOISING, precision)
     pipe = TextToImage.load(bundle.path, backend=engine.name, precision=precisions, low_memory=True)
     encoders = [pipe.sessions[name] for name in pipe.family.names(Role.TEXT_ENCODER)]  # held likewise
     conditions = {run.prompt: pipe.conditions([run]) for run in runs}
     del encoders
     give_back_memory()
-    denoising = (pipe.family.denoiser, *pipe.family.names(Role.CONTROL))
-    return pipe, conditions, [pipe.sessions[name] for name in denoising]
+    return pipe, conditions, [pipe.sessions[name] for role in _DENOISING for name in pipe.family.names(role)]
 
 
 def _load_encoder(bundle: Bundle) -> tuple[TextToImage, Session]:

@@ -1,20 +1,20 @@
 """What the graphs of a bundle are given while images are generated: the data that a quantization is decided on."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.calibration_record import CalibrationRecord
-from mezzotint.families.control import control_component
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.runtime import Bundle
 from mezzotint.runtime.denoiser import guide
 
 from .beginning import FROM_NOISE, Beginning
-from .followed import SOURCE, control_key
+from .followed import SOURCE, components_of, control_key
 from .text_calls import token_calls
 from .trajectories import (
     CalibrationSettings,
@@ -54,6 +54,8 @@ class CalibrationData:
                 return told_calls(self.bundle, calls)
             case Role.CONTROL if self.trajectories:
                 return self._control_calls(component, count, seed)
+            case Role.T2I_ADAPTER if self.trajectories:
+                return self._adapter_calls(component, count, seed)
             case Role.IMAGE_DECODER if self.trajectories:
                 geometry = family.geometry(self.bundle.config)
                 return decoder_calls(self.trajectories, self.bundle.component(component), geometry, count, seed)
@@ -62,10 +64,21 @@ class CalibrationData:
 
     def _control_calls(self, component: str, count: int, seed: int) -> list[Call]:
         """In the runs that follow it or, where none does, in all."""
-        own = [one for one in self.trajectories if component in map(control_component, one.followed.names)]
-        runs = own or self.trajectories
+        runs = self._led_by(component)
         made = sum(len(one.calls) for one in runs)
         return control_calls(self.bundle, component, denoiser_calls(runs, min(count, made), seed))
+
+    def _adapter_calls(self, component: str, count: int, seed: int) -> list[Call]:
+        """One of each run that follows it or, where none does, of all; again where there are fewer."""
+        runs = self._led_by(component)
+        order = np.random.default_rng(seed).permutation(len(runs))
+        chosen = [runs[order[index % len(order)]] for index in range(count)]
+        calls = [Call(0, one.calls[0].feeds, one.followed) for one in chosen]
+        return control_calls(self.bundle, component, calls)
+
+    def _led_by(self, component: str) -> Sequence[Trajectory]:
+        own = [one for one in self.trajectories if component in components_of(self.bundle, one.followed)]
+        return own or self.trajectories
 
     def guided(self, component: str, output: Array) -> Array:
         """What becomes of a component's `output` (B, ...): of a denoiser that was run with guidance, (B / 2, ...)."""

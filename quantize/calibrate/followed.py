@@ -1,4 +1,4 @@
-"""ControlNets in a calibration: which of them each run follows, what they see, and what the denoiser adds in it.
+"""ControlNets and T2I-adapters in a calibration: which of them each run follows, what they see, what the denoiser adds.
 
 What it adds weighs a hundred times what it is fed besides, so that it is not kept: a call has it computed again, in
 FP32, when somebody asks for it.
@@ -18,16 +18,17 @@ from mezzotint.bundle.precision import Compute
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import fastest_engine
 from mezzotint.engines.session import Session
-from mezzotint.families.control import control_call, control_component
+from mezzotint.families.control import adapter_feeds, control_call
+from mezzotint.families.family import Role
 from mezzotint.families.lineup import family_of, geometry_of
 from mezzotint.families.residuals import is_residual, zero_residuals
 from mezzotint.runtime import Bundle, Control, Settings, canny
-from mezzotint.runtime.images.init_image import unit_pixels
+from mezzotint.runtime.controlling import control_pixels
 
 from .reference_images import reference_image
 
 SOURCE: Final = "the edges of random discs, and the discs in grey"
-"""What ControlNets see in a calibration, for the manifest."""
+"""What ControlNets and T2I-adapters see in a calibration, for the manifest."""
 
 REVISION: Final = 1  # of which runs follow what
 _MOST_BYTES = 1 << 30  # of what denoisers add, kept for whoever asks again
@@ -35,7 +36,7 @@ _MOST_BYTES = 1 << 30  # of what denoisers add, kept for whoever asks again
 
 @dataclass(frozen=True, kw_only=True)
 class Followed:
-    """The ControlNets that one run follows, by name, and the seed of the image that they see."""
+    """The ControlNets and T2I-adapters that one run follows, by name, and the seed of the image that they see."""
 
     names: tuple[str, ...] = ()
     seed: int = 0
@@ -56,7 +57,7 @@ NOTHING_FOLLOWED: Final = Followed()
 
 
 def followed_by(bundle: Bundle, number: int, seed: int) -> Followed:
-    """What the run of that number follows: each ControlNet alone in turn, all where there are several, and nothing."""
+    """What the run of that number follows: each control alone in turn, all where there are several, and nothing."""
     names = [one.name for one in bundle.manifest.controls]
     together = [tuple(names)] if len(names) > 1 else []
     turns: list[tuple[str, ...]] = [*((name,) for name in names), *together, ()]
@@ -64,17 +65,25 @@ def followed_by(bundle: Bundle, number: int, seed: int) -> Followed:
 
 
 def control_key(bundle: Bundle) -> dict[str, object]:
-    """What a cache has to tell one calibration from another by; nothing where there are no ControlNets."""
+    """What a cache has to tell one calibration from another by; nothing where there are no controls."""
     return {"followed": REVISION} if bundle.manifest.controls else {}
 
 
 def seen_by(bundle: Bundle, component: str, feeds: Mapping[str, Array], followed: Followed) -> dict[str, Array]:
-    """What the ControlNet `component` is fed beside a denoiser that is fed `feeds`."""
+    """What the ControlNet or T2I-adapter `component` is fed beside a denoiser that is fed `feeds`."""
     own = bundle.component(component)
     family, factor = family_of(bundle), geometry_of(bundle).vae_factor
     height, width = feeds[bundle.component(family.denoiser).inputs[0].name].shape[2:]
     size = height * factor, width * factor
-    return control_call(feeds, unit_pixels(followed.image(*size), *size), own)
+    pixels = control_pixels(followed.image(*size), own, *size)
+    return (
+        adapter_feeds(pixels, own) if family.role(component) is Role.T2I_ADAPTER else control_call(feeds, pixels, own)
+    )
+
+
+def components_of(bundle: Bundle, followed: Followed) -> list[str]:
+    """The components that a run follows."""
+    return [one.component for one in bundle.manifest.controls if one.name in followed.names]
 
 
 class ToldFeeds(Mapping[str, Array]):
@@ -120,10 +129,9 @@ class Residuals:
     def _computed(self, feeds: Mapping[str, Array], followed: Followed) -> dict[str, Array]:
         sample = feeds[self._denoiser.inputs[0].name]
         total = zero_residuals(self._denoiser, len(sample), *sample.shape[2:])
-        for name in followed.names:
-            component = control_component(name)
+        for component in components_of(self._bundle, followed):
             said = self._session(component).run(seen_by(self._bundle, component, feeds, followed))
-            total = {name: total[name] + array for name, array in said.items()}
+            total |= {name: total[name] + array for name, array in said.items()}
         return total
 
 

@@ -201,7 +201,7 @@ def told_calls(bundle: Bundle, calls: Sequence[Call]) -> list[Call]:
 
 
 def control_calls(bundle: Bundle, component: str, calls: Sequence[Call]) -> list[Call]:
-    """Calls of a ControlNet beside those of the denoiser."""
+    """Calls of a ControlNet or T2I-adapter beside those of the denoiser."""
     return [replace(call, feeds=seen_by(bundle, component, call.feeds, call.followed)) for call in calls]
 
 

@@ -59,7 +59,7 @@ def range_calls(data: CalibrationData, name: str) -> Sequence[Call]:
             return data.calls(name, _TEXTS, _SEED)
         case Role.DENOISER | Role.CONTROL:
             return data.calls(name, data.settings.steps, _SEED)
-        case Role.IMAGE_DECODER:
+        case Role.IMAGE_DECODER | Role.T2I_ADAPTER:
             return data.calls(name, _IMAGES, _SEED)
         case Role.IMAGE_ENCODER:
             return _encoder_calls(data, name)

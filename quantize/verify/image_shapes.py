@@ -12,13 +12,14 @@ def image_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """By input, for `count` images of `height` x `width` pixels; None is the size that the bundle was calibrated for.
 
-    A denoiser gets both halves where the bundle's own guidance makes two; text is encoded a window at a time.
+    A denoiser gets both halves where the bundle's own guidance makes two; text is encoded a window at a time, and
+    adapters see an image at a time.
     MezzotintError for a size that the family does not take.
     """
     family = family_of(bundle)
     is_guided = family.guidance is Guidance.CFG and bundle.defaults().guidance > 1.0
     match family.role(component):
-        case Role.TEXT_ENCODER:
+        case Role.TEXT_ENCODER | Role.T2I_ADAPTER:
             batch = 1
         case Role.DENOISER | Role.CONTROL:
             batch = count * (2 if is_guided else 1)

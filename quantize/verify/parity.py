@@ -42,6 +42,7 @@ _CALLS = {
     Role.TEXT_ENCODER: 16,
     Role.DENOISER: 25,  # one for each step of the default schedule
     Role.CONTROL: 8,  # whose answers are a hundred times as large
+    Role.T2I_ADAPTER: 8,
     Role.IMAGE_DECODER: 8,  # one takes as long as several steps
     Role.IMAGE_ENCODER: 0,  # there is no image to encode
 }

@@ -73,6 +73,13 @@ def image_pixels(image: Image.Image, height: int, width: int) -> FloatArray:
     return np.float32(2.0) * unit_pixels(image, height, width) - np.float32(1.0)
 
 
+def grey_pixels(image: Image.Image, height: int, width: int) -> FloatArray:
+    """(1, 1, H, W) in [0, 1]."""
+    resized = _resized(image.convert("L"), height, width)
+    pixels: FloatArray = np.asarray(resized, dtype=np.float32) / np.float32(255.0)  # (H, W)
+    return pixels[np.newaxis, np.newaxis]
+
+
 def unit_pixels(image: Image.Image, height: int, width: int) -> FloatArray:
     """(1, 3, H, W) in [0, 1]."""
     resized = _resized(image if image.mode == "RGB" else image.convert("RGB"), height, width)

@@ -1,4 +1,4 @@
-"""`--controlnet`, `--control`, `--guess-mode` and `mezzotint canny`, as they are typed."""
+"""`--controlnet`, `--t2i-adapter`, `--control`, `--guess-mode` and `mezzotint canny`, as they are typed."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from mezzotint.runtime import Bundle, Control, TextToImage, canny, read_settings
 from tests.cli.conftest import Cli
 from tests.conftest import MakeOnce
 from tests.families.tiny_control import Controlled, controlled, drawing
+from tests.families.tiny_t2i_adapter import save_adapter
 
 PROMPT = "a flat emoji of a red apple"
 
@@ -53,7 +54,7 @@ def test_generate_follows_images(cli: Cli, bundle: Bundle, image: Image.Image) -
     again = ("--like", "out.png", "--backend", "onnxruntime", "-o", "again.png")
     code, _, err = cli("generate", bundle.path, *again)
     assert code == 2
-    assert "followed the ControlNets edges, depth" in err
+    assert "followed the controls edges, depth" in err
     code, out, err = cli("generate", bundle.path, *again, *asked, "--json")
     assert code == 0, err
     np.testing.assert_array_equal(pixels("again.png"), pixels("out.png"))
@@ -71,7 +72,7 @@ def test_generate_follows_images(cli: Cli, bundle: Bundle, image: Image.Image) -
         ("edges:nowhere.png", "nowhere.png"),
         ("edges:lines.png:nan", "scale"),
         ("edges:lines.png:1:0.5-0.2", "its window"),
-        ("pose:lines.png", "the ControlNet 'pose'"),
+        ("pose:lines.png", "the control 'pose'"),
     ],
 )
 def test_what_is_mistyped_ends_in_a_sentence(
@@ -104,6 +105,30 @@ def test_export_takes_one_and_inspect_names_it(cli: Cli, model: Controlled, bund
     card = Path("own/README.md").read_text(encoding="utf-8")
     assert "a ControlNet, off until a call asks for it" in card
     assert "ORTStableDiffusionPipeline" not in card
+
+
+@pytest.mark.slow
+def test_export_takes_a_t2i_adapter_and_generate_follows_it(
+    cli: Cli, model: Controlled, image: Image.Image, tmp_path: Path
+) -> None:
+    del image
+    save_adapter(tmp_path / "adapter", channels=[32])
+    code, out, err = cli("export", model.checkpoint, "-o", "own", "--t2i-adapter", "depth=adapter")
+    assert code == 0, err
+    assert "T2I-adapter depth" in out
+    assert "T2I-adapter depth" in cli("inspect", "own")[1]
+    assert "a T2I-adapter, off until a call asks for it" in Path("own/README.md").read_text(encoding="utf-8")
+    asked = ("-o", "one.png", "--steps", 2, "--control", "depth:lines.png:0.5:0-0.5")
+    code, _, err = cli("generate", "own", PROMPT, *asked)
+    assert code == 0, err
+    assert [(use.name, use.scale, use.end) for use in read_settings("one.png").controls] == [("depth", 0.5, 0.5)]
+
+
+def test_export_refuses_the_other_kind_of_folder(cli: Cli, model: Controlled) -> None:
+    code, _, err = cli("export", model.checkpoint, "-o", "own", "--t2i-adapter", f"edges={model.nets['edges']}")
+    assert code == 2
+    assert "give it as --controlnet edges=" in " ".join(err.split())
+    assert not Path("own").exists()
 
 
 def test_canny_writes_edges(cli: Cli, image: Image.Image) -> None:

@@ -8,7 +8,7 @@ import diffusers
 import pytest
 import torch
 
-from mezzotint.adapters.control_net import GivenControlNet
+from mezzotint.adapters.given_control import GivenControl
 from mezzotint.arrays import Array
 from mezzotint.bundle.precision import Storage
 from mezzotint.decibel import psnr_db
@@ -31,10 +31,10 @@ def net(make_once: MakeOnce, xl_checkpoint: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(make_once: MakeOnce, xl_checkpoint: Callable[[str], Path], net: Path) -> Bundle:
-    given = [GivenControlNet(name="edges", path=net)]
+    given = [GivenControl(name="edges", path=net)]
 
     def make(folder: Path) -> None:
-        export_checkpoint(str(xl_checkpoint("base")), folder, control_nets=given)
+        export_checkpoint(str(xl_checkpoint("base")), folder, controls=given)
 
     return Bundle.open(make_once("xl-controlled-fp32", make))
 
@@ -105,7 +105,7 @@ def controlled_image(bundle: Bundle, backend: str) -> Array:
 def test_one_of_stable_diffusion_1_is_refused(
     tiny_checkpoint: Path, xl_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    other = GivenControlNet(name="edges", path=save_control_net(tiny_checkpoint, tmp_path / "net", 0))
+    other = GivenControl(name="edges", path=save_control_net(tiny_checkpoint, tmp_path / "net", 0))
     with pytest.raises(MezzotintError) as caught:
-        export_checkpoint(str(xl_checkpoint("base")), tmp_path / "out", control_nets=[other])
+        export_checkpoint(str(xl_checkpoint("base")), tmp_path / "out", controls=[other])
     assert (caught.value.what, caught.value.got) == ("cross_attention_dim", 32)

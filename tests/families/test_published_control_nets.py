@@ -9,7 +9,7 @@ import diffusers
 import pytest
 import torch
 
-from mezzotint.adapters.control_net import GivenControlNet
+from mezzotint.adapters.given_control import GivenControl
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
@@ -86,7 +86,7 @@ def save_published(checkpoint: Path, folder: Path, version: str, keys: tuple[str
 
 def check(checkpoint: Path, net: Path, bundle: Path, pipeline: str, side: int) -> None:
     """The image of the bundle is that of diffusers' pipeline of the same two folders."""
-    export_checkpoint(str(checkpoint), bundle, control_nets=[GivenControlNet(name="edges", path=net)])
+    export_checkpoint(str(checkpoint), bundle, controls=[GivenControl(name="edges", path=net)])
     oracle = getattr(diffusers, pipeline).from_pretrained(
         checkpoint, controlnet=diffusers.ControlNetModel.from_pretrained(net)
     )
@@ -126,7 +126,5 @@ def test_a_global_one_is_refused_by_that_key(tiny_checkpoint: Path, tmp_path: Pa
         tiny_checkpoint, tmp_path / "net", "0.16.0.dev0", (), {**NAMED, "global_pool_conditions": True}
     )
     with pytest.raises(MezzotintError) as caught:
-        export_checkpoint(
-            str(tiny_checkpoint), tmp_path / "out", control_nets=[GivenControlNet(name="edges", path=net)]
-        )
+        export_checkpoint(str(tiny_checkpoint), tmp_path / "out", controls=[GivenControl(name="edges", path=net)])
     assert caught.value.what == "global_pool_conditions"

@@ -13,7 +13,7 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from PIL import Image
 
-from mezzotint.adapters.control_net import GivenControlNet
+from mezzotint.adapters.given_control import GivenControl
 from mezzotint.export import export_checkpoint
 from mezzotint.export.graphs.graph_source import GraphSource
 from mezzotint.export.graphs.to_onnx import to_onnx
@@ -47,12 +47,12 @@ class Controlled:
     @property
     def bundle(self) -> Bundle:
         """FP32, with both. Not to be written to."""
-        given = [GivenControlNet(name=name, path=path) for name, path in self.nets.items()]
+        given = [GivenControl(name=name, path=path) for name, path in self.nets.items()]
 
         def make(folder: Path) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("mezzotint.export.export.to_onnx", _tracing_one(self.make_once))
-                export_checkpoint(str(self.checkpoint), folder, control_nets=given)
+                export_checkpoint(str(self.checkpoint), folder, controls=given)
 
         return Bundle.open(self.make_once(f"controlled-fp32-{self.checkpoint.name}", make))
 

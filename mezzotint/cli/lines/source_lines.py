@@ -34,7 +34,7 @@ def word_lines(manifest: Manifest) -> Iterator[str]:
 
 
 def control_lines(manifest: Manifest) -> Iterator[str]:
-    """The ControlNets that calls may ask for."""
+    """The ControlNets and T2I-adapters that calls may ask for."""
     for one in manifest.controls:
         taken = f", {one.variant} weights" if one.variant else ""
-        yield f"ControlNet {one.name} ({one.source}{taken}, sha256 {one.sha256[:12]})"
+        yield f"{one.kind.called} {one.name} ({one.source}{taken}, sha256 {one.sha256[:12]})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mezzotint.adapters.control_net import GivenControlNet, parse_control_net
+from mezzotint.adapters.given_control import GivenControl, parse_control
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
 from mezzotint.export.checkpoint import load_parts
@@ -38,7 +38,7 @@ def net(make_once: MakeOnce, tiny_checkpoint: Path) -> Path:
 def refused(checkpoint: Path, folder: Path, path: Path, name: str = "edges") -> MezzotintError:
     """The error of an export with that ControlNet, which leaves nothing behind."""
     with pytest.raises(MezzotintError) as caught:
-        export_checkpoint(str(checkpoint), folder / "out", control_nets=[GivenControlNet(name=name, path=path)])
+        export_checkpoint(str(checkpoint), folder / "out", controls=[GivenControl(name=name, path=path)])
     assert not (folder / "out").exists()
     return caught.value
 
@@ -80,9 +80,9 @@ def test_a_name_has_to_be_a_word(name: str, net: Path, tiny_checkpoint: Path, tm
 
 
 def test_two_of_one_name_and_none_at_all(net: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    twice = [GivenControlNet(name="edges", path=net)] * 2
+    twice = [GivenControl(name="edges", path=net)] * 2
     with pytest.raises(MezzotintError) as caught:
-        export_checkpoint(str(tiny_checkpoint), tmp_path / "out", control_nets=twice)
+        export_checkpoint(str(tiny_checkpoint), tmp_path / "out", controls=twice)
     assert caught.value.what == "two ControlNets are called edges"
     assert refused(tiny_checkpoint, tmp_path, tmp_path / "nowhere").what == "the ControlNet edges"
 
@@ -90,7 +90,7 @@ def test_two_of_one_name_and_none_at_all(net: Path, tiny_checkpoint: Path, tmp_p
 @pytest.mark.parametrize("text", ["edges", "edges=", "folder/of/it"])
 def test_another_form_is_refused(text: str) -> None:
     with pytest.raises(MezzotintError) as caught:
-        parse_control_net(text)
+        parse_control(text)
     assert (caught.value.what, caught.value.got) == ("--controlnet", text)
 
 
@@ -106,7 +106,7 @@ def test_the_weights_may_be_given_by_their_file(net: Path, tiny_checkpoint: Path
     from dataclasses import replace
 
     parts = folder_parts(str(tiny_checkpoint), tiny_checkpoint)
-    file = GivenControlNet(name="edges", path=net / "diffusion_pytorch_model.safetensors")
-    whole = GivenControlNet(name="edges", path=net)
-    first, second = (load_parts(replace(parts, control_nets=(one,))).controls[0] for one in (file, whole))
+    file = GivenControl(name="edges", path=net / "diffusion_pytorch_model.safetensors")
+    whole = GivenControl(name="edges", path=net)
+    first, second = (load_parts(replace(parts, controls=(one,))).controls[0] for one in (file, whole))
     assert first == second
