@@ -66,6 +66,7 @@ Samples = Annotated[int, typer.Option(min=1, help=_SAMPLES, rich_help_panel=_CAL
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the calibration.", rich_help_panel=_CALIBRATION)]
 Base = Annotated[Path | None, typer.Option(help=_BASE, rich_help_panel=_CALIBRATION)]
 MemoryLimit = Annotated[str | None, typer.Option(help=_MEMORY, rich_help_panel=_CALIBRATION)]
+Attention = Annotated[bool | None, typer.Option("--int8-attention/--no-int8-attention", help=_ATTENTION)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and estimate time and memory.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help=_VERBOSE)]
 
@@ -92,9 +93,7 @@ def quantize(
     min_sqnr_db: Annotated[float | None, typer.Option(help=_FLOOR)] = None,
     costs: Annotated[Path | None, typer.Option(help=_COSTS)] = None,
     split_shortcuts: Annotated[bool, typer.Option("--split-shortcuts", help=_SPLIT)] = False,
-    int8_attention: Annotated[
-        bool | None, typer.Option("--int8-attention/--no-int8-attention", help=_ATTENTION)
-    ] = None,
+    int8_attention: Attention = None,
     approximate: Annotated[list[str] | None, typer.Option("--approximate", help=_LESS)] = None,
     skip_pass: Annotated[list[str] | None, typer.Option("--skip-pass", help=_SKIP)] = None,
     int4_group: Annotated[int | None, typer.Option(help=_GROUP)] = None,
