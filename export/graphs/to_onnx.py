@@ -15,6 +15,7 @@ import torch
 
 from ..files.quiet import quiet
 from .graph_source import GraphSource
+from .modulated_norms import spread_modulated_norms
 from .tidy import tidy
 from .whole_operators import keep_whole
 
@@ -44,7 +45,9 @@ def to_onnx(source: GraphSource) -> ir.Model:
             output_names=[spec.name for spec in source.outputs],
             verbose=False,
         )
-    return tidy(exported.model, source)
+    model = tidy(exported.model, source)
+    spread_modulated_norms(model)
+    return model
 
 
 @contextmanager
