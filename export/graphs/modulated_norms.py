@@ -41,7 +41,7 @@ def _is_norm(node: ir.Node | None) -> bool:
 def _without_one(value: ir.Value | None) -> ir.Value | None:
     """The s of 1 + s that one node reads."""
     plus = value.producer() if value is not None and len(list(value.uses())) == 1 else None
-    if plus is None or plus.op_type != "Add":
+    if value is None or plus is None or plus.op_type != "Add" or value.is_graph_output():
         return None
     for offset, other in (plus.inputs, plus.inputs[::-1]):
         constant = other.const_value if other is not None else None
