@@ -4,6 +4,7 @@ No test may touch the network or the user's own files: hub clients are offline, 
 """
 
 import gc
+import logging
 import os
 import shutil
 import sys
@@ -82,6 +83,21 @@ def imported_modules_are_no_garbage() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+class _Refusing(logging.Handler):
+    """onnx_ir logs what others warn of, and goes on without it: it would stand on a user's terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise AssertionError(f"{record.name} warns: {record.getMessage()}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logged_warnings_are_errors() -> Iterator[None]:
+    handler, logger = _Refusing(logging.WARNING), logging.getLogger("onnx_ir")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def attention_model(attention: SelfAttention, shape: Sequence[int]) -> ir.Model:
         linear = new_node(graph, "MatMul", [x, constant(graph, f"{side}.weight", diagonal)], name=f"{side}/MatMul")
         linear.name = side
         parted = new_node(graph, "Transpose", [new_node(graph, "Reshape", [linear, split])], perm=[0, 2, 1, 3])
-        parted.shape = ir.Shape([shape[0], heads, shape[1], channels // heads])
+        parted.shape, parted.type = ir.Shape([shape[0], heads, shape[1], channels // heads]), x.type
         sides.append(parted)
     y = new_node(graph, "Attention", sides, name=attention.name)
     y.name, y.type = "y", ir.TensorType(ir.DataType.FLOAT)
