@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from mezzotint.array_file import read_arrays
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.atomic_file import atomic_path
 from mezzotint.errors import MezzotintError
@@ -76,11 +76,11 @@ def write_record(record: Record, path: Path) -> None:
 def read_record(path: Path) -> Record:
     """The record that `write_record` wrote."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            optional = {name: arrays[name] for name in _OPTIONAL if name in arrays}
-            calls = tuple(_read_calls(arrays, len(arrays["pixels"])))
-            return Record(str(arrays["precision"]), arrays["pixels"], **{"latents": None} | optional, calls=calls)
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
+        arrays = read_arrays(path)
+        optional = {name: arrays[name] for name in _OPTIONAL if name in arrays}
+        calls = tuple(_read_calls(arrays, len(arrays["pixels"])))
+        return Record(str(arrays["precision"]), arrays["pixels"], **{"latents": None} | optional, calls=calls)
+    except (ValueError, KeyError) as error:
         raise MezzotintError(f"{path} is not a benchmark record ({error}); measure again with --fresh") from None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mezzotint.array_file import read_arrays
 from mezzotint.arrays import FloatArray, IntArray
 from mezzotint.atomic_file import atomic_path
 
@@ -35,17 +36,18 @@ class Gallery:
 def set_top1_concept(_references: Sequence[Generation], tests: Sequence[Generation], path: Path) -> float:
     """The share of the generations whose nearest image, on the prompt's background, has the label that was wanted."""
     gallery = read_gallery(path)
-    return sum(_is_right(generation, gallery) for generation in tests) / len(tests)
+    return sum(shows_concept(gallery, one.prompt, one.pixels) for one in tests) / len(tests)
 
 
-def _is_right(generation: Generation, gallery: Gallery) -> bool:
-    if generation.prompt not in gallery.prompts:
-        raise NotComputedError(f"the gallery does not know the prompt {generation.prompt!r}")
-    if generation.pixels.shape[:2] != gallery.rgba.shape[1:3]:
+def shows_concept(gallery: Gallery, prompt: str, pixels: FloatArray) -> bool:
+    """Whether `pixels` (H, W, 3) in [0, 1] show what `prompt` asks for; NotComputedError where that cannot be told."""
+    if prompt not in gallery.prompts:
+        raise NotComputedError(f"the gallery does not know the prompt {prompt!r}")
+    if pixels.shape[:2] != gallery.rgba.shape[1:3]:
         raise NotComputedError("the gallery's images are of another size")
-    wanted, background = gallery.prompts[generation.prompt]
+    wanted, background = gallery.prompts[prompt]
     images = compose(gallery.rgba, gallery.colours[background])
-    return gallery.labels[int(nearest(generation.pixels, images, 1)[0])] == wanted
+    return gallery.labels[int(nearest(pixels, images, 1)[0])] == wanted
 
 
 def compose(rgba: npt.NDArray[np.uint8], colours: FloatArray) -> FloatArray:
@@ -82,9 +84,9 @@ def write_gallery(gallery: Gallery, path: Path) -> None:
 def read_gallery(path: Path) -> Gallery:
     """What `write_gallery` wrote. NotComputedError when it is another file."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            judged = zip(data["wanted"].tolist(), data["behind"].tolist(), strict=True)
-            prompts = dict(zip(data["prompts"].tolist(), judged, strict=True))
-            return Gallery(data["rgba"], tuple(data["labels"].tolist()), data["colours"], prompts)
-    except (OSError, ValueError, KeyError) as error:
+        data = read_arrays(path)
+        judged = zip(data["wanted"].tolist(), data["behind"].tolist(), strict=True)
+        prompts = dict(zip(data["prompts"].tolist(), judged, strict=True))
+        return Gallery(data["rgba"], tuple(data["labels"].tolist()), data["colours"], prompts)
+    except (ValueError, KeyError) as error:
         raise NotComputedError(f"{path.name} is no gallery ({error})") from None

@@ -4,13 +4,13 @@ Smoothing divides the channels of a tensor by scales, which other weights make u
 off the keys. Neither can be told from an INT8 graph, and whoever changes its weights afterwards has to do the same.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from mezzotint.array_file import UnreadableArraysError, read_arrays
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.errors import MezzotintError
 
@@ -43,9 +43,8 @@ def read_folded(path: Path) -> Folded | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path)
+    except UnreadableArraysError as error:
         raise MezzotintError(f"{path} cannot be read ({error}); quantize again") from None
     odd = [name for name, array in arrays.items() if not _is_sound(name, array)]
     if odd:

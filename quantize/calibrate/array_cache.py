@@ -6,13 +6,13 @@ leaves no file half-written; deleting the folder costs time and nothing else.
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mezzotint.array_file import UnreadableArraysError, read_arrays
 from mezzotint.arrays import Array
 from mezzotint.atomic_file import atomic_path
 from mezzotint.bundle.bundle import Bundle
@@ -36,9 +36,8 @@ def cached_arrays(kind: str, key: str, make: Callable[[], dict[str, Array]]) -> 
     if folder is None:
         return make()
     try:
-        with (folder / name).open("rb") as stored, np.load(stored, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, KeyError):
+        return read_arrays(folder / name)
+    except UnreadableArraysError:
         arrays = make()
     if usable_folder(folder) is not None:
         with atomic_path(folder / name) as partial, partial.open("wb") as file:
