@@ -22,6 +22,7 @@ _CHECKPOINT = (
 _MAKE = "Graphs to make of --checkpoint, such as fp16, int8:35 (dB) or int8+pooled-keys; may be given again."
 _WITH = "Another bundle of the same weights whose graphs may be taken; may be given again."
 _PROMPTS = "Prompts, one a line, for the search and others to confirm it; default: general ones of the package."
+_WEIGHTS = "Folder with gallery.npz, training images by which to tell whether images show what was asked for."
 _REPORT = "Folder for a report with the Pareto plots."
 _PSNR = "Least PSNR of the median image."
 _SSIM = "Least SSIM of the median image."
@@ -41,6 +42,7 @@ def tune(
     make: Annotated[list[str] | None, typer.Option(help=_MAKE)] = None,
     images: Annotated[int, typer.Option(min=4, help="Prompts that the search looks at.")] = 24,
     confirm: Annotated[int, typer.Option(min=4, help="Other prompts that confirm what it finds.")] = 32,
+    weights: Annotated[Path | None, typer.Option(help=_WEIGHTS)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
     report: Annotated[Path | None, typer.Option("-o", "--report", help=_REPORT)] = None,
     overwrite: Overwrite = False,
@@ -67,6 +69,7 @@ def tune(
         search=images,
         confirm=confirm,
         threads=threads,
+        weights=weights,
         overwrite=overwrite,
     )
     with show_progress() as progress:
@@ -82,14 +85,16 @@ def tune(
 def summary(tuned: "Tuned") -> list[str]:
     """What each second costs, what was chosen, what confirmed it, and how to use it."""
     from mezzotint.tune.frontier import frontier, price_lines, psnr_text
+    from mezzotint.tune.report import concept_text
 
     bundle = shlex.quote(str(tuned.bundle.path))
-    confirmed, chosen = tuned.profile.confirmed, tuned.found.chosen
+    confirmed, chosen, shown = tuned.profile.confirmed, tuned.found.chosen, concept_text(tuned.found)
     return [
         *price_lines(frontier(tuned.trials, "psnr_db")),
         f"profile {tuned.name}, {tuned.profile.promise}: {chosen.candidate}",
         f"confirmed on {confirmed.prompts} other prompts: {psnr_text(chosen.median('psnr_db'))}, "
         f"SSIM {confirmed.ssim:.4f} against {confirmed.against}",
+        *(() if shown is None else (f"of these images {shown}",)),
         f"speed: {confirmed.image_ms:.0f} ms an image, {confirmed.step_ms:.4g} ms a step, {confirmed.speed_up:.2f}x as "
         "fast as the bundle's own settings",
         f'next: mezzotint generate {bundle} "a prompt" --profile {tuned.name} -o image.png',

@@ -8,12 +8,12 @@ from .trials import Trial
 
 
 def frontier(trials: Sequence[Trial], name: str) -> tuple[Trial, ...]:
-    """By the median of the figure `name`, "psnr_db" or "ssim", and the expected time; the slowest first."""
+    """By the figure `name`, such as "psnr_db", and the expected time; the slowest first."""
     best = -math.inf
     found = []
-    for trial in sorted(trials, key=lambda one: (one.expected_ms, -one.median(name))):
-        if trial.median(name) > best:
-            best = trial.median(name)
+    for trial in sorted(trials, key=lambda one: (one.expected_ms, -one.figure(name))):
+        if trial.figure(name) > best:
+            best = trial.figure(name)
             found.append(trial)
     return tuple(reversed(found))
 

@@ -1,4 +1,4 @@
-"""The Pareto plots of a search: time of an image against PSNR, and against SSIM."""
+"""The Pareto plots of a search: time of an image against PSNR, SSIM, and what images show where that can be told."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from mezzotint.benchmarks.report.svg import FIGURE_WIDTH_IN, INK, MUTED, inline_
 from mezzotint.bundle.profile import Goal, Promise
 
 from .frontier import frontier
+from .judge import TOP1_CONCEPT
 from .trials import Trial
 
 CEILING_DB = 60.0
@@ -17,11 +18,15 @@ CEILING_DB = 60.0
 
 _COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#b8860b", "#e7298a")
 _MARKERS = "osD^vP"
-_LABELS = {"psnr_db": f"median PSNR, dB, cut at {CEILING_DB:.0f}", "ssim": "median SSIM"}
+_LABELS = {
+    "psnr_db": f"median PSNR, dB, cut at {CEILING_DB:.0f}",
+    "ssim": "median SSIM",
+    TOP1_CONCEPT: "images that show their prompt's concept",
+}
 
 
 def pareto_svg(trials: Sequence[Trial], chosen: Trial, name: str, promise: Promise) -> str:
-    """An inline <svg> of the figure `name`, "psnr_db" or "ssim"; the chosen candidate has a ring."""
+    """An inline <svg> of the figure `name`, one of `_LABELS`; the chosen candidate has a ring."""
     with page_style():
         figure = Figure(figsize=(FIGURE_WIDTH_IN, 3.4), layout="constrained")
         axes = figure.add_subplot()
@@ -58,7 +63,7 @@ def _mark(axes: Axes, trials: Sequence[Trial], chosen: Trial, name: str, promise
 
 
 def _shown(trial: Trial, name: str) -> float:
-    value = trial.median(name)
+    value = trial.figure(name)
     return min(value, CEILING_DB) if name == "psnr_db" and not math.isnan(value) else value
 
 

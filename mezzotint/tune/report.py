@@ -13,7 +13,9 @@ from mezzotint.atomic_file import write_text
 from mezzotint.bundle.records import record_data
 from mezzotint.errors import MezzotintError
 
+from .find import Found
 from .frontier import frontier, price_lines, psnr_text
+from .judge import TOP1_CONCEPT
 from .plot import pareto_svg
 from .trials import Trial
 from .tune import Tuned
@@ -48,13 +50,23 @@ def tune_data(tuned: Tuned) -> dict[str, Any]:
     }
 
 
+def concept_text(found: Found) -> str | None:
+    """How many of the images that confirm show what was asked for; None where nothing could tell."""
+    chosen, own = (one.figure(TOP1_CONCEPT) for one in (found.chosen, found.own))
+    if math.isnan(chosen):
+        return None
+    return f"{chosen:.0%} show what their prompt asks for, and {own:.0%} with the bundle's own settings"
+
+
 def _trial_data(trial: Trial) -> dict[str, Any]:
     medians = {name: trial.median(name) for name in _FIGURES}
+    share = trial.figure(TOP1_CONCEPT)
     return {
         **record_data(trial.candidate),
         "expected_ms": trial.expected_ms,
         "images": len(trial.images),
         "medians": {name: value if math.isfinite(value) else None for name, value in medians.items()},
+        TOP1_CONCEPT: None if math.isnan(share) else share,
     }
 
 
@@ -65,7 +77,9 @@ def _render(template: str, tuned: Tuned, *, is_html: bool) -> str:
     source = files("mezzotint.tune").joinpath("assets", template).read_text(encoding="utf-8")
     confirmed, chosen = tuned.profile.confirmed, tuned.found.chosen
     tried = next(trial for trial in tuned.trials if trial.candidate == chosen.candidate)
-    plots = [pareto_svg(tuned.trials, tried, name, tuned.profile.promise) for name in ("psnr_db", "ssim")]
+    is_judged = not math.isnan(chosen.figure(TOP1_CONCEPT))
+    plotted = ("psnr_db", "ssim", *((TOP1_CONCEPT,) if is_judged else ()))
+    plots = [pareto_svg(tuned.trials, tried, name, tuned.profile.promise) for name in plotted]
     return environment.from_string(source).render(
         name=tuned.name,
         bundle=tuned.bundle.path.name,
@@ -74,18 +88,20 @@ def _render(template: str, tuned: Tuned, *, is_html: bool) -> str:
         confirmed=confirmed,
         psnr=psnr_text(chosen.median("psnr_db")),
         prices=price_lines(frontier(tuned.trials, "psnr_db")),
-        rows=_rows(tuned.trials),
+        shown=concept_text(tuned.found),
+        rows=_rows(tuned.trials, is_judged=is_judged),
         plots=plots if is_html else [],
     )
 
 
-def _rows(trials: Sequence[Trial]) -> list[list[str]]:
+def _rows(trials: Sequence[Trial], *, is_judged: bool) -> list[list[str]]:
     return [
         [
             str(trial.candidate),
             f"{trial.expected_ms:.0f}",
             psnr_text(trial.median("psnr_db")),
             f"{trial.median('ssim'):.4f}",
+            *((f"{trial.figure(TOP1_CONCEPT):.0%}",) if is_judged else ()),
             str(len(trial.images)),
         ]
         for trial in sorted(trials, key=lambda one: one.expected_ms)

@@ -1,5 +1,6 @@
 """What a candidate comes to: images of prompts compared with the reference's, no more of them than the answer needs."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from mezzotint.progress import Progress, silent
 
 from .candidate import Candidate
 from .journal import Figures, Journal
+from .judge import TOP1_CONCEPT, Judge
 from .prompts import Prompt
 from .studio import Studio
 from .variants import Variant
@@ -25,7 +27,7 @@ _FAR = 2  # images, none of which is nearer
 class Trial:
     """A candidate, the milliseconds that an image is expected to take, and the figures of those that were made.
 
-    These are "psnr_db", "ssim", "image_ms" and "step_ms", the last of a step on average.
+    These are "psnr_db", "ssim", "image_ms" and "step_ms", the last of a step on average; with a judge "top1_concept".
     """
 
     candidate: Candidate
@@ -35,6 +37,12 @@ class Trial:
     def median(self, name: str) -> float:
         """Of a figure, over the images."""
         return statistics.median(one[name] for one in self.images)
+
+    def figure(self, name: str) -> float:
+        """The median, or of "top1_concept" the share of the images; NaN where it was not asked for."""
+        if name != TOP1_CONCEPT:
+            return self.median(name)
+        return statistics.fmean(one.get(name, math.nan) for one in self.images)
 
     def keeps(self, promise: Promise) -> bool:
         """Whether the median image does."""
@@ -52,7 +60,10 @@ class Trials:
         journal: Journal,
         expected_ms: Mapping[Candidate, float],
         progress: Progress = silent,
+        *,
+        judge: Judge | None = None,
     ) -> None:
+        self.judge = judge
         self.studio = studio
         self.yardstick = yardstick
         self.journal = journal
@@ -86,17 +97,21 @@ class Trials:
         key = f"{self._key(candidate)} {prompt_key(prompt)}"
         key += "" if beside is None else f" beside {self._key(beside)}"
         known = self.journal.get(key)
-        if known is None:
-            made = self.studio.generate(candidate, prompt)
-            reference = self.yardstick.images[prompt]
-            known = {
-                "psnr_db": psnr_db(reference, made.pixels),
-                "ssim": ssim(reference, made.pixels),
-                "image_ms": made.image_ms,
-                "step_ms": made.step_ms,
-            }
+        if known is None or (self.judge is not None and TOP1_CONCEPT not in known):
+            known = self._measure(candidate, prompt)
             self.journal.put(key, known)
         return known
+
+    def _measure(self, candidate: Candidate, prompt: Prompt) -> Figures:
+        made = self.studio.generate(candidate, prompt)
+        reference = self.yardstick.images[prompt]
+        figures = {
+            "psnr_db": psnr_db(reference, made.pixels),
+            "ssim": ssim(reference, made.pixels),
+            "image_ms": made.image_ms,
+            "step_ms": made.step_ms,
+        }
+        return figures if self.judge is None else {**figures, TOP1_CONCEPT: self.judge(prompt[0], made.pixels)}
 
     def _key(self, candidate: Candidate) -> str:
         return image_key(self.studio.variants[candidate.variant], candidate)

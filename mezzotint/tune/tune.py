@@ -23,6 +23,7 @@ from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from .calls import CallCounter
 from .candidate import Candidate, candidates_of
 from .find import Found, Question, find, rank_variants, time_variants
+from .judge import Judge, open_judge
 from .making import Making, default_makings, float32_bundle, make_variants
 from .prompts import Split, split_prompts
 from .store import add_profile, check_profile
@@ -37,6 +38,7 @@ from .yardstick import Yardstick
 class Request:
     """What to find, and for which bundle.
 
+    With `weights`, a folder that has a gallery of training images, images are also asked what they show.
     `checkpoint` is what to compare with and to make graphs of by `makings` (None: those that are made by default), a
     checkpoint or its FP32 bundle; without one images are compared with the bundle's own. `others` are bundles of the
     same weights whose graphs may be taken. `search` and `confirm` count prompts.
@@ -52,6 +54,7 @@ class Request:
     search: int = 24
     confirm: int = 32
     threads: int | None = None
+    weights: Path | None = None
     overwrite: bool = False
 
 
@@ -102,6 +105,7 @@ class _Job:
     variants: Mapping[str, Variant]
     split: Split
     own: Defaults
+    judge: Judge | None
 
     @classmethod
     def open(cls, request: Request, stack: ExitStack, progress: Progress) -> "_Job":
@@ -111,6 +115,7 @@ class _Job:
         _check_promise(request.promise)
         _refuse_other_kinds(bundle)
         split = split_prompts(request.prompts, request.search, request.confirm)
+        judge = None if request.weights is None else open_judge(request.weights, (*split.search, *split.confirm))
         variants_of(bundle, request.others)
         reference, made = _made(bundle, request, split, stack, progress)
         return cls(
@@ -120,6 +125,7 @@ class _Job:
             variants={one.name: one for one in variants_of(bundle, (*request.others, *made))},
             split=split,
             own=bundle.defaults(),
+            judge=judge,
         )
 
     @property
@@ -187,7 +193,8 @@ def _search(job: _Job, progress: Progress) -> tuple[tuple[Trial, ...], Found]:
         Studio(job.variants, job.own, has_negative=job.has_negative, threads=job.request.threads) as studio,
     ):
         expected_ms: dict[Candidate, float] = {}
-        trials = Trials(studio, job.yardstick(workspace, studio), workspace.journal, expected_ms, progress)
+        yardstick = job.yardstick(workspace, studio)
+        trials = Trials(studio, yardstick, workspace.journal, expected_ms, progress, judge=job.judge)
         times = time_variants(trials, job.variants, job.split.search[0], progress)
         count = CallCounter(job.own, config, has_negative=job.has_negative)
         calls = {one: count(one) for one in candidates}
