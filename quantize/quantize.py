@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mezzotint.atomic_folder import replace_folder
-from mezzotint.bundle.bundle import Bundle, file_entry, write_manifest
+from mezzotint.bundle.bundle import Bundle, write_manifest
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.card import CARD_NAME, read_licence, write_card
 from mezzotint.bundle.decisions import DECISIONS_FILE, Decisions, write_decisions
@@ -32,17 +32,17 @@ from .decide.half_fallback import with_fallbacks
 from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import FLOAT8_RANGES, RECIPE_METHOD, Method
 from .decide.recipe import Recipe, find_recipe
-from .graphs.graph_file import load_graph, save_graph
-from .graphs.input_specs import inputs_of
+from .graphs.graph_file import load_graph
 from .lower.half_target import convert_to_half
 from .lower.storages import attends_in_int8_of, check_approximated, check_used, storages_of
 from .lower.target import Fit, Target, find_target, settle_prompts
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
-from .passes.approximations import find_approximations
+from .passes.approximations import NOTHING, Approximations, find_approximations
 from .passes.contract import Pass, Rewritten, run_passes
 from .passes.exact import without
 from .passes.half import kept_in_float32
 from .quantizable import check_quantizable
+from .save_component import save_component
 from .search.costs import Costs
 from .search.exclusion import check_floor
 from .search.search import search_exclusions
@@ -67,7 +67,7 @@ class _Job:
     run: CalibrationRun
     method: Method
     guided: tuple[Pass, ...]
-    approximations: tuple[Pass, ...]  # of the denoiser
+    approximations: Approximations  # of the denoiser
     min_sqnr_db: float | None
     costs: Costs
     four_bits: FourBitSettings
@@ -102,7 +102,7 @@ def quantize_bundle(
     folder), which gets those that it lacks. `memory_limit_bytes` makes calibration look at fewer tensors at a time, to
     the same result; `split_shortcuts` puts shortcut convolutions of concatenations into INT8, split by channel range,
     `attends_in_int8` computes the scores of self-attention in S8 (None: where the target can), `skip_passes` are exact
-    passes to leave out, `approximations` passes that make the denoiser compute something else, and less. `base` is the
+    passes to leave out, `approximations` what lets the denoiser compute something else, and less. `base` is the
     bundle whose runs a refiner finishes; without one it finishes noised images. `four_bits` rounds "int4-weights".
     Raises MezzotintError for unfit input and CheckFailed when a graph misses its floor; `output` is then as it was.
     """
@@ -123,7 +123,7 @@ def quantize_bundle(
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
     exact, guided = (without(passes, skip_passes) for passes in (lowered_for.exact, lowered_for.guided))
     cheaper = find_approximations(approximations)
-    check_approximated(family.denoiser, storages, cheaper)
+    check_approximated(bundle, storages, lowered_for, cheaper)
     attends = attends_in_int8_of(storages, lowered_for, attends_in_int8)
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
@@ -169,8 +169,8 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
     if job.target.is_in_half:
         note_compiled(bundle, job.target, progress)
         return
-    for name, storage in job.storages.items():
-        if storage in INTEGERS:
+    for name in bundle.manifest.graph_names:
+        if bundle.component(name).storage in INTEGERS:
             progress(f"auditing {name}", 0, 1)
             check_coverage(audit_bundle(bundle, job.target.name, name))
 
@@ -184,20 +184,18 @@ def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     if lowered.folded is not None:
         write_folded(lowered.folded, staging / name / FOLDED_FILE)
     write_declines(lowered.declined, staging / name / DECLINED_FILE)
-    files, inputs = save_graph(lowered.model, staging / name), inputs_of(lowered.model, before.inputs)
+    saved = save_component(lowered.model, staging, name, before, _approximations_of(job, name))
     float32_weights = kept_in_float32(name, lowered.declined, job.run.progress)
     four_bits = lowered.four_bits
     del lowered  # engines are about to load the weights again
     give_back_memory()
     component = replace(
-        before,
-        files=tuple(file_entry(staging, f"{name}/{file}") for file in files),
+        saved,
         storage=storage,
         compute=Compute.F32 if storage == Storage.FLOAT32 else job.target.compute,
-        inputs=inputs,
         parity=None,
         float32_weights=float32_weights,
-        approximations=tuple(one.name for one in _approximations_of(job, name)),
+        approximations=_approximations_of(job, name).names,
         four_bits=four_bits,
         compiled=(),
         engines=(),
@@ -274,11 +272,11 @@ def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:
 
 def _method_of(job: _Job, name: str) -> Method:
     """The job's method for component `name`: of the denoiser with the approximations that were asked for."""
-    return replace(job.method, exact=(*job.method.exact, *_approximations_of(job, name)))
+    return replace(job.method, exact=(*job.method.exact, *_approximations_of(job, name).passes))
 
 
-def _approximations_of(job: _Job, name: str) -> tuple[Pass, ...]:
-    return job.approximations if family_of(job.bundle).role(name) is Role.DENOISER else ()
+def _approximations_of(job: _Job, name: str) -> Approximations:
+    return job.approximations if family_of(job.bundle).role(name) is Role.DENOISER else NOTHING
 
 
 def _decide(job: _Job, name: str, model: ir.Model, plan: IntegerPlan, fit: Fit) -> Decisions:

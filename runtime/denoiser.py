@@ -19,6 +19,7 @@ from mezzotint.families.family import Family
 
 from .controlling import Controlling
 from .denoiser_calls import DenoiserCall, OnCall
+from .feature_cache import FeatureCache
 from .samplers.edm import edm_x0
 from .samplers.schedule import Schedule
 from .samplers.scheduler_config import FLOW_PREDICTION, SchedulerConfig
@@ -79,7 +80,7 @@ def rescale_guided(guided: FloatArray, positive: FloatArray, rescale: float) -> 
 class Denoiser:
     """`denoise(x, sigma) -> x0` for one batch of prompts on one schedule; keeps the time of every call of the graph.
 
-    `on_call`, if given, is told of every call.
+    `on_call`, if given, is told of every call, with what the whole graph is fed. With a `cache` some run a shallow one.
     """
 
     session: Session
@@ -88,6 +89,7 @@ class Denoiser:
     schedule: Schedule
     conditioning: Conditioning
     on_call: OnCall | None = None
+    cache: FeatureCache | None = None
     calls_ms: list[float] = field(default_factory=list)
 
     def __call__(self, x: FloatArray, sigma: float) -> FloatArray:
@@ -137,7 +139,8 @@ class Denoiser:
         """One call of the graph for all rows of `sample` and `condition`."""
         component = self.session.component
         feeds = self.family.denoiser_feeds(sample, timestep, condition, component)
-        output = self.session.run(feeds)[component.outputs[0].name]
+        outputs = self.session.run(feeds) if self.cache is None else self.cache.run(self.session, feeds)
+        output = outputs[component.outputs[0].name]
         if self.on_call is not None:
             self.on_call(DenoiserCall(timestep, feeds, output))
         return output

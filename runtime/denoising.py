@@ -20,6 +20,7 @@ from mezzotint.families.family import Family
 from .controlling import Controlling
 from .denoiser import Conditioning, Conditions, Denoiser
 from .denoiser_calls import OnCall
+from .feature_cache import FeatureCache
 from .noise.batch import BatchNoise
 from .result import OnStep, Step
 from .samplers.sampling import Sampling
@@ -61,13 +62,14 @@ class Plan:
 
 
 def settled(settings: Settings, sampling: Sampling) -> Settings:
-    """The settings with the sampler, steps, guidance and interval that they come to."""
+    """The settings with the sampler, steps, guidance and intervals that they come to."""
     return replace(
         settings,
         scheduler=sampling.sampler.name,
         steps=sampling.steps,
         guidance=sampling.guidance,
         guidance_interval=sampling.guidance_interval,
+        cache_interval=sampling.cache_interval,
     )
 
 
@@ -91,10 +93,14 @@ def denoise(
     session: Session,
     family: Family,
     controls: Controlling | None = None,
+    cache: FeatureCache | None = None,
     on_step: OnStep | None = None,
     on_call: OnCall | None = None,
 ) -> Denoised:
-    """Run the batch from `start` on the denoiser's `session`, under `controls`; Cancelled when `on_step` says so."""
+    """Run the batch from `start` on the denoiser's `session`, under `controls`; Cancelled when `on_step` says so.
+
+    With a `cache`, which must be new, some calls run a shallow graph instead.
+    """
     settings, schedule = plan.settings[0], start.schedule
     steps = schedule.steps if start.steps is None else start.steps
     conditioning = Conditioning(
@@ -105,7 +111,7 @@ def denoise(
         start.extra_channels,
         controls,
     )
-    denoiser = Denoiser(session, family, plan.config, schedule, conditioning, on_call)
+    denoiser = Denoiser(session, family, plan.config, schedule, conditioning, on_call, cache)
 
     def report(index: int, x: FloatArray, x0: FloatArray) -> None:
         if start.after_step is not None:

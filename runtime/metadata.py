@@ -107,6 +107,8 @@ def _parameters(settings: Settings, origin: Origin) -> str:
         values["Denoising strength"] = f"{settings.strength:g}"
     if settings.guidance_rescale:
         values["CFG Rescale"] = f"{settings.guidance_rescale:g}"
+    if settings.cache_interval not in (None, 1):
+        values["Cache interval"] = settings.cache_interval
     if settings.clip_skip:
         values["Clip skip"] = settings.clip_skip + 1  # that interface counts the last layer: 1 is all of them
     for index, use in enumerate(settings.controls):

@@ -16,8 +16,6 @@ from PIL import Image
 from mezzotint.arrays import Array, FloatArray
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import find_compute
-from mezzotint.cache import cache_folder
-from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.heap import give_back_memory
 from mezzotint.engines.lineup import Choice, choose_engine
 from mezzotint.engines.session import Session
@@ -34,12 +32,14 @@ from .controlling import check_controls, controlling
 from .denoiser import Conditions
 from .denoiser_calls import OnCall
 from .denoising import Denoised, Plan, check_finite, denoise, settled
+from .feature_cache import check_cache_interval, open_cache
 from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
 from .images.vae import decode, encode
 from .live_adapters import ToldSessions, told_scales, without_networks
 from .metadata import Origin
+from .opening import Opening
 from .result import OnStep, Result, Timings
 from .samplers.sampling import Sampling
 from .samplers.scheduler_config import SchedulerConfig
@@ -101,19 +101,11 @@ class Pipeline:
         freed when that call has used it. `progress` is told of each graph before it is loaded.
         """
         bundle = Bundle.open(path).profiled(profile)
-        family = family_of(bundle)
         choice = choose_engine(bundle.manifest, backend)
         by_role = dict.fromkeys(Role, precision) if isinstance(precision, str) else precision or {}
         asked = {role: find_compute(name) for role, name in by_role.items()}
-
-        def open_session(name: str) -> Session:
-            component = bundle.component(name)
-            compute = asked.get(family.role(name)) or choice.engine.precision_for(component.compute)
-            is_frugal = low_memory or family.role(name) is Role.DENOISER
-            options = EngineOptions(compute, threads, cache_folder(choice.engine.name), frugal=is_frugal)
-            return Session.open(name, bundle.graph_path(name), component, choice.engine, options)
-
-        sessions = Sessions(tuple(bundle.manifest.components), open_session, keep=not (low_memory or once))
+        opening = Opening(bundle=bundle, choice=choice, asked=asked, threads=threads, low_memory=low_memory)
+        sessions = Sessions(bundle.manifest.graph_names, opening, keep=not (low_memory or once))
         needed = cls._needed(bundle)
         for index, name in enumerate(needed):
             if not low_memory:
@@ -190,6 +182,7 @@ class Pipeline:
             eta=settings.eta,
             spacing=settings.schedule,
             guidance_interval=settings.guidance_interval,
+            cache_interval=settings.cache_interval,
         )
 
     def conditions(self, settings: Sequence[Settings]) -> Conditions:
@@ -239,6 +232,7 @@ class Pipeline:
         told_scales(self.bundle, settings)  # refuses what there is not, before any graph runs
         refuse_unknown_options(self.family, settings[0])
         refuse_guidance_options(self.family, settings)
+        check_cache_interval(self.bundle, sampling.cache_interval)
         settled_ones = [settled(one, sampling) for one in settings]
         return Plan.of(settled_ones, sampling, self.config, self.geometry, images)
 
@@ -252,9 +246,10 @@ class Pipeline:
     ) -> Denoised:
         start = begin(plan.schedule, plan.noise)  # may run the image encoder, which is then freed before the next opens
         session = self._told(plan.settings)[self.family.denoiser]
+        cache = open_cache(self.bundle, self.sessions, plan.sampling.cache_interval)
         leading = controlling(self.bundle, plan.settings[0], plan.images, self.sessions, start.schedule, plan.size)
         run = partial(denoise, plan, conditions, start, session=session, family=self.family, controls=leading)
-        return run(on_step=on_step, on_call=on_call)
+        return run(cache=cache, on_step=on_step, on_call=on_call)
 
     def _generate(
         self,

@@ -30,14 +30,15 @@ _MOST_IMAGES = 1024  # in one batch
 class Settings:
     """The settings of one image; `height` and `width` in pixels.
 
-    `steps`, `guidance`, `scheduler`, `guidance_interval` and the size are None where nobody chose, for the bundle's
-    own; those of an image that was generated never are.
+    `steps`, `guidance`, `scheduler`, the intervals and the size are None where nobody chose, for the bundle's own;
+    those of an image that was generated never are.
     `schedule` is how noise levels are spaced (samplers/spacing.py) and `eta` in [0, 1] how much noise the steps of ddim
     and tcd add; None is what scheduler_config.json says, and 0 and 0.3.
     A `negative_prompt` of None is the empty text to most families, and no condition
     at all to others.
     `guidance_rescale` in [0, 1] takes back what strong guidance adds to the contrast (Lin et al. 2024, section 3.4).
     `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on (Kynkaanniemi et al. 2024).
+    `cache_interval` is how many calls there are from one that runs the whole denoiser to the next (feature_cache.py).
     `clip_skip` leaves out the text encoder's last layers for the prompt and, as in diffusers, not for the negative one.
     `strength` in (0, 1] is how much of the run an input image goes through; None where there is no input image.
     `original_size` and those after it are for families that are told of them, and have diffusers' names: sizes
@@ -58,6 +59,7 @@ class Settings:
     width: int | None = None
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] | None = None
+    cache_interval: int | None = None
     prompt_syntax: str = "plain"
     rng: str = "torch"
     vae_tiling: bool | None = None
@@ -91,6 +93,7 @@ class Options(TypedDict, total=False):
     width: int | None
     guidance_rescale: float
     guidance_interval: tuple[float, float] | None
+    cache_interval: int | None
     prompt_syntax: str
     rng: str
     vae_tiling: bool | None
@@ -213,6 +216,10 @@ def check_settings(settings: Settings) -> None:
         raise MezzotintError(f"guidance_rescale is {settings.guidance_rescale}, expected 0 to 1; 0 is no rescaling")
     if settings.guidance_interval is not None:
         _check_interval(settings.guidance_interval)
+    if settings.cache_interval is not None:
+        _check_integer("cache_interval", settings.cache_interval)
+        if settings.cache_interval < 1:
+            raise MezzotintError(f"cache_interval is {settings.cache_interval}, expected 1 or more; 1 caches nothing")
     if settings.prompt_syntax not in PROMPT_SYNTAXES:
         raise MezzotintError(
             f"there is no prompt syntax {settings.prompt_syntax!r:.40}; choose one of {', '.join(PROMPT_SYNTAXES)}"

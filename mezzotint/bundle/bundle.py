@@ -19,6 +19,7 @@ from .defaults import Defaults
 from .hub_cache import repository_folder, side_by_side
 from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
 from .profile import VARIANTS, Profile, unknown_profile
+from .shallow import ShallowGraph, whole_name
 from .weight_faults import pointer_fault
 
 GRAPH_FILE = "model.onnx"
@@ -81,11 +82,11 @@ class Bundle:
         return (entry for entry in self.manifest.files if PurePosixPath(entry.path).parts[0] != VARIANTS)
 
     def component(self, name: str) -> Component:
-        """The component called `name`; MezzotintError lists those that the bundle has."""
-        if name not in self.manifest.components:
-            known = ", ".join(self.manifest.components)
-            raise MezzotintError(f"{self.path} has no component {name!r}; it has {known}")
-        return self.manifest.components[name]
+        """The component called `name`, or the shallow graph of one; MezzotintError lists those that the bundle has."""
+        names, components = self.manifest.graph_names, self.manifest.components
+        if name not in names:
+            raise MezzotintError(f"{self.path} has no component {name!r}; it has {', '.join(names)}")
+        return components[name] if name in components else components[whole_name(name)].of_shallow()
 
     def graph_path(self, name: str) -> Path:
         """The ONNX file of a component, beside its external weights if it has some."""
@@ -146,6 +147,12 @@ class Bundle:
                     f"{self.path / MANIFEST_NAME}: {name}'s {spec.name!r} has the dtype {spec.dtype!r:.40}, expected "
                     f"{', '.join(_DTYPES)}; make the bundle again"
                 )
+        own = component.shallow
+        if own is not None and not _has_shallow(component, own):
+            raise MezzotintError(
+                f"{self.path / MANIFEST_NAME}: {name}'s shallow graph names files, inputs or outputs that {name} does "
+                "not have; make the bundle again"
+            )
 
     def _check_size(self, entry: FileEntry) -> None:
         parts = PurePosixPath(entry.path)
@@ -190,6 +197,14 @@ def file_entry(folder: Path, relative: str) -> FileEntry:
 def list_files(folder: Path) -> list[str]:
     """Every file below `folder`, relative with forward slashes, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _has_shallow(component: Component, own: ShallowGraph) -> bool:
+    """Whether what is said of a component's shallow graph goes together with the rest."""
+    named, known = {own.file}, {entry.path for entry in component.files[1:]}
+    inputs, known_inputs = set(own.inputs), {spec.name for spec in component.inputs}
+    is_last = len(component.outputs) > 1 and component.outputs[-1].name == own.feature
+    return named <= known and inputs <= known_inputs and is_last
 
 
 def _size_fault(path: Path, size: int | None, expected: int) -> str:

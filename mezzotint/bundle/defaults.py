@@ -47,7 +47,8 @@ _STOCHASTIC: Final = {"dpmpp-2m": "dpmpp-2m-sde"}  # what a sampler is where the
 class Defaults:
     """The settings of a run that nobody chose. `sampler` is None where none here is what the checkpoint names.
 
-    `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on.
+    `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on; `cache_interval` is how many
+    calls there are from one of the whole denoiser to the next.
     """
 
     sampler: str | None
@@ -55,6 +56,7 @@ class Defaults:
     steps: int = STEPS
     guidance: float = GUIDANCE
     guidance_interval: tuple[float, float] = field(default=ALL_OF_THE_RUN, metadata=LEFT_OUT)
+    cache_interval: int = field(default=1, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         """Refuse what no run could have; a sampler's name is looked at when it is asked for."""
@@ -68,6 +70,8 @@ class Defaults:
             raise MezzotintError(
                 f"the bundle's guidance_interval is {first} to {end}, expected from 0 to 1, the first below the second"
             )
+        if self.cache_interval < 1:
+            raise MezzotintError(f"the bundle's cache_interval is {self.cache_interval}, expected at least 1")
 
     @classmethod
     def of_scheduler(cls, options: Mapping[str, object]) -> "Defaults":

@@ -6,7 +6,7 @@ The text ends in a digest of itself, so that a manifest whose text is not what `
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from .live import LiveAdapter
 from .precision import Compute, Storage
 from .profile import Profile
 from .records import LEFT_OUT, parse_record, record_data
+from .shallow import ShallowGraph, shallow_name
 
 MANIFEST_NAME = "mezzotint.json"
 SCHEMA_VERSION = 1
@@ -85,6 +86,7 @@ class Component:
         default=(), metadata=LEFT_OUT
     )  # of FP16 storage: those that FP16 cannot hold
     approximations: tuple[str, ...] = field(default=(), metadata=LEFT_OUT)  # what it computes less than its source by
+    shallow: ShallowGraph | None = field(default=None, metadata=LEFT_OUT)  # of a denoiser: what may run in its place
     four_bits: FourBitRecord | None = field(default=None, metadata=LEFT_OUT)  # of 4-bit weights: which, and how
     compiled: tuple[CompiledRecord, ...] = field(default=(), metadata=LEFT_OUT)  # for a GPU, one a compute capability
     engines: tuple[BuiltEngine, ...] = field(default=(), metadata=LEFT_OUT)  # compiled ahead of time
@@ -93,6 +95,15 @@ class Component:
     def shares_prefix(self) -> bool:
         """Whether a denoiser takes the latents once for both halves of guidance; it takes them twice as well."""
         return bool(self.inputs) and self.inputs[0].dims[:1] == (LATENT_BATCH,)
+
+    def of_shallow(self) -> "Component":
+        """What would be said of its shallow graph if that were a component, which it must have."""
+        own = self.shallow
+        assert own is not None  # whoever asks has looked
+        inputs = [spec for spec in self.inputs if spec.name in own.inputs]
+        files = sorted(self.files, key=lambda entry: entry.path != own.file)  # its graph comes first
+        kept = replace(self, shallow=None, parity=None, outputs=self.outputs[:1])
+        return replace(kept, files=tuple(files), inputs=(*inputs, self.outputs[-1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +199,12 @@ class Manifest:
     controls: tuple[AddedControl, ...] = field(default=(), metadata=LEFT_OUT)  # the denoiser is told more
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def graph_names(self) -> tuple[str, ...]:
+        """What can be run: the components, and behind them their shallow graphs."""
+        shallow = (shallow_name(name) for name, one in self.components.items() if one.shallow is not None)
+        return (*self.components, *shallow)
 
     def to_json(self) -> str:
         """Deterministic JSON text; a manifest that was parsed gives the text that it was parsed from."""

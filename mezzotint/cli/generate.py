@@ -28,6 +28,7 @@ _SEED = f"A whole number, or random; the same seed gives the same image (default
 _STEPS = f"Denoising steps; {OWN}."
 _GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
+_CACHE = "Every N-th call runs the whole denoiser, others a part of it, in bundles made with --approximate deep-cache."
 _PROFILE = "A profile that `mezzotint tune` wrote into the bundle; options given here come before its settings."
 _RESCALE = "CFG rescale factor, 0 to 1 (Lin et al. 2024)."
 _SCHEDULE = f"How noise levels are spaced; {OWN}"
@@ -59,6 +60,7 @@ Steps = Annotated[int | None, typer.Option(min=1, help=_STEPS, rich_help_panel=_
 Guidance = Annotated[float | None, typer.Option(help=_GUIDANCE, rich_help_panel=_SAMPLING)]
 Rescale = Annotated[float | None, typer.Option(help=_RESCALE, rich_help_panel=_SAMPLING)]
 Interval = Annotated[tuple[float, float] | None, typer.Option(help=_INTERVAL, rich_help_panel=_SAMPLING)]
+CacheInterval = Annotated[int | None, typer.Option(min=1, help=_CACHE, rich_help_panel=_SAMPLING)]
 SamplerName = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"Sampler; {OWN}", panel=_SAMPLING)]
 Schedule = Annotated[str | None, pick("--schedule", SPACINGS, _SCHEDULE, panel=_SAMPLING)]
 Eta = Annotated[float | None, typer.Option(help=_ETA, rich_help_panel=_SAMPLING)]
@@ -106,6 +108,7 @@ def generate(
     guidance: Guidance = None,
     guidance_rescale: Rescale = None,
     guidance_interval: Interval = None,
+    cache_interval: CacheInterval = None,
     scheduler: SamplerName = None,
     schedule: Schedule = None,
     eta: Eta = None,
@@ -131,11 +134,19 @@ def generate(
 ) -> None:
     """Generate images from a bundle, without PyTorch."""
     run = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "schedule": schedule, "eta": eta}
+    spared = {"guidance_interval": guidance_interval, "cache_interval": cache_interval}
     noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
-    guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval, "loras": _scales(lora)}
+    guided = {"guidance_rescale": guidance_rescale, **spared, "loras": _scales(lora)}
     followed = {"controls": parse_controls(control) if control else None, "guess_mode": guess_mode}
     read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
-    given: dict[str, object] = {**run, **noise_and_size, **guided, **followed, **read, **parse_micro(micro or [])}
+    given: dict[str, object] = {
+        **run,
+        **noise_and_size,
+        **guided,
+        **followed,
+        **read,
+        **parse_micro(micro or []),
+    }
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )

@@ -43,7 +43,9 @@ _FLOOR = "Leave nodes out of INT8 until the output reaches this many dB."
 _COSTS = "File of measured times for --min-sqnr-db; what it lacks is added."
 _SPLIT = "INT8 for shortcut convolutions too, split by channel range."
 _ATTENTION = "INT8 for the scores of self-attention too, or floats; default: INT8 on openvino."
-_LESS = "Let the denoiser compute less than its source, by pooled-keys; may be given again."
+_LESS = (
+    "Let the denoiser compute less than its source: pooled-keys, deep-cache or deep-cache:LAYERS; may be given again."
+)
 _SKIP = "Leave out an exact graph pass, such as upsample-conv; may be given again."
 _GROUP = "Of int4-weights: how many input channels share a scale, 16 to 256; default: 32."
 _RANK = "Of int4-weights: rank of a 16-bit branch beside each linear that corrects the rounding; default: none."

@@ -55,10 +55,15 @@ def _nothing(_model: ir.Model, _rescaled: Rescaled) -> Decisions:
 def relowered(bundle: Bundle, name: str, model: ir.Model, extend: Extend = _nothing) -> ir.Model:
     """The FP32 graph `model` in the storage and for the target that component `name` of `bundle` has.
 
-    MezzotintError for a target that computes in FP16, which has to be calibrated, and for bundles that do not say what
-    was folded into their weights.
+    MezzotintError for a target that computes in FP16, which has to be calibrated, for one with a shallow graph, and for
+    bundles that do not say what was folded into their weights.
     """
     component = bundle.component(name)
+    if component.shallow is not None:
+        raise MezzotintError(
+            f"{bundle.path}/{name} has a shallow graph, which reads the same weights; add the adapters to the FP32 "
+            "bundle, and quantize that with deep-cache"
+        )
     if component.storage is Storage.FLOAT32:
         extend(model, _AS_IT_WAS)
         return model
@@ -77,7 +82,7 @@ def relowered(bundle: Bundle, name: str, model: ir.Model, extend: Extend = _noth
 def _stored(
     bundle: Bundle, name: str, component: Component, target: Target, model: ir.Model, extend: Extend
 ) -> ir.Model:
-    exact = (*target.exact, *find_approximations(component.approximations))
+    exact = (*target.exact, *find_approximations(component.approximations).passes)
     match component.storage:
         case Storage.FLOAT16:
             model = run_passes(model, exact).model

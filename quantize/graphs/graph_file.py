@@ -31,11 +31,14 @@ def _named_by_path(tensor: ir.ExternalTensor, weights: Path) -> ir.ExternalTenso
     )
 
 
-def save_graph(model: ir.Model, folder: Path) -> list[str]:
-    """Write the graph into `folder`, made if need be; the names of its files, the graph first."""
+def save_graph(model: ir.Model, folder: Path, *, beside: bool = False) -> list[str]:
+    """Write the graph into `folder`, made if need be; the names of its files, the graph first.
+
+    Weights lie in a file beside it where they are large, or where another graph is to read them too (`beside`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    if sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
+    if not beside and sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
         ir.save(
             ir.external_data.load_to_model(model), folder / GRAPH_FILE
         )  # what was external may not be large any more

@@ -1,6 +1,6 @@
 """What each component of a bundle is stored as, by a recipe, for a target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from mezzotint.bundle.bundle import Bundle
@@ -9,7 +9,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of
 
 from ..decide.recipe import Recipe, component_storages
-from ..passes.contract import Pass
+from ..passes.approximations import DEEP_CACHE, Approximations
 from .target import Target, fit_storages
 
 
@@ -72,7 +72,22 @@ def attends_in_int8_of(storages: Mapping[str, Storage], target: Target, asked: b
     return asked if asked is not None else target.attends_in_int8 and Storage.INT8 in storages.values()
 
 
-def check_approximated(denoiser: str, storages: Mapping[str, Storage], passes: Sequence[Pass]) -> None:
-    """MezzotintError where the denoiser is to compute less by `passes`, and its storage is not rewritten at all."""
+def check_approximated(
+    bundle: Bundle, storages: Mapping[str, Storage], target: Target, approximations: Approximations
+) -> None:
+    """MezzotintError where the denoiser cannot compute less in this way: its storage, target or bundle is another."""
+    denoiser, passes = family_of(bundle).denoiser, approximations.passes
     if passes and storages[denoiser] not in (Storage.FLOAT16, *INTEGERS):
         raise MezzotintError(f"{passes[0].name} is for fp16 and int8, and {denoiser} is to be {storages[denoiser]}")
+    if not approximations.has_shallow:
+        return
+    if target.is_in_half:
+        raise MezzotintError(
+            f"{DEEP_CACHE} is for openvino and onnxruntime, and not for {target.name}: no GPU has run its graphs yet; "
+            "leave it away"
+        )
+    if bundle.manifest.controls:
+        raise MezzotintError(
+            f"{DEEP_CACHE} is not for bundles with ControlNets and T2I-adapters, such as "
+            f"{bundle.manifest.controls[0].name}: what these add goes into the layers that it leaves out; leave it away"
+        )

@@ -4,13 +4,16 @@ For TensorRT nothing is run: its compiler, which needs no GPU, says what it buil
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.bundle.manifest import LATENT_BATCH, TensorSpec
 from mezzotint.bundle.precision import NodeScheme, Storage
+from mezzotint.bundle.shallow import whole_name
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Guidance
@@ -94,8 +97,16 @@ def audit_compiled(bundle: Bundle, component: str | None, capabilities: Sequence
 
 
 def _called(bundle: Bundle, component: str, scheme: NodeScheme) -> Sequence[str]:
-    decisions = read_decisions(bundle.path / component / DECISIONS_FILE)
-    return [node for node, one in decisions.items() if one.scheme == scheme]
+    whole = whole_name(component)
+    decisions = read_decisions(bundle.path / whole / DECISIONS_FILE)
+    called = [node for node, one in decisions.items() if one.scheme == scheme]
+    return called if component == whole else _left_in(bundle.graph_path(component), called)
+
+
+def _left_in(path: Path, nodes: Sequence[str]) -> list[str]:
+    """Those of `nodes` that a shallow graph has; lowering puts what a node became behind its name."""
+    names = {str(node.name).partition(":")[0] for node in ir.load(path).graph}
+    return [node for node in nodes if node in names]
 
 
 def _zeros(

@@ -16,7 +16,8 @@ from .spacing import check_spacing, with_spacing
 class Sampling:
     """A run's sampler, steps and guidance, settled; `eta` and `spacing` are None for the sampler's own.
 
-    `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on.
+    `guidance_interval` are the parts of the run, in [0, 1], between which guidance is on; `cache_interval` is how many
+    calls there are from one of the whole denoiser to the next.
     """
 
     sampler: Sampler
@@ -25,6 +26,7 @@ class Sampling:
     eta: float | None = None
     spacing: str | None = None
     guidance_interval: tuple[float, float] = ALL_OF_THE_RUN
+    cache_interval: int = 1
 
     @classmethod
     def settle(
@@ -37,6 +39,7 @@ class Sampling:
         eta: float | None = None,
         spacing: str | None = None,
         guidance_interval: tuple[float, float] | None = None,
+        cache_interval: int | None = None,
     ) -> "Sampling":
         """These settings, or those of `defaults` for what is None; `spacing` is one of SPACINGS, `eta` in [0, 1].
 
@@ -61,6 +64,7 @@ class Sampling:
             eta,
             spacing,
             defaults.guidance_interval if guidance_interval is None else guidance_interval,
+            defaults.cache_interval if cache_interval is None else cache_interval,
         )
 
     @property

@@ -12,6 +12,7 @@ from mezzotint.families.lineup import family_of
 from mezzotint.runtime import Settings
 from mezzotint.runtime.conditions import refuse_unknown_options
 from mezzotint.runtime.denoising import Plan
+from mezzotint.runtime.feature_cache import check_cache_interval
 from mezzotint.runtime.guidance_options import refuse_guidance_options
 from mezzotint.runtime.live_adapters import told_scales, without_networks
 from mezzotint.runtime.samplers.lineup import SAMPLERS
@@ -100,6 +101,7 @@ class Model:
             eta=settings.eta,
             spacing=settings.schedule,
             guidance_interval=settings.guidance_interval,
+            cache_interval=settings.cache_interval,
         )
 
     def check(self, settings: tuple[Settings, ...]) -> Plan:
@@ -114,6 +116,7 @@ class Model:
         refuse_guidance_options(self.family, settings)
         for one in settings:
             _check_prompts(one)
+        check_cache_interval(self.bundle, self.sampling(first).cache_interval)
         plan = Plan.of(settings, self.sampling(first), self.scheduler, self.geometry)
         if first.strength is not None:
             rest_of(plan.schedule, first.strength, keeps_steps=self.family.strength_keeps_steps)

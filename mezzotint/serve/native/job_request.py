@@ -56,6 +56,7 @@ class JobRequest:
     width: int | None = bounded(None, least=1, most=16384, about="In pixels.")
     guidance_rescale: float = bounded(0.0, least=0, most=1, about="Takes back contrast that guidance adds.")
     guidance_interval: tuple[float, ...] | None = bounded(None, longest=2, about="Parts of the run with guidance.")
+    cache_interval: int | None = bounded(None, least=1, most=1000, about="Calls from one whole denoiser to the next.")
     prompt_syntax: str = bounded("plain", choices=PROMPT_SYNTAXES, about="How prompts are read.")
     rng: str = bounded("torch", choices=RNGS, about="Whose noise a seed stands for.")
     clip_skip: int = bounded(0, least=0, most=64, about="Last layers of the text encoder to leave out.")
@@ -116,6 +117,7 @@ def _settings(request: JobRequest, *, has_image: bool, has_mask: bool) -> tuple[
         "width": request.width,
         "guidance_rescale": request.guidance_rescale,
         "guidance_interval": _two(request, "guidance_interval"),
+        "cache_interval": request.cache_interval,
         "prompt_syntax": request.prompt_syntax,
         "rng": request.rng,
         "clip_skip": request.clip_skip,

@@ -1,0 +1,62 @@
+"""DeepCache (Ma, Fang and Wang 2024): what a denoiser's inside said is taken for what it would say in the calls after.
+
+Every N-th call runs the whole graph and keeps its deep feature; those between run the shallow graph, which reads that.
+Calls are counted, not steps: with a sampler of two calls a step, such as heun, an interval of 2 has the first of each
+step whole. Nothing is kept from one run to the next.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mezzotint.arrays import Array
+from mezzotint.bundle.bundle import Bundle
+from mezzotint.bundle.shallow import shallow_name
+from mezzotint.engines.session import Session
+from mezzotint.errors import MezzotintError
+from mezzotint.families.lineup import family_of
+
+
+@dataclass
+class FeatureCache:
+    """Of one run: the session of the shallow graph, and how many calls there are from one whole graph to the next."""
+
+    shallow: Session
+    interval: int
+    _feature: Array | None = field(default=None, init=False)  # (rows, C, h, w)
+    _rows: int = field(default=0, init=False)  # of the call that said it
+    _age: int = field(default=0, init=False)  # in calls
+
+    def run(self, whole: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of the graph whose turn it is, for the feeds of the whole one.
+
+        Where guidance goes off the feature's rows of the prompts are taken, which are the last ones; where it comes on
+        there is none of the negative prompts, and the whole graph runs.
+        """
+        rows = max(len(array) for array in feeds.values() if array.ndim)
+        name = whole.component.outputs[-1].name
+        if self._feature is None or self._age >= self.interval or rows > self._rows:
+            outputs = whole.run(feeds)
+            self._feature, self._rows, self._age = outputs[name], rows, 1
+            return outputs
+        self._age += 1
+        read = {spec.name for spec in self.shallow.component.inputs}
+        own = {other: array for other, array in feeds.items() if other in read}
+        return self.shallow.run({**own, name: self._feature[-rows:]})
+
+
+def check_cache_interval(bundle: Bundle, interval: int) -> None:
+    """MezzotintError where a run is to skip the inside of a denoiser that has no shallow graph."""
+    denoiser = family_of(bundle).denoiser
+    if interval > 1 and bundle.component(denoiser).shallow is None:
+        raise MezzotintError(
+            where=bundle.path,
+            what=f"cache_interval is {interval}, and its {denoiser} has no shallow graph",
+            advice="make a bundle with `mezzotint quantize --approximate deep-cache`, or leave the interval away",
+        )
+
+
+def open_cache(bundle: Bundle, sessions: Mapping[str, Session], interval: int) -> FeatureCache | None:
+    """For a run that was checked; None where each call runs the whole graph."""
+    if interval == 1:
+        return None
+    return FeatureCache(sessions[shallow_name(family_of(bundle).denoiser)], interval)
