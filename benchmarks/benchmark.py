@@ -52,6 +52,7 @@ class Extent:
     bundles for a GPU without one, for fidelity alone. `backends` run the portable bundles; `weights` is the folder with
     the networks that some metrics need, `config` one of configs and tokenizers for a checkpoint in one file whose
     structure is none of the published ones. `adapter` is in the reference's weights, and has to be in each bundle.
+    `cache_intervals` are those of DeepCache that bundles with a shallow graph run with as well.
     """
 
     rounds: int = 3
@@ -70,6 +71,7 @@ class Extent:
     weights: Path | None = None
     config: Path | None = None
     adapter: GivenAdapter | None = None
+    cache_intervals: Sequence[int] = ()
 
 
 def run_benchmark(
@@ -160,6 +162,7 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         peers=peers,
         config=None if extent.config is None else str(extent.config),
         adapter=extent.adapter,
+        cache_intervals=extent.cache_intervals,
     )
     return cases if extent.fidelity else tuple(case for case in cases if case.is_timed)
 

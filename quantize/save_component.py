@@ -1,4 +1,4 @@
-"""The graph of a component as it was lowered, in its folder of the bundle, and its shallow graph if it is to have one."""
+"""The lowered graph of a component, in its folder of a bundle, and its shallow graph where there is to be one."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -24,7 +24,7 @@ _ROLES = (Role.TEXT_ENCODER, Role.DENOISER, Role.IMAGE_DECODER)  # those that ge
 
 def attribution_cases(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
     """For each bundle with several quantized components, one case for each of them alone; mixtures go to `folder`."""
-    bundles = [(case, Bundle.open(case.source)) for case in cases if case.role == "bundle" and case.profile is None]
+    bundles = [(case, Bundle.open(case.source)) for case in cases if case.role == "bundle" and case.is_plain]
     base = next((bundle for _, bundle in bundles if _is_fp32(bundle)), None)
     if base is None:
         raise MezzotintError("attribution mixes each bundle with the FP32 one; name that bundle as well")

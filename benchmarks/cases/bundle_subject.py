@@ -22,12 +22,13 @@ from .workload import Workload
 class BundleSubject:
     """A loaded bundle; with `has_profile` its sampler, steps and guidance are the profile's, and not the workload's.
 
-    `loras` are the scales of its live adapters.
+    `loras` are the scales of its live adapters, and `cache_interval` says how often its denoiser is whole.
     """
 
     pipe: TextToImage
     has_profile: bool = False
     loras: Mapping[str, float] = field(default_factory=dict)
+    cache_interval: int | None = None
 
     @property
     def precision(self) -> str:
@@ -47,6 +48,7 @@ class BundleSubject:
             height=workload.height,
             width=workload.width,
             loras=self.loras,
+            cache_interval=self.cache_interval,
         )
         end_to_end_ms = (time.perf_counter() - started) * 1e3
         timings = result.timings
@@ -78,4 +80,4 @@ def load(case: Case) -> BundleSubject:
     reading = case.reading
     called = [one.name for one in pipe.bundle.manifest.live if one.sha256 == reading.adapter_sha256]
     loras = dict.fromkeys(called, reading.adapter_scale)
-    return BundleSubject(pipe, has_profile=case.profile is not None, loras=loras)
+    return BundleSubject(pipe, has_profile=case.profile is not None, loras=loras, cache_interval=case.cache_interval)

@@ -55,6 +55,7 @@ class Case:
     `quantized` names the components that a mixture took from a quantized bundle; its others are FP32. A peer is
     somebody else's work; `python` is its environment's interpreter, None for this one, and `refusal` why it cannot run.
     `reading` is the baseline's. `profile` names one of the bundle's, whose settings then take the workload's place.
+    With a `cache_interval` a bundle's denoiser is whole in every so manieth call alone (DeepCache).
     A stand-in is a bundle for a GPU whose graphs a CPU engine computes, rounding as the GPU would: fidelity alone.
     """
 
@@ -71,6 +72,12 @@ class Case:
     refusal: str | None = None
     reading: Reading = Reading()
     profile: str | None = None
+    cache_interval: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its settings are the workload's, and nothing is skipped."""
+        return self.profile is None and self.cache_interval is None
 
     @property
     def role(self) -> Role:

@@ -38,12 +38,14 @@ def line_up(
     peers: Sequence[Case] = (),
     config: str | None = None,
     adapter: GivenAdapter | None = None,
+    cache_intervals: Sequence[int] = (),
 ) -> tuple[Case, ...]:
     """All cases in the order of the report. `backends` are those that run the portable bundles.
 
     With `stand_ins` the graphs of bundles for a GPU run on a CPU engine, for fidelity alone.
     `config` is a folder of configs for a checkpoint in one file; what else it does not say, the first bundle does.
     With `adapter` the reference has it in its weights; MezzotintError for a bundle that has it neither there nor live.
+    With `cache_intervals` each bundle that has a shallow graph runs with each of them too; MezzotintError without any.
     """
     reading = Reading(config=config) if not bundles else reading_of(Bundle.open(bundles[0]).manifest.source, config)
     if adapter is not None:
@@ -60,6 +62,7 @@ def line_up(
         for bundle in bundles
         for case in bundle_cases(bundle, backends, stand_ins=stand_ins)
     ]
+    candidates += _cached(candidates, cache_intervals)
     ceiling = (replace(reference, name=OTHER_SEED, seed_offset=_SEED_OFFSET),) if other_seed else ()
     return (reference, *controls, *_with_unique_names(candidates), *peers, *ceiling)
 
@@ -115,6 +118,26 @@ def bundle_cases(source: str, backends: Sequence[str], *, stand_ins: bool = Fals
         manifest = bundle.profiled(profile).manifest
         own += [_case(source, manifest, engine, profile) for engine in _engines(manifest, backends)]
     return tuple(own)
+
+
+def _cached(cases: Sequence[Case], intervals: Sequence[int]) -> list[Case]:
+    """Of bundles whose denoiser has a shallow graph, what they make at each interval: "int8-openvino@cache-2"."""
+    found = [case for case in cases if case.is_plain and _has_shallow(Bundle.open(case.source))]
+    if intervals and (not found or min(intervals) < 2):
+        raise MezzotintError(
+            what="--cache-interval",
+            got=list(intervals),
+            expected="numbers above 1, and a bundle made with `mezzotint quantize --approximate deep-cache`",
+        )
+    return [
+        replace(case, name=f"{case.name}@cache-{interval}", cache_interval=interval)
+        for case in found
+        for interval in intervals
+    ]
+
+
+def _has_shallow(bundle: Bundle) -> bool:
+    return any(component.shallow is not None for component in bundle.manifest.components.values())
 
 
 def _engines(manifest: Manifest, backends: Sequence[str]) -> tuple[str, ...]:

@@ -81,9 +81,9 @@ class Plan:
         return [*first, *self.fidelity(), *self.timing(), *self.roofline()]
 
     def roofline(self) -> list[Task]:
-        """One task for every timed bundle of ours; profiles are on its graphs, and a peer's kernels are not asked."""
+        """A task for every timed bundle of ours; profiles and caches are on its graphs, and a peer's are not asked."""
         cases = self.order(0) if self.is_timed and self.has_roofline else []
-        ours = [case for case in cases if case.role == "bundle" and case.profile is None]
+        ours = [case for case in cases if case.role == "bundle" and case.is_plain]
         return [Task("roofline", case, self.workload, self.fingerprints[case.name]) for case in ours]
 
 

@@ -33,6 +33,7 @@ _OTHER_SEED = "Another seed too, as an upper bound on error."
 _FP16 = "diffusers in FP16 on the GPU too, eager and compiled."
 _STAND_IN = "Graphs for a GPU on a CPU engine, rounding as there: fidelity alone."
 _ALONE = "Each component alone in INT8."
+_CACHED = "Bundles with a shallow graph at this interval of DeepCache too; may be given again."
 _PARTS = "Time each part alone, for models that take minutes an image."
 
 
@@ -57,6 +58,7 @@ def benchmark(
     attribution: Annotated[bool, typer.Option("--attribution", help=_ALONE, rich_help_panel=_MEASURE)] = False,
     fidelity: Annotated[bool, typer.Option(help="Compare the images.", rich_help_panel=_MEASURE)] = True,
     speed: Annotated[bool, typer.Option(help="Time and memory.", rich_help_panel=_MEASURE)] = True,
+    cache_interval: Annotated[list[int] | None, typer.Option(min=2, help=_CACHED, rich_help_panel=_MEASURE)] = None,
     parts: Annotated[bool, typer.Option("--parts", help=_PARTS, rich_help_panel=_MEASURE)] = False,
     peers: Annotated[Path | None, typer.Option(help="The folder that `make peers` filled.")] = None,
     weights: Annotated[Path | None, typer.Option(help=_WEIGHTS)] = None,
@@ -86,6 +88,7 @@ def benchmark(
                 speed=speed,
                 fidelity=fidelity,
                 parts=parts,
+                cache_intervals=tuple(cache_interval or ()),
                 **_found_elsewhere(peers, weights, config, lora),
             ),
             fail_if=fail_if or [],

@@ -20,6 +20,7 @@ from mezzotint.errors import MezzotintError
 
 from .lines.compiled_text import compiled_lines
 from .lines.profile_lines import profile_lines
+from .lines.shallow_lines import shallow_lines
 from .lines.source_lines import adapter_lines, control_lines, source_lines, word_lines
 from .options import AsJson, BundlePath
 from .terminal import STDOUT, write_json
@@ -59,6 +60,7 @@ def component_table(bundle: Bundle) -> Group:
         *control_lines(manifest),
         f"calibration: {_calibration(manifest.calibration)}",
         *(f"{name} is approximated: {', '.join(one.approximations)}" for name, one in _approximated(manifest)),
+        *shallow_lines(manifest),
         f"needs of the CPU: {', '.join(manifest.cpu_features).replace('|', ' or ') or 'nothing special'}",
     ]
     table = Table("component", "storage", "computes in", "MB", "checked against", "dB")

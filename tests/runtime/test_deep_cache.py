@@ -10,7 +10,7 @@ from PIL import Image
 
 from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db
-from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, TextToImage
+from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, Settings, TextToImage, read_settings
 from tests.conftest import MakeOnce
 from tests.runtime.diffusers_images import DiffusersImages
 from tests.runtime.torch_deep_cache import TorchDeepCache
@@ -28,6 +28,7 @@ def cached(request: pytest.FixtureRequest, make_once: MakeOnce, tiny_bundle: Bun
 
 
 def cached_bundle(make_once: MakeOnce, source: Bundle, target: str, approximation: str = "deep-cache") -> Bundle:
+    """In FP32; made once, and not to be written to."""
     from mezzotint.quantize import quantize_bundle
 
     plain = dict.fromkeys(source.manifest.components, "fp32")
@@ -103,3 +104,102 @@ def test_images_made_of_others_are_those_of_diffusers(
     assert psnr_db(reference("image", PROMPT, start, strength=0.7, **run)[0], other.pixels[0]) >= FLOOR_DB
     expected = reference("inpaint", PROMPT, start, mask, strength=1.0, **run)[0]
     assert psnr_db(expected, filled.pixels[0]) >= FLOOR_DB
+
+
+def test_the_last_layer_alone_is_the_released_branch_0(
+    make_once: MakeOnce, tiny_bundle: Bundle, oracle: Callable[..., Oracle]
+) -> None:
+    run: dict[str, Any] = {"steps": 5, "guidance": 4.0, "seed": 3, "scheduler": "euler"}
+    bundle = cached_bundle(make_once, tiny_bundle, "onnxruntime", "deep-cache:1")
+    with TextToImage.load(bundle.path) as pipe:
+        found = pipe(PROMPT, cache_interval=3, **run).pixels[0]
+    assert psnr_db(oracle(3, last_layer=True)("text", PROMPT, **run)[0], found) >= FLOOR_DB
+
+
+class Spy:
+    """Stands in for a session, and notes which graph ran on how many texts and features."""
+
+    def __init__(self, session: Any, called: list[tuple[str, int]]) -> None:
+        self.session, self.component = session, session.component
+        self.called = called
+
+    def run(self, feeds: dict[str, Array]) -> Any:
+        rows = {len(array) for array in feeds.values() if array.ndim}
+        self.called.append((self.session.name, max(rows)))
+        return self.session.run(feeds)
+
+
+def spied(pipe: TextToImage) -> tuple[TextToImage, list[tuple[str, int]]]:
+    called: list[tuple[str, int]] = []
+    watched = {name: Spy(pipe.sessions[name], called) for name in ("unet", "unet.shallow")}
+    sessions: dict[str, Any] = {name: watched.get(name) or pipe.sessions[name] for name in pipe.sessions}
+    return TextToImage(pipe.bundle, pipe.choice, sessions), called
+
+
+WHOLE, SHALLOW = "unet", "unet.shallow"
+
+
+def test_every_nth_call_is_whole_and_no_run_takes_from_another(cached: Bundle) -> None:
+    with TextToImage.load(cached.path) as pipe:
+        watched, called = spied(pipe)
+        first, second = (watched(PROMPT, steps=5, seed=2, cache_interval=3, scheduler="ddim") for _ in range(2))
+    once = [(WHOLE, 2), (SHALLOW, 2), (SHALLOW, 2), (WHOLE, 2), (SHALLOW, 2)]
+    assert called == once * 2
+    np.testing.assert_array_equal(first.pixels, second.pixels)
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((0.0, 0.5), [(WHOLE, 2), (SHALLOW, 2), (SHALLOW, 1), (WHOLE, 1), (SHALLOW, 1), (SHALLOW, 1)]),
+        ((0.34, 0.7), [(WHOLE, 1), (SHALLOW, 1), (SHALLOW, 1), (WHOLE, 2), (SHALLOW, 2), (SHALLOW, 1)]),
+        ((0.2, 0.6), [(WHOLE, 1), (SHALLOW, 1), (WHOLE, 2), (SHALLOW, 2), (SHALLOW, 1), (WHOLE, 1)]),
+    ],
+)
+def test_guidance_that_comes_on_needs_a_whole_call_and_one_that_goes_off_none(
+    interval: tuple[float, float], expected: list[tuple[str, int]], cached: Bundle
+) -> None:
+    with TextToImage.load(cached.path) as pipe:
+        watched, called = spied(pipe)
+        watched(PROMPT, steps=6, guidance_interval=interval, cache_interval=3, scheduler="ddim")
+    assert called == expected
+
+
+def test_whoever_observes_is_told_what_the_whole_graph_is_asked(cached: Bundle) -> None:
+    calls: list[Any] = []
+    with TextToImage.load(cached.path) as pipe:
+        pipe.denoise([Settings("a", steps=4, cache_interval=2, scheduler="ddim")], on_call=calls.append)
+    asked = {spec.name for spec in cached.component("unet").inputs}
+    assert [set(call.feeds) for call in calls] == [asked] * 4
+
+
+@pytest.mark.parametrize("options", [{"low_memory": True}, {"once": True}])
+def test_it_works_with_graphs_that_are_freed_after_use(cached: Bundle, options: dict[str, bool]) -> None:
+    run: dict[str, Any] = {"steps": 4, "seed": 1, "cache_interval": 2}
+    with TextToImage.load(cached.path) as pipe, TextToImage.load(cached.path, **options) as frugal:
+        np.testing.assert_array_equal(frugal(PROMPT, **run).pixels, pipe(PROMPT, **run).pixels)
+
+
+def test_an_image_says_its_interval_and_is_made_again_by_it(cached: Bundle, tmp_path: Path) -> None:
+    with TextToImage.load(cached.path) as pipe:
+        made = pipe(PROMPT, steps=4, seed=1, cache_interval=2)
+        made.write(tmp_path / "out.png", 0)
+        settings = read_settings(tmp_path / "out.png")
+        assert settings.cache_interval == 2
+        np.testing.assert_array_equal(pipe.generate(settings).pixels, made.pixels)
+        with Image.open(tmp_path / "out.png") as image:
+            assert "Cache interval: 2" in image.info["parameters"]
+
+
+@pytest.mark.parametrize("interval", [0, -1, 1.5, "two"])
+def test_an_interval_that_cannot_be_is_refused(cached: Bundle, interval: Any) -> None:
+    with TextToImage.load(cached.path) as pipe, pytest.raises(MezzotintError, match="cache_interval"):
+        pipe(PROMPT, steps=1, cache_interval=interval)
+
+
+def test_a_bundle_without_a_shallow_graph_refuses_and_says_how_to_make_one(tiny_bundle: Bundle) -> None:
+    with TextToImage.load(tiny_bundle.path) as pipe:
+        with pytest.raises(MezzotintError, match="--approximate deep-cache") as refused:
+            pipe(PROMPT, steps=2, cache_interval=2)
+        assert refused.value.where == tiny_bundle.path
+        assert pipe(PROMPT, steps=2, cache_interval=1).settings[0].cache_interval == 1

@@ -13,8 +13,9 @@ def _settings(profile: Profile) -> str:
     settings = profile.settings
     first, end = settings.guidance_interval
     interval = "" if (first, end) == (0.0, 1.0) else f" from {first:.0%} to {end:.0%} of the run"
+    cache = "" if settings.cache_interval == 1 else f", the whole denoiser every {settings.cache_interval} calls"
     graphs = "" if profile.variant is None else f", graphs of {profile.variant}"
-    return f"{settings.sampler}, {settings.steps} steps, guidance {settings.guidance:g}{interval}{graphs}"
+    return f"{settings.sampler}, {settings.steps} steps, guidance {settings.guidance:g}{interval}{cache}{graphs}"
 
 
 def _evidence(profile: Profile) -> str:

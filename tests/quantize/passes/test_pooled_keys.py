@@ -9,7 +9,7 @@ import pytest
 from mezzotint.arrays import Array
 from mezzotint.decibel import sqnr_db
 from mezzotint.errors import MezzotintError
-from mezzotint.quantize.passes.approximations import APPROXIMATIONS, find_approximations
+from mezzotint.quantize.passes.approximations import APPROXIMATIONS, NOTHING, find_approximations
 from mezzotint.quantize.passes.pooled_keys import POOLED_KEYS, PooledReason
 from mezzotint.quantize.passes.self_attention import find_self_attentions
 from tests.quantize.small_graphs import activations, operators, run, small_graph, weight_of
@@ -107,8 +107,13 @@ def test_what_keeps_all_keys_says_why(text: str, reason: PooledReason | None) ->
 
 
 def test_approximations_are_found_by_name() -> None:
-    assert find_approximations(["pooled-keys"]) == (POOLED_KEYS,)
-    assert find_approximations([]) == ()
+    found = find_approximations(["pooled-keys"])
+    assert (found.passes, found.names, found.has_shallow) == ((POOLED_KEYS,), ("pooled-keys",), False)
+    assert find_approximations([]) == NOTHING
+    both = find_approximations(["deep-cache:2", "pooled-keys"])
+    assert (both.passes, both.has_shallow, both.layers) == ((POOLED_KEYS,), True, 2)
+    assert find_approximations(["deep-cache"]).layers is None
     with pytest.raises(MezzotintError) as refused:
-        find_approximations(["pooled-keys", "deep-cache"])
-    assert (refused.value.got, refused.value.expected) == ("deep-cache", tuple(one.name for one in APPROXIMATIONS))
+        find_approximations(["pooled-keys", "shallow-cache"])
+    names = (*(one.name for one in APPROXIMATIONS), "deep-cache")
+    assert (refused.value.got, refused.value.expected) == ("shallow-cache", names)
