@@ -88,8 +88,7 @@ def benchmark(
                 speed=speed,
                 fidelity=fidelity,
                 parts=parts,
-                cache_intervals=tuple(cache_interval or ()),
-                **_found_elsewhere(peers, weights, config, lora),
+                **_in_other_words(peers, weights, config, lora, cache_interval),
             ),
             fail_if=fail_if or [],
             gate=_conditions(gate, fidelity=fidelity, speed=speed),
@@ -100,10 +99,13 @@ def benchmark(
     _show(outcome, as_json=as_json)
 
 
-def _found_elsewhere(peers: Path | None, weights: Path | None, config: Path | None, lora: str | None) -> dict[str, Any]:
-    """What of an Extent lies in other folders and files than checkpoint and bundles."""
+def _in_other_words(
+    peers: Path | None, weights: Path | None, config: Path | None, lora: str | None, intervals: list[int] | None
+) -> dict[str, Any]:
+    """What of an Extent lies in other folders and files than checkpoint and bundles, or may be given again."""
     adapter = None if lora is None else parse_given(lora)
-    return {"peers": peers, "weights": weights, "config": config, "adapter": adapter}
+    found: dict[str, Any] = {"peers": peers, "weights": weights, "config": config, "adapter": adapter}
+    return {**found, "cache_intervals": tuple(intervals or ())}
 
 
 def _conditions(gate: Path | None, *, fidelity: bool, speed: bool) -> list[str]:

@@ -134,30 +134,18 @@ def generate(
 ) -> None:
     """Generate images from a bundle, without PyTorch."""
     run = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "schedule": schedule, "eta": eta}
-    spared = {"guidance_interval": guidance_interval, "cache_interval": cache_interval}
+    run |= {"cache_interval": cache_interval}
     noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
-    guided = {"guidance_rescale": guidance_rescale, **spared, "loras": _scales(lora)}
+    guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval, "loras": _scales(lora)}
     followed = {"controls": parse_controls(control) if control else None, "guess_mode": guess_mode}
     read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
-    given: dict[str, object] = {
-        **run,
-        **noise_and_size,
-        **guided,
-        **followed,
-        **read,
-        **parse_micro(micro or []),
-    }
+    given: dict[str, object] = {**run, **noise_and_size, **guided, **followed, **read, **parse_micro(micro or [])}
     request = Request.read(
         tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
     )
     refining = Refining.read(refiner, refine_from, request)
     load = Load(
-        bundle=bundle,
-        profile=profile,
-        backend=backend,
-        precision=precision,
-        threads=threads,
-        low_memory=low_memory,
+        bundle=bundle, profile=profile, backend=backend, precision=precision, threads=threads, low_memory=low_memory
     )
     _tell(generate_images(load, request, output, refining=refining, overwrite=overwrite), as_json=as_json)
 

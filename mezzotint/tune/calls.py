@@ -1,5 +1,6 @@
 """How often a run calls its denoiser, with guidance and without: told by a run whose denoiser is next to nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,23 +16,31 @@ from .candidate import Candidate
 
 @dataclass(frozen=True, kw_only=True)
 class Calls:
-    """Of one run, for one image."""
+    """Of one run, for one image: of the whole graph, and of the shallow one."""
 
     guided: int
     plain: int
+    shallow_guided: int = 0
+    shallow_plain: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallTimes:
-    """Median milliseconds of a call of one image with and without guidance, and of an image but for its calls."""
+    """Median milliseconds of a call of one image with and without guidance, and of an image but for its calls.
+
+    Those of the shallow graph are 0 where there is none.
+    """
 
     guided_ms: float
     plain_ms: float
     rest_ms: float
+    shallow_guided_ms: float = 0.0
+    shallow_plain_ms: float = 0.0
 
     def run_ms(self, calls: Calls) -> float:
         """Of all calls of a run."""
-        return calls.guided * self.guided_ms + calls.plain * self.plain_ms
+        whole = calls.guided * self.guided_ms + calls.plain * self.plain_ms
+        return whole + calls.shallow_guided * self.shallow_guided_ms + calls.shallow_plain * self.shallow_plain_ms
 
     def image_ms(self, calls: Calls) -> float:
         """From prompt to pixels."""
@@ -53,8 +62,7 @@ class CallCounter:
         levels = self._levels_of(candidate, sampling)
         low, high = guided_sigmas(sampling.schedule(self.config), sampling.guidance_interval)
         is_guided = self.has_negative and sampling.is_guided
-        guided = sum(low <= sigma <= high for sigma in levels) if is_guided else 0
-        return Calls(guided=guided, plain=len(levels) - guided)
+        return _count([is_guided and low <= sigma <= high for sigma in levels], candidate.cache_interval)
 
     def _levels_of(self, candidate: Candidate, sampling: Sampling) -> list[float]:
         """The noise levels that the denoiser is called at."""
@@ -62,6 +70,17 @@ class CallCounter:
         if key not in self._levels:
             self._levels[key] = called_levels(replace(sampling, guidance_interval=(0.0, 1.0)), self.config)
         return self._levels[key]
+
+
+def _count(guided: Sequence[bool], interval: int) -> Calls:
+    """Of calls that are guided or not, in turn; those in which the whole graph runs are as in `FeatureCache`."""
+    found = {"guided": 0, "plain": 0, "shallow_guided": 0, "shallow_plain": 0}
+    age, has_negative = interval, False
+    for is_guided in guided:
+        is_whole = age >= interval or (is_guided and not has_negative)
+        age, has_negative = (1, is_guided) if is_whole else (age + 1, has_negative)
+        found[("" if is_whole else "shallow_") + ("guided" if is_guided else "plain")] += 1
+    return Calls(**found)
 
 
 def called_levels(sampling: Sampling, config: SchedulerConfig) -> list[float]:

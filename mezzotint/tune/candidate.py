@@ -1,7 +1,7 @@
-"""What a search chooses from: graphs, a sampler, its steps, and the part of the run that is guided."""
+"""What a search chooses from: graphs, a sampler, its steps, the part that is guided, and how often all is computed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mezzotint.bundle.defaults import Defaults
@@ -16,16 +16,21 @@ from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 _FEWEST_PART = 0.2  # of the own steps: with fewer there is another image, whatever else is chosen
 _MOST_STEP_COUNTS = 24
 _GUIDED_PARTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+_CACHE_INTERVALS = (2, 3)  # of runs that are guided throughout: with every part there would be thousands more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """The graphs `variant`, and settings of a run; guidance is on from the beginning to `guided_part`, in (0, 1]."""
+    """The graphs `variant`, and settings of a run; guidance is on from the beginning to `guided_part`, in (0, 1].
+
+    `cache_interval` is how many calls there are from one of the whole denoiser to the next.
+    """
 
     variant: str
     sampler: str
     steps: int
     guided_part: float = 1.0
+    cache_interval: int = 1
 
     @property
     def guided_steps(self) -> int:
@@ -34,7 +39,9 @@ class Candidate:
 
     def settings(self, own: Defaults) -> Defaults:
         """A run's settings; what is not searched is as in `own`."""
-        return replace(own, sampler=self.sampler, steps=self.steps, guidance_interval=(0.0, self.guided_part))
+        part = (0.0, self.guided_part)
+        whole = self.cache_interval
+        return replace(own, sampler=self.sampler, steps=self.steps, guidance_interval=part, cache_interval=whole)
 
     def is_weaker(self, other: "Candidate", ranks: Mapping[str, int]) -> bool:
         """Whether it computes less than `other` in the same way, so that it is taken to be no more faithful.
@@ -45,13 +52,15 @@ class Candidate:
             self.sampler == other.sampler
             and self.steps <= other.steps
             and self.guided_part <= other.guided_part
+            and self.cache_interval >= other.cache_interval
             and ranks[self.variant] >= ranks[other.variant]
         )
 
     def __str__(self) -> str:
         """For a reader."""
         guided = "" if self.guided_part == 1.0 else f", guidance on the first {self.guided_part:.0%}"
-        return f"{self.variant}, {self.sampler}, {self.steps} steps{guided}"
+        cached = "" if self.cache_interval == 1 else f", whole every {self.cache_interval} calls"
+        return f"{self.variant}, {self.sampler}, {self.steps} steps{guided}{cached}"
 
 
 def own_candidate(variant: str, own: Defaults) -> Candidate:
@@ -60,12 +69,18 @@ def own_candidate(variant: str, own: Defaults) -> Candidate:
 
 
 def candidates_of(
-    variants: Sequence[str], own: Defaults, config: SchedulerConfig, family: Family, goal: Goal
+    variants: Sequence[str],
+    own: Defaults,
+    config: SchedulerConfig,
+    family: Family,
+    goal: Goal,
+    *,
+    cached: Collection[str] = (),
 ) -> list[Candidate]:
     """All that are worth a look: runs of `own` steps and fewer, of its sampler and of those that make its images.
 
     These are the deterministic ones; a model whose own sampler adds noise keeps it. Fewer steps make no step faster, so
-    that for a limit of a step's time the sampler and the steps stay.
+    that for a limit of a step's time the sampler and the steps stay. `cached` are the variants with a shallow graph.
     """
     samplers = [own.sampler or ""] if goal is Goal.STEP_MS else _samplers(own, config)
     counts = [own.steps] if goal is Goal.STEP_MS else _step_counts(own.steps)
@@ -82,6 +97,8 @@ def candidates_of(
                     Candidate(variant=variant, sampler=sampler, steps=steps, guided_part=part)
                     for part in distinct.values()
                 ]
+                if variant in cached:
+                    found += [replace(found[-1], guided_part=1.0, cache_interval=n) for n in _CACHE_INTERVALS]
     return found
 
 

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mezzotint.bundle.defaults import Defaults
 from mezzotint.bundle.profile import Goal, Promise
@@ -56,7 +56,7 @@ def time_variants(
             progress("timing calls", turn * len(missing) + place, _TIMING_ROUNDS * len(missing))
             rounds[name].append(trials.studio.time_calls(name, prompt))
     for name, times in rounds.items():
-        parts = ("guided_ms", "plain_ms", "rest_ms")
+        parts = tuple(part.name for part in fields(CallTimes))
         known[name] = {part: statistics.median(getattr(one, part) for one in times) for part in parts}
         trials.journal.put(keys[name], known[name] or {})
     return {name: CallTimes(**figures) for name, figures in known.items() if figures is not None}

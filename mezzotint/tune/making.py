@@ -22,7 +22,7 @@ from mezzotint.quantize.passes.approximations import find_approximations
 from .variants import graphs_sha256
 
 _PURPOSE = "tune-bundles"
-_SPEC = re.compile(r"([a-z0-9-]+?)(?::([0-9.]+))?((?:\+[a-z-]+)*)")
+_SPEC = re.compile(r"([a-z0-9-]+?)(?::([0-9.]+))?((?:\+[a-z-]+(?::[0-9]+)?)*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Making:
 
     @classmethod
     def parse(cls, text: str) -> "Making":
-        """From "int8", "int8:35" or "int8+pooled-keys". MezzotintError for what is none of them."""
+        """From "int8", "int8:35" or "int8+deep-cache:1". MezzotintError for what is none of them."""
         found = _SPEC.fullmatch(text)
         try:
             recipe, floor, names = found.groups() if found is not None else ("", "", "")
@@ -53,7 +53,7 @@ class Making:
     def name(self) -> str:
         """Of its folder."""
         floor = "" if self.min_sqnr_db is None else f"-{self.min_sqnr_db:g}db"
-        return self.recipe + floor + "".join(f"-{name}" for name in self.approximations)
+        return self.recipe + floor + "".join(f"-{name.replace(':', '-')}" for name in self.approximations)
 
 
 def default_makings(bundle: Bundle) -> tuple[Making, ...]:

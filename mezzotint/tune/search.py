@@ -62,8 +62,10 @@ def _weaker(candidates: Sequence[Candidate], ranks: Mapping[str, int]) -> NDArra
     samplers = np.array([names[one.sampler] for one in candidates])
     steps = np.array([one.steps for one in candidates])
     parts = np.array([one.guided_part for one in candidates])
+    intervals = np.array([one.cache_interval for one in candidates])
     places = np.array([ranks[one.variant] for one in candidates])
     same: NDArray[np.bool_] = samplers[:, None] == samplers[None, :]
     fewer: NDArray[np.bool_] = (steps[:, None] <= steps[None, :]) & (parts[:, None] <= parts[None, :])
     lower: NDArray[np.bool_] = places[:, None] >= places[None, :]
-    return np.asarray(same & fewer & lower, dtype=np.bool_)
+    rarer: NDArray[np.bool_] = intervals[:, None] >= intervals[None, :]
+    return np.asarray(same & fewer & lower & rarer, dtype=np.bool_)

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.bundle import Bundle
@@ -72,10 +72,18 @@ class Studio:
         timings = self._half_guided(pipe, prompt).timings
         calls = timings.unet_step_ms
         half = max(1, len(calls) // 2)
-        return CallTimes(
+        whole = CallTimes(
             guided_ms=statistics.median(calls[:half]),
             plain_ms=statistics.median(calls[-half:]),
             rest_ms=timings.total_ms - sum(calls),
+        )
+        if not self.variants[variant].has_shallow:
+            return whole
+        calls = self._half_guided(pipe, prompt, cache_interval=len(calls) + 1).timings.unet_step_ms[1:]
+        return replace(
+            whole,
+            shallow_guided_ms=statistics.median(calls[: max(1, half - 1)]),
+            shallow_plain_ms=statistics.median(calls[-half:]),
         )
 
     def _pipe(self, variant: str) -> TextToImage:
@@ -87,13 +95,15 @@ class Studio:
                 self._loaded.pop(oldest).close()
             pipe = TextToImage.load(self.variants[variant].bundle.path, threads=self.threads)
             self._half_guided(pipe, _WARM_UP)
+            if self.variants[variant].has_shallow:
+                self._half_guided(pipe, _WARM_UP, cache_interval=2)
         self._loaded[variant] = pipe  # the last one used is the last
         return pipe
 
-    def _half_guided(self, pipe: TextToImage, prompt: Prompt) -> Result:
+    def _half_guided(self, pipe: TextToImage, prompt: Prompt, cache_interval: int = 1) -> Result:
         part = 0.5 if self.has_negative else 1.0
         short = Candidate(variant="", sampler=self.own.sampler or "", steps=_TIMED_STEPS, guided_part=part)
-        return _run(pipe, short, self.own, prompt)
+        return _run(pipe, replace(short, cache_interval=cache_interval), self.own, prompt)
 
 
 @contextmanager
@@ -123,4 +133,5 @@ def _run(pipe: TextToImage, candidate: Candidate, own: Defaults, prompt: Prompt)
         steps=candidate.steps,
         guidance=own.guidance,
         guidance_interval=None if candidate.guided_part == 1.0 else (0.0, candidate.guided_part),
+        cache_interval=candidate.cache_interval,
     )

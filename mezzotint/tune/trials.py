@@ -119,7 +119,8 @@ class Trials:
 
 def image_key(variant: Variant, candidate: Candidate) -> str:
     """What decides an image besides its prompt."""
-    return f"{variant.graphs_sha256[:16]} {candidate.sampler} {candidate.steps} {candidate.guided_part:g}"
+    cached = "" if candidate.cache_interval == 1 else f" whole every {candidate.cache_interval}"
+    return f"{variant.graphs_sha256[:16]} {candidate.sampler} {candidate.steps} {candidate.guided_part:g}{cached}"
 
 
 def is_settled(values: Sequence[float], promise: Promise, count: int) -> bool:

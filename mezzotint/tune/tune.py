@@ -180,7 +180,8 @@ def _made(
 def _search(job: _Job, progress: Progress) -> tuple[tuple[Trial, ...], Found]:
     config = SchedulerConfig.from_dict(job.bundle.config("scheduler/scheduler_config.json"))
     goal = job.request.promise.goal
-    candidates = candidates_of(tuple(job.variants), job.own, config, family_of(job.bundle), goal)
+    cached = [name for name, one in job.variants.items() if one.has_shallow]
+    candidates = candidates_of(tuple(job.variants), job.own, config, family_of(job.bundle), goal, cached=cached)
     question = Question(
         candidates=tuple(candidates),
         promise=job.request.promise,

@@ -24,6 +24,11 @@ class Variant:
         """Of all files of its graphs."""
         return graphs_sha256(self.bundle)
 
+    @property
+    def has_shallow(self) -> bool:
+        """Whether calls may run a part of its denoiser."""
+        return any(one.shallow is not None for one in self.bundle.manifest.components.values())
+
 
 def graphs_sha256(bundle: Bundle) -> str:
     """Of all files of the bundle's graphs."""

@@ -10,8 +10,10 @@ from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, TextToImage
 from tests.conftest import MakeOnce
 from tests.families.tiny_xl import PROMPT, DiffusersXL, image_and_mask
-from tests.runtime.test_deep_cache import FLOOR_DB, cached_bundle
+from tests.runtime.shallow_bundle import cached_bundle
 from tests.runtime.torch_deep_cache import TorchDeepCache
+
+FLOOR_DB = 60.0
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])

@@ -28,7 +28,7 @@ from mezzotint.quantize.lower.target import find_target
 from mezzotint.quantize.passes.approximations import find_approximations
 from mezzotint.runtime import Bundle, TextToImage
 from tests.conftest import MakeOnce
-from tests.runtime.test_deep_cache import cached_bundle
+from tests.runtime.shallow_bundle import cached_bundle
 
 PROMPTS = ("a red apple", "a dog on a blue background")
 SETTINGS = CalibrationSettings(scheduler="ddim", steps=4, guidance=3.0, calls=8, seed=3)

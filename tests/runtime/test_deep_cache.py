@@ -13,6 +13,7 @@ from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, Settings, TextToImage, read_settings
 from tests.conftest import MakeOnce
 from tests.runtime.diffusers_images import DiffusersImages
+from tests.runtime.shallow_bundle import SHALLOW, WHOLE, cached_bundle, spied
 from tests.runtime.torch_deep_cache import TorchDeepCache
 
 PROMPT = "a flat emoji of a red apple"
@@ -25,21 +26,6 @@ def cached(request: pytest.FixtureRequest, make_once: MakeOnce, tiny_bundle: Bun
     """The tiny bundle in FP32 with a shallow graph of the last block."""
     pytest.importorskip(request.param)
     return cached_bundle(make_once, tiny_bundle, request.param)
-
-
-def cached_bundle(make_once: MakeOnce, source: Bundle, target: str, approximation: str = "deep-cache") -> Bundle:
-    """In FP32; made once, and not to be written to."""
-    from mezzotint.quantize import quantize_bundle
-
-    plain = dict.fromkeys(source.manifest.components, "fp32")
-
-    def make(folder: Path) -> None:
-        quantize_bundle(
-            source.path, folder, recipe="fp16", target=target, overrides=plain, approximations=(approximation,)
-        )
-
-    name = f"{source.manifest.family}-{approximation.replace(':', '-')}-{target}"
-    return Bundle.open(make_once(name, make))
 
 
 class Oracle:
@@ -114,29 +100,6 @@ def test_the_last_layer_alone_is_the_released_branch_0(
     with TextToImage.load(bundle.path) as pipe:
         found = pipe(PROMPT, cache_interval=3, **run).pixels[0]
     assert psnr_db(oracle(3, last_layer=True)("text", PROMPT, **run)[0], found) >= FLOOR_DB
-
-
-class Spy:
-    """Stands in for a session, and notes which graph ran on how many texts and features."""
-
-    def __init__(self, session: Any, called: list[tuple[str, int]]) -> None:
-        self.session, self.component = session, session.component
-        self.called = called
-
-    def run(self, feeds: dict[str, Array]) -> Any:
-        rows = {len(array) for array in feeds.values() if array.ndim}
-        self.called.append((self.session.name, max(rows)))
-        return self.session.run(feeds)
-
-
-def spied(pipe: TextToImage) -> tuple[TextToImage, list[tuple[str, int]]]:
-    called: list[tuple[str, int]] = []
-    watched = {name: Spy(pipe.sessions[name], called) for name in ("unet", "unet.shallow")}
-    sessions: dict[str, Any] = {name: watched.get(name) or pipe.sessions[name] for name in pipe.sessions}
-    return TextToImage(pipe.bundle, pipe.choice, sessions), called
-
-
-WHOLE, SHALLOW = "unet", "unet.shallow"
 
 
 def test_every_nth_call_is_whole_and_no_run_takes_from_another(cached: Bundle) -> None:

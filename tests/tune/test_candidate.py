@@ -16,6 +16,8 @@ from mezzotint.runtime.samplers.lineup import SAMPLERS
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from mezzotint.tune.calls import CallCounter, Calls, CallTimes
 from mezzotint.tune.candidate import Candidate, candidates_of, own_candidate
+from tests.conftest import MakeOnce
+from tests.runtime.shallow_bundle import SHALLOW, WHOLE, cached_bundle, spied
 
 OWN = Defaults(sampler="ddim", scheduler_class="DDIMScheduler", steps=10, guidance=5.0)
 
@@ -44,6 +46,46 @@ def test_deterministic_samplers_steps_and_parts_are_searched(tiny_bundle: Bundle
     of_three = [one for one in found if (one.variant, one.sampler, one.steps) == ("a", "ddim", 3)]
     assert [one.guided_steps for one in of_three] == sorted({one.guided_steps for one in of_three})  # each count once
     assert max(one.guided_part for one in of_three) == 1.0
+
+
+def test_the_denoiser_is_whole_in_some_calls_where_there_is_a_shallow_graph(tiny_bundle: Bundle) -> None:
+    config, family = config_of(tiny_bundle), family_of(tiny_bundle)
+    for goal in (Goal.PSNR_DB, Goal.STEP_MS):
+        found = candidates_of(("a", "b"), OWN, config, family, goal, cached=("b",))
+        assert len(set(found)) == len(found)
+        plain = [one for one in found if one.cache_interval == 1]
+        assert plain == candidates(tiny_bundle, goal=goal)
+        cached = [one for one in found if one.cache_interval > 1]
+        assert {(one.variant, one.guided_part) for one in cached} == {("b", 1.0)}
+        of_own = {one.cache_interval for one in cached if (one.sampler, one.steps) == ("ddim", 10)}
+        assert of_own == {2, 3}
+    assert {one.settings(OWN).cache_interval for one in cached} == {2, 3}
+
+
+def test_a_rarer_whole_call_is_weaker() -> None:
+    often, rare = (Candidate(variant="a", sampler="ddim", steps=10, cache_interval=n) for n in (2, 3))
+    fewer = replace(often, steps=9, cache_interval=1)
+    assert rare.is_weaker(often, {"a": 0})
+    assert not often.is_weaker(rare, {"a": 0})
+    assert not fewer.is_weaker(often, {"a": 0})
+    assert str(rare) == "a, ddim, 10 steps, whole every 3 calls"
+
+
+@pytest.mark.parametrize("part", [1.0, 0.5])
+@pytest.mark.parametrize("interval", [2, 3])
+def test_shallow_calls_are_those_that_a_run_makes(
+    interval: int, part: float, make_once: MakeOnce, tiny_bundle: Bundle
+) -> None:
+    counter = CallCounter(OWN, config_of(tiny_bundle), has_negative=True)
+    bundle = cached_bundle(make_once, tiny_bundle, "onnxruntime")
+    with TextToImage.load(bundle.path) as pipe:
+        for sampler in ("ddim", "heun", "pndm"):
+            asked = Candidate(variant="a", sampler=sampler, steps=7, guided_part=part, cache_interval=interval)
+            watched, called = spied(pipe)
+            watched("a", scheduler=sampler, steps=7, guidance_interval=(0.0, part), cache_interval=interval)
+            counts = [called.count(one) for one in ((WHOLE, 2), (WHOLE, 1), (SHALLOW, 2), (SHALLOW, 1))]
+            parts = ("guided", "plain", "shallow_guided", "shallow_plain")
+            assert counter(asked) == Calls(**dict(zip(parts, counts, strict=True))), asked
 
 
 def test_a_sampler_that_adds_noise_stays(tiny_bundle: Bundle) -> None:
@@ -97,3 +139,5 @@ def test_times_add_up() -> None:
     calls = Calls(guided=3, plain=5)
     assert times.run_ms(calls) == 60.0
     assert times.image_ms(calls) == 160.0
+    shallow = replace(times, shallow_guided_ms=2.0, shallow_plain_ms=1.0)
+    assert shallow.run_ms(replace(calls, shallow_guided=4, shallow_plain=3)) == 71.0

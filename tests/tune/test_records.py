@@ -70,6 +70,10 @@ def test_too_few_prompts_are_refused() -> None:
         ("int8:35", Making(recipe="int8", min_sqnr_db=35.0)),
         ("int8-weights", Making(recipe="int8-weights")),
         ("int8:31.5+pooled-keys", Making(recipe="int8", min_sqnr_db=31.5, approximations=("pooled-keys",))),
+        (
+            "int8+pooled-keys+deep-cache:1",
+            Making(recipe="int8", approximations=("pooled-keys", "deep-cache:1")),
+        ),
     ],
 )
 def test_what_is_to_be_made(text: str, expected: Making) -> None:

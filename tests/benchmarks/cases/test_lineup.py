@@ -1,6 +1,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from mezzotint.bundle.manifest import MANIFEST_NAME, Manifest, Replacement, Sour
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime import Bundle, TextToImage
 from tests.bundle.test_profile import PROFILE
+from tests.conftest import MakeOnce
+from tests.runtime.shallow_bundle import cached_bundle
 from tests.runtime.small_bundle import change_manifest
 
 
@@ -100,6 +103,33 @@ def test_a_profile_is_generated_with_its_own_settings(tiny_bundle: Bundle, tmp_p
         np.testing.assert_array_equal(sample.pixels, pipe("a pear", seed=5).pixels[0])
     assert len(sample.unet_step_ms) == PROFILE.settings.steps
     assert len(load(replace(case, profile=None)).generate("a pear", 5, workload).unet_step_ms) == 3
+
+
+def test_intervals_are_cases_of_bundles_with_a_shallow_graph(
+    make_once: MakeOnce, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    cached = cached_bundle(make_once, tiny_bundle, "onnxruntime")
+    other = make_bundle(tmp_path / "a", "int8", "openvino")
+    found = line_up("checkpoint", [str(cached.path), other], cache_intervals=(2, 3))
+    cases = {case.name: case.cache_interval for case in found if case.role == "bundle"}
+    assert cases == {
+        "fp16-onnxruntime": None,
+        "int8-openvino": None,
+        "fp16-onnxruntime@cache-2": 2,
+        "fp16-onnxruntime@cache-3": 3,
+    }
+    (case,) = (one for one in found if one.cache_interval == 2)
+    sample = load(case).generate("a pear", 5, Workload(prompts=("a pear",), steps=3))
+    with TextToImage.load(cached.path) as pipe:
+        run: dict[str, Any] = {"steps": 3, "guidance": 5.0, "scheduler": "ddim", "seed": 5}
+        np.testing.assert_array_equal(sample.pixels, pipe("a pear", cache_interval=2, **run).pixels[0])
+
+
+@pytest.mark.parametrize("intervals", [(2,), (1,)])
+def test_intervals_without_a_shallow_graph_are_refused(intervals: tuple[int, ...], tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "a", "int8", "openvino")
+    with pytest.raises(MezzotintError, match="deep-cache"):
+        line_up("checkpoint", [bundle], cache_intervals=intervals)
 
 
 def test_one_bundle_given_twice_is_refused(tmp_path: Path) -> None:
