@@ -137,7 +137,7 @@ def test_whoever_observes_is_told_what_the_whole_graph_is_asked(cached: Bundle) 
 
 
 @pytest.mark.parametrize("options", [{"low_memory": True}, {"once": True}])
-def test_it_works_with_graphs_that_are_freed_after_use(cached: Bundle, options: dict[str, bool]) -> None:
+def test_it_works_with_graphs_that_are_freed_after_use(cached: Bundle, options: dict[str, Any]) -> None:
     run: dict[str, Any] = {"steps": 4, "seed": 1, "cache_interval": 2}
     with TextToImage.load(cached.path) as pipe, TextToImage.load(cached.path, **options) as frugal:
         np.testing.assert_array_equal(frugal(PROMPT, **run).pixels, pipe(PROMPT, **run).pixels)
