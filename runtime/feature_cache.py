@@ -1,16 +1,16 @@
 """DeepCache (Ma, Fang and Wang 2024): what a denoiser's inside said is taken for what it would say in the calls after.
 
-Every N-th call runs the whole graph and keeps its deep feature; those between run the shallow graph, which reads that.
-Calls are counted, not steps: with a sampler of two calls a step, such as heun, an interval of 2 has the first of each
-step whole. Nothing is kept from one run to the next.
+Every N-th call runs the deep graph, which is the whole denoiser, and keeps its feature; those between run the shallow
+graph, which reads that. Calls are counted, not steps: with a sampler of two calls a step, such as heun, an interval of
+2 has the first of each step whole. Nothing is kept from one run to the next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import Bundle
-from mezzotint.bundle.shallow import shallow_name
+from mezzotint.bundle.shallow import deep_name, shallow_name
 from mezzotint.engines.session import Session
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of
@@ -18,7 +18,7 @@ from mezzotint.families.lineup import family_of
 
 @dataclass
 class FeatureCache:
-    """Of one run: the session of the shallow graph, and how many calls there are from one whole graph to the next."""
+    """Of one run: the session of the shallow graph, and how many calls there are from one whole one to the next."""
 
     shallow: Session
     interval: int
@@ -26,16 +26,16 @@ class FeatureCache:
     _rows: int = field(default=0, init=False)  # of the call that said it
     _age: int = field(default=0, init=False)  # in calls
 
-    def run(self, whole: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of the graph whose turn it is, for the feeds of the whole one.
+    def run(self, deep: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of the graph whose turn it is, for the feeds of the whole denoiser.
 
         Where guidance goes off the feature's rows of the prompts are taken, which are the last ones; where it comes on
-        there is none of the negative prompts, and the whole graph runs.
+        and there are none of the negative prompts, the call is whole.
         """
         rows = max(len(array) for array in feeds.values() if array.ndim)
-        name = whole.component.outputs[-1].name
+        name = deep.component.outputs[-1].name
         if self._feature is None or self._age >= self.interval or rows > self._rows:
-            outputs = whole.run(feeds)
+            outputs = deep.run(feeds)
             self._feature, self._rows, self._age = outputs[name], rows, 1
             return outputs
         self._age += 1
@@ -55,8 +55,21 @@ def check_cache_interval(bundle: Bundle, interval: int) -> None:
         )
 
 
+def graphs_of_run(bundle: Bundle, interval: int) -> tuple[str, ...]:
+    """The denoiser's graphs that a run with that interval calls, the whole one first; it was checked."""
+    denoiser = family_of(bundle).denoiser
+    return (denoiser,) if interval == 1 else (deep_name(denoiser), shallow_name(denoiser))
+
+
+def graphs_to_load(bundle: Bundle, components: Sequence[str], interval: int | None) -> list[str]:
+    """What runs with that interval call of `components`; None is the bundle's own. MezzotintError as for a run."""
+    interval = bundle.defaults().cache_interval if interval is None else interval
+    check_cache_interval(bundle, interval)
+    own = {family_of(bundle).denoiser: graphs_of_run(bundle, interval)}
+    return [graph for name in components for graph in own.get(name, (name,))]
+
+
 def open_cache(bundle: Bundle, sessions: Mapping[str, Session], interval: int) -> FeatureCache | None:
-    """For a run that was checked; None where each call runs the whole graph."""
-    if interval == 1:
-        return None
-    return FeatureCache(sessions[shallow_name(family_of(bundle).denoiser)], interval)
+    """For a run that was checked; None where each call runs the whole denoiser."""
+    _, *shallow = graphs_of_run(bundle, interval)
+    return FeatureCache(sessions[shallow[0]], interval) if shallow else None

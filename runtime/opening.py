@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mezzotint.bundle.bundle import Bundle
 from mezzotint.bundle.precision import Compute
-from mezzotint.bundle.shallow import whole_name
+from mezzotint.bundle.shallow import component_of
 from mezzotint.cache import cache_folder
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import Choice
@@ -27,7 +27,7 @@ class Opening:
     def __call__(self, name: str) -> Session:
         """Open a graph by its name. MezzotintError where the engine cannot."""
         component, engine = self.bundle.component(name), self.choice.engine
-        role = family_of(self.bundle).role(whole_name(name))
+        role = family_of(self.bundle).role(component_of(name))
         compute = self.asked.get(role) or engine.precision_for(component.compute)
         is_frugal = self.low_memory or role is Role.DENOISER
         options = EngineOptions(compute, self.threads, cache_folder(engine.name), frugal=is_frugal)

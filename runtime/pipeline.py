@@ -32,7 +32,7 @@ from .controlling import check_controls, controlling
 from .denoiser import Conditions
 from .denoiser_calls import OnCall
 from .denoising import Denoised, Plan, check_finite, denoise, settled
-from .feature_cache import check_cache_interval, open_cache
+from .feature_cache import check_cache_interval, graphs_of_run, graphs_to_load, open_cache
 from .guidance_options import refuse_guidance_options
 from .images.files import to_images, to_pixels
 from .images.preview import LatentColours, fit_colours
@@ -90,6 +90,7 @@ class Pipeline:
         threads: int | None = None,
         low_memory: bool = False,
         once: bool = False,
+        cache_interval: int | None = None,
         progress: Progress = silent,
     ) -> Self:
         """Open a bundle and load its graphs; `profile` names settings, and maybe graphs, that it was tuned to.
@@ -98,7 +99,9 @@ class Pipeline:
         With `low_memory` each graph is loaded when a call needs it and freed as soon as that call is done with it, and
         images above the native size, or 64x64 latents, are decoded in tiles: memory peaks at about the largest
         component, and every call pays for loading. With `once`, for a single call, graphs are loaded now and each is
-        freed when that call has used it. `progress` is told of each graph before it is loaded.
+        freed when that call has used it. The denoiser's graphs are those of calls with that `cache_interval`, by
+        default the bundle's or the profile's own; calls with another load others. `progress` is told of each graph
+        before it is loaded.
         """
         bundle = Bundle.open(path).profiled(profile)
         choice = choose_engine(bundle.manifest, backend)
@@ -106,7 +109,7 @@ class Pipeline:
         asked = {role: find_compute(name) for role, name in by_role.items()}
         opening = Opening(bundle=bundle, choice=choice, asked=asked, threads=threads, low_memory=low_memory)
         sessions = Sessions(bundle.manifest.graph_names, opening, keep=not (low_memory or once))
-        needed = cls._needed(bundle)
+        needed = graphs_to_load(bundle, cls._needed(bundle), cache_interval)
         for index, name in enumerate(needed):
             if not low_memory:
                 progress(f"loading {name}", index, len(needed))
@@ -245,7 +248,8 @@ class Pipeline:
         on_call: OnCall | None = None,
     ) -> Denoised:
         start = begin(plan.schedule, plan.noise)  # may run the image encoder, which is then freed before the next opens
-        session = self._told(plan.settings)[self.family.denoiser]
+        whole, *_ = graphs_of_run(self.bundle, plan.sampling.cache_interval)
+        session = self._told(plan.settings)[whole]
         cache = open_cache(self.bundle, self.sessions, plan.sampling.cache_interval)
         leading = controlling(self.bundle, plan.settings[0], plan.images, self.sessions, start.schedule, plan.size)
         run = partial(denoise, plan, conditions, start, session=session, family=self.family, controls=leading)

@@ -76,7 +76,13 @@ class BundleSubject:
 
 def load(case: Case) -> BundleSubject:
     """Load the case's bundle on its backend."""
-    pipe = TextToImage.load(case.source, profile=case.profile, backend=case.backend, precision=case.precision)
+    pipe = TextToImage.load(
+        case.source,
+        profile=case.profile,
+        backend=case.backend,
+        precision=case.precision,
+        cache_interval=case.cache_interval,
+    )
     reading = case.reading
     called = [one.name for one in pipe.bundle.manifest.live if one.sha256 == reading.adapter_sha256]
     loras = dict.fromkeys(called, reading.adapter_scale)

@@ -17,9 +17,9 @@ from mezzotint.errors import CheckFailed, MezzotintError
 
 from .defaults import Defaults
 from .hub_cache import repository_folder, side_by_side
-from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest
+from .manifest import MANIFEST_NAME, Component, FileEntry, Manifest, ShallowGraph
 from .profile import VARIANTS, Profile, unknown_profile
-from .shallow import ShallowGraph, whole_name
+from .shallow import component_of
 from .weight_faults import pointer_fault
 
 GRAPH_FILE = "model.onnx"
@@ -82,11 +82,11 @@ class Bundle:
         return (entry for entry in self.manifest.files if PurePosixPath(entry.path).parts[0] != VARIANTS)
 
     def component(self, name: str) -> Component:
-        """The component called `name`, or the shallow graph of one; MezzotintError lists those that the bundle has."""
+        """The component called `name`, or a graph beside its own; MezzotintError lists those that the bundle has."""
         names, components = self.manifest.graph_names, self.manifest.components
         if name not in names:
             raise MezzotintError(f"{self.path} has no component {name!r}; it has {', '.join(names)}")
-        return components[name] if name in components else components[whole_name(name)].of_shallow()
+        return components[name] if name in components else components[component_of(name)].beside(name)
 
     def graph_path(self, name: str) -> Path:
         """The ONNX file of a component, beside its external weights if it has some."""
@@ -150,8 +150,8 @@ class Bundle:
         own = component.shallow
         if own is not None and not _has_shallow(component, own):
             raise MezzotintError(
-                f"{self.path / MANIFEST_NAME}: {name}'s shallow graph names files, inputs or outputs that {name} does "
-                "not have; make the bundle again"
+                f"{self.path / MANIFEST_NAME}: {name}'s shallow graph names files or inputs that {name} does not have; "
+                "make the bundle again"
             )
 
     def _check_size(self, entry: FileEntry) -> None:
@@ -201,10 +201,8 @@ def list_files(folder: Path) -> list[str]:
 
 def _has_shallow(component: Component, own: ShallowGraph) -> bool:
     """Whether what is said of a component's shallow graph goes together with the rest."""
-    named, known = {own.file}, {entry.path for entry in component.files[1:]}
-    inputs, known_inputs = set(own.inputs), {spec.name for spec in component.inputs}
-    is_last = len(component.outputs) > 1 and component.outputs[-1].name == own.feature
-    return named <= known and inputs <= known_inputs and is_last
+    files, inputs = {entry.path for entry in component.files[1:]}, {spec.name for spec in component.inputs}
+    return {own.file, own.deep} <= files and set(own.inputs) <= inputs
 
 
 def _size_fault(path: Path, size: int | None, expected: int) -> str:

@@ -21,7 +21,7 @@ from .live import LiveAdapter
 from .precision import Compute, Storage
 from .profile import Profile
 from .records import LEFT_OUT, parse_record, record_data
-from .shallow import ShallowGraph, shallow_name
+from .shallow import component_of, deep_name, shallow_name
 
 MANIFEST_NAME = "mezzotint.json"
 SCHEMA_VERSION = 1
@@ -72,6 +72,21 @@ class BuiltEngine:
     graph_sha256: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShallowGraph:
+    """What may run in a denoiser's place. `file` and `deep`, its deep graph, are two of the component's files.
+
+    `layers` of the way up are in it, a resnet and maybe a transformer each. `inputs` are those of the whole graph that
+    it takes as well, and `feature` the last output of the deep graph and its own last input.
+    """
+
+    file: str
+    deep: str
+    layers: int
+    inputs: tuple[str, ...]
+    feature: TensorSpec
+
+
 @dataclass(frozen=True)
 class Component:
     """One graph. `storage` is what the weights lie on disk as, `compute` the arithmetic to run it with."""
@@ -96,14 +111,18 @@ class Component:
         """Whether a denoiser takes the latents once for both halves of guidance; it takes them twice as well."""
         return bool(self.inputs) and self.inputs[0].dims[:1] == (LATENT_BATCH,)
 
-    def of_shallow(self) -> "Component":
-        """What would be said of its shallow graph if that were a component, which it must have."""
+    def beside(self, name: str) -> "Component":
+        """What would be said of its deep or its shallow graph, by its name, if that were a component."""
         own = self.shallow
-        assert own is not None  # whoever asks has looked
-        inputs = [spec for spec in self.inputs if spec.name in own.inputs]
-        files = sorted(self.files, key=lambda entry: entry.path != own.file)  # its graph comes first
-        kept = replace(self, shallow=None, parity=None, outputs=self.outputs[:1])
-        return replace(kept, files=tuple(files), inputs=(*inputs, self.outputs[-1]))
+        assert own is not None  # whoever knows the name has looked
+        is_deep = name == deep_name(component_of(name))
+        graph = own.deep if is_deep else own.file
+        files = sorted(self.files, key=lambda entry: entry.path != graph)  # its graph comes first
+        same = replace(self, shallow=None, parity=None, files=tuple(files))
+        if is_deep:
+            return replace(same, outputs=(*self.outputs, own.feature))
+        inputs = (spec for spec in self.inputs if spec.name in own.inputs)
+        return replace(same, inputs=(*inputs, own.feature))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +221,9 @@ class Manifest:
 
     @property
     def graph_names(self) -> tuple[str, ...]:
-        """What can be run: the components, and behind them their shallow graphs."""
-        shallow = (shallow_name(name) for name, one in self.components.items() if one.shallow is not None)
-        return (*self.components, *shallow)
+        """What can be run: the components, and behind them the graphs beside their own."""
+        names = [name for name, one in self.components.items() if one.shallow is not None]
+        return (*self.components, *(called(name) for name in names for called in (deep_name, shallow_name)))
 
     def to_json(self) -> str:
         """Deterministic JSON text; a manifest that was parsed gives the text that it was parsed from."""

@@ -1,38 +1,31 @@
-"""The second graph of a denoiser, which computes its outermost layers alone (DeepCache, Ma, Fang and Wang 2024).
+"""The graphs beside a denoiser's own that skip its inside in some calls (DeepCache, Ma, Fang and Wang 2024).
 
-The whole graph has one more output, what its inside says; the shallow graph reads that instead of computing it. Both
-lie in one folder and read one file of weights. Where components are asked for by name, the shallow graph of `unet` is
-called `unet.shallow`.
+The *deep* graph is the whole once more and says, as its last output, what its inside says; the *shallow* graph has the
+outermost layers alone, and reads that. The denoiser's own graph says nothing new, so that it computes what it did. All
+lie in one folder and read one file of weights. Where components are asked for by name, those beside `unet` are called
+`unet.deep` and `unet.shallow`.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+DEEP_FILE: Final = "deep.onnx"
 SHALLOW_FILE: Final = "shallow.onnx"
 FEATURE: Final = "deep_feature"
-"""The output of the whole graph and input of the shallow one: (rows, C, h, w), as many rows as there are texts."""
+"""The output of the deep graph and input of the shallow one: (rows, C, h, w), as many rows as there are texts."""
 
-_SUFFIX = ".shallow"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShallowGraph:
-    """`file` is one of its component's; `layers` of the way up are in it, a resnet and maybe a transformer each.
-
-    `inputs` are those of the whole graph that it takes as well, and `feature` the last output of that one.
-    """
-
-    file: str
-    layers: int
-    inputs: tuple[str, ...]
-    feature: str
+_DEEP, _SHALLOW = ".deep", ".shallow"
 
 
-def shallow_name(name: str) -> str:
-    """What the shallow graph of component `name` is called."""
-    return name + _SUFFIX
+def deep_name(component: str) -> str:
+    """What the deep graph of a component is called."""
+    return component + _DEEP
 
 
-def whole_name(name: str) -> str:
-    """The component that a graph of that name belongs to."""
-    return name.removesuffix(_SUFFIX)
+def shallow_name(component: str) -> str:
+    """What its shallow graph is called."""
+    return component + _SHALLOW
+
+
+def component_of(name: str) -> str:
+    """The component that a graph of that name belongs to; its own graph has its name."""
+    return name.removesuffix(_DEEP).removesuffix(_SHALLOW)

@@ -127,6 +127,7 @@ class Load:
     low_memory: bool
     profile: str | None = None
     once: bool = False
+    cache_interval: int | None = None
 
     def pipeline(self, kind: type[Pipeline]) -> Pipeline:
         """Opened; where nobody chose the engine, stderr says which and why."""
@@ -138,6 +139,7 @@ class Load:
             threads=self.threads,
             low_memory=self.low_memory,
             once=self.once,
+            cache_interval=self.cache_interval,
         )
         if self.backend == "auto":
             STDERR.print(f"backend {pipe.backend}: {pipe.choice.reason}", markup=False)
@@ -225,6 +227,7 @@ def generate_images(
     paths = [output] if count == 1 else [output.with_stem(f"{output.stem}-{index}") for index in range(count)]
     for path in paths:
         check_output(path, overwrite=overwrite)
+    load = replace(load, cache_interval=request.options.get("cache_interval"))
     load = replace(load, once=len(request.prompts) == 1)  # so that the decoder has the room of the denoiser
     pipe = load.pipeline(request.kind())
     refiner = None if refining is None else refining.open(load)

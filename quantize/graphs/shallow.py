@@ -1,4 +1,4 @@
-"""A UNet's graph cut in two at a feature on its way up: the whole, which says the feature, and what reads it.
+"""A UNet's graph cut at a feature on its way up: the deep one, which says the feature, and what reads it.
 
 The way up consists of layers, a resnet and maybe a transformer each, that begin with a concatenation of what came up so
 far and of a skip connection. In front of the last k of these stands the feature; what the last k layers need besides,

@@ -13,7 +13,7 @@ from mezzotint.arrays import Array
 from mezzotint.bundle.decisions import DECISIONS_FILE, read_decisions
 from mezzotint.bundle.manifest import LATENT_BATCH, TensorSpec
 from mezzotint.bundle.precision import NodeScheme, Storage
-from mezzotint.bundle.shallow import whole_name
+from mezzotint.bundle.shallow import component_of
 from mezzotint.engines.lineup import choose_engine
 from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Guidance
@@ -97,14 +97,14 @@ def audit_compiled(bundle: Bundle, component: str | None, capabilities: Sequence
 
 
 def _called(bundle: Bundle, component: str, scheme: NodeScheme) -> Sequence[str]:
-    whole = whole_name(component)
+    whole = component_of(component)
     decisions = read_decisions(bundle.path / whole / DECISIONS_FILE)
     called = [node for node, one in decisions.items() if one.scheme == scheme]
     return called if component == whole else _left_in(bundle.graph_path(component), called)
 
 
 def _left_in(path: Path, nodes: Sequence[str]) -> list[str]:
-    """Those of `nodes` that a shallow graph has; lowering puts what a node became behind its name."""
+    """Those of `nodes` that a graph beside a component's own has; lowering puts what a node became behind its name."""
     names = {str(node.name).partition(":")[0] for node in ir.load(path).graph}
     return [node for node in nodes if node in names]
 

@@ -13,7 +13,7 @@ from mezzotint.arrays import Array
 from mezzotint.bundle.bundle import write_manifest
 from mezzotint.bundle.control_record import AddedControl, ControlKind
 from mezzotint.bundle.manifest import Component
-from mezzotint.bundle.shallow import FEATURE, SHALLOW_FILE
+from mezzotint.bundle.shallow import DEEP_FILE, FEATURE, SHALLOW_FILE
 from mezzotint.decibel import psnr_db, sqnr_db
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import choose_engine
@@ -58,13 +58,14 @@ def test_the_whole_graph_is_what_it_was_and_the_shallow_one_computes_less(
     plain = quantized(tiny_bundle, tmp_path / "plain", target, recipe)
     assert bundle.verify() > plain.verify()
     unet, before = bundle.component("unet"), plain.component("unet")
-    assert unet.outputs[:-1] == before.outputs
-    assert (unet.inputs, unet.parity, unet.approximations) == (before.inputs, before.parity, ())
-    audits = [audit_bundle(bundle, target, name) for name in ("unet", "unet.shallow")]
+    same = replace(unet, files=before.files, shallow=None)
+    assert same == before
+    audits = [audit_bundle(bundle, target, name) for name in ("unet", "unet.deep", "unet.shallow")]
     assert all(audit.int8_coverage >= 0.99 for audit in audits)
     assert all(bool(audit.promised) is (recipe == "int8") for audit in audits)
-    whole, shallow = (sum(kernel.macs for kernel in audit.kernels) for audit in audits)
-    assert shallow < 0.6 * whole
+    own, deep, shallow = (sum(kernel.macs for kernel in audit.kernels) for audit in audits)
+    assert own == deep
+    assert shallow < 0.6 * deep
     floats = cached_bundle(make_once, tiny_bundle, target)
     with (
         TextToImage.load(bundle.path) as pipe,
@@ -102,7 +103,7 @@ def test_the_shallow_graph_ends_a_whole_call(
         "timestep": np.asarray(401.0, dtype=np.float32),
         "encoder_hidden_states": random.standard_normal((2, 32, 32)).astype(np.float32),
     }
-    expected = opened(bundle, "unet").run(feeds)
+    expected = opened(bundle, "unet.deep").run(feeds)
     shallow = opened(bundle, "unet.shallow")
     read = {name: array for name, array in feeds.items() if name in {one.name for one in shallow.component.inputs}}
     found = shallow.run({**read, FEATURE: expected[FEATURE]})
@@ -113,17 +114,18 @@ def test_the_shallow_graph_ends_a_whole_call(
     assert level == ((height, width) if spec.dims[2:] == ("height", "width") else (-(-height // 2), -(-width // 2)))
 
 
-def test_both_graphs_read_one_file_of_weights(layered: Callable[[int], Bundle]) -> None:
+def test_all_graphs_read_one_file_of_weights(layered: Callable[[int], Bundle]) -> None:
     bundle = layered(1)
     unet = bundle.component("unet")
-    assert [Path(entry.path).name for entry in unet.files] == ["model.onnx", "model.onnx_data", SHALLOW_FILE]
-    assert bundle.component("unet.shallow").files[0].path == f"unet/{SHALLOW_FILE}"
-    weights = [one.const_value for one in ir.load(bundle.graph_path("unet.shallow")).graph.initializers.values()]
-    assert {one.location for one in weights if isinstance(one, ir.ExternalTensor)} == {"model.onnx_data"}
-    assert sum(one.nbytes for one in weights if one is not None and not isinstance(one, ir.ExternalTensor)) < 10_000
+    assert [Path(entry.path).name for entry in unet.files] == ["model.onnx", "model.onnx_data", DEEP_FILE, SHALLOW_FILE]
+    for name, file in (("unet.deep", DEEP_FILE), ("unet.shallow", SHALLOW_FILE)):
+        assert bundle.component(name).files[0].path == f"unet/{file}"
+        weights = [one.const_value for one in ir.load(bundle.graph_path(name)).graph.initializers.values()]
+        assert {one.location for one in weights if isinstance(one, ir.ExternalTensor)} == {"model.onnx_data"}
+        assert sum(one.nbytes for one in weights if one is not None and not isinstance(one, ir.ExternalTensor)) < 10_000
 
 
-@pytest.mark.parametrize("change", [{"file": "unet/other.onnx"}, {"inputs": ("sample", "noise")}, {"feature": "x"}])
+@pytest.mark.parametrize("change", [{"file": "unet/other.onnx"}, {"deep": "unet/x"}, {"inputs": ("sample", "noise")}])
 def test_a_manifest_whose_shallow_graph_is_of_something_else_is_refused(
     change: dict[str, Any], layered: Callable[[int], Bundle], tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import MakeOnce
 
 __all__ = ["SHALLOW", "WHOLE", "cached_bundle", "spied"]
 
-WHOLE, SHALLOW = "unet", "unet.shallow"
+WHOLE, SHALLOW = "unet.deep", "unet.shallow"
 
 
 def cached_bundle(make_once: MakeOnce, source: Bundle, target: str, approximation: str = "deep-cache") -> Bundle:
@@ -42,6 +42,6 @@ class Spy:
 
 def spied(pipe: TextToImage) -> tuple[TextToImage, list[tuple[str, int]]]:
     called: list[tuple[str, int]] = []
-    watched = {name: Spy(pipe.sessions[name], called) for name in ("unet", "unet.shallow")}
+    watched = {name: Spy(pipe.sessions[name], called) for name in (WHOLE, SHALLOW)}
     sessions: dict[str, Any] = {name: watched.get(name) or pipe.sessions[name] for name in pipe.sessions}
     return TextToImage(pipe.bundle, pipe.choice, sessions), called

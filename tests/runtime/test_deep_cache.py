@@ -11,6 +11,7 @@ from PIL import Image
 from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, Settings, TextToImage, read_settings
+from mezzotint.runtime.feature_cache import FeatureCache
 from tests.conftest import MakeOnce
 from tests.runtime.diffusers_images import DiffusersImages
 from tests.runtime.shallow_bundle import SHALLOW, WHOLE, cached_bundle, spied
@@ -114,7 +115,7 @@ def test_every_nth_call_is_whole_and_no_run_takes_from_another(cached: Bundle) -
 @pytest.mark.parametrize(
     ("interval", "expected"),
     [
-        ((0.0, 0.5), [(WHOLE, 2), (SHALLOW, 2), (SHALLOW, 1), (WHOLE, 1), (SHALLOW, 1), (SHALLOW, 1)]),
+        ((0.0, 0.3), [(WHOLE, 2), (SHALLOW, 2), (SHALLOW, 1), (WHOLE, 1), (SHALLOW, 1), (SHALLOW, 1)]),
         ((0.34, 0.7), [(WHOLE, 1), (SHALLOW, 1), (SHALLOW, 1), (WHOLE, 2), (SHALLOW, 2), (SHALLOW, 1)]),
         ((0.2, 0.6), [(WHOLE, 1), (SHALLOW, 1), (WHOLE, 2), (SHALLOW, 2), (SHALLOW, 1), (WHOLE, 1)]),
     ],
@@ -126,6 +127,28 @@ def test_guidance_that_comes_on_needs_a_whole_call_and_one_that_goes_off_none(
         watched, called = spied(pipe)
         watched(PROMPT, steps=6, guidance_interval=interval, cache_interval=3, scheduler="ddim")
     assert called == expected
+
+
+def test_where_guidance_goes_off_the_prompts_rows_are_taken(cached: Bundle) -> None:
+    read: list[Array] = []
+
+    class Counted:
+        """Says as its feature which row it is, and notes the feature that it is given."""
+
+        def __init__(self, name: str) -> None:
+            self.component = cached.component(name)
+
+        def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+            read.extend([feeds["deep_feature"]] if "deep_feature" in feeds else [])
+            rows = np.arange(len(feeds["encoder_hidden_states"]), dtype=np.float32)
+            return {"out_sample": rows, "deep_feature": rows[:, None, None, None]}
+
+    deep, shallow = Counted(WHOLE), Counted(SHALLOW)
+    cache = FeatureCache(shallow, 4)  # type: ignore[arg-type]  # it is asked for no more than this
+    for texts in (4, 2, 4):  # two images: guided, unguided, and guided again while the negative rows are there
+        feeds = {"sample": np.zeros(2), "timestep": np.asarray(1.0), "encoder_hidden_states": np.zeros(texts)}
+        cache.run(deep, feeds)  # type: ignore[arg-type]
+    assert [rows.reshape(-1).tolist() for rows in read] == [[2.0, 3.0], [0.0, 1.0, 2.0, 3.0]]
 
 
 def test_whoever_observes_is_told_what_the_whole_graph_is_asked(cached: Bundle) -> None:
