@@ -9,6 +9,8 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import family_of
 
 from ..decide.recipe import Recipe, component_storages
+from ..graphs.graph_file import load_graph
+from ..graphs.shallow import settle_layers
 from ..passes.approximations import DEEP_CACHE, Approximations
 from .target import Target, fit_storages
 
@@ -91,3 +93,4 @@ def check_approximated(
             f"{DEEP_CACHE} is not for bundles with ControlNets and T2I-adapters, such as "
             f"{bundle.manifest.controls[0].name}: what these add goes into the layers that it leaves out; leave it away"
         )
+    settle_layers(load_graph(bundle.graph_path(denoiser)).graph, approximations.layers)

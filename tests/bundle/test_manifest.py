@@ -13,7 +13,16 @@ import pytest
 from mezzotint.bundle.calibration_record import CalibrationRecord
 from mezzotint.bundle.decisions import Decision
 from mezzotint.bundle.defaults import Defaults
-from mezzotint.bundle.manifest import Component, FileEntry, Manifest, Parity, Replacement, Source, TensorSpec
+from mezzotint.bundle.manifest import (
+    Component,
+    FileEntry,
+    Manifest,
+    Parity,
+    Replacement,
+    ShallowGraph,
+    Source,
+    TensorSpec,
+)
 from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.errors import MezzotintError
 
@@ -71,7 +80,19 @@ def changed(path: tuple[str | int, ...], value: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    "kind", [Manifest, Component, CalibrationRecord, Parity, FileEntry, TensorSpec, Source, Replacement, Decision]
+    "kind",
+    [
+        Manifest,
+        Component,
+        CalibrationRecord,
+        Parity,
+        FileEntry,
+        TensorSpec,
+        Source,
+        Replacement,
+        Decision,
+        ShallowGraph,
+    ],
 )
 def test_the_page_on_the_format_names_every_field(repo_root: Path, kind: Any) -> None:
     page = (repo_root / "docs" / "bundle-format.md").read_text(encoding="utf-8")

@@ -1,6 +1,8 @@
 """DeepCache's images are those of diffusers' modules run in the same way, whatever the sampler, batch and start."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ from PIL import Image
 
 from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db
+from mezzotint.engines.sessions import Sessions
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, Settings, TextToImage, read_settings
 from mezzotint.runtime.feature_cache import FeatureCache
+from tests.bundle.test_profile import PROFILE
 from tests.conftest import MakeOnce
 from tests.runtime.diffusers_images import DiffusersImages
 from tests.runtime.shallow_bundle import SHALLOW, WHOLE, cached_bundle, spied
+from tests.runtime.small_bundle import change_manifest
 from tests.runtime.torch_deep_cache import TorchDeepCache
 
 PROMPT = "a flat emoji of a red apple"
@@ -175,6 +180,26 @@ def test_an_image_says_its_interval_and_is_made_again_by_it(cached: Bundle, tmp_
         np.testing.assert_array_equal(pipe.generate(settings).pixels, made.pixels)
         with Image.open(tmp_path / "out.png") as image:
             assert "Cache interval: 2" in image.info["parameters"]
+
+
+def test_a_profile_runs_with_its_interval_and_loads_what_that_needs(cached: Bundle, tmp_path: Path) -> None:
+    copy = shutil.copytree(cached.path, tmp_path / "copy")
+    fast = replace(PROFILE, settings=replace(cached.defaults(), steps=4, cache_interval=2))
+    change_manifest(copy, lambda manifest: replace(manifest, profiles={"fast": fast}))
+    with TextToImage.load(copy, profile="fast") as pipe, TextToImage.load(cached.path, cache_interval=2) as plain:
+        for one in (pipe, plain):
+            assert isinstance(one.sessions, Sessions)
+            assert set(one.sessions.open_names) == {"text_encoder", WHOLE, SHALLOW, "vae_decoder"}
+        found = pipe(PROMPT, seed=1)
+        assert found.settings[0].cache_interval == 2
+        np.testing.assert_array_equal(found.pixels, plain(PROMPT, seed=1, steps=4, cache_interval=2).pixels)
+        other = pipe(PROMPT, seed=1, cache_interval=1).pixels
+        np.testing.assert_array_equal(other, plain(PROMPT, seed=1, steps=4, cache_interval=1).pixels)
+
+
+def test_a_bundle_of_no_shallow_graph_is_not_loaded_for_an_interval(tiny_bundle: Bundle) -> None:
+    with pytest.raises(MezzotintError, match="--approximate deep-cache"):
+        TextToImage.load(tiny_bundle.path, cache_interval=2)
 
 
 @pytest.mark.parametrize("interval", [0, -1, 1.5, "two"])
