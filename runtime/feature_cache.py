@@ -45,7 +45,9 @@ class FeatureCache:
 
 
 def check_cache_interval(bundle: Bundle, interval: int) -> None:
-    """MezzotintError where a run is to skip the inside of a denoiser that has no shallow graph."""
+    """MezzotintError where a run is to skip the inside of a denoiser that has no shallow graph, or for less than 1."""
+    if interval < 1:
+        raise MezzotintError(what="cache_interval", got=interval, expected="1 or more; 1 caches nothing")
     denoiser = family_of(bundle).denoiser
     if interval > 1 and bundle.component(denoiser).shallow is None:
         raise MezzotintError(

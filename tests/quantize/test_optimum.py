@@ -12,6 +12,8 @@ from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db
 from mezzotint.runtime import Bundle, TextToImage
 from mezzotint.runtime.noise.torch_cpu import torch_normal
+from tests.conftest import MakeOnce
+from tests.runtime.shallow_bundle import cached_bundle
 
 onnxruntime_of_optimum: Any = pytest.importorskip(
     "optimum.onnxruntime",
@@ -41,6 +43,11 @@ def generated_by_us(path: Path, backend: str, precision: str = "f32") -> Array:
 
 def test_the_fp32_bundle(demo_bundle: Bundle) -> None:
     assert psnr_db(generated_by_us(demo_bundle.path, "onnxruntime"), generated_by_optimum(demo_bundle.path)) >= 60.0
+
+
+def test_a_bundle_with_other_graphs_beside_the_unets(make_once: MakeOnce, demo_bundle: Bundle) -> None:
+    path = cached_bundle(make_once, demo_bundle, "onnxruntime").path
+    assert psnr_db(generated_by_us(path, "onnxruntime"), generated_by_optimum(path)) >= 60.0
 
 
 def test_the_int8_bundle_for_onnxruntime(demo_int8: Callable[[str], Bundle]) -> None:

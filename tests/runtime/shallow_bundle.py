@@ -23,7 +23,7 @@ def cached_bundle(make_once: MakeOnce, source: Bundle, target: str, approximatio
             source.path, folder, recipe="fp16", target=target, overrides=plain, approximations=(approximation,)
         )
 
-    name = f"{source.manifest.family}-{approximation.replace(':', '-')}-{target}"
+    name = f"{source.manifest.source.sha256[:8]}-{approximation.replace(':', '-')}-{target}"
     return Bundle.open(make_once(name, make))
 
 

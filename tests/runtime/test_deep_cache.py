@@ -200,6 +200,8 @@ def test_a_profile_runs_with_its_interval_and_loads_what_that_needs(cached: Bund
 def test_a_bundle_of_no_shallow_graph_is_not_loaded_for_an_interval(tiny_bundle: Bundle) -> None:
     with pytest.raises(MezzotintError, match="--approximate deep-cache"):
         TextToImage.load(tiny_bundle.path, cache_interval=2)
+    with pytest.raises(MezzotintError, match="cache_interval"):
+        TextToImage.load(tiny_bundle.path, cache_interval=0)
 
 
 @pytest.mark.parametrize("interval", [0, -1, 1.5, "two"])
