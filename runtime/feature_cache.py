@@ -52,7 +52,9 @@ def check_cache_interval(bundle: Bundle, interval: int) -> None:
     if interval > 1 and bundle.component(denoiser).shallow is None:
         raise MezzotintError(
             where=bundle.path,
-            what=f"cache_interval is {interval}, and its {denoiser} has no shallow graph",
+            what="cache_interval",
+            got=interval,
+            expected=f"1, as its {denoiser} has no shallow graph",
             advice="make a bundle with `mezzotint quantize --approximate deep-cache`, or leave the interval away",
         )
 

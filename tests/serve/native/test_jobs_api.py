@@ -211,7 +211,7 @@ def test_jobs_are_listed_by_state(fake: Live, maker: FakeMaker) -> None:
         ({"prompt": "a", "scheduler": "lcm", "schedule": "karras"}, None),
         ({"prompt": "a", "scheduler": "euler", "eta": 0.5}, None),
         ({"prompt": "a", "cache_interval": 0}, "cache_interval"),
-        ({"prompt": "a", "cache_interval": 2}, None),
+        ({"prompt": "a", "cache_interval": 2}, "cache_interval"),
         ({"prompt": "a", "count": 17}, "the number of images"),
         ({"prompt": "a", "strength": 0.5}, "mask and strength need an image to start from"),
         ({"prompt": "a", "image": "http://127.0.0.1:1/x.png"}, "image"),
