@@ -110,10 +110,11 @@ def _measure_timing(subject: Subject, task: Task, result: Path, started_ns: int,
 
 
 def _measure_parts(subject: Subject, task: Task, result: Path, _started_ns: int, progress: Progress) -> None:
-    """An image of one step warms up; in the next one every step counts. A whole image is generated last, if at all."""
+    """An image of one step of each graph warms up; in the next one every step counts. A whole image is last, if any."""
     workload, before = task.workload, read_cpu_times()
     prompt, seed, samples, whole = workload.prompts[0], workload.seed_of(0), [], []
-    for steps in (1, task.images):
+    interval = task.case.cache_interval or 1
+    for steps in (interval, -(-task.images // interval) * interval):  # as many whole ones as in a long run
         before = read_cpu_times()
         samples = [subject.generate(prompt, seed, replace(workload, steps=steps))]
         progress("parts", len(samples), 2)

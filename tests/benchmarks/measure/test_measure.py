@@ -120,6 +120,15 @@ def test_parts_warm_up_with_one_step_and_generate_a_whole_image_only_when_asked(
     assert [image["end_to_end"] for image in read_timing(tmp_path / "t.json")["whole"]] == [45.0]
 
 
+@pytest.mark.parametrize(("interval", "expected"), [(2, [2, 4]), (3, [3, 3]), (5, [5, 5])])
+def test_parts_of_cached_calls_are_whole_turns(
+    interval: int, expected: list[int], subject: FakeSubject, tmp_path: Path
+) -> None:
+    task = replace(_task("parts", replace(CASE, cache_interval=interval)), images=3)
+    measure(task, tmp_path / "t.json", 0, silent)
+    assert subject.steps == expected
+
+
 def test_a_peer_that_answers_no_states_is_generated_all_the_same(subject: FakeSubject, tmp_path: Path) -> None:
     measure(_task("reference"), tmp_path / "r.npz", 0, silent)
     subject.answers = False
