@@ -129,7 +129,9 @@ def _rewrite(graph: ir.Graph, item: WeightedNode, resize: ir.Node) -> None:
     phases = insert_before(node, "Conv", inputs, name=item.name, kernel_shape=[2, 2], pads=[1] * 4)
     phases.name = f"{item.name}:phases"
     batch = small.shape[0] if small is not None and small.shape is not None else None
-    phases.shape, phases.type = ir.Shape([batch, 4 * item.weight_array().shape[0], None, None]), node.outputs[0].type
+    weight = item.weight_array()
+    phases.shape = ir.Shape([batch, 4 * weight.shape[0], None, None])
+    phases.type = node.outputs[0].type or ir.TensorType(ir.DataType.from_numpy(weight.dtype))
     # Step 2: the large image; where another tensor decides its size, the old form is there for odd ones.
     sizes = _sizes(resize)
     enlarged = _interleaved(graph, phases, item.name.rpartition("/")[0])

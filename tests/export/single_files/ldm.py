@@ -160,10 +160,15 @@ def open_clip(text_encoder: Any, prefix: str, *, extra_layer: bool = False) -> S
     return {prefix + name: tensor for name, tensor in packed.items()}
 
 
+def beside(average: torch.Tensor) -> torch.Tensor:
+    """The plain weight of an average: another one, and so close that no answer overflows."""
+    return 1.25 * average + 0.01
+
+
 def with_ema(state: Mapping[str, torch.Tensor]) -> State:
     """The file with averages beside it: the values of `state` are the averages, and the plain weights differ."""
     model = {name: tensor for name, tensor in state.items() if name.startswith("model.diffusion_model.")}
     averages = {"model_ema." + "".join(name.split(".")[1:]): tensor for name, tensor in model.items()}
-    plain = {name: 1.25 * tensor + 0.01 for name, tensor in model.items()}  # so close that no answer overflows
+    plain = {name: beside(tensor) for name, tensor in model.items()}
     counts = {"model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(7)}
     return {**state, **plain, **averages, **counts}
