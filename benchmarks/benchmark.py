@@ -46,8 +46,9 @@ class Benchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much is measured. `parts` and `images` as in `rounds.Plan`; `peers` is the folder that `make peers` filled.
+    """How much is measured. `parts` and `images` as in `rounds.Plan`.
 
+    `peers` is the folder that `make peers` filled, `peer_names` are those of it that are measured, or all where empty.
     `fp16_baselines` are diffusers on a GPU, eager and compiled, and peers are those of a GPU then; `stand_ins` takes
     bundles for a GPU without one, for fidelity alone. `backends` run the portable bundles; `weights` is the folder with
     the networks that some metrics need, `config` one of configs and tokenizers for a checkpoint in one file whose
@@ -68,6 +69,7 @@ class Extent:
     parts: bool = False
     roofline: bool = True
     peers: Path | None = None
+    peer_names: Sequence[str] = ()
     weights: Path | None = None
     config: Path | None = None
     adapter: GivenAdapter | None = None
@@ -147,10 +149,15 @@ def _cases(checkpoint: Path, bundles: Sequence[Path], extent: Extent) -> tuple[C
         raise MezzotintError(f"{checkpoint} is no single file, and has configs of its own; leave --config away")
     if extent.peers is not None and extent.adapter is not None:
         raise MezzotintError("peers run the checkpoint without adapters; leave --peers or --lora away")
+    if extent.peers is None and extent.peer_names:
+        raise MezzotintError("a peer is asked for, and no folder of peers; give --peers too, or leave --peer away")
     if extent.peers is not None:
         check_for_peers(checkpoint)
-        sha256 = source_sha256(checkpoint)
-        peers = peer_cases(extent.peers, str(checkpoint), sha256, on_gpu=extent.fp16_baselines)
+        peers = peer_cases(
+            *(extent.peers, str(checkpoint), source_sha256(checkpoint)),
+            on_gpu=extent.fp16_baselines,
+            names=extent.peer_names,
+        )
     cases = line_up(
         str(checkpoint),
         [str(bundle) for bundle in bundles],

@@ -1,6 +1,6 @@
 """`make peers`: environments and artefacts of the peers, so that `benchmark --peers FOLDER` can put them in its table.
 
-    mezzotint dev peers CHECKPOINT FP32_BUNDLE -o FOLDER --environments FOLDER [--prompts FILE] [--gpu]
+    mezzotint dev peers CHECKPOINT FP32_BUNDLE -o FOLDER --environments FOLDER [--prompts FILE] [--gpu] [--peer NAME]
 
 What is there already, from the same weights, is kept. A peer that cannot be had leaves its reason in FOLDER, and
 the others go on. Nothing is installed where the disk has too little room.
@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from mezzotint.errors import MezzotintError
@@ -27,15 +28,17 @@ _VERSIONS = (
 )
 
 
-def prepare_peers(inputs: Inputs, environments: Path, *, on_gpu: bool = False) -> dict[str, PeerState]:
-    """Make every artefact below `inputs.folder` that is not there, of the peers on a CPU or a GPU; each one's state."""
+def prepare_peers(
+    inputs: Inputs, environments: Path, *, on_gpu: bool = False, names: Collection[str] = ()
+) -> dict[str, PeerState]:
+    """Make every artefact below `inputs.folder` that is not there, of `peers_of`; each one's state."""
+    peers = peers_of(on_gpu=on_gpu, names=names)
     check_for_peers(inputs.checkpoint)
     check_sources(inputs.checkpoint, [inputs.bundle])
     read_prompts(inputs.prompts)
     source = source_sha256(inputs.checkpoint)
     inputs.folder.mkdir(parents=True, exist_ok=True)
     states = {}
-    peers = peers_of(on_gpu=on_gpu)
     for artefact, environment in sorted({(peer.artefact, peer.environment) for peer in peers if peer.artefact}):
         state = read_state(inputs.folder, artefact)
         if state is None or not _is_current(state, inputs.folder, artefact, source):

@@ -17,14 +17,27 @@ from mezzotint.families.lineup import family_of
 
 
 @dataclass
+class Turns:
+    """Of one run: which calls are whole, every `interval`-th and those that the last whole one says too little for."""
+
+    interval: int
+    _rows: int = field(default=0, init=False)  # of the last whole call
+    _age: int = field(default=0, init=False)  # in calls
+
+    def is_whole(self, rows: int) -> bool:
+        """Of the next call, in which there are so many `rows`; to be asked once for each, in their order."""
+        is_due = self._age >= self.interval or rows > self._rows
+        self._age, self._rows = (1, rows) if is_due else (self._age + 1, self._rows)
+        return is_due
+
+
+@dataclass
 class FeatureCache:
-    """Of one run: the session of the shallow graph, and how many calls there are from one whole one to the next."""
+    """Of one run: the session of the shallow graph, and whose turn it is."""
 
     shallow: Session
-    interval: int
+    turns: Turns
     _feature: Array | None = field(default=None, init=False)  # (rows, C, h, w)
-    _rows: int = field(default=0, init=False)  # of the call that said it
-    _age: int = field(default=0, init=False)  # in calls
 
     def run(self, deep: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of the graph whose turn it is, for the feeds of the whole denoiser.
@@ -34,11 +47,10 @@ class FeatureCache:
         """
         rows = max(len(array) for array in feeds.values() if array.ndim)
         name = deep.component.outputs[-1].name
-        if self._feature is None or self._age >= self.interval or rows > self._rows:
+        if self.turns.is_whole(rows) or self._feature is None:
             outputs = deep.run(feeds)
-            self._feature, self._rows, self._age = outputs[name], rows, 1
+            self._feature = outputs[name]
             return outputs
-        self._age += 1
         read = {spec.name for spec in self.shallow.component.inputs}
         own = {other: array for other, array in feeds.items() if other in read}
         return self.shallow.run({**own, name: self._feature[-rows:]})
@@ -76,4 +88,4 @@ def graphs_to_load(bundle: Bundle, components: Sequence[str], interval: int | No
 def open_cache(bundle: Bundle, sessions: Mapping[str, Session], interval: int) -> FeatureCache | None:
     """For a run that was checked; None where each call runs the whole denoiser."""
     _, *shallow = graphs_of_run(bundle, interval)
-    return FeatureCache(sessions[shallow[0]], interval) if shallow else None
+    return FeatureCache(sessions[shallow[0]], Turns(interval)) if shallow else None

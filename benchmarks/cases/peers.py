@@ -4,7 +4,7 @@ A peer that could not be installed or exported is a case with a refusal: its row
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,9 +83,17 @@ PEERS = (
 )
 
 
-def peers_of(*, on_gpu: bool) -> tuple[Peer, ...]:
-    """Those that run where the benchmark does."""
-    return tuple(peer for peer in PEERS if peer.on_gpu is on_gpu)
+def peers_of(*, on_gpu: bool, names: Collection[str] = ()) -> tuple[Peer, ...]:
+    """Those that run where the benchmark does, or of these the named ones where `names` has any.
+
+    MezzotintError for a name that none of them has.
+    """
+    peers = tuple(peer for peer in PEERS if peer.on_gpu is on_gpu)
+    known = [peer.name for peer in peers]
+    for name in names:
+        if name not in known:
+            raise MezzotintError(what="--peer", got=name, expected=known)
+    return tuple(peer for peer in peers if not names or peer.name in names)
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,11 @@ def check_for_peers(checkpoint: Path) -> None:
         )
 
 
-def peer_cases(folder: Path, checkpoint: str, checkpoint_sha256: str, *, on_gpu: bool = False) -> tuple[Case, ...]:
-    """One case for each peer of a CPU, or of a GPU; `checkpoint_sha256` is of the weights that all generate with."""
-    return tuple(_case(peer, folder, checkpoint, checkpoint_sha256) for peer in peers_of(on_gpu=on_gpu))
+def peer_cases(
+    folder: Path, checkpoint: str, checkpoint_sha256: str, *, on_gpu: bool = False, names: Collection[str] = ()
+) -> tuple[Case, ...]:
+    """One case for each of `peers_of`; `checkpoint_sha256` is of the weights that all generate with."""
+    return tuple(_case(peer, folder, checkpoint, checkpoint_sha256) for peer in peers_of(on_gpu=on_gpu, names=names))
 
 
 def _case(peer: Peer, folder: Path, checkpoint: str, checkpoint_sha256: str) -> Case:

@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +33,7 @@ _FP16 = "diffusers in FP16 on the GPU too, eager and compiled."
 _STAND_IN = "Graphs for a GPU on a CPU engine, rounding as there: fidelity alone."
 _ALONE = "Each component alone in INT8."
 _CACHED = "Bundles with a shallow graph at this interval of DeepCache too; may be given again."
+_PEER = "Of --peers this one alone; may be given again."
 _PARTS = "Time each part alone, for models that take minutes an image."
 
 
@@ -61,6 +61,7 @@ def benchmark(
     cache_interval: Annotated[list[int] | None, typer.Option(min=2, help=_CACHED, rich_help_panel=_MEASURE)] = None,
     parts: Annotated[bool, typer.Option("--parts", help=_PARTS, rich_help_panel=_MEASURE)] = False,
     peers: Annotated[Path | None, typer.Option(help="The folder that `make peers` filled.")] = None,
+    peer: Annotated[list[str] | None, typer.Option(metavar="NAME", help=_PEER)] = None,
     weights: Annotated[Path | None, typer.Option(help=_WEIGHTS)] = None,
     config: Annotated[Path | None, typer.Option(help=_CONFIG)] = None,
     lora: Annotated[str | None, typer.Option(metavar="FILE[:SCALE]", help=_LORA)] = None,
@@ -75,11 +76,10 @@ def benchmark(
     with show_progress() as progress:
         outcome = run_benchmark(
             *(checkpoint, bundles, output),
-            replace(_workload(bundles[0], scheduler, steps, guidance, prompts, limit), height=height, width=width),
+            _workload(bundles[0], scheduler, steps, guidance, prompts, limit, (height, width)),
             Extent(
                 rounds=rounds,
                 images=images,
-                backends=tuple(backends.split(",")),
                 bf16_baseline=bf16,
                 fp16_baselines=fp16,
                 other_seed=other_seed,
@@ -88,7 +88,7 @@ def benchmark(
                 speed=speed,
                 fidelity=fidelity,
                 parts=parts,
-                **_in_other_words(peers, weights, config, lora, cache_interval),
+                **_in_other_words(peers, weights, config, backends, peer=peer, lora=lora, intervals=cache_interval),
             ),
             fail_if=fail_if or [],
             gate=_conditions(gate, fidelity=fidelity, speed=speed),
@@ -100,12 +100,25 @@ def benchmark(
 
 
 def _in_other_words(
-    peers: Path | None, weights: Path | None, config: Path | None, lora: str | None, intervals: list[int] | None
+    peers: Path | None,
+    weights: Path | None,
+    config: Path | None,
+    backends: str,
+    *,
+    peer: list[str] | None,
+    lora: str | None,
+    intervals: list[int] | None,
 ) -> dict[str, Any]:
-    """What of an Extent lies in other folders and files than checkpoint and bundles, or may be given again."""
-    adapter = None if lora is None else parse_given(lora)
-    found: dict[str, Any] = {"peers": peers, "weights": weights, "config": config, "adapter": adapter}
-    return {**found, "cache_intervals": tuple(intervals or ())}
+    """What of an Extent lies in other folders and files than checkpoint and bundles, or may be given several times."""
+    return {
+        "peers": peers,
+        "weights": weights,
+        "config": config,
+        "adapter": None if lora is None else parse_given(lora),
+        "backends": tuple(backends.split(",")),
+        "peer_names": tuple(peer or ()),
+        "cache_intervals": tuple(intervals or ()),
+    }
 
 
 def _conditions(gate: Path | None, *, fidelity: bool, speed: bool) -> list[str]:
@@ -116,16 +129,29 @@ def _conditions(gate: Path | None, *, fidelity: bool, speed: bool) -> list[str]:
 
 
 def _workload(
-    bundle: Path, scheduler: str | None, steps: int | None, guidance: float | None, prompts: Path, limit: int | None
+    bundle: Path,
+    scheduler: str | None,
+    steps: int | None,
+    guidance: float | None,
+    prompts: Path,
+    limit: int | None,
+    size: tuple[int | None, int | None],
 ) -> "Workload":
-    """The prompts with the requested settings, and the bundle's own where there are none."""
+    """The prompts with the requested settings, and the bundle's own where there are none; `size` is (height, width)."""
     from mezzotint.benchmarks.cases.workload import Workload, defaults_of
     from mezzotint.runtime.samplers.sampling import Sampling
     from mezzotint.runtime.text.prompts import read_prompts
 
-    texts = tuple(read_prompts(prompts)[:limit])
+    height, width = size
     asked = Sampling.settle(defaults_of(bundle, scheduler), None, steps, guidance)
-    return Workload(prompts=texts, steps=asked.steps, guidance=asked.guidance, scheduler=asked.sampler.name)
+    return Workload(
+        prompts=tuple(read_prompts(prompts)[:limit]),
+        steps=asked.steps,
+        guidance=asked.guidance,
+        scheduler=asked.sampler.name,
+        height=height,
+        width=width,
+    )
 
 
 def _show(outcome: "Benchmark", *, as_json: bool) -> None:

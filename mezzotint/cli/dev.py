@@ -70,6 +70,7 @@ def peers(
     environments: Annotated[Path, typer.Option(help="Where the peers' environments are installed.")],
     prompts: Annotated[Path | None, typer.Option(help=_PROMPTS)] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="Those for a GPU, in this environment.")] = False,
+    peer: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This one alone; may be given again.")] = None,
 ) -> None:
     """Install and export what other people have, for `benchmark --peers`; exit code 1 when one cannot be had."""
     from mezzotint.benchmarks.cases.peer_artefacts import Inputs
@@ -77,7 +78,7 @@ def peers(
     from mezzotint.quantize.calibrate.default_prompts import DEFAULT_PROMPTS
 
     inputs = Inputs(checkpoint, bundle, prompts or DEFAULT_PROMPTS, output)
-    states = prepare_peers(inputs, environments, on_gpu=gpu)
+    states = prepare_peers(inputs, environments, on_gpu=gpu, names=peer or ())
     for name, state in states.items():
         STDOUT.print(f"{name}: {state.reason or 'ready'}", markup=False)
     lacking = [name for name, state in states.items() if state.reason is not None]

@@ -8,6 +8,7 @@ import numpy as np
 from mezzotint.arrays import FloatArray
 from mezzotint.bundle.defaults import Defaults
 from mezzotint.runtime.denoising import guided_sigmas
+from mezzotint.runtime.feature_cache import Turns
 from mezzotint.runtime.samplers.sampling import Sampling
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 
@@ -73,12 +74,11 @@ class CallCounter:
 
 
 def _count(guided: Sequence[bool], interval: int) -> Calls:
-    """Of calls that are guided or not, in turn; those in which the whole graph runs are as in `FeatureCache`."""
+    """Of calls that are guided or not, in turn."""
     found = {"guided": 0, "plain": 0, "shallow_guided": 0, "shallow_plain": 0}
-    age, has_negative = interval, False
+    turns = Turns(interval)
     for is_guided in guided:
-        is_whole = age >= interval or (is_guided and not has_negative)
-        age, has_negative = (1, is_guided) if is_whole else (age + 1, has_negative)
+        is_whole = turns.is_whole(2 if is_guided else 1)
         found[("" if is_whole else "shallow_") + ("guided" if is_guided else "plain")] += 1
     return Calls(**found)
 

@@ -14,7 +14,7 @@ from mezzotint.arrays import Array
 from mezzotint.decibel import psnr_db
 from mezzotint.engines.sessions import Sessions
 from mezzotint.runtime import Bundle, ImageToImage, Inpaint, MezzotintError, Settings, TextToImage, read_settings
-from mezzotint.runtime.feature_cache import FeatureCache
+from mezzotint.runtime.feature_cache import FeatureCache, Turns
 from tests.bundle.test_profile import PROFILE
 from tests.conftest import MakeOnce
 from tests.runtime.diffusers_images import DiffusersImages
@@ -149,7 +149,7 @@ def test_where_guidance_goes_off_the_prompts_rows_are_taken(cached: Bundle) -> N
             return {"out_sample": rows, "deep_feature": rows[:, None, None, None]}
 
     deep, shallow = Counted(WHOLE), Counted(SHALLOW)
-    cache = FeatureCache(shallow, 4)  # type: ignore[arg-type]  # it is asked for no more than this
+    cache = FeatureCache(shallow, Turns(4))  # type: ignore[arg-type]  # it is asked for no more than this
     for texts in (4, 2, 4):  # two images: guided, unguided, and guided again while the negative rows are there
         feeds = {"sample": np.zeros(2), "timestep": np.asarray(1.0), "encoder_hidden_states": np.zeros(texts)}
         cache.run(deep, feeds)  # type: ignore[arg-type]

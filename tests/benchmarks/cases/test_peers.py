@@ -89,6 +89,16 @@ def test_peers_stand_between_bundles_and_ceiling(tmp_path: Path) -> None:
     assert names == [REFERENCE, *(peer.name for peer in PEERS if not peer.on_gpu), "other-seed"]
 
 
+def test_peers_can_be_asked_for_by_name_and_a_name_that_none_has_is_refused(tmp_path: Path) -> None:
+    names = ("nncf-int8-openvino", "diffusers-compile")
+    cases = peer_cases(tmp_path, "checkpoint", "a" * 64, names=names)
+    assert [case.name for case in cases] == ["diffusers-compile", "nncf-int8-openvino"]  # in the table's order
+    with pytest.raises(MezzotintError) as refused:
+        peer_cases(tmp_path, "checkpoint", "a" * 64, names=("nncf-int8-openvino", "optimum-cuda-fp16"))
+    assert (refused.value.what, refused.value.got) == ("--peer", "optimum-cuda-fp16")
+    assert "optimum-onnxruntime" in (refused.value.expected or ())
+
+
 def test_a_gpu_has_peers_of_its_own(tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = {case.name: case for case in peer_cases(tmp_path, "checkpoint", "a" * 64, on_gpu=True)}
     assert {name: (case.backend, case.precision) for name, case in cases.items()} == {
@@ -143,6 +153,9 @@ def test_one_that_fails_leaves_its_reason_and_is_tried_again(inputs: Inputs, mon
     shutil.rmtree(inputs.folder / "optimum-intel")
     prepare_peers(inputs, environments)
     assert "optimum-intel" in asked
+    assert list(prepare_peers(inputs, environments, names=["optimum-onnxruntime", "diffusers-compile"])) == [
+        "optimum-onnxruntime"
+    ]
 
 
 def test_nothing_is_installed_on_a_full_disk(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
