@@ -1,29 +1,25 @@
 """ControlNets in INT8 and FP16 on both CPU engines: calibrated with them in the loop, audited, close to FP32."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mezzotint.arrays import Array
 from mezzotint.bundle.precision import Storage
 from mezzotint.decibel import psnr_db, sqnr_db
 from mezzotint.families.residuals import is_residual
 from mezzotint.progress import silent
-from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.quantize import audit_bundle, quantize_bundle
 from mezzotint.quantize.calibrate.calibrate import calibrate
 from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.calibrate.followed import Followed, followed_by
 from mezzotint.runtime import Bundle, Control, TextToImage
 from mezzotint.runtime.denoiser_calls import DenoiserCall
 from tests.conftest import MakeOnce
+from tests.families.followed_quantized import PROMPTS, SETTINGS, Quantize, generated, quantizing
 from tests.families.tiny_control import controlled, drawing
 
-PROMPT = "a flat emoji of a red apple"
-PROMPTS = (PROMPT, "a noto emoji of a cat", "a dog on a blue background", "a green leaf")
-SETTINGS = CalibrationSettings(scheduler="ddim", steps=4, trajectories=4, visits=4, calls=16)
 CONTROLS = [Control(name="edges", image=drawing(16, 16)), Control(name="depth", image=drawing(16, 16, seed=1), end=0.5)]
 NETS = ("controlnet_edges", "controlnet_depth")
 KINDS = [("int8", "openvino"), ("int8", "onnxruntime"), ("fp16", "openvino"), ("fp16", "onnxruntime")]
@@ -48,20 +44,8 @@ def data(bundle: Bundle) -> CalibrationData:
 
 
 @pytest.fixture(scope="module")
-def quantized(make_once: MakeOnce, bundle: Bundle) -> Callable[[str, str], Bundle]:
-    def quantize(recipe: str, target: str) -> Bundle:
-        def make(folder: Path) -> None:
-            options: dict[str, Any] = {"prompts": PROMPTS, "settings": SETTINGS}
-            quantize_bundle(bundle.path, folder, recipe=recipe, target=target, **options)
-
-        return Bundle.open(make_once(f"tiny-controlled-{recipe}-{target}", make))
-
-    return quantize
-
-
-def generated(bundle: Bundle, backend: str, precision: str | None = None, **options: Any) -> Array:
-    with TextToImage.load(bundle.path, backend=backend, precision=precision) as pipe:
-        return pipe(PROMPT, **{"seed": 5, "steps": 4, "guidance": 4.0, "height": 16, "width": 16, **options}).pixels
+def quantized(make_once: MakeOnce, bundle: Bundle) -> Quantize:
+    return quantizing(make_once, bundle, "tiny-controlled")
 
 
 def test_runs_follow_each_alone_none_and_all(bundle: Bundle, data: CalibrationData) -> None:
@@ -109,9 +93,7 @@ def test_a_net_is_asked_what_it_is_asked_in_use(data: CalibrationData, bundle: B
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "target"), KINDS)
-def test_each_recipe_on_each_engine(
-    recipe: str, target: str, quantized: Callable[[str, str], Bundle], bundle: Bundle
-) -> None:
+def test_each_recipe_on_each_engine(recipe: str, target: str, quantized: Quantize, bundle: Bundle) -> None:
     small = quantized(recipe, target)
     small.verify()
     for name in ("unet", *NETS):

@@ -1,31 +1,27 @@
 """T2I-adapters in INT8 and FP16 bundles on both CPU engines: in FP16, close to FP32, and calibrated with."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mezzotint.arrays import Array
 from mezzotint.bundle.precision import Storage
 from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
 from mezzotint.families.residuals import is_residual
 from mezzotint.progress import silent
-from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
+from mezzotint.quantize import audit_bundle
 from mezzotint.quantize.calibrate.calibrate import calibrate
 from mezzotint.quantize.calibrate.data import CalibrationData
 from mezzotint.quantize.calibrate.followed import Followed
-from mezzotint.runtime import Bundle, Control, TextToImage
+from mezzotint.runtime import Bundle, Control
 from mezzotint.runtime.images.init_image import grey_pixels
 from tests.conftest import MakeOnce
+from tests.families.followed_quantized import PROMPTS, SETTINGS, Quantize, generated, quantizing
 from tests.families.tiny_control import drawing
 from tests.families.tiny_t2i_adapter import ADAPTERS, given, save_adapter, save_checkpoint
 
-PROMPT = "a flat emoji of a red apple"
-PROMPTS = (PROMPT, "a noto emoji of a cat", "a dog on a blue background", "a green leaf")
-SETTINGS = CalibrationSettings(scheduler="ddim", steps=4, trajectories=4, visits=4, calls=16)
 CONTROLS = [Control(name="depth", image=drawing(16, 16)), Control(name="sketch", image=drawing(16, 16, seed=1))]
 NAMES = ("t2i_adapter_depth", "t2i_adapter_sketch")
 KINDS = [("int8", "openvino"), ("int8", "onnxruntime"), ("fp16", "openvino"), ("int8-weights", "onnxruntime")]
@@ -49,20 +45,8 @@ def data(bundle: Bundle) -> CalibrationData:
 
 
 @pytest.fixture(scope="module")
-def quantized(make_once: MakeOnce, bundle: Bundle) -> Callable[[str, str], Bundle]:
-    def quantize(recipe: str, target: str) -> Bundle:
-        def make(folder: Path) -> None:
-            options: dict[str, Any] = {"prompts": PROMPTS, "settings": SETTINGS}
-            quantize_bundle(bundle.path, folder, recipe=recipe, target=target, **options)
-
-        return Bundle.open(make_once(f"t2i-adapters-{recipe}-{target}", make))
-
-    return quantize
-
-
-def generated(bundle: Bundle, backend: str, precision: str | None = None, **options: Any) -> Array:
-    with TextToImage.load(bundle.path, backend=backend, precision=precision) as pipe:
-        return pipe(PROMPT, **{"seed": 5, "steps": 4, "guidance": 4.0, "height": 16, "width": 16, **options}).pixels
+def quantized(make_once: MakeOnce, bundle: Bundle) -> Quantize:
+    return quantizing(make_once, bundle, "t2i-adapters")
 
 
 @pytest.mark.slow
@@ -86,9 +70,7 @@ def test_calls_are_those_that_runs_make(data: CalibrationData, bundle: Bundle) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "target"), KINDS)
-def test_each_recipe_on_each_engine(
-    recipe: str, target: str, quantized: Callable[[str, str], Bundle], bundle: Bundle
-) -> None:
+def test_each_recipe_on_each_engine(recipe: str, target: str, quantized: Quantize, bundle: Bundle) -> None:
     small = quantized(recipe, target)
     small.verify()
     for name in NAMES:
