@@ -1,5 +1,6 @@
 """Horizontal bars with their figures beside them, inside the axes."""
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -9,6 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from ..figures.results import CaseRow, Results
 from .styles import styles_of
 from .svg import INK
+
+_LONGEST_NAME = 26
+"""Characters: longer ones, of bundles that are told apart by their folders, would leave no room for the bars."""
 
 
 def bars(
@@ -31,7 +35,7 @@ def bars(
     if errors:
         reaches = tuple(zip(*errors, strict=True))
         axes.errorbar(values, places, xerr=reaches, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-    axes.set_yticks(places, [row["name"] for row in rows])
+    axes.set_yticks(places, [textwrap.fill(row["name"], _LONGEST_NAME) for row in rows])
     axes.set_xlim(0, max(ends))
     axes.margins(y=0.02)
     axes.invert_yaxis()
