@@ -181,6 +181,11 @@ def test_speed_can_be_left_out(sources: tuple[Path, list[Path]]) -> None:
         run(sources, speed=False, fidelity=False)
 
 
+def test_a_peer_is_asked_for_of_a_folder_of_peers(sources: tuple[Path, list[Path]]) -> None:
+    with pytest.raises(MezzotintError, match="--peers"):
+        run(sources, peer_names=("nncf-int8-openvino",))
+
+
 def test_peers_that_were_not_prepared_say_so_and_fail_nothing(sources: tuple[Path, list[Path]]) -> None:
     benchmark = run(sources, peers=Path("peers"))
     results = read_results(benchmark.results)

@@ -1,6 +1,7 @@
 """`mezzotint dev`: what the library's own tools print and write; the tools are tested where they lie."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -43,16 +44,18 @@ def test_peers_takes_the_prompts_of_the_package_and_tells_what_could_not_be_had(
 ) -> None:
     asked: list[object] = []
 
-    def prepare(inputs: Inputs, environments: Path, *, on_gpu: bool) -> dict[str, PeerState]:
-        asked.extend((inputs, environments, on_gpu))
+    def prepare(inputs: Inputs, environments: Path, *, on_gpu: bool, names: Collection[str]) -> dict[str, PeerState]:
+        asked.extend((inputs, environments, on_gpu, list(names)))
         return {"good": PeerState("0" * 64), "other": PeerState("0" * 64, reason=reason)}
 
     monkeypatch.setattr(peers_module, "prepare_peers", prepare)
-    code, out, err = cli("dev", "peers", "checkpoint", "bundle", "-o", "out", "--environments", "envs")
+    options = ("-o", "out", "--environments", "envs", "--peer", "good", "--peer", "other")
+    code, out, err = cli("dev", "peers", "checkpoint", "bundle", *options)
     assert code == expected
     assert out.splitlines() == ["good: ready", f"other: {reason or 'ready'}"]
     assert ("other" in err) is (expected == 1)
-    assert asked == [Inputs(Path("checkpoint"), Path("bundle"), DEFAULT_PROMPTS, Path("out")), Path("envs"), False]
+    inputs = Inputs(Path("checkpoint"), Path("bundle"), DEFAULT_PROMPTS, Path("out"))
+    assert asked == [inputs, Path("envs"), False, ["good", "other"]]
 
 
 def test_overhead_prints_every_image(cli: Cli, tiny_bundle: Bundle) -> None:
