@@ -22,6 +22,7 @@ from mezzotint.benchmarks.report.report import make_report
 from tests.benchmarks.synthetic import results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+RESULTS = Path(__file__).parents[3] / "docs" / "results"
 AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
 pytestmark = [
     pytest.mark.slow,
@@ -118,14 +119,14 @@ def test_axe_would_complain(page: Path) -> None:
     assert {"html-has-lang", "color-contrast"} <= ids
 
 
-@pytest.fixture(scope="module", params=["synthetic", "demo", "bench-demo", "bench-sd15"])
-def long_page(request: pytest.FixtureRequest, page: Path, repo_root: Path) -> Path:
+@pytest.fixture(scope="module", params=["synthetic", *(path.stem for path in sorted(RESULTS.glob("*.json")))])
+def long_page(request: pytest.FixtureRequest, page: Path) -> Path:
     """The synthetic page, or that of committed results, which have more cases and longer figures."""
     if request.param == "synthetic":
         return page
     folder = page.parent / request.param
     folder.mkdir()
-    shutil.copy(repo_root / "docs" / "results" / f"{request.param}.json", folder / "results.json")
+    shutil.copy(RESULTS / f"{request.param}.json", folder / "results.json")
     return make_report(folder / "results.json")[1]
 
 
