@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from mezzotint.arrays import Array
+from mezzotint.bundle.precision import Storage
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.export import export_checkpoint
+from mezzotint.quantize import audit_bundle
 from mezzotint.runtime import Bundle, Control, TextToImage
 from tests.conftest import MakeOnce
+from tests.families.followed_quantized import generated, quantizing
 from tests.families.tiny_control import drawing
 from tests.families.tiny_t2i_adapter import given, save_adapter
 
@@ -95,3 +98,21 @@ def test_sides_that_it_cannot_see_are_refused(bundle: Bundle) -> None:
     with TextToImage.load(bundle.path, backend="onnxruntime") as pipe, pytest.raises(MezzotintError) as caught:
         pipe(PROMPT, controls=[LINES], steps=2, height=40, width=22)
     assert (caught.value.got, caught.value.expected) == ("22x40", "sides that are multiples of 4")
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(("recipe", "floor_db"), [("int8", 20.0), ("fp16", 40.0)])
+def test_each_recipe_on_each_engine(
+    recipe: str, floor_db: float, target: str, bundle: Bundle, make_once: MakeOnce
+) -> None:
+    """Adapters themselves are in FP16: they run once an image."""
+    small = quantizing(make_once, bundle, "xl-t2i-adapters")(recipe, target)
+    assert all(small.component(f"t2i_adapter_{one}").storage is Storage.FLOAT16 for one in ("lines", "depth"))
+    if recipe == "int8":
+        assert audit_bundle(small, target, "unet").int8_coverage >= 0.99
+    plain: dict[str, Any] = {"height": 32, "width": 32, "scheduler": "ddim"}  # as calibrated
+    options = {"controls": [LINES, DEPTH], **plain}
+    exact, found = generated(bundle, "onnxruntime", **options), generated(small, target, "f32", **options)
+    assert psnr_db(exact, found) >= floor_db
+    assert psnr_db(exact, generated(small, target, "f32", **plain)) < psnr_db(exact, found) - 3  # they are followed
+    assert psnr_db(generated(bundle, "onnxruntime", **plain), generated(small, target, "f32", **plain)) >= floor_db
