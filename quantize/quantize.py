@@ -19,6 +19,7 @@ from mezzotint.bundle.four_bit_record import FourBitRecord
 from mezzotint.bundle.manifest import MANIFEST_NAME, Component
 from mezzotint.bundle.precision import BY_NODE, INTEGERS, Compute, Storage
 from mezzotint.engines.heap import give_back_memory
+from mezzotint.engines.mapped_files import dropping_mapped_pages
 from mezzotint.families.family import Guidance, Role
 from mezzotint.families.lineup import family_of
 from mezzotint.progress import Progress, silent
@@ -177,14 +178,15 @@ def _audit(job: _Job, bundle: Bundle, progress: Progress) -> None:
 
 def _quantize_component(job: _Job, name: str, staging: Path) -> Component:
     storage = job.storages[name]
-    before = job.bundle.component(name)
-    lowered = _lower(job, name, load_graph(job.bundle.graph_path(name)))
-    if lowered.decisions:
-        write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
-    if lowered.folded is not None:
-        write_folded(lowered.folded, staging / name / FOLDED_FILE)
-    write_declines(lowered.declined, staging / name / DECLINED_FILE)
-    saved = save_component(lowered.model, staging, name, before, _approximations_of(job, name))
+    before, source = job.bundle.component(name), job.bundle.graph_path(name)
+    with dropping_mapped_pages(source.resolve().parent, interval_s=0.25):  # of weights that have been read
+        lowered = _lower(job, name, load_graph(source))
+        if lowered.decisions:
+            write_decisions(lowered.decisions, staging / name / DECISIONS_FILE)
+        if lowered.folded is not None:
+            write_folded(lowered.folded, staging / name / FOLDED_FILE)
+        write_declines(lowered.declined, staging / name / DECLINED_FILE)
+        saved = save_component(lowered.model, staging, name, before, _approximations_of(job, name))
     float32_weights = kept_in_float32(name, lowered.declined, job.run.progress)
     four_bits = lowered.four_bits
     del lowered  # engines are about to load the weights again
