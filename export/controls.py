@@ -123,5 +123,7 @@ def _files(given: GivenControl, family: Family, part: Part, folder: Path) -> tup
         return (given.path,), PLAIN
     inner = folder.absolute()
     alone = replace(family, checkpoint={inner.name: part})  # the only part that weights are looked for
-    chosen = choose_weights(alone, str(inner.parent), local_names(alone, inner.parent))[inner.name]
+    advice = f"give one of the files, as {option_of(given.kind)} {given.name}=FILE"
+    names = local_names(alone, inner.parent)
+    chosen = choose_weights(alone, str(inner.parent), names, advice=advice)[inner.name]
     return weight_paths(inner.parent, chosen), chosen.variant

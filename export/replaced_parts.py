@@ -89,7 +89,9 @@ def _of_folder(name: str, given: Path, parts: CheckpointParts, part: Part) -> _N
     index = read_object(parts.folder / _INDEX)
     write_object(parts.folder / _INDEX, {**index, name: [part.library, class_name(part, source)]})
     alone = replace(parts.index.family, checkpoint={source.name: part})  # the only part that weights are looked for
-    chosen = choose_weights(alone, str(source.parent), local_names(alone, source.parent))[source.name]
+    advice = "take those away that are not meant"  # --variant is of the checkpoint
+    names = local_names(alone, source.parent)
+    chosen = choose_weights(alone, str(source.parent), names, advice=advice)[source.name]
     files = weight_paths(source.parent, chosen)
     called = name_of(source.parent if source.name == name else source)
     replacement = Replacement(name=called, sha256=files_sha256(files), variant=chosen.variant)

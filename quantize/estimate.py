@@ -6,7 +6,7 @@ earlier runs left in the cache is not subtracted, and other work on the machine 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,8 +26,7 @@ from mezzotint.runtime.start import Start, begin_from_noise
 
 from .calibrate.second_moments import MOMENT_CALLS
 from .calibrate.trajectories import CalibrationSettings
-from .lower.target import Target, settle_prompts
-from .quantizable import check_quantizable
+from .request import Settled
 
 _PROMPT = "a bowl of fruit on a table"
 _OBSERVED = 1.2  # an instrumented FP32 call, in plain ones
@@ -92,29 +91,21 @@ class StepTimes:
 
 def plan_quantization(
     bundle: Bundle,
-    recipe: str,
-    storages: Mapping[str, Storage],
-    target: Target,
+    settled: Settled,
     settings: CalibrationSettings,
     *,
-    prompts: Sequence[str] | None = None,
     is_searched: bool = False,
     progress: Progress = silent,
 ) -> Plan:
-    """The plan for an FP32 bundle, whose components become `storages`; `prompts` are as `quantize_bundle` takes them.
-
-    Raises MezzotintError for a bundle that is quantized already, for prompts that lack, and as loading it does.
-    """
-    check_quantizable(bundle)
+    """The plan for an FP32 bundle, of which that is asked. Raises MezzotintError as loading it does."""
     family = family_of(bundle)
-    texts = settle_prompts(family, storages, target, prompts)
-    count = min(len(texts), settings.trajectories) if family.texts else settings.trajectories
+    count = min(len(settled.prompts), settings.trajectories) if family.texts else settings.trajectories
     times = measure_steps(bundle, settings, progress)
     calls = _trajectory_calls(settings, count, family.begins_at(bundle.config))
     weights = {name: sum(entry.bytes for entry in one.files) for name, one in bundle.manifest.components.items()}
     return Plan(
-        recipe=recipe,
-        target=target.name,
+        recipe=settled.recipe.name,
+        target=settled.target.name,
         step_seconds=times.float32,
         calibration=f"{calls} denoiser steps of {count} {'prompts' if family.texts else 'runs'}" if calls else "none",
         calibration_seconds=calls * times.fast,
@@ -122,11 +113,11 @@ def plan_quantization(
             _component_plan(
                 name,
                 family.role(name),
-                storages[name],
+                settled.storages[name],
                 size,
                 settings,
                 times,
-                is_in_half=target.is_in_half,
+                is_in_half=settled.target.is_in_half,
                 is_calibrated=calls > 0,
                 is_searched=is_searched,
             )

@@ -32,20 +32,17 @@ from .decide.four_bits import FourBitSettings
 from .decide.half_fallback import with_fallbacks
 from .decide.integer import IntegerPlan, decide_and_rewrite
 from .decide.method import FLOAT8_RANGES, RECIPE_METHOD, Method
-from .decide.recipe import Recipe, find_recipe
+from .decide.recipe import Recipe
 from .graphs.graph_file import load_graph
 from .lower.half_target import convert_to_half
-from .lower.storages import attends_in_int8_of, check_approximated, check_used, storages_of
-from .lower.target import Fit, Target, find_target, settle_prompts
+from .lower.target import Fit, Target
 from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
-from .passes.approximations import NOTHING, Approximations, find_approximations
+from .passes.approximations import NOTHING, Approximations
 from .passes.contract import Pass, Rewritten, run_passes
-from .passes.exact import without
 from .passes.half import kept_in_float32
-from .quantizable import check_quantizable
+from .request import Request, settle
 from .save_component import save_component
 from .search.costs import Costs
-from .search.exclusion import check_floor
 from .search.search import search_exclusions
 from .store_four_bits import store_four_bits
 from .verify.audit import audit_bundle, check_coverage
@@ -107,30 +104,30 @@ def quantize_bundle(
     bundle whose runs a refiner finishes; without one it finishes noised images. `four_bits` rounds "int4-weights".
     Raises MezzotintError for unfit input and CheckFailed when a graph misses its floor; `output` is then as it was.
     """
-    check_floor(min_sqnr_db)
-    bundle, lowered_for = Bundle.open(source), find_target(target)
-    family, chosen, overrides = family_of(bundle), find_recipe(recipe), overrides or {}
-    storages = storages_of(bundle, chosen, lowered_for, overrides)
-    check_used(
-        *(storages, lowered_for, min_sqnr_db, costs),
-        splits_shortcuts=split_shortcuts,
-        attends_in_int8=bool(attends_in_int8),
-        sets_four_bits=four_bits is not None,
+    asked = Request(
+        recipe=recipe,
+        target=target,
+        prompts=prompts,
+        overrides=overrides or {},
+        min_sqnr_db=min_sqnr_db,
+        costs=costs,
+        split_shortcuts=split_shortcuts,
+        attends_in_int8=attends_in_int8,
+        skip_passes=skip_passes,
+        approximations=approximations,
+        base=base,
+        four_bits=four_bits,
     )
-    check_quantizable(bundle)
-    prompts = settle_prompts(family, storages, lowered_for, prompts)
+    bundle = Bundle.open(source)
     settings = settings or CalibrationSettings.of(bundle)
-    family.geometry(bundle.config).latent_shape(settings.height, settings.width)  # refuses a size before any work
+    chosen = settle(bundle, asked, settings)
     run = CalibrationRun(progress=progress, memory_limit_bytes=memory_limit_bytes)
-    exact, guided = (without(passes, skip_passes) for passes in (lowered_for.exact, lowered_for.guided))
-    cheaper = find_approximations(approximations)
-    check_approximated(bundle, storages, lowered_for, cheaper)
-    attends = attends_in_int8_of(storages, lowered_for, attends_in_int8)
+    attends, exact = chosen.attends_in_int8, chosen.exact
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
-        data = calibrate(bundle, prompts, settings, progress, base)
-        shared = (bundle, chosen, storages, lowered_for, data, run, method, guided, cheaper, min_sqnr_db)
-        job = _Job(*shared, Costs(costs), four_bits or FourBitSettings())
+        data = calibrate(bundle, chosen.prompts, settings, progress, base)
+        lowering = (chosen.storages, chosen.target, data, run, method, chosen.guided, chosen.approximations)
+        job = _Job(bundle, chosen.recipe, *lowering, min_sqnr_db, Costs(costs), four_bits or FourBitSettings())
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
     return Bundle.open(output)

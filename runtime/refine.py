@@ -11,7 +11,9 @@ import numpy as np
 
 from mezzotint.errors import MezzotintError
 
+from .feature_cache import check_cache_interval
 from .hand_over import HandOver, steps_before
+from .live_adapters import told_scales
 from .pipeline import Pipeline
 from .result import OnStep, Result
 from .samplers.sampler import Noise
@@ -40,6 +42,14 @@ class Refine(Pipeline):
             return Start(x, rest)
 
         return self._generate(settings, begin, on_step)
+
+    def check(self, settings: Settings) -> None:
+        """Refuse settings that a run is to begin with elsewhere, before it does; `settled` ones.
+
+        Raises MezzotintError for live adapters that this bundle does not have, and a shallow graph that it lacks.
+        """
+        told_scales(self.bundle, [settings])
+        check_cache_interval(self.bundle, self.sampling(settings).cache_interval)
 
     def _check(self, begun: HandOver) -> None:
         geometry = self.geometry

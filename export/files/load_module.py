@@ -155,4 +155,4 @@ def _version_advice(config: Mapping[str, Any]) -> str:
 
 def _numbers(text: str) -> tuple[int, ...]:
     """(0, 39) of "0.39.0.dev0": the parts of a version by which it can be newer."""
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+    return tuple(int(part) for part in re.findall(r"\d{1,9}", text)[:2])

@@ -22,9 +22,11 @@ from mezzotint.runtime import (
     read_origin,
     read_settings,
 )
+from mezzotint.runtime.denoising import settled
 from mezzotint.runtime.images.files import check_output, read_image
 from mezzotint.runtime.pipeline import Pipeline
 from mezzotint.runtime.result import OnStep
+from mezzotint.runtime.settings import settings_of_batch
 from mezzotint.runtime.text.prompts import read_prompts
 
 from .terminal import STDERR, show_progress, warnings_as_lines
@@ -185,6 +187,8 @@ class _Refiner:
         started = time.perf_counter()
         scores = {name: value for name, value in options.items() if name.endswith("aesthetic_score")}
         others = {name: value for name, value in options.items() if name not in scores}
+        first = settings_of_batch(prompt, count, cast(Options, others))[0]
+        self.pipe.check(settled(first, base.sampling(first)))  # before the minutes that the base takes
         begun = base.hand_over(prompt, at=self.at, count=count, on_step=on_step, **cast(Options, others))
         result = self.pipe(begun, on_step=on_step, **cast(Options, scores))
         elapsed_ms = (time.perf_counter() - started) * 1e3

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mezzotint.digits import whole_number
 from mezzotint.errors import MezzotintError
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
@@ -44,9 +45,10 @@ def parse_seed(text: str) -> int:
     """A whole number from 0, or "random": then one is chosen."""
     if text == "random":
         return secrets.randbelow(_SEEDS)
-    if not text.isascii() or not text.isdigit():
+    seed = whole_number(text)
+    if seed is None:
         raise MezzotintError(what="--seed", got=text, expected=("a whole number from 0", "random"))
-    return int(text)
+    return seed
 
 
 def parse_pairs(flag: str, pairs: Sequence[str], example: str) -> dict[str, str]:

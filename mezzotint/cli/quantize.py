@@ -1,8 +1,8 @@
 """`mezzotint quantize`."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +25,6 @@ from .terminal import STDERR, STDOUT, bundle_json, show_progress, write_json
 if TYPE_CHECKING:
     from mezzotint.quantize import CalibrationSettings
     from mezzotint.quantize.decide.four_bits import FourBitSettings
-    from mezzotint.quantize.estimate import Plan
 
 _RECIPES = tuple(recipe.name for recipe in RECIPES)
 _TARGETS = ("auto", *(engine.name for engine in ENGINES))
@@ -113,22 +112,19 @@ def quantize(
     settings = replace(settings, trajectories=trajectories, calls=samples, seed=seed, visits=steps_per_prompt)
     settings, texts = replace(settings, height=height, width=width), _texts(prompts)
     target, finer = _named_target(bundle, recipe, target, overrides), _four_bits(int4_group, int4_rank)
-    same: Any = {"recipe": recipe, "target": target, "overrides": overrides, "settings": settings, "prompts": texts}
+    asked: dict[str, Any] = {"recipe": recipe, "target": target, "overrides": overrides, "prompts": texts}
+    asked |= {"min_sqnr_db": min_sqnr_db, "costs": costs, "split_shortcuts": split_shortcuts, "base": base}
+    asked |= {"attends_in_int8": int8_attention, "approximations": approximate or (), "skip_passes": skip_pass or ()}
+    asked |= {"four_bits": finer}
+    limit_bytes = _bytes_of(memory_limit)
     if dry_run:
-        return _show_plan(_DryRun(bundle, **same, floor_db=min_sqnr_db, four_bits=finer), as_json=as_json)
+        return _show_plan(bundle, asked, settings, as_json=as_json)
     with show_progress() as progress:
         result = quantize_bundle(
             *(bundle, _named_output(output)),
-            **same,
-            min_sqnr_db=min_sqnr_db,
-            costs=costs,
-            split_shortcuts=split_shortcuts,
-            attends_in_int8=int8_attention,
-            approximations=approximate or (),
-            skip_passes=skip_pass or (),
-            base=base,
-            four_bits=finer,
-            memory_limit_bytes=_bytes_of(memory_limit),
+            **asked,
+            settings=settings,
+            memory_limit_bytes=limit_bytes,
             overwrite=overwrite,
             progress=progress,
         )
@@ -183,51 +179,17 @@ def _tell_declined(bundle: Bundle, *, verbose: bool) -> None:
         STDERR.print(f"graph rewrites left {len(declined)} places as they were; --verbose and `inspect` say why")
 
 
-@dataclass(frozen=True)
-class _DryRun:
-    """What a plan is made for."""
+def _show_plan(path: Path, asked: Mapping[str, Any], settings: "CalibrationSettings", *, as_json: bool) -> None:
+    """Two short runs and some counting, of what a run would not refuse."""
+    from mezzotint.quantize.estimate import plan_quantization
+    from mezzotint.quantize.request import Request, settle
 
-    bundle: Path
-    recipe: str
-    target: str
-    overrides: Mapping[str, str]
-    settings: "CalibrationSettings"
-    prompts: Sequence[str] | None
-    floor_db: float | None
-    four_bits: "FourBitSettings | None"
-
-    def plan(self) -> "Plan":
-        """Two short runs and some counting."""
-        from mezzotint.quantize.decide.recipe import find_recipe
-        from mezzotint.quantize.estimate import plan_quantization
-        from mezzotint.quantize.lower.storages import check_used, storages_of
-        from mezzotint.quantize.lower.target import find_target
-        from mezzotint.quantize.search.exclusion import check_floor
-
-        check_floor(self.floor_db)
-        bundle, target = Bundle.open(self.bundle), find_target(self.target)
-        storages = storages_of(bundle, find_recipe(self.recipe), target, self.overrides)
-        check_used(
-            *(storages, target, self.floor_db, None),
-            splits_shortcuts=False,
-            attends_in_int8=False,
-            sets_four_bits=self.four_bits is not None,
+    bundle = Bundle.open(path)
+    settled = settle(bundle, Request(**asked), settings)
+    with show_progress() as progress:
+        plan = plan_quantization(
+            bundle, settled, settings, is_searched=asked["min_sqnr_db"] is not None, progress=progress
         )
-        with show_progress() as progress:
-            return plan_quantization(
-                bundle,
-                self.recipe,
-                storages,
-                target,
-                self.settings,
-                prompts=self.prompts,
-                is_searched=self.floor_db is not None,
-                progress=progress,
-            )
-
-
-def _show_plan(job: _DryRun, *, as_json: bool) -> None:
-    plan = job.plan()
     if as_json:
         write_json({**asdict(plan), "seconds": plan.seconds, "is_estimate": True})
         return

@@ -44,14 +44,20 @@ class Weights:
 
 
 def choose_weights(
-    family: Family, where: str, names: Iterable[str], variant: str | None = None, without: Collection[str] = ()
+    family: Family,
+    where: str,
+    names: Iterable[str],
+    variant: str | None = None,
+    without: Collection[str] = (),
+    *,
+    advice: str = "choose with --variant",
 ) -> dict[str, Weights]:
     """The weights to read of each part of a checkpoint that has some.
 
     `names` are files as "vae/config.json", `where` the folder or hub id for messages. The parts in `without` are left
     out. A component without `variant` gives what it gives without one: the plain weights, safetensors before .bin, or
     else the only variant there is. Raises MezzotintError where a component has no weights or leaves the choice open,
-    and for a variant nobody has.
+    and for a variant nobody has. `advice` is how a choice that is open can be made.
     """
     parts = {name: part for name, part in family.weighted_parts.items() if name not in without}
     files: dict[str, list[str]] = {name: [] for name in parts}
@@ -62,7 +68,7 @@ def choose_weights(
     if variant is not None and not any(variant in variants for variants in found.values()):
         raise MezzotintError(f"{where} has no weights of the variant {variant!r}; it has {_listed(found)}")
     return {
-        name: variants[_choice(f"{where}/{name}", parts[name].library, files[name], variants, variant)]
+        name: variants[_choice(f"{where}/{name}", parts[name].library, files[name], variants, variant, advice)]
         for name, variants in found.items()
     }
 
@@ -126,7 +132,9 @@ def _order(library: str, weights: Weights) -> tuple[bool, bool, str]:
     return weights.is_pickled, weights.is_sharded != index_first, weights.name
 
 
-def _choice(where: str, library: str, files: list[str], variants: Mapping[str, Weights], wanted: str | None) -> str:
+def _choice(
+    where: str, library: str, files: list[str], variants: Mapping[str, Weights], wanted: str | None, advice: str
+) -> str:
     if wanted is not None and wanted in variants:
         return wanted
     if PLAIN in variants:
@@ -135,7 +143,7 @@ def _choice(where: str, library: str, files: list[str], variants: Mapping[str, W
     if len(offered) == 1:
         return offered[0]
     if variants:
-        raise MezzotintError(f"{where} has the weights {', '.join(variants)} and no plain ones; choose with --variant")
+        raise MezzotintError(f"{where} has the weights {', '.join(variants)} and no plain ones; {advice}")
     stem = "model" if library == _TRANSFORMERS else "diffusion_pytorch_model"
     lying = [name for name in files if not name.endswith((".json", ".txt"))]
     raise MezzotintError(

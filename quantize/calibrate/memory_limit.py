@@ -20,7 +20,7 @@ _UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 
 def parse_bytes(text: str) -> int:
     """Bytes of a size such as "6GB", "512MiB" or "6000000000"."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z]*)", text.strip())
     if match is None or match[2].upper() not in _UNITS:
         raise MezzotintError(f"got the size {text!r}, expected bytes or a number with MB, GB, MiB or GiB, such as 6GB")
     return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 
 from mezzotint.bundle.bundle import EXTERNAL_DATA_FILE, EXTERNAL_DATA_THRESHOLD_BYTES, GRAPH_FILE
+from mezzotint.errors import MezzotintError
 
 
 def load_graph(path: Path) -> ir.Model:
@@ -35,16 +36,32 @@ def save_graph(model: ir.Model, folder: Path, *, beside: bool = False) -> list[s
     """Write the graph into `folder`, made if need be; the names of its files, the graph first.
 
     Weights lie in a file beside it where they are large, or where another graph is to read them too (`beside`).
+    MezzotintError where making one of them, which may be left until now, raises it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    if not beside and sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
-        ir.save(
-            ir.external_data.load_to_model(model), folder / GRAPH_FILE
-        )  # what was external may not be large any more
-        return [GRAPH_FILE]
-    ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
-    return [GRAPH_FILE, EXTERNAL_DATA_FILE]
+    with _errors_of_weights():
+        if not beside and sum(weight.nbytes for weight in weights) <= EXTERNAL_DATA_THRESHOLD_BYTES:
+            ir.save(
+                ir.external_data.load_to_model(model), folder / GRAPH_FILE
+            )  # what was external may not be large any more
+            return [GRAPH_FILE]
+        ir.save(model, folder / GRAPH_FILE, external_data=EXTERNAL_DATA_FILE)
+        return [GRAPH_FILE, EXTERNAL_DATA_FILE]
+
+
+@contextmanager
+def _errors_of_weights() -> Iterator[None]:
+    """What a lazy weight raises, as it is: onnx_ir puts errors of its own around what a user can cause."""
+    try:
+        yield
+    except ir.serde.SerdeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, MezzotintError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def unmap_weights(model: ir.Model) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mezzotint.digits import whole_number
 from mezzotint.errors import MezzotintError
 
 from .contract import Pass
@@ -54,6 +55,7 @@ def _layers(name: str) -> int | None:
     _, colon, number = name.partition(":")
     if not colon:
         return None
-    if not (number.isascii() and number.isdigit() and int(number) > 0):
+    layers = whole_number(number)
+    if not layers:
         raise MezzotintError(what=f"the layers of {DEEP_CACHE}", got=number, expected="a whole number above 0")
-    return int(number)
+    return layers

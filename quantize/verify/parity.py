@@ -69,10 +69,16 @@ def measure_parity(
     if not figure_db >= FLOORS_DB[component.storage]:
         raise CheckFailed(
             f"{name}: the {component.storage} graph agrees with FP32 to {figure_db:.1f} dB, expected at least "
-            f"{FLOORS_DB[component.storage]:.0f} dB; keep it in more bits with `--set {name}=fp16`"
+            f"{FLOORS_DB[component.storage]:.0f} dB; {_advice(name, component.storage)}"
         )
     identical = min(figures) == float("inf")
     return Parity(_against(target), None if identical else round(figure_db, 1), identical)
+
+
+def _advice(name: str, storage: Storage) -> str:
+    if storage is Storage.FLOAT32:
+        return "report this with the versions in use"
+    return f"keep it in more bits with `--set {name}={'fp32' if storage is Storage.FLOAT16 else 'fp16'}`"
 
 
 def typical_db(figures: Sequence[float]) -> float:

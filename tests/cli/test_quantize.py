@@ -138,6 +138,14 @@ def test_a_dry_run_refuses_what_a_run_refuses(cli: Cli, tiny_bundle: Bundle, tin
         (tiny_bundle.path, *target, "--int4-group", "64"),
         (tiny_bundle.path, *target, "--recipe", "int4-weights", "--int4-group", "20"),
         (tiny_bundle.path, *target, "--recipe", "int4-weights", "--min-sqnr-db", "20"),
+        (tiny_bundle.path, *target, "--approximate", "deep-cash"),
+        (tiny_bundle.path, *target, "--approximate", "deep-cache:9"),
+        (tiny_bundle.path, *target, "--skip-pass", "all"),
+        (tiny_bundle.path, *target, "--recipe", "fp16", "--split-shortcuts"),
+        (tiny_bundle.path, *target, "--int8-attention"),
+        (tiny_bundle.path, *target, "--costs", "costs.json"),
+        (tiny_bundle.path, *target, "--base", tiny_bundle.path),
+        (tiny_bundle.path, *target, "--memory-limit", "much"),
     ):
         planned = cli("quantize", *command, "--dry-run")
         made = cli("quantize", *command, "-o", "small")

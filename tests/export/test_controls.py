@@ -1,6 +1,7 @@
 """ControlNets that do not belong to a checkpoint are refused by what is wrong with them, before anything is made."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,15 @@ def test_the_weights_may_be_given_by_their_file(net: Path, tiny_checkpoint: Path
     whole = GivenControl(name="edges", path=net)
     first, second = (load_parts(replace(parts, controls=(one,))).controls[0] for one in (file, whole))
     assert first == second
+
+
+def test_of_several_variants_one_is_given_by_its_file(net: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(net, tmp_path / "net")
+    plain = folder / "diffusion_pytorch_model.safetensors"
+    for variant in ("bf16", "fp16"):
+        shutil.copyfile(plain, plain.with_suffix(f".{variant}.safetensors"))
+    plain.unlink()
+    error = refused(tiny_checkpoint, tmp_path, folder)
+    assert "bf16, fp16" in str(error)
+    assert "--controlnet edges=FILE" in str(error)
+    assert "--variant" not in str(error)

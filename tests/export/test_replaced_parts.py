@@ -117,6 +117,17 @@ def test_a_folder_brings_its_config(tiny_checkpoint: Path, tmp_path: Path) -> No
     assert checkpoint.replaced["vae"].latent_scale == pytest.approx(config["scaling_factor"])
 
 
+def test_a_folder_of_several_variants_leaves_the_choice_open(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """`--variant` is of the checkpoint, and would not make it."""
+    unet = shutil.copytree(tiny_checkpoint / "unet", tmp_path / "unet")
+    for variant in ("bf16", "fp16"):
+        shutil.copyfile(unet / UNET_FILE, (unet / UNET_FILE).with_suffix(f".{variant}.safetensors"))
+    (unet / UNET_FILE).unlink()
+    message = refusal(tiny_checkpoint, tmp_path / "scratch", Origins(unet=unet))
+    assert "bf16, fp16" in message
+    assert "--variant" not in message
+
+
 def test_a_folder_without_a_vae_of_its_own(tiny_checkpoint: Path, tmp_path: Path) -> None:
     whole = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
     shutil.rmtree(whole / "vae")

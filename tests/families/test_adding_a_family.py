@@ -13,13 +13,12 @@ import pytest
 import torch
 
 from mezzotint.arrays import Array
-from mezzotint.bundle.precision import Storage
 from mezzotint.decibel import psnr_db
 from mezzotint.export import export_checkpoint
 from mezzotint.families import lineup as families
 from mezzotint.quantize import CalibrationSettings, audit_bundle, quantize_bundle
 from mezzotint.quantize.estimate import plan_quantization
-from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.request import Request, settle
 from mezzotint.runtime import Bundle, ImageToImage, MezzotintError, TextToImage
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +131,8 @@ def test_it_quantizes_without_prompts(target: str, bundle: Bundle, tmp_path: Pat
 
 def test_a_dry_run_plans_it(bundle: Bundle) -> None:
     settings = CalibrationSettings(scheduler="ddim", steps=STEPS, trajectories=2, calls=8)
-    plan = plan_quantization(bundle, "int8", {"denoiser": Storage.INT8}, find_target("onnxruntime"), settings)
+    settled = settle(bundle, Request(recipe="int8", target="onnxruntime"), settings)
+    plan = plan_quantization(bundle, settled, settings)
     assert plan.calibration == f"{2 * STEPS} denoiser steps of 2 runs"
     assert [one.name for one in plan.components] == ["denoiser"]
     assert plan.seconds > plan.calibration_seconds > 0.0

@@ -15,10 +15,8 @@ from mezzotint.quantize import CalibrationSettings, quantize_bundle
 from mezzotint.quantize.calibrate import cached_trajectories
 from mezzotint.quantize.calibrate.calibrate import calibrate
 from mezzotint.quantize.calibrate.reference_images import reference_image, reference_mask
-from mezzotint.quantize.decide.recipe import find_recipe
 from mezzotint.quantize.estimate import plan_quantization
-from mezzotint.quantize.lower.storages import storages_of
-from mezzotint.quantize.lower.target import find_target
+from mezzotint.quantize.request import Request, settle
 from mezzotint.runtime import (
     Bundle,
     ImageToImage,
@@ -166,9 +164,9 @@ def test_a_quantized_refiner_warns_where_it_has_more_to_do(xl_bundle: Callable[[
 
 @pytest.mark.parametrize("kind", ["inpaint", "refiner"])
 def test_a_dry_run_knows_how_little_there_is_to_run(kind: str, xl_bundle: Callable[[str], Bundle]) -> None:
-    bundle, target = xl_bundle(kind), find_target("onnxruntime")
-    storages = storages_of(bundle, find_recipe("int8"), target, {})
-    plan = plan_quantization(bundle, "int8", storages, target, SETTINGS, prompts=PROMPTS)
+    bundle = xl_bundle(kind)
+    settled = settle(bundle, Request(recipe="int8", target="onnxruntime", prompts=PROMPTS), SETTINGS)
+    plan = plan_quantization(bundle, settled, SETTINGS)
     assert plan.calibration == (
         "4 denoiser steps of 2 prompts" if kind == "refiner" else "20 denoiser steps of 2 prompts"
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from mezzotint.digits import whole_number
 from mezzotint.errors import MezzotintError
 
 from ..fields.bounds import bounded
@@ -101,8 +102,8 @@ class JobsApi:
     async def show_all(self, request: Request) -> Response:
         """The owner's jobs."""
         raw: dict[str, Any] = dict(request.query_params)
-        if raw.get("limit", "").isdigit():
-            raw["limit"] = int(raw["limit"][:9])
+        limit = whole_number(raw.get("limit", ""))
+        raw |= {} if limit is None else {"limit": limit}
         query = read_fields(JobsQuery, raw)
         studio = self.front.studio
         jobs = [job for job in studio.results.of(owner_of(request)) if query.status in (None, str(job.state))]

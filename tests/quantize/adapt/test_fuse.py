@@ -116,3 +116,24 @@ def test_bundles_that_cannot_be_changed_are_refused(
             fuse_adapters(path, given, tmp_path / "out", base=base)
         assert error.value.exit_code == 2
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("is_small", [True, False])
+def test_numbers_that_are_none_leave_nothing_behind(
+    number: float,
+    is_small: bool,
+    tiny_bundle: Bundle,
+    merged: Callable[[], Merged],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights are changed while a graph is written, be they in it or beside it."""
+    if not is_small:
+        monkeypatch.setattr("mezzotint.quantize.graphs.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 0)
+    made = make("lora", {name: shape for name, shape in merged().shapes("unet").items() if name.endswith("to_q")})
+    next(iter(made.values())).factors["lora_up.weight"][0, 0] = number
+    given = GivenAdapter(path=save(tmp_path / "one.safetensors", made, kohya("lora_unet_")))
+    with pytest.raises(MezzotintError, match=r"one\.safetensors.*not finite"):
+        fuse_adapters(tiny_bundle.path, [given], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

@@ -81,9 +81,11 @@ def test_the_graph_against_itself_is_identical(calibration: CalibrationData, tmp
     assert (parity.identical, parity.sqnr_db) == (True, None)
 
 
-@pytest.mark.parametrize("storage", [Storage.FLOAT16, Storage.INT8_WEIGHTS, Storage.INT8])
+@pytest.mark.parametrize(
+    ("storage", "advised"), [(Storage.FLOAT16, "fp32"), (Storage.INT8_WEIGHTS, "fp16"), (Storage.INT8, "fp16")]
+)
 def test_below_the_floor_of_its_storage_a_graph_is_refused(
-    storage: Storage, calibration: CalibrationData, tmp_path: Path
+    storage: Storage, advised: str, calibration: CalibrationData, tmp_path: Path
 ) -> None:
     model = disturbed(0.3)
     figure = figure_db(model, guided=True)
@@ -91,7 +93,7 @@ def test_below_the_floor_of_its_storage_a_graph_is_refused(
     component = written(disturbed(0.3), calibration, tmp_path / "after", storage)
     with pytest.raises(CheckFailed) as refused:
         measure_parity(calibration, "unet", component, tmp_path / "after", find_target("onnxruntime"))
-    assert all(part in str(refused.value) for part in ("unet", storage, f"{figure:.1f} dB"))
+    assert all(part in str(refused.value) for part in ("unet", storage, f"{figure:.1f} dB", f"--set unet={advised}"))
 
 
 def test_a_component_that_no_call_can_be_made_for_is_not_checked(calibration: CalibrationData, tmp_path: Path) -> None:

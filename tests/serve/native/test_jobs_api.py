@@ -188,6 +188,8 @@ def test_jobs_are_listed_by_state(fake: Live, maker: FakeMaker) -> None:
         assert len(answer.json()["jobs"]) == count
     assert fake.client.get("/api/v1/jobs", params={"status": "asleep"}).status_code == 422
     assert fake.client.get("/api/v1/jobs", params={"limit": "1"}).json()["jobs"][0]["id"] != done
+    for limit in ("²", "-1", "9" * 5000):
+        assert fake.client.get("/api/v1/jobs", params={"limit": limit}).status_code == 422
 
 
 @pytest.mark.parametrize(
