@@ -64,10 +64,12 @@ def check_t2i_adapter(path: Path, stated: Mapping[str, Any], unet: Mapping[str, 
     if factor % geometry.vae_factor or (factor // geometry.vae_factor).bit_count() != 1:
         expected = f"{geometry.vae_factor} or {2 * geometry.vae_factor}, as the image has so many times the sides"
         raise MezzotintError(what="downscale_factor", where=path, got=factor, expected=expected, advice=_ADVICE)
-    shapes = list(feature_shapes(config, geometry))
-    if shapes != places[: len(shapes)]:
-        got, expected = _shown(shapes), f"{_shown(places)}, as the UNet has, or the first of them"
-        raise MezzotintError(what="what it adds", where=path, got=got, expected=expected, advice=_ADVICE)
+    for index, shape in enumerate(feature_shapes(config, geometry)):
+        place = places[index] if index < len(places) else None
+        if shape != place:
+            expected = "no more of them" if place is None else f"{_shown(place)}, as the UNet has"
+            what = f"tensor {index + 1} of what it adds"
+            raise MezzotintError(what=what, where=path, got=_shown(shape), expected=expected, advice=_ADVICE)
 
 
 def feature_shapes(config: Mapping[str, Any], geometry: Geometry) -> Iterator[tuple[int, int]]:
@@ -105,8 +107,8 @@ def _check_numbers(path: Path, key: str, value: Any) -> None:
         raise MezzotintError(what=key, where=path, got=value, expected=expected, advice=_ADVICE)
 
 
-def _shown(shapes: list[tuple[int, int]]) -> str:
-    return ", ".join(f"{channels} channels at 1/{1 << level} of the latents' sides" for channels, level in shapes)
+def _shown(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} channels at 1/{1 << shape[1]} of the latents' sides"
 
 
 def _adds(config: Mapping[str, Any], geometry: Geometry) -> tuple[TensorSpec, ...]:

@@ -18,9 +18,9 @@ from tests.families.tiny_control import save_control_net
 from tests.families.tiny_t2i_adapter import save_adapter
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "other widths": ({"channels": [32, 32]}, "what it adds"),
-    "too many levels": ({"channels": [32, 64, 64, 64]}, "what it adds"),
-    "of Stable Diffusion XL": ({"adapter_type": "full_adapter_xl", "downscale_factor": 4}, "what it adds"),
+    "other widths": ({"channels": [32, 32]}, "tensor 2 of what it adds"),
+    "too many levels": ({"channels": [32, 64, 64, 64]}, "tensor 3 of what it adds"),
+    "of Stable Diffusion XL": ({"adapter_type": "full_adapter_xl", "downscale_factor": 4}, "tensor 1 of what it adds"),
     "another VAE": ({"downscale_factor": 3}, "downscale_factor"),
     "no factor": ({"downscale_factor": True}, "downscale_factor"),
     "no widths": ({"channels": []}, "channels"),
@@ -61,6 +61,7 @@ def test_what_does_not_fit_is_named(case: str, adapter: Path, tiny_checkpoint: P
     error = refused(tiny_checkpoint, tmp_path, changed(adapter, tmp_path / "adapter", **config))
     assert error.what == what
     assert error.where == tmp_path / "adapter" / "config.json"
+    assert repr(error.got) in str(error)  # whole: what differs may stand last
 
 
 def test_weights_of_another_config_are_refused(adapter: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -122,4 +123,4 @@ def test_published_shapes_fit_their_own_model_alone(name: str, tmp_path: Path) -
     (other,) = (unet for key, unet in UNETS.items() if key != of)
     with pytest.raises(MezzotintError) as caught:
         check_t2i_adapter(tmp_path / "config.json", stated, other, GEOMETRY)
-    assert caught.value.what == "what it adds"
+    assert caught.value.what == "tensor 1 of what it adds"
