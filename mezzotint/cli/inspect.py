@@ -134,4 +134,5 @@ def _parity(component: Component) -> tuple[str, str]:
 def _calibration(record: CalibrationRecord | None) -> str:
     if record is None:
         return "none"
-    return ", ".join(f"{key} {str(value)[:12]}" for key, value in record_data(record).items())
+    items = record_data(record).items()
+    return ", ".join(f"{key} {str(value)[:12] if key.endswith('sha256') else value}" for key, value in items)

@@ -137,6 +137,19 @@ def test_inspect_shows_every_component(cli: Cli, tiny_int8: Bundle) -> None:
     assert all(name in out for name in tiny_int8.manifest.components)
 
 
+def test_inspect_shows_the_calibration_whole(cli: Cli, tiny_int8: Bundle, tmp_path: Path) -> None:
+    """Only hashes are shortened."""
+    shutil.copytree(tiny_int8.path, tmp_path / "large")
+    manifest = json.loads((tmp_path / "large/mezzotint.json").read_text(encoding="utf-8"))
+    manifest["calibration"] |= {"latent_shape": [4, 128, 128], "controlled_by": "the edges of random discs"}
+    (tmp_path / "large/mezzotint.json").write_text(json.dumps(manifest), encoding="utf-8")
+    code, out, err = cli("inspect", "large")
+    assert code == 0, err
+    assert "latent_shape [4, 128, 128]" in out
+    assert "controlled_by the edges of random discs" in out
+    assert manifest["calibration"]["prompts_sha256"] not in out
+
+
 def test_inspect_json_is_the_manifest(cli: Cli, tiny_int8: Bundle) -> None:
     code, out, _ = cli("inspect", tiny_int8.path, "--json")
     assert code == 0
