@@ -13,7 +13,7 @@ from mezzotint.benchmarks.cases.workload import SCHEDULERS
 from mezzotint.errors import CheckFailed
 
 from .options import OWN, SIZE_HELP, AsJson, pick
-from .terminal import STDOUT, show_progress, write_json
+from .terminal import STDOUT, show_progress, warnings_as_lines, write_json
 
 if TYPE_CHECKING:
     from mezzotint.benchmarks.benchmark import Benchmark
@@ -73,7 +73,7 @@ def benchmark(
     """Compare bundles with diffusers FP32: latency, memory, size and fidelity, in a report."""
     from mezzotint.benchmarks.benchmark import Extent, run_benchmark
 
-    with show_progress() as progress:
+    with show_progress() as progress, warnings_as_lines():
         outcome = run_benchmark(
             *(checkpoint, bundles, output),
             _workload(bundles[0], scheduler, steps, guidance, prompts, limit, (height, width)),

@@ -20,7 +20,7 @@ from mezzotint.runtime.text.prompts import read_prompts
 from .inspect import declined_lines
 from .lines.compiled_text import compiled_lines
 from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_pairs, pick
-from .terminal import STDERR, STDOUT, bundle_json, show_progress, write_json
+from .terminal import STDERR, STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
 
 if TYPE_CHECKING:
     from mezzotint.quantize import CalibrationSettings
@@ -119,7 +119,7 @@ def quantize(
     limit_bytes = _bytes_of(memory_limit)
     if dry_run:
         return _show_plan(bundle, asked, settings, as_json=as_json)
-    with show_progress() as progress:
+    with show_progress() as progress, warnings_as_lines():
         result = quantize_bundle(
             *(bundle, _named_output(output)),
             **asked,
@@ -186,7 +186,7 @@ def _show_plan(path: Path, asked: Mapping[str, Any], settings: "CalibrationSetti
 
     bundle = Bundle.open(path)
     settled = settle(bundle, Request(**asked), settings)
-    with show_progress() as progress:
+    with show_progress() as progress, warnings_as_lines():
         plan = plan_quantization(
             bundle, settled, settings, is_searched=asked["min_sqnr_db"] is not None, progress=progress
         )

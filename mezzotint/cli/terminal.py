@@ -77,8 +77,15 @@ def logged_progress(console: Console, clock: Callable[[], float] = time.monotoni
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Each warning as a line on stderr, without the place in the code that Python adds."""
+    """Each warning as a line on stderr, once, without the place in the code that Python adds."""
+    told: set[str] = set()
+
+    def tell(message: Warning | str, *_args: object, **_options: object) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            STDERR.print(f"warning: {message}", markup=False)
+
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_args, **_options: STDERR.print(f"warning: {message}", markup=False)
+        warnings.showwarning = tell
         yield

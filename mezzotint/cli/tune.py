@@ -11,7 +11,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.runtime.text.prompts import read_prompts
 
 from .options import AsJson, BundlePath, Overwrite
-from .terminal import STDOUT, show_progress, write_json
+from .terminal import STDOUT, show_progress, warnings_as_lines, write_json
 
 if TYPE_CHECKING:
     from mezzotint.tune.tune import Tuned
@@ -72,7 +72,7 @@ def tune(
         weights=weights,
         overwrite=overwrite,
     )
-    with show_progress() as progress:
+    with show_progress() as progress, warnings_as_lines():
         tuned = tune_bundle(request, progress=progress)
     paths = () if report is None else write_report(tuned, report)
     if as_json:

@@ -36,6 +36,18 @@ def test_nothing_but_the_bundle_is_needed(cli: Cli, tiny_bundle: Bundle, tmp_pat
     assert json.loads(bundle.manifest.to_json())["calibration"]["prompts"] == 256
 
 
+def test_a_prompt_that_is_cut_is_told_in_a_line(
+    cli: Cli, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "prompts.txt").write_text("a red apple\n" + "a very long prompt " * 9 + "\n", encoding="utf-8")
+    options = ("--recipe", "fp16", "--target", "onnxruntime", "--prompts", "prompts.txt")
+    code, _, err = cli("quantize", tiny_bundle.path, "-o", "small", *options, *QUICK)
+    assert code == 0, err
+    assert "\nwarning: the prompt 'a very long" in f"\n{err}"
+    assert ".py" not in err
+
+
 def test_verbose_says_what_became_of_the_nodes(cli: Cli, tiny_bundle: Bundle) -> None:
     target = ("--target", "onnxruntime", "--verbose")
     code, out, err = cli("quantize", tiny_bundle.path, "-o", "small", *target, *QUICK)

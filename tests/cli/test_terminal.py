@@ -1,10 +1,19 @@
 """What a user sees of long work: a bar on a terminal, a line now and then in a log."""
 
 import io
+import warnings
 
+import pytest
 from rich.console import Console
 
-from mezzotint.cli.terminal import logged_progress, progress_bar
+from mezzotint.cli.terminal import logged_progress, progress_bar, warnings_as_lines
+
+
+def test_a_warning_is_one_line_however_often_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings_as_lines():
+        for text in ("too long", "too large", "too long"):
+            warnings.warn(text, stacklevel=1)
+    assert capsys.readouterr().err.splitlines() == ["warning: too long", "warning: too large"]
 
 
 def test_a_log_has_a_line_for_each_part_and_one_a_minute() -> None:
