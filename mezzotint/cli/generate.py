@@ -15,7 +15,7 @@ from mezzotint.runtime.samplers.spacing import SPACINGS
 from mezzotint.runtime.text.encoding import PROMPT_SYNTAXES
 
 from .images import REFINE_FROM, Generated, Load, Refining, Request, generate_images
-from .options import OWN, SIZE_HELP, AsJson, BundlePath, Overwrite, parse_seed, pick
+from .options import OWN, AsJson, BundlePath, Overwrite, parse_seed, pick
 from .terminal import STDOUT, write_json
 from .written_options import parse_controls, parse_micro
 
@@ -25,6 +25,7 @@ _SAMPLING, _IMAGE, _ENGINE = "Sampling", "From an image", "Engine"
 _OUTPUT = "The image file; several images get numbers. A PNG holds its settings."
 _LIKE = "A PNG that Mezzotint wrote, whose prompt and settings to take; other options override them."
 _SEED = f"A whole number, or random; the same seed gives the same image (default: {Settings.seed})."
+_SIZE = "In pixels; default: that of --init-image, or of the first --control, or else the model's native size."
 _STEPS = f"Denoising steps; {OWN}."
 _GUIDANCE = f"Guidance scale, 1 or less is none; {OWN}."
 _INTERVAL = "Parts of the run, 0 to 1, between which guidance is on."
@@ -55,7 +56,7 @@ NegativePrompt = Annotated[str | None, typer.Option(help="What the image should 
 Like = Annotated[Path | None, typer.Option(help=_LIKE)]
 Batch = Annotated[int, typer.Option(min=1, help="Images of each prompt, with seeds from --seed on.")]
 Seed = Annotated[int | None, typer.Option(parser=parse_seed, metavar="SEED", help=_SEED)]
-Size = Annotated[int | None, typer.Option(help=SIZE_HELP)]
+Size = Annotated[int | None, typer.Option(help=_SIZE)]
 Steps = Annotated[int | None, typer.Option(min=1, help=_STEPS, rich_help_panel=_SAMPLING)]
 Guidance = Annotated[float | None, typer.Option(help=_GUIDANCE, rich_help_panel=_SAMPLING)]
 Rescale = Annotated[float | None, typer.Option(help=_RESCALE, rich_help_panel=_SAMPLING)]
@@ -137,11 +138,12 @@ def generate(
     run |= {"cache_interval": cache_interval}
     noise_and_size = {"seed": seed, "rng": rng, "height": height, "width": width, "vae_tiling": vae_tiling}
     guided = {"guidance_rescale": guidance_rescale, "guidance_interval": guidance_interval, "loras": _scales(lora)}
-    followed = {"controls": parse_controls(control) if control else None, "guess_mode": guess_mode}
     read = {"negative_prompt": negative_prompt, "prompt_syntax": prompt_syntax, "clip_skip": clip_skip}
-    given: dict[str, object] = {**run, **noise_and_size, **guided, **followed, **read, **parse_micro(micro or [])}
+    read |= {"guess_mode": guess_mode}
+    given: dict[str, object] = {**run, **noise_and_size, **guided, **read, **parse_micro(micro or [])}
+    texts, controls = tuple(prompt or ()), parse_controls(control or ())
     request = Request.read(
-        tuple(prompt or ()), prompts, like, given, image=init_image, mask=mask, strength=strength, count=batch
+        texts, prompts, like, given, controls, image=init_image, mask=mask, strength=strength, count=batch
     )
     refining = Refining.read(refiner, refine_from, request)
     load = Load(

@@ -30,6 +30,7 @@ from mezzotint.runtime.settings import settings_of_batch
 from mezzotint.runtime.text.prompts import read_prompts
 
 from .terminal import STDERR, show_progress, warnings_as_lines
+from .written_options import WrittenControl, followed_controls
 
 REFINE_FROM = 0.8  # as SDXL's refiner was trained for
 
@@ -54,6 +55,7 @@ class Request:
         prompt_file: Path | None,
         like: Path | None,
         given: Mapping[str, object],
+        controls: Sequence[WrittenControl],
         *,
         image: Path | None,
         mask: Path | None,
@@ -69,12 +71,12 @@ class Request:
         liked = (str(settings.pop("prompt")),) if settings else ()
         if not texts and not liked:
             raise MezzotintError(what="got no prompt", advice="pass one, or --prompts FILE, or --like IMAGE")
-        _check_controls(like, settings.pop("controls", ()), given.get("controls"))
+        followed = followed_controls(like, settings.pop("controls", ()), controls)
         liked_strength, refined_from = settings.pop("strength", None), settings.pop("refined_from", None)
         is_liked = strength is None and liked_strength is not None
         strength = liked_strength if strength is None else strength
         _check_inputs(image, mask, strength, like if is_liked else None)
-        options = settings | {name: value for name, value in given.items() if value is not None}
+        options = settings | {name: value for name, value in given.items() if value is not None} | followed
         return cls(
             prompts=texts or liked,
             options=cast(Options, options),
@@ -93,20 +95,14 @@ class Request:
         assert isinstance(seed, int)  # the command line takes one
         return seed
 
+    def leading_image(self) -> Image.Image | None:
+        """The one whose size is that of what is generated, where no size was given."""
+        controls = self.options.get("controls", ())
+        return self.image if self.image is not None or not controls else controls[0].seen()
+
     def kind(self) -> type[Pipeline]:
         """The kind of pipeline that it needs."""
         return TextToImage if self.image is None else ImageToImage if self.mask is None else Inpaint
-
-
-def _check_controls(like: Path | None, liked: Sequence[object], given: object) -> None:
-    """An image says which controls it followed, and not which images these saw."""
-    if liked and given is None:
-        names = [str(use["name"]) for use in liked if isinstance(use, Mapping)]
-        raise MezzotintError(
-            where=like,
-            what=f"this image followed the controls {', '.join(names)}",
-            advice="pass their images with --control",
-        )
 
 
 def _check_inputs(image: Path | None, mask: Path | None, strength: float | None, like: Path | None) -> None:
@@ -236,6 +232,7 @@ def generate_images(
     pipe = load.pipeline(request.kind())
     refiner = None if refining is None else refining.open(load)
     _tell_other_weights(request.like, pipe)
+    _tell_size(request, pipe)
     results: list[Result] = []
     with show_progress() as progress, warnings_as_lines():
         for index, prompt in enumerate(request.prompts):
@@ -267,6 +264,20 @@ def _generate(pipe: Pipeline, request: Request, prompt: str, options: Options, o
         strength = 1.0 if strength is None else strength
         return pipe(prompt, image, mask, strength=strength, count=request.count, on_step=on_step, **options)
     return TextToImage.sharing(pipe)(prompt, count=request.count, on_step=on_step, **options)
+
+
+def _tell_size(request: Request, pipe: Pipeline) -> None:
+    """A photograph's own size may take hours, where the model's takes seconds."""
+    image = request.leading_image()
+    native = pipe.geometry.native_side_pixels
+    if image is None or {"height", "width"} & set(request.options) or min(image.size) < pipe.geometry.vae_factor:
+        return  # nothing was left open, or what is too small is going to be refused
+    if image.width * image.height <= native**2:
+        return
+    size, own = f"{image.width}x{image.height}", f"{native}x{native}"
+    STDERR.print(
+        f"note: {size} pixels, as the image given has; the model's own size is {own}: see --height and --width"
+    )
 
 
 def _tell_other_weights(like: Path | None, pipe: Pipeline) -> None:

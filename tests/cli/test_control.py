@@ -61,6 +61,32 @@ def test_generate_follows_images(cli: Cli, bundle: Bundle, image: Image.Image) -
     assert [use["name"] for use in json.loads(out)["images"][0]["settings"]["controls"]] == ["edges", "depth"]
 
 
+def test_a_size_beyond_the_models_own_is_told(cli: Cli, bundle: Bundle, image: Image.Image) -> None:
+    image.resize((20, 18)).save("large.png")
+    asked = ("--backend", "onnxruntime", "--steps", 2)
+    for name, options, told in (
+        ("control", ("--control", "edges:large.png"), True),
+        ("begun", ("--init-image", "large.png"), True),
+        ("sized", ("--control", "edges:large.png", "--height", 16, "--width", 16), False),
+        ("own", ("--control", "edges:lines.png"), False),
+    ):
+        code, _, err = cli("generate", bundle.path, PROMPT, "-o", f"{name}.png", *options, *asked)
+        assert code == 0, err
+        assert ("note: 20x18 pixels" in err) is told, name
+
+
+def test_like_keeps_the_scale_and_the_window_that_are_not_typed(cli: Cli, bundle: Bundle, image: Image.Image) -> None:
+    image.save("other.png")
+    common = ("--backend", "onnxruntime", "--steps", 4)
+    asked = ("--control", "edges:lines.png:0.8:0-0.5", "--control", "depth:lines.png:0.3")
+    assert cli("generate", bundle.path, PROMPT, "-o", "out.png", *asked, *common)[0] == 0
+    again = ("--control", "edges:other.png", "--control", "depth:other.png:0:0.5-1")
+    code, _, err = cli("generate", bundle.path, "--like", "out.png", "-o", "again.png", *again, *common)
+    assert code == 0, err
+    uses = [(use.name, use.scale, use.start, use.end) for use in read_settings("again.png").controls]
+    assert uses == [("edges", 0.8, 0.0, 0.5), ("depth", 0.0, 0.5, 1.0)]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
