@@ -104,7 +104,7 @@ def _names(file: TensorFile) -> tuple[dict[str, str], str | None]:
     listed = ", ".join(name[:60] for name in file.names[:3])
     raise MezzotintError(
         f"{file.path} holds {len(file.names)} tensors ({listed}), expected the vectors of a word as textual inversion "
-        "saves them"
+        "saves them; a LoRA is for `mezzotint lora`"
     )
 
 

@@ -146,6 +146,11 @@ def test_pairs_for_two_text_encoders(tmp_path: Path) -> None:
         ({"emb_params": torch.full((1, 32), float("nan"))}, "<new>", "not finite"),
         ({"emb_params": torch.zeros(1, 32), "b": torch.zeros(2)}, "has space", "without spaces"),
         ({"emb_params": torch.zeros(1, 32)}, "<|endoftext|>", "already"),
+        (
+            {"unet.q.lora_A.weight": torch.zeros(4, 32), "unet.q.lora_B.weight": torch.zeros(32, 4)},
+            "<new>",
+            "`mezzotint lora`",
+        ),
         ({"x": torch.zeros(1), "y": torch.zeros(1)}, "<new>", "2 tensors"),
         ({"clip_l": torch.zeros(1, 32), "clip_g": torch.zeros(1, 32)}, "<new>", None),
         ({"clip_g": torch.zeros(1, 32)}, "<new>", "asks for clip_l"),
