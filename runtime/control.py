@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from mezzotint.arrays import plain
 from mezzotint.errors import MezzotintError
 
 from .control_use import ControlUse
@@ -40,7 +41,8 @@ class Control:
         """What settings say of it."""
         image = self.seen()
         digest = hashlib.sha256(f"RGB {image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
-        return ControlUse(name=self.name, scale=self.scale, start=self.start, end=self.end, image_sha256=digest)
+        scale, start, end = plain((self.scale, self.start, self.end))
+        return ControlUse(name=self.name, scale=scale, start=start, end=end, image_sha256=digest)
 
 
 def controls_of(given: object) -> tuple[Control, ...]:

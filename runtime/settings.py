@@ -1,11 +1,11 @@
 """What an image is generated with: all that has to be equal for the image to be the same."""
 
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypedDict
 
+from mezzotint.arrays import plain
 from mezzotint.bundle.defaults import MOST_GUIDANCE
 from mezzotint.errors import MezzotintError
 from mezzotint.families.micro_conditioning import Pair
@@ -122,6 +122,7 @@ def settings_of_batch(
     or seeds that are not one or one an image.
     """
     _refuse_unknown(options)
+    count, strength, options = plain((count, strength, options))
     prompts = _texts("prompt", prompt)
     if not prompts:
         raise MezzotintError("got no prompt; pass at least one")
@@ -163,17 +164,17 @@ def seeds_of(given: object, count: int) -> list[int]:
     """One for each of `count` images: those after a single one, or the given ones, which have to be as many."""
     if not isinstance(given, Sequence) or isinstance(given, str):
         _check_integer("seed", given)
-        return [operator.index(given) + index for index in range(count)]  # type: ignore[arg-type]  # it is one
+        return [given + index for index in range(count)]  # type: ignore[operator]  # it is one
     for seed in given:
         _check_integer("seed", seed)
     if len(given) != count:
         raise MezzotintError(f"got {len(given)} seeds for {count} images; pass one, or as many")
-    return [operator.index(seed) for seed in given]
+    return list(given)
 
 
 def batch_of(settings: Settings | Sequence[Settings]) -> tuple[Settings, ...]:
     """The settings of one run. MezzotintError for none, and for some that differ in more than prompts and seeds."""
-    batch = (settings,) if isinstance(settings, Settings) else tuple(settings)
+    batch = tuple(map(_plain, (settings,) if isinstance(settings, Settings) else settings))
     if not batch:
         raise MezzotintError("got no settings; pass at least one")
     first = batch[0]
@@ -182,6 +183,10 @@ def batch_of(settings: Settings | Sequence[Settings]) -> tuple[Settings, ...]:
         if alike != first:
             raise MezzotintError("the settings of a batch differ in more than prompts and seeds; generate them alone")
     return batch
+
+
+def _plain(settings: Settings) -> Settings:
+    return replace(settings, **{name: plain(value) for name, value in vars(settings).items()})
 
 
 def _negatives(given: object) -> list[str | None]:
@@ -272,14 +277,12 @@ def _check_controls(settings: Settings) -> None:
 
 
 def _check_integer(name: str, value: object) -> None:
-    try:
-        operator.index(value)  # type: ignore[arg-type]  # whether it can is the question
-    except TypeError:
-        raise MezzotintError(f"{name} is {value!r:.40}, expected a whole number") from None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise MezzotintError(f"{name} is {value!r:.40}, expected a whole number")
 
 
 def _check_finite(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         hint = "; 1 or less is no guidance" if name == "guidance" else ""
         raise MezzotintError(f"{name} is {value!r:.40}, expected a finite number{hint}")
 
