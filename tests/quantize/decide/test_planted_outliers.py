@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
-FLOOR_DB = 24.0  # the recipe has 24.7 dB on these weights, and 23.4 without its exclusion of what reads the text
+FLOOR_DB = 24.5  # the recipe has 24.7 dB on these weights, and 23.4 without its exclusion of what reads the text
 PROMPTS = ("a red apple", "a dog", "a blue house", "cat")
 FIRST_TOKEN = Rule("*.attn2.to_[kv]", NodeScheme.W8A8, "test: reads the text, whose first token towers over the others")
 HOT_CHANNELS = Rule("*.ff.net.2", NodeScheme.W8A8, "test: reads the hot channels")
