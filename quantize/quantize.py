@@ -40,7 +40,7 @@ from .lower.weight_only import ALL_WEIGHTS, NNCF_WEIGHTS
 from .passes.approximations import NOTHING, Approximations
 from .passes.contract import Pass, Rewritten, run_passes
 from .passes.half import kept_in_float32
-from .request import Request, settle
+from .request import LastPasses, Request, settle
 from .save_component import save_component
 from .search.costs import Costs
 from .search.search import search_exclusions
@@ -64,7 +64,7 @@ class _Job:
     data: CalibrationData
     run: CalibrationRun
     method: Method
-    guided: tuple[Pass, ...]
+    last: LastPasses
     approximations: Approximations  # of the denoiser
     min_sqnr_db: float | None
     costs: Costs
@@ -126,7 +126,7 @@ def quantize_bundle(
     method = replace(RECIPE_METHOD, splits_shortcuts=split_shortcuts, attends_in_int8=attends, exact=exact)
     with replace_folder(output, marker=MANIFEST_NAME, overwrite=overwrite) as staging:
         data = calibrate(bundle, chosen.prompts, settings, progress, base)
-        lowering = (chosen.storages, chosen.target, data, run, method, chosen.guided, chosen.approximations)
+        lowering = (chosen.storages, chosen.target, data, run, method, chosen.last, chosen.approximations)
         job = _Job(bundle, chosen.recipe, *lowering, min_sqnr_db, Costs(costs), four_bits or FourBitSettings())
         _fill(job, staging, progress)
         _audit(job, Bundle.open(staging), progress)
@@ -227,14 +227,15 @@ def _lower(job: _Job, name: str, model: ir.Model) -> _Lowered:
         )
         job.target.check(rewritten.model)
         lowered = replace(lowered.then(rewritten), decisions=with_fallbacks(lowered.decisions, fallbacks))
-    if _is_guided(job.bundle, name) and job.storages[name] in _REWRITTEN:
-        lowered = lowered.then(run_passes(lowered.model, job.guided))
-    return lowered
+    return lowered.then(run_passes(lowered.model, _last_passes(job, name)))
 
 
-def _is_guided(bundle: Bundle, name: str) -> bool:
-    family = family_of(bundle)
-    return family.role(name) is Role.DENOISER and family.guidance is Guidance.CFG
+def _last_passes(job: _Job, name: str) -> tuple[Pass, ...]:
+    family, storage = family_of(job.bundle), job.storages[name]
+    if family.role(name) is Role.DENOISER and family.guidance is Guidance.CFG and storage in _REWRITTEN:
+        return job.last.guided
+    sees_images = family.role(name) in (Role.IMAGE_DECODER, Role.IMAGE_ENCODER)
+    return job.last.images if sees_images and storage == Storage.INT8 else ()
 
 
 def _store(job: _Job, name: str, model: ir.Model) -> _Lowered:

@@ -40,6 +40,14 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastPasses:
+    """What runs on lowered graphs: on a denoiser that is guided, and on what decodes and encodes images."""
+
+    guided: tuple[Pass, ...]
+    images: tuple[Pass, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settled:
     """A request that can be met: each component's storage, prompts that are at hand, passes that are left."""
 
@@ -48,7 +56,7 @@ class Settled:
     storages: Mapping[str, Storage]
     prompts: Sequence[str]
     exact: tuple[Pass, ...]
-    guided: tuple[Pass, ...]
+    last: LastPasses
     approximations: Approximations
     attends_in_int8: bool
 
@@ -67,7 +75,8 @@ def settle(bundle: Bundle, asked: Request, settings: CalibrationSettings) -> Set
     check_quantizable(bundle)
     prompts = settle_prompts(family, storages, target, asked.prompts)
     family.geometry(bundle.config).latent_shape(settings.height, settings.width)
-    exact, guided = (without(passes, asked.skip_passes) for passes in (target.exact, target.guided))
+    groups = (target.exact, target.guided, target.images)
+    exact, guided, images = (without(passes, asked.skip_passes) for passes in groups)
     approximations = find_approximations(asked.approximations)
     check_approximated(bundle, storages, target, approximations)
     Beginning.of(bundle, asked.base)
@@ -77,7 +86,7 @@ def settle(bundle: Bundle, asked: Request, settings: CalibrationSettings) -> Set
         storages=storages,
         prompts=prompts,
         exact=exact,
-        guided=guided,
+        last=LastPasses(guided=guided, images=images),
         approximations=approximations,
         attends_in_int8=attends_in_int8_of(storages, target, asked.attends_in_int8),
     )

@@ -17,7 +17,7 @@ from ..calibrate.default_prompts import default_prompts
 from ..decide.recipe import Recipe
 from ..graphs.four_bits import FourBits
 from ..passes.contract import Context, Pass, Rewritten, run_passes
-from ..passes.exact import EXACT, GUIDED
+from ..passes.exact import EXACT, GUIDED, IMAGES
 from ..passes.four_bit_weights import FOUR_BIT_WEIGHTS
 from ..passes.half import STORE_HALF
 from ..passes.half_arithmetic import COMPUTE_IN_HALF
@@ -50,7 +50,7 @@ class Target:
     """`compute` is the float arithmetic around the integer kernels, and that of FP16 graphs.
 
     `exact` are the passes that come first of all, for floats and for integers, and `guided` come last, on denoisers
-    that are run with classifier-free guidance.
+    that are run with classifier-free guidance, as `images` do on INT8 graphs that decode and encode images.
     `integers` and `floats` are the passes that lower an 8-bit and a float graph, in order, and `halves` those that come
     after `floats` for FP16: on the weights, or last of all in the graph's types. `fit` makes decisions such as the
     passes can keep them, `fit_float8` those of FP8; `check` raises CheckFailed for a lowered graph that the engine
@@ -66,6 +66,7 @@ class Target:
     exact: tuple[Pass, ...] = ()
     attends_in_int8: bool = False  # whether `integers` take the scores of attention
     guided: tuple[Pass, ...] = ()
+    images: tuple[Pass, ...] = ()
     halves: tuple[Pass, ...] = (STORE_HALF,)
     cpu_features: tuple[str, ...] = ("avx512_vnni|avx_vnni",)
     fit: Fit = _as_decided
@@ -110,6 +111,7 @@ TARGETS: tuple[Target, ...] = (
         EXACT,
         attends_in_int8=True,
         guided=GUIDED,
+        images=IMAGES,
         refuses={Storage.FP8: _NO_FLOAT8},
     ),
     Target(

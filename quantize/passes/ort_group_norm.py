@@ -29,7 +29,7 @@ def rewrite_group_norms(model: ir.Model, _context: Context) -> Outcome:
     left: list[Declined] = []
     found = [node for node in model.graph if node.op_type == "GroupNormalization"]
     for node in found:
-        why = _why_not(node)
+        why = why_not_per_channel(node)
         if why is None:
             _rewrite(model.graph, node)
         else:
@@ -40,7 +40,8 @@ def rewrite_group_norms(model: ir.Model, _context: Context) -> Outcome:
 ORT_GROUP_NORM = Pass("ort-group-norm", rewrite_group_norms)
 
 
-def _why_not(node: ir.Node) -> Declined | None:
+def why_not_per_channel(node: ir.Node) -> Declined | None:
+    """Why a GroupNormalization has no constant scale and bias for each of its channels; None if it has."""
     name, shape = str(node.name), _shape(node)
     channels = shape[1] if shape is not None and len(shape) > 1 else None
     if not isinstance(channels, int):
@@ -68,8 +69,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
     shape = insert_before(node, "Shape", [values], name=f"{name}:shape")
     back = insert_before(node, "Reshape", [normal, shape], name=f"{name}:channels")  # (B, C, h, w)
     # Step 3: scale and bias of each channel.
-    scaled = insert_before(node, "Mul", [back, _per_channel(graph, node.inputs[1], rank)], name=f"{name}:scaled")
-    shifted = insert_before(node, "Add", [scaled, _per_channel(graph, node.inputs[2], rank)], name=f"{name}:shifted")
+    scaled = insert_before(node, "Mul", [back, per_channel(graph, node.inputs[1], rank)], name=f"{name}:scaled")
+    shifted = insert_before(node, "Add", [scaled, per_channel(graph, node.inputs[2], rank)], name=f"{name}:shifted")
     take_over(graph, node, shifted)
 
 
@@ -77,13 +78,13 @@ def _shape(node: ir.Node) -> ir.Shape | None:
     return node.inputs[0].shape if node.inputs[0] is not None else None
 
 
-def _per_channel(graph: ir.Graph, value: ir.Value | None, rank: int) -> ir.Value:
+def per_channel(graph: ir.Graph, value: ir.Value | None, rank: int) -> ir.Value:
     """A (C,) constant as (C, 1, 1) for (B, C, h, w), or (C, 1) for (B, C, tokens)."""
-    assert value is not None  # _why_not looked
+    assert value is not None  # why_not_per_channel looked
     shape = (-1, *[1] * (rank - 2))
     return constant(graph, f"{value.name}:{rank - 1}d", _array(value).reshape(shape))
 
 
 def _array(value: ir.Value | None) -> Array:
-    assert value is not None and value.const_value is not None  # _why_not looked
+    assert value is not None and value.const_value is not None  # why_not_per_channel looked
     return value.const_value.numpy()

@@ -4,7 +4,7 @@ import pytest
 
 from mezzotint.errors import MezzotintError
 from mezzotint.quantize.lower.target import find_target
-from mezzotint.quantize.passes.exact import EXACT, GUIDED, without
+from mezzotint.quantize.passes.exact import EXACT, GUIDED, IMAGES, without
 
 
 @pytest.mark.parametrize("name", [one.name for one in EXACT])
@@ -17,4 +17,4 @@ def test_an_unknown_pass_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(MezzotintError) as refused:
         without(EXACT, ("geglu", "gelu"))
     assert (refused.value.got, refused.value.exit_code) == ("gelu", 2)
-    assert refused.value.expected == tuple(one.name for one in (*EXACT, *GUIDED))
+    assert refused.value.expected == tuple(one.name for one in (*EXACT, *GUIDED, *IMAGES))
