@@ -16,10 +16,19 @@ def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """An initializer called `name` holding `array`; the one that is there already, when there is one."""
     if name in graph.initializers:
         return graph.initializers[name]
-    tensor = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
+    own = array.copy() if _is_mapped(array) else array  # a file that is still looked at cannot be let go of
+    tensor = ir.tensor(np.ascontiguousarray(own) if own.ndim else own, name=name)
     value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
+
+
+def _is_mapped(array: Array) -> bool:
+    """Whether it is a view of memory that numpy did not make, such as external weights of a graph."""
+    base = array.base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base is not None
 
 
 def new_node(

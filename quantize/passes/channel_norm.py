@@ -73,7 +73,12 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
     factor = norm.by_channel(norm.insert("Pow", [safe, exponent], "inverse"), "inverse")
     scale = norm.insert("Mul", [factor, per_channel(graph, node.inputs[1], 4)], "scale")  # (B, C, 1, 1)
     scaled = norm.insert("Mul", [deviations, scale], "scaled")
+    given = node.inputs[1:3]
     take_over(graph, node, norm.insert("Add", [scaled, per_channel(graph, node.inputs[2], 4)], "shifted"))
+    # Step 4: what nobody reads any more goes.
+    for value in given:
+        if value is not None and not value.uses():
+            del graph.initializers[str(value.name)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from mezzotint.quantize.graphs.graph import constant
 from mezzotint.quantize.graphs.graph_file import save_graph, unmap_weights
 from tests.quantize.small_graphs import CONV, small_graph, weight_of
 
@@ -36,3 +37,11 @@ def test_a_view_that_is_still_held_stays_whole(external: ir.Model) -> None:
     held = weight_of(external, "block.conv.weight")
     unmap_weights(external)
     np.testing.assert_array_equal(held, weight_of(small_graph(CONV), "block.conv.weight"))
+
+
+def test_a_constant_holds_no_file_that_is_looked_at(external: ir.Model) -> None:
+    """A pass may give it a view of a weight, which is let go of while the graph is written."""
+    constant(external.graph, "view", weight_of(external, "block.conv.weight").reshape(-1))
+    ir.external_data.load_to_model(external)
+    expected = weight_of(small_graph(CONV), "block.conv.weight")
+    np.testing.assert_array_equal(weight_of(external, "view"), expected.ravel())

@@ -12,6 +12,7 @@ from mezzotint.bundle.precision import Compute, Storage
 from mezzotint.engines.engine import EngineOptions
 from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.session import Session
+from mezzotint.quantize.graphs.graph_file import load_graph, save_graph
 from mezzotint.quantize.passes.channel_norm import CHANNEL_NORM, ChannelNormReason
 from mezzotint.quantize.passes.ort_group_norm import GroupNormReason
 from tests.quantize.small_graphs import operators, run, small_graph
@@ -47,10 +48,11 @@ def expected(x: Array, model: ir.Model) -> Array:
 def test_it_is_the_definition(shape: tuple[int, ...], mean: float, engine: str, tmp_path: Path) -> None:
     model = small_graph(NORM)
     x = (np.random.default_rng(0).standard_normal(shape) + mean).astype(np.float32)
+    truth = expected(x, model)
     outcome = CHANNEL_NORM(model)
     assert (outcome.changed, outcome.declined) == (1, ())
     assert "GroupNormalization" not in operators(model)
-    np.testing.assert_allclose(run(model, tmp_path, engine, {"x": x}), expected(x, model), rtol=1e-3, atol=2e-4)
+    np.testing.assert_allclose(run(model, tmp_path, engine, {"x": x}), truth, rtol=1e-3, atol=2e-4)
 
 
 def in_bf16(model: ir.Model, folder: Path, x: Array) -> Array:
@@ -114,3 +116,14 @@ def test_what_it_cannot_write_it_declines(text: str, reason: str, got: str) -> N
     outcome = CHANNEL_NORM(model)
     assert outcome.changed == 0
     assert [(one.node, one.reason, one.got) for one in outcome.declined] == [("norm", reason, got)]
+
+
+def test_weights_that_lie_beside_the_graph_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its scale and bias were views of the file, which is let go of while the graph is written."""
+    monkeypatch.setattr("mezzotint.quantize.graphs.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 0)
+    save_graph(small_graph(BETWEEN), tmp_path / "before")
+    model = load_graph(tmp_path / "before" / "model.onnx")
+    assert CHANNEL_NORM(model).changed == 1
+    assert not {"norm.weight", "norm.bias"} & set(model.graph.initializers)
+    monkeypatch.setattr("mezzotint.quantize.graphs.graph_file.EXTERNAL_DATA_THRESHOLD_BYTES", 1 << 20)
+    assert save_graph(model, tmp_path / "after") == ["model.onnx"]
