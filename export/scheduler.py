@@ -59,9 +59,9 @@ def defaults_of(path: Path, chosen: Chosen, own_guidance: float | None = None) -
     """What a bundle with this scheduler_config.json runs with, after every sampler was tried on it.
 
     `own_guidance` is the model's, if it has one. A spacing that was chosen is written into the file. Raises
-    MezzotintError for a file that no sampler can be right with, for an unknown sampler, and for a spacing that the
-    bundle's sampler does not have. Warns where the checkpoint's own is not here or cannot run, and which others the
-    file rules out.
+    MezzotintError for a file that no sampler can be right with, for an unknown sampler, and for a spacing or a number
+    of steps that the bundle's sampler does not have. Warns where the checkpoint's own is not here or cannot run, and
+    which others the file rules out.
     """
     options = _read(path)
     defaults = replace(Defaults.of_scheduler(options), **chosen.settings(own_guidance))
@@ -69,7 +69,10 @@ def defaults_of(path: Path, chosen: Chosen, own_guidance: float | None = None) -
         options = _respaced(path, options, chosen.schedule, defaults)
     config = SchedulerConfig.from_dict(options)
     runnable_samplers(config)
-    _warn_of_refusals(defaults, _refusals(config))
+    refusals = _refusals(config)
+    if chosen.steps is not None and defaults.sampler is not None and defaults.sampler not in refusals:
+        find_sampler(defaults.sampler).schedule(config, chosen.steps)  # which refuses what it cannot make
+    _warn_of_refusals(defaults, refusals)
     return defaults
 
 

@@ -97,6 +97,13 @@ def test_defaults_that_no_run_could_have_are_refused(tmp_path: Path, chosen: Cho
         made(tmp_path, chosen, _class_name="DDIMScheduler")
 
 
+@pytest.mark.parametrize(("name", "most"), [("DDIMScheduler", 1000), ("LCMScheduler", 50)])
+def test_steps_that_the_sampler_cannot_make_are_refused(name: str, most: int, tmp_path: Path) -> None:
+    assert made(tmp_path, Chosen(steps=most), _class_name=name).steps == most
+    with pytest.raises(MezzotintError, match=str(most + 1)):
+        made(tmp_path, Chosen(steps=most + 1), _class_name=name)
+
+
 def test_an_unknown_sampler_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MezzotintError, match="there is no sampler 'k'"):
         made(tmp_path, Chosen(scheduler="k"), _class_name="DDIMScheduler")
