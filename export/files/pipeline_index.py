@@ -25,6 +25,7 @@ _PART_OPTIONS = {  # how a part is given that hubs have in folders of its own
     "T2IAdapter": "--t2i-adapter NAME=",
     "UNet2DConditionModel": "--unet",
 }
+_SINGLE = (".safetensors", ".ckpt", ".pt", ".pth")
 
 
 class AnotherPipelineWarning(UserWarning):
@@ -85,10 +86,16 @@ def read_index(folder: Path) -> PipelineIndex:
 
 
 def _refuse_part(folder: Path) -> None:
-    """Raise MezzotintError where `folder` holds one component of diffusers, by its class."""
+    """Raise MezzotintError where `folder` holds one component of diffusers, by its class, or single files."""
     path = folder / "config.json"
     kind = read_object(path).get("_class_name") if path.is_file() else None
     if isinstance(kind, str):
         option = _PART_OPTIONS.get(kind)
         advice = "" if option is None else f"; name the checkpoint, and this folder after {option}"
         raise MezzotintError(f"{folder} is one part, {kind:.80}; expected a whole checkpoint{advice}")
+    files = sorted(one.name for one in folder.glob("*") if one.suffix in _SINGLE and one.is_file())
+    if files and not path.is_file():
+        raise MezzotintError(
+            f"{folder / 'model_index.json'} is missing, so that {folder} is no diffusers folder; name the file itself, "
+            f"where {folder / files[0]} is a checkpoint"
+        )

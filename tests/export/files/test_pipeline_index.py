@@ -53,6 +53,13 @@ def test_the_bundles_class_is_one_that_optimum_has(name: str) -> None:
     assert getattr(optimum, f"ORT{name}")
 
 
+def test_a_folder_of_single_files_names_one(tmp_path: Path) -> None:
+    for name in ("b.ckpt", "a.safetensors", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(MezzotintError, match=r"model_index\.json is missing, .*a\.safetensors"):
+        read_index(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("kind", "option"),
     [("ControlNetModel", "--controlnet NAME="), ("AutoencoderTiny", "--vae"), ("MotionAdapter", None)],
