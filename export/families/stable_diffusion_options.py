@@ -221,7 +221,7 @@ def _check_number(name: str, key: str, value: object, expected: str) -> None:
 
 def _unsupported(name: str, key: str, value: object, values: Values) -> MezzotintError:
     allowed = " or ".join("null" if one is None else f"{one!r}" for one in values)
-    meaning = f": {_MEANINGS[key]}" if key in _MEANINGS else ""
+    meaning = f": {_MEANINGS[key]}" if key in _MEANINGS and value is not None else ""
     return MezzotintError(
         f"{name}/config.json has {key} = {value!r:.80}{meaning}; expected {allowed}, for no other is supported in "
         "such a checkpoint"

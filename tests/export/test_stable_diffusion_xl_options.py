@@ -109,7 +109,7 @@ def test_what_is_not_optional_stays_whatever_the_index_says() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"unet": {"addition_embed_type": None}}, "addition_embed_type = None"),
+        ({"unet": {"addition_embed_type": None}}, "addition_embed_type = None; expected 'text_time'"),
         ({"unet": {"addition_embed_type": "image"}}, "addition_embed_type = 'image'"),
         ({"unet": {"cross_attention_dim": 768}}, r"cross_attention_dim = 768, expected 768 .* \+ 1280"),
         ({"unet": {"projection_class_embeddings_input_dim": 2815}}, "2815 and addition_time_embed_dim = 256"),
