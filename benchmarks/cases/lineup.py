@@ -12,7 +12,7 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import geometry_of
-from mezzotint.families.source_hash import source_sha256
+from mezzotint.families.source_hash import source_sha256, weights_sha256
 
 from .adapted import adapted, adapter_alone
 from .case import REFERENCE, Case, Reading
@@ -22,6 +22,7 @@ BF16_BASELINE = "diffusers-bf16"
 FP16_BASELINES = ("diffusers-fp16", "diffusers-fp16-compile")
 OTHER_SEED = "other-seed"
 _PORTABLE = "portable"
+_VAE = "vae"
 _ON_GPU = tuple(engine.name for engine in ENGINES if engine.types_decide)
 _SEED_OFFSET = 1_000_000  # far from every prompt's own seed
 
@@ -78,16 +79,36 @@ def reading_of(source: Source, config: str | None) -> Reading:
 
 
 def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:
-    """MezzotintError when a bundle was not made from the weights in `checkpoint`: its rows would compare two models."""
+    """MezzotintError when a bundle was not made from the weights in `checkpoint`: its rows would compare two models.
+
+    Another VAE may be in it, whose images are compared with those of the checkpoint's own.
+    """
     wanted = source_sha256(checkpoint)
     for bundle in bundles:
-        source = Bundle.open(bundle).manifest.source
-        if source.sha256 != wanted:
+        manifest = Bundle.open(bundle).manifest
+        source = manifest.source
+        _check_parts(checkpoint, bundle, manifest)
+        if source.sha256 != wanted and source.sha256 != _without(checkpoint, manifest):
             variants = "".join(f", {variant} of {part}" for part, variant in source.variants.items())
             raise MezzotintError(
                 f"{bundle} was made from {source.name} (weights {source.sha256[:12]}{variants}), not from {checkpoint} "
                 f"(weights {wanted[:12]}); {_advice(source)}"
             )
+
+
+def _check_parts(checkpoint: Path, bundle: Path, manifest: Manifest) -> None:
+    for name, part in manifest.replaced.items():
+        if name != _VAE:
+            raise MezzotintError(
+                f"{bundle} has the {name.replace('_', ' ')} of {part.name}, and the reference would have that of "
+                f"{checkpoint}; put all parts into one diffusers folder, and export that"
+            )
+
+
+def _without(checkpoint: Path, manifest: Manifest) -> str | None:
+    """What `export --vae` says of a folder whose own VAE it did not read; None for a file, which is hashed as it is."""
+    is_read_in_part = checkpoint.is_dir() and manifest.replaced
+    return weights_sha256(checkpoint, without=manifest.replaced) if is_read_in_part else None
 
 
 def _advice(source: Source) -> str:

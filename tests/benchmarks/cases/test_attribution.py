@@ -1,5 +1,7 @@
 """Mixtures of the smallest bundles: what they hold, and that each generates as its parts say."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from mezzotint.benchmarks.cases.bundle_subject import load
 from mezzotint.benchmarks.cases.case import Case
 from mezzotint.benchmarks.cases.lineup import bundle_cases, check_sources
 from mezzotint.benchmarks.cases.workload import Workload
+from mezzotint.bundle.bundle import write_manifest
+from mezzotint.bundle.manifest import Replacement, Source
 from mezzotint.errors import MezzotintError
 from mezzotint.families.source_hash import weights_sha256
 from mezzotint.runtime import Bundle
@@ -70,3 +74,30 @@ def test_the_source_is_known_by_the_weights(tiny_checkpoint: Path, tiny_bundle: 
     check_sources(tiny_checkpoint, [tiny_bundle.path])
     with pytest.raises(MezzotintError, match=r"was made from checkpoint .*, not from .*demo.checkpoint"):
         check_sources(demo_checkpoint, [tiny_bundle.path])
+
+
+def with_part(bundle: Bundle, folder: Path, part: str, source: Source) -> Path:
+    """A copy whose manifest says that `part` is from elsewhere."""
+    shutil.copytree(bundle.path, folder)
+    replacement = Replacement(name="another", sha256="0" * 64)
+    write_manifest(folder, replace(bundle.manifest, source=source, replaced={part: replacement}))
+    return folder
+
+
+def test_another_vae_is_compared_with_the_checkpoints_own(
+    tiny_checkpoint: Path, tiny_bundle: Bundle, demo_checkpoint: Path, tmp_path: Path
+) -> None:
+    source = tiny_bundle.manifest.source
+    read = replace(source, sha256=weights_sha256(tiny_checkpoint, without=("vae",)))  # as `export --vae` says
+    for name, said in (("swapped", source), ("exported", read)):
+        bundle = with_part(tiny_bundle, tmp_path / name, "vae", said)
+        check_sources(tiny_checkpoint, [bundle])
+        with pytest.raises(MezzotintError, match="was made from"):
+            check_sources(demo_checkpoint, [bundle])
+
+
+def test_a_denoiser_from_elsewhere_has_no_reference(tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    read = replace(tiny_bundle.manifest.source, sha256=weights_sha256(tiny_checkpoint, without=("unet",)))
+    bundle = with_part(tiny_bundle, tmp_path / "bundle", "unet", read)
+    with pytest.raises(MezzotintError, match="has the unet of another, and the reference would have that of"):
+        check_sources(tiny_checkpoint, [bundle])
