@@ -12,11 +12,13 @@ from mezzotint.bundle.presets import find_preset
 from mezzotint.errors import MezzotintError
 
 from .checkpoint_folder import folder_parts
-from .files.checkpoint_parts import CheckpointParts
+from .files.checkpoint_parts import CheckpointParts, naming
 from .files.origins import Origins
 from .replaced_parts import replace_parts
 from .scheduler import Chosen
 from .single_files.checkpoint_file import copy_texts, file_parts
+
+_FOLDER = "a folder says it itself, and has its EMA weights as variants"
 
 
 def find_parts(
@@ -27,16 +29,22 @@ def find_parts(
     `folder` is where it lies, None for a single file. Configs that are put together are written to the empty folder
     `scratch`. Raises MezzotintError for what is no checkpoint, and for options that it has no use for.
     """
+    if origins.force_vae and origins.vae is None:
+        raise MezzotintError("--force-vae takes the VAE of --vae, and none was given; give one, or leave it away")
+    holder = Path(model) if origins.unet is None else origins.unet  # of the weights that may have averages
+    if not holder.is_file():
+        _refuse(f"{holder} is no single file", {"weights": origins.weights}, _FOLDER)
     if folder is None:
         _refuse(f"{model} is a single file", {"variant": variant}, "a single file has no variants")
-        parts = file_parts(Path(model), scratch, origins, chosen.prediction_type)
+        with naming({scratch: str(origins.config or model)}):
+            parts = file_parts(Path(model), scratch, origins, chosen.prediction_type)
     else:
-        given: dict[str, object] = {"config": origins.config, "weights": origins.weights}
-        _refuse(f"{model} is no single file", given, "a folder says it itself, and has its EMA weights as variants")
+        _refuse(f"{model} is no single file", {"config": origins.config}, _FOLDER)
         parts = _of_folder(model, folder, variant, origins, scratch)
         if chosen.prediction_type is not None:
             parts = _predicting(parts, chosen.prediction_type, "--prediction-type")
-    parts = replace_parts(parts, origins) if origins.replaced else parts
+    with parts.naming_folders():
+        parts = replace_parts(parts, origins) if origins.replaced else parts
     return parts if chosen.preset is None else _with_preset(parts, chosen.preset, chosen)
 
 
@@ -53,7 +61,7 @@ def check_optimum_options(
     """Raise MezzotintError for what cannot be said of a folder that Optimum exported."""
     given: dict[str, object] = {"variant": variant, "preset": chosen.preset}
     given |= {"prediction-type": chosen.prediction_type}
-    given |= {"config": origins.config, "weights": origins.weights}
+    given |= {"config": origins.config, "weights": origins.weights, "force-vae": "" if origins.force_vae else None}
     given |= {part.replace("_", "-"): path for part, path in origins.replaced.items()}
     given |= {"lora": adapters[0].path if adapters else None, "embedding": embeddings[0].path if embeddings else None}
     given |= {option_of(one.kind).removeprefix("--"): one.path for one in controls}
@@ -86,4 +94,5 @@ def _predicting(parts: CheckpointParts, kind: str, said_by: str) -> CheckpointPa
 def _refuse(what: str, given: Mapping[str, object], advice: str) -> None:
     for option, value in given.items():
         if value is not None:
-            raise MezzotintError(f"{what}, and --{option} {value} says nothing of it ({advice}); leave it away")
+            told = f"--{option} {value}".rstrip()
+            raise MezzotintError(f"{what}, and {told} says nothing of it ({advice}); leave it away")

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mezzotint.bundle.bundle import sha256_of
 from mezzotint.bundle.manifest import Replacement
 from mezzotint.bundle.weight_faults import check_no_pointers
@@ -14,9 +16,10 @@ from mezzotint.families.family import Part
 from mezzotint.families.source_hash import files_sha256
 from mezzotint.families.weight_files import choose_weights, local_names, weight_paths
 
+from .families.autoencoder_tiny import TINY_CLASS
 from .families.export_family import Configs, ExportFamily
 from .families.lineup import export_of
-from .files.checkpoint_parts import CheckpointParts, Weights
+from .files.checkpoint_parts import CheckpointParts, StoredWeight, Weights
 from .files.component_classes import check_class, class_name
 from .files.json_file import copy_text, read_object, write_object
 from .files.origins import Origins
@@ -25,6 +28,7 @@ from .files.weight_reader import open_weights
 from .hub_part import name_of
 from .latent_space import check_sizes, check_space, named_scale
 from .single_files.lone_part import lone_part
+from .taesd_files import TaesdFiles, find_taesd, read_taesd
 
 _CONFIG, _INDEX = "config.json", "model_index.json"
 
@@ -51,8 +55,15 @@ def replace_parts(parts: CheckpointParts, origins: Origins) -> CheckpointParts:
         if name not in known:
             raise MezzotintError(f"a {export.family.name} has no {name.replace('_', ' ')}, which {given} is to replace")
         before = _configs(export, parts.folder)
-        new = _of_file(name, given, parts, export) if given.is_file() else _of_folder(name, given, parts, known[name])
-        if export.vae is not None and name == export.vae.folder and name in before:
+        is_vae = export.vae is not None and name == export.vae.folder
+        taesd = find_taesd(given.absolute()) if is_vae and given.is_file() else None
+        if taesd is not None:
+            new = _of_taesd(name, given, taesd, parts)
+        elif given.is_file():
+            new = _of_file(name, given, parts, export, origins.weights)
+        else:
+            new = _of_folder(name, given, parts, known[name])
+        if is_vae and name in before:
             new = _checked(export, new, before, parts, force=origins.force_vae)
         parts = replace(
             parts,
@@ -64,11 +75,40 @@ def replace_parts(parts: CheckpointParts, origins: Origins) -> CheckpointParts:
     return parts
 
 
-def _of_file(name: str, path: Path, parts: CheckpointParts, export: ExportFamily) -> _New:
+def _of_file(name: str, path: Path, parts: CheckpointParts, export: ExportFamily, wanted: str | None) -> _New:
     """A file of the part alone states no config: it is one of the model's own."""
-    weights = lone_part(name, path, export.family.weighted_parts[name], parts.folder / name)
+    if not (parts.folder / name / _CONFIG).is_file():
+        owner = parts.shown.get(parts.folder, str(parts.folder))
+        raise MezzotintError(
+            f"{path} states no config, and {owner} has no {name}/{_CONFIG} that it could go by; give a folder with "
+            "weights and config.json"
+        )
+    weights = lone_part(name, path, export.family.weighted_parts[name], parts.folder / name, wanted)
     replacement = Replacement(name=path.name, sha256=sha256_of(path))
     return _New(weights=weights, replacement=replacement, shown=path, is_file=True)
+
+
+def _of_taesd(name: str, given: Path, files: TaesdFiles, parts: CheckpointParts) -> _New:
+    """A distilled VAE's own files, whose config follows from the shapes."""
+    module, config = read_taesd(files)
+    own = parts.folder / name
+    own.mkdir(exist_ok=True)
+    write_object(own / _CONFIG, config)
+    _name_class(parts, name, ["diffusers", TINY_CLASS])
+
+    def weights() -> Weights:
+        return {
+            key: StoredWeight(tuple(one.shape), one.dtype, partial(torch.clone, one))
+            for key, one in module.state_dict().items()
+        }
+
+    replacement = Replacement(name=files.name, sha256=files_sha256(files.paths))
+    return _New(weights=weights, replacement=replacement, shown=given, is_file=True)
+
+
+def _name_class(parts: CheckpointParts, name: str, kind: list[str]) -> None:
+    index = read_object(parts.folder / _INDEX)
+    write_object(parts.folder / _INDEX, {**index, name: kind})
 
 
 def _of_folder(name: str, given: Path, parts: CheckpointParts, part: Part) -> _New:
@@ -86,8 +126,7 @@ def _of_folder(name: str, given: Path, parts: CheckpointParts, part: Part) -> _N
     own = parts.folder / name
     own.mkdir(exist_ok=True)
     copy_text(source / _CONFIG, own / _CONFIG)
-    index = read_object(parts.folder / _INDEX)
-    write_object(parts.folder / _INDEX, {**index, name: [part.library, class_name(part, source)]})
+    _name_class(parts, name, [part.library, class_name(part, source)])
     alone = replace(parts.index.family, checkpoint={source.name: part})  # the only part that weights are looked for
     advice = "take those away that are not meant"  # --variant is of the checkpoint
     names = local_names(alone, source.parent)

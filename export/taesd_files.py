@@ -1,8 +1,9 @@
-"""TAESD as it was first published: a file for the decoder and one for the encoder, plain tensors without a config.
+"""TAESD without a config: as it was first published, a file for the decoder and one for the encoder, or diffusers' one.
 
 They are numbered as the layers of a `torch.nn.Sequential` (Boer Bohan 2023): "1.weight" is a convolution,
 "3.conv.0.weight" the first convolution of a block. The encoder's numbers are those of diffusers' AutoencoderTiny; the
-decoder's begin one later, since there the clamp of the latents is a layer. Sizes follow from the shapes.
+decoder's begin one later, since there the clamp of the latents is a layer. diffusers' file has both halves, behind
+"decoder.layers." and "encoder.layers.". Sizes follow from the shapes.
 """
 
 import re
@@ -23,32 +24,37 @@ from .files.quiet import quiet
 
 _HALVES = ("decoder", "encoder")
 _KEY = re.compile(r"(\d{1,3})\.((?:conv\.[024]\.|skip\.)?(?:weight|bias))")
+_WHOLE_KEY = re.compile(rf"(?P<half>decoder|encoder)\.layers\.(?P<own>{_KEY.pattern})")
 _BLOCK = "conv.0.weight"  # what a block has and a convolution alone has not
 _MOST_TENSORS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaesdFiles:
-    """The two files, and what is left of their names without the half."""
+    """The two files, or one twice, and what is left of their names without the half."""
 
     decoder: Path
     encoder: Path
     name: str
 
     @property
-    def paths(self) -> tuple[Path, Path]:
-        """Both."""
-        return self.decoder, self.encoder
+    def paths(self) -> tuple[Path, ...]:
+        """Both, or the one."""
+        return (self.decoder,) if self.decoder == self.encoder else (self.decoder, self.encoder)
 
 
 def find_taesd(path: Path) -> TaesdFiles | None:
-    """The pair that a file belongs to, "taesd_decoder.pth" beside "taesd_encoder.pth"; None for a file of another kind.
+    """The pair that a file belongs to, "taesd_decoder.pth" beside "taesd_encoder.pth", or the whole that it is.
 
-    Raises MezzotintError for a file that cannot be read, and where the other half is not there.
+    None for a file of another kind. Raises MezzotintError for a file that cannot be read, and where the other half is
+    not there.
     """
     with open_tensor_file(path) as file:
-        if not all(map(_KEY.fullmatch, file.names)):
-            return None
+        names = file.names
+    if names and all(map(_WHOLE_KEY.fullmatch, names)):
+        return TaesdFiles(decoder=path, encoder=path, name=path.stem)
+    if not names or not all(map(_KEY.fullmatch, names)):
+        return None
     half = next((half for half in _HALVES if half in path.stem.lower()), None)
     if half is None:
         raise MezzotintError(
@@ -68,7 +74,7 @@ def read_taesd(files: TaesdFiles) -> tuple[Any, dict[str, Any]]:
     weights: dict[str, torch.Tensor] = {}
     config: dict[str, Any] = {"_class_name": TINY_CLASS}
     for half, path in (("decoder", files.decoder), ("encoder", files.encoder)):
-        tensors = _read(path)
+        tensors = _read(path, half)
         numbers = sorted({number for number, _ in tensors})
         layers = [(number, (number, _BLOCK) in tensors) for number in numbers]
         channels, blocks = _levels(path, half, layers, tensors)
@@ -80,17 +86,19 @@ def read_taesd(files: TaesdFiles) -> tuple[Any, dict[str, Any]]:
     return _module(config, weights, files), config
 
 
-def _read(path: Path) -> dict[tuple[int, str], torch.Tensor]:
-    """By layer and what it is there."""
+def _read(path: Path, half: str) -> dict[tuple[int, str], torch.Tensor]:
+    """The half's, by layer and what it is there."""
     tensors: dict[tuple[int, str], torch.Tensor] = {}
     with open_tensor_file(path) as file:
-        names = file.names
-        strange = next((name for name in names if _KEY.fullmatch(name) is None), None)
-        if strange is not None or len(names) > _MOST_TENSORS:
-            what = f"the tensor {strange!r:.80}" if strange is not None else f"{len(names)} tensors"
+        wholes = {name: match for name in file.names if (match := _WHOLE_KEY.fullmatch(name))}
+        own = {name: match["own"] for name, match in wholes.items() if match["half"] == half}
+        own |= {name: name for name in file.names if name not in wholes}
+        strange = next((name for name in own if _KEY.fullmatch(own[name]) is None), None)
+        if strange is not None or not 0 < len(own) <= _MOST_TENSORS:
+            what = f"the tensor {strange!r:.80}" if strange is not None else f"{len(own)} tensors of the {half}"
             raise MezzotintError(f"{path} holds {what}, expected the numbered layers of half a TAESD; {_ADVICE}")
-        for name in names:
-            match = _KEY.fullmatch(name)
+        for name, key in own.items():
+            match = _KEY.fullmatch(key)
             assert match is not None
             tensors[int(match[1]), match[2]] = torch.from_numpy(np.array(file.read_float32(name)))
     return tensors

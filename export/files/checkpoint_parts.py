@@ -34,6 +34,20 @@ Weights: TypeAlias = dict[str, StoredWeight]
 """By the weights' names in the module, or nearly so; see weight_names.py."""
 
 
+@contextmanager
+def naming(shown: Mapping[Path, str]) -> Iterator[None]:
+    """Errors from within name what the user has given, rather than a folder that nobody will find."""
+    try:
+        yield
+    except MezzotintError as error:
+        text = str(error)
+        for folder, name in sorted(shown.items(), key=lambda item: -len(str(item[0]))):
+            text = text.replace(str(folder), name)
+        if text == str(error):
+            raise
+        raise MezzotintError(text) from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointParts:
     """`folder` has what a diffusers folder has besides weights: the index, configs, the scheduler and tokenizers.
@@ -57,16 +71,9 @@ class CheckpointParts:
 
     @contextmanager
     def naming_folders(self) -> Iterator[None]:
-        """Errors from within name what the user has given, rather than a folder that nobody will find."""
-        try:
+        """As `naming`."""
+        with naming(self.shown):
             yield
-        except MezzotintError as error:
-            text = str(error)
-            for folder, name in sorted(self.shown.items(), key=lambda item: -len(str(item[0]))):
-                text = text.replace(str(folder), name)
-            if text == str(error):
-                raise
-            raise MezzotintError(text) from error
 
     def with_scheduler(self, entries: Mapping[str, Any]) -> "CheckpointParts":
         """The same with further entries over the scheduler's config; a class is that of the index as well."""

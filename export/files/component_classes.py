@@ -11,6 +11,7 @@ from mezzotint.errors import MezzotintError
 from mezzotint.families.family import Family, Part
 
 from .json_file import read_object
+from .origins import OPTIONS
 
 
 def class_name(part: Part, folder: Path) -> str:
@@ -37,7 +38,10 @@ def check_classes(family: Family, folder: Path) -> None:
         stated = list(_stated(folder, index, component))
         for where, found_library, name in stated:
             if name is None:
-                raise MezzotintError(f"{where} names no {component}, expected {known[0]}; take a whole checkpoint")
+                option = f", or give one with {OPTIONS[component]}" if component in OPTIONS else ""
+                raise MezzotintError(
+                    f"{where} names no {component}, expected {known[0]}; take a whole checkpoint{option}"
+                )
             if name not in known or found_library not in (library, None):
                 full_name = name if found_library in (library, None) else f"{found_library}.{name}"
                 raise _other_class(where, component, full_name, part)

@@ -13,8 +13,8 @@ WEIGHTS: Final = (EMA, PLAIN)
 class Origins:
     """`config` is a folder of configs and tokenizer for a single file whose structure is none of the published ones.
 
-    `unet` and `vae` are files, folders or hub ids of that part alone, text encoders are folders or hub ids; each takes
-    the place of the checkpoint's own. `weights` chooses between a training's averages ("ema") and the weights
+    `unet`, `vae` and the text encoders are files, folders or hub ids of that part; each takes the place of the
+    checkpoint's own. `weights` chooses between a training's averages ("ema") and the weights
     themselves ("plain"), where a single file has both; None takes the averages. `force_vae` takes a VAE that seems to
     be of other latents.
     """
@@ -37,7 +37,7 @@ class Origins:
 OPTIONS: Final[Mapping[str, str]] = {
     "unet": "--unet FILE|DIR",
     "vae": "--vae FILE|DIR",
-    "text_encoder": "--text-encoder DIR",
-    "text_encoder_2": "--text-encoder-2 DIR",
+    "text_encoder": "--text-encoder FILE|DIR",
+    "text_encoder_2": "--text-encoder-2 FILE|DIR",
 }
 """How a part is given on the command line."""

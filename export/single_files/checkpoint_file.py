@@ -18,7 +18,7 @@ from ..files.part_class import class_of
 from ..files.pipeline_index import PipelineIndex, read_index
 from ..files.quiet import quiet
 from .file_kind import described, other_kind
-from .homes import IN_CHECKPOINT
+from .homes import DENOISER, IN_CHECKPOINT
 from .key_check import PartKeys, check_ema, check_keys
 from .prediction import EPSILON, VELOCITY, marked_scheduler, predicts_velocity, velocity_spread
 from .read_part import part_keys, part_weights, prefixes_of
@@ -45,10 +45,10 @@ def file_parts(path: Path, scratch: Path, origins: Origins, prediction_type: str
     of no known structure where no configs are given, and for keys that are missing, surplus or of another shape.
     """
     file = WeightFile.open(path)
-    _refuse_others(file)
+    _refuse_others(file, origins)
     structure = _write_configs(file, scratch, origins, prediction_type)
     index = read_index(scratch)
-    takes_ema = check_ema(path, file.shapes, origins.weights)
+    takes_ema = origins.unet is None and check_ema(path, file.shapes, origins.weights)
     places, unread = _places(file, index, scratch, origins.replaced, takes_ema)
     check_keys(path, file.shapes, places, unread)
     stated = read_object(scratch / _SCHEDULER).get("prediction_type", EPSILON)
@@ -72,16 +72,34 @@ def _entry(prediction: Prediction | None) -> dict[str, str]:
     return {} if prediction is None else {"prediction_type": prediction.type}
 
 
-def _refuse_others(file: WeightFile) -> None:
+def _refuse_others(file: WeightFile, origins: Origins) -> None:
+    if _lacks_denoiser_alone(file):
+        if origins.unet is None or origins.config is None:
+            raise MezzotintError(
+                f"{file.path} holds no UNet, by which the model is told; give one with {OPTIONS['unet']}, and the "
+                "folder of the model's configs with --config"
+            )
+        return
     kind = other_kind(file.names)
     if kind is not None:
         raise MezzotintError(f"{file.path} is {described(kind)}, expected a checkpoint; {kind.advice}")
+
+
+def _lacks_denoiser_alone(file: WeightFile) -> bool:
+    """Whether several other parts of a checkpoint are there: one is a file of that part."""
+    parts = [part for part, homes in IN_CHECKPOINT.items() if any(home.is_in(file.shapes) for home in homes)]
+    return len(parts) > 1 and "unet" not in parts and not any(name.startswith(DENOISER) for name in file.names)
 
 
 def _write_configs(file: WeightFile, scratch: Path, origins: Origins, prediction_type: str | None) -> _Structure:
     """Put the configs into `scratch`: those given, or those of the published model that the file is of."""
     prediction = _told(file, prediction_type)
     if origins.config is not None:
+        if not origins.config.is_dir():
+            raise MezzotintError(
+                f"--config {origins.config} is no folder on this machine, expected one of diffusers' with the model's "
+                "configs and tokenizer; download them, which takes no weights"
+            )
         copy_texts(origins.config, scratch)
         return _Structure(origins.config.resolve().name, prediction)
     name = find_structure(file.path, file.shapes)

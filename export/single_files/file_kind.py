@@ -53,12 +53,14 @@ _KINDS: Final[tuple[tuple[Callable[[Collection[str]], bool], Kind], ...]] = (
         _any(r"^(conv_first|body\.0\.rdb1|model\.0\.weight|model\.1\.sub\.0\.)"),
         Kind("image upscaler", "it enlarges images and generates none"),
     ),
-    (_any(r"^(taesd_)?(encoder|decoder)\.layers\.\d+\."), Kind("tiny autoencoder (TAESD)", "give it with --vae")),
+    (
+        _any(r"^(taesd_)?(encoder|decoder)\.layers\.\d+\.|^\d{1,3}\.conv\.[024]\."),
+        Kind("tiny autoencoder (TAESD)", "give it with --vae"),
+    ),
 )
-_OTHER = Kind("model of another architecture", "Stable Diffusion 1, 2 and XL are read from single files")
-_UNKNOWN = Kind(
-    "file of weights that is none of the known kinds", "expected a checkpoint of Stable Diffusion 1, 2 or XL"
-)
+_READ = "Stable Diffusion 1, 2 and XL are read from single files"
+_OTHER = Kind("model of another architecture", _READ)
+_UNKNOWN = Kind("file of weights that is none of the known kinds", _READ)
 
 
 def described(kind: Kind) -> str:

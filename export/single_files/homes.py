@@ -76,6 +76,7 @@ class Alone:
     homes: tuple[Home, ...]
 
 
+_TEXT_ENCODER = "text encoder alone"
 ALONE: Final[Mapping[str, Alone]] = {
     "unet": Alone(
         "UNet alone",
@@ -100,9 +101,14 @@ ALONE: Final[Mapping[str, Alone]] = {
         ),
     ),
     "text_encoder": Alone(
-        "text encoder alone",
-        "give a checkpoint as the model, and this as a folder: --text-encoder",
-        (*_clips(""), Home("", _OPEN_CLIP, open_clip_places)),
+        _TEXT_ENCODER,
+        "give it with --text-encoder, and a checkpoint as the model",
+        (*_clips(""), Home("", _OPEN_CLIP, open_clip_places), *IN_CHECKPOINT["text_encoder"]),
+    ),
+    "text_encoder_2": Alone(
+        _TEXT_ENCODER,
+        "give it with --text-encoder-2, and a checkpoint as the model",
+        (*_clips(""), Home("", _OPEN_CLIP, open_clip_places), *IN_CHECKPOINT["text_encoder_2"]),
     ),
 }
 """By the part's folder: a file of its own, and where it may lie in one."""

@@ -15,8 +15,11 @@ from .ema_names import has_ema
 from .ignored import MARKERS, is_ignored
 from .place import Place, Shape
 
+_GIVE_CONFIGS = "give the folder of the model's configs with --config"
 _LISTED = 6  # keys that a sentence names
 _LAST_LAYER = re.compile(r"(.*transformer\.resblocks\.)(\d+)(\..*)")
+_TOKENS = re.compile(r"(.*?)(text_model\.)?embeddings\.token_embedding\.weight")
+_PROJECTION = "text_projection.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,24 +31,32 @@ class PartKeys:
     places: Mapping[str, Place]
 
 
-def check_keys(path: Path, found: Mapping[str, Shape], parts: Iterable[PartKeys], unread: Collection[str]) -> None:
+def check_keys(
+    path: Path,
+    found: Mapping[str, Shape],
+    parts: Iterable[PartKeys],
+    unread: Collection[str],
+    *,
+    advice: str | None = None,
+) -> None:
     """Raise MezzotintError that lists what is missing, surplus, or of another shape.
 
-    `found` are the file's keys; `unread` are those that are left alone on purpose, of the weights not chosen.
+    `found` are the file's keys; `unread` are those that are left alone on purpose, of the weights not chosen. `advice`
+    is what to do where --config is none, which is for a whole checkpoint.
     """
     known = set(unread)
     for part in parts:
-        _check_part(path, found, part)
-        known |= {place.key for place in part.places.values()} | _last_layer(found, part)
+        _check_part(path, found, part, advice)
+        known |= {place.key for place in part.places.values()} | _last_layer(found, part) | _projection(part)
     surplus = [key for key in found if key not in known and key not in MARKERS and not is_ignored(key)]
     if surplus:
         raise MezzotintError(
-            f"{path} has {len(surplus)} keys that are no part of the model it seems to be: {listed(surplus)}; if "
-            "another model was meant, give the folder of its configs with --config"
+            f"{path} has {len(surplus)} keys that are no part of the model it seems to be: {listed(surplus)}; "
+            f"{advice or 'if another model was meant, give the folder of its configs with --config'}"
         )
 
 
-def _check_part(path: Path, found: Mapping[str, Shape], part: PartKeys) -> None:
+def _check_part(path: Path, found: Mapping[str, Shape], part: PartKeys, advice: str | None) -> None:
     unnamed = [name for name in part.shapes if name not in part.places]
     if unnamed:
         raise MezzotintError(
@@ -55,8 +66,8 @@ def _check_part(path: Path, found: Mapping[str, Shape], part: PartKeys) -> None:
     missing = [part.places[name].key for name in part.shapes if part.places[name].key not in found]
     if missing:
         raise MezzotintError(
-            f"{path} lacks {len(missing)} weights of the {part.part}: {listed(dict.fromkeys(missing))}; it is no whole "
-            "checkpoint, or one of another structure, whose configs --config names"
+            f"{path} lacks {len(missing)} weights of the {part.part}: {listed(dict.fromkeys(missing))}; "
+            f"{advice or 'it is no whole checkpoint, or one of another structure, whose configs --config names'}"
         )
     for name, shape in part.shapes.items():
         place = part.places[name]
@@ -64,7 +75,7 @@ def _check_part(path: Path, found: Mapping[str, Shape], part: PartKeys) -> None:
         if got != shape:
             raise MezzotintError(
                 f"{path}: {place.key} has the shape {list(found[place.key])}, where the {part.part} takes "
-                f"{list(shape)} from it; give the folder of the model's configs with --config"
+                f"{list(shape)} from it; {advice or _GIVE_CONFIGS}"
             )
 
 
@@ -79,6 +90,14 @@ def _last_layer(found: Mapping[str, Shape], part: PartKeys) -> set[str]:
     prefix, count = layers[0][1], max(int(match[2]) for match in layers) + 1
     root = prefix.removesuffix("transformer.resblocks.")
     return {key for key in found if key.startswith(f"{prefix}{count}.")} | {f"{root}text_projection"}
+
+
+def _projection(part: PartKeys) -> set[str]:
+    """Of the text to a vector, which files of CLIP's encoder alone have and an encoder without it has no use for."""
+    if _PROJECTION in part.shapes:
+        return set()
+    tokens = (_TOKENS.fullmatch(place.key) for place in part.places.values())
+    return {f"{match[1]}{_PROJECTION}" for match in tokens if match}
 
 
 def check_ema(path: Path, found: Collection[str], wanted: str | None) -> bool:

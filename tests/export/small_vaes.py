@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["PUBLISHED_MSE", "save_kl", "save_tiny"]
+__all__ = ["PUBLISHED_MSE", "save_halves", "save_kl", "save_tiny"]
 
 # The keys of sd-vae-ft-mse as it was published: no scaling_factor. Only the sizes are others.
 PUBLISHED_MSE: dict[str, Any] = {
@@ -52,3 +52,22 @@ def save_kl(folder: Path, config: dict[str, Any] | None = None, *, seed: int = 4
         AutoencoderKL.from_config(stated).save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(stated), encoding="utf-8")
     return folder
+
+
+def save_halves(vae: Any, folder: Path, ending: str = ".pth", name: str = "taesd") -> Path:
+    """Both halves of an AutoencoderTiny in the numbering of TAESD's first publication; the decoder's path."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    for half, first in (("encoder", 0), ("decoder", 1)):
+        own = {key.removeprefix(f"{half}.layers."): tensor for key, tensor in vae.state_dict().items() if half in key}
+        numbered: dict[str, torch.Tensor] = {}
+        for key, tensor in own.items():
+            number, _, rest = key.partition(".")
+            numbered[f"{int(number) + first}.{rest}"] = tensor.clone()
+        path = folder / f"{name}_{half}{ending}"
+        if ending == ".safetensors":
+            save_file(numbered, path)
+        else:
+            torch.save(numbered, path)
+    return folder / f"{name}_decoder{ending}"

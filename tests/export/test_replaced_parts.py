@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from mezzotint.bundle.bundle import Bundle, sha256_of
 from mezzotint.errors import MezzotintError
@@ -15,7 +16,7 @@ from mezzotint.export import Chosen, LatentSpaceWarning, Origins, export_checkpo
 from mezzotint.export.checkpoint import load_parts
 from mezzotint.export.files.loaded_checkpoint import Checkpoint
 from mezzotint.export.find_parts import find_parts
-from tests.export.single_files.ldm import State, ldm_unet, ldm_vae, with_ema
+from tests.export.single_files.ldm import State, beside, ldm_clip, ldm_unet, ldm_vae, open_clip, with_ema
 from tests.export.small_vaes import PUBLISHED_MSE, save_kl, save_tiny
 
 UNET_FILE = "diffusion_pytorch_model.safetensors"
@@ -37,14 +38,15 @@ def refusal(model: Path, scratch: Path, origins: Origins) -> str:
 
 
 def origin(part: str, path: Path) -> Origins:
-    return Origins(unet=path) if part == "unet" else Origins(vae=path)
+    return Origins(**{part: path})  # type: ignore[arg-type]  # which are all paths
 
 
 def other(module: Any) -> Any:
     """A module of the same config with other weights."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        return type(module).from_config(module.config)
+        kind = type(module)
+        return kind(module.config) if isinstance(module, PreTrainedModel) else kind.from_config(module.config)
 
 
 def check_weights(got: Any, expected: Any) -> None:
@@ -63,6 +65,13 @@ NAMINGS: dict[str, tuple[str, Any]] = {
     "a VAE's without prefix": ("vae", lambda vae: ldm_vae(vae, "")),
     "diffusers' VAE": ("vae", lambda vae: vae.state_dict()),
     "attention before 0.13": ("vae", lambda vae: old_attention(vae.state_dict())),
+    "CLIP's names": ("text_encoder", lambda text: ldm_clip(text, "")),
+    "CLIP's of 2022, beside a projection": (
+        "text_encoder",
+        lambda text: {**ldm_clip(text, "", inner=""), "text_projection.weight": torch.eye(32)},
+    ),
+    "OpenCLIP's": ("text_encoder", lambda text: open_clip(text, "")),
+    "cond_stage_model": ("text_encoder", ldm_clip),
 }
 
 
@@ -142,6 +151,10 @@ def test_a_tiny_autoencoder(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert checkpoint.index.of_bundle("StableDiffusionPipeline")["vae"] == ["diffusers", "AutoencoderTiny"]
 
 
+def test_whether_to_force_a_vae_is_of_a_vae_that_was_given(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    assert "--vae" in refusal(tiny_checkpoint, tmp_path / "scratch", Origins(force_vae=True))
+
+
 def test_a_vae_of_other_latents_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     xl = save_kl(tmp_path / "sdxl-vae", {**PUBLISHED_MSE, "scaling_factor": 0.13025})
     message = refusal(tiny_checkpoint, tmp_path / "scratch", Origins(vae=xl))
@@ -196,15 +209,23 @@ def test_a_part_of_a_whole_checkpoint(tiny_checkpoint: Path, tiny_state: State, 
     own = load(tiny_checkpoint, tmp_path / "own", Origins())
     for part in ("vae", "unet"):
         check_weights(checkpoint.modules[part], own.modules[part])
+    plain = load(tiny_checkpoint, tmp_path / "plain", Origins(unet=path, weights="plain")).modules["unet"].state_dict()
+    for key, tensor in own.modules["unet"].state_dict().items():
+        assert torch.equal(plain[key], beside(tensor))
 
 
 def test_keys_that_do_not_belong_are_listed(tiny_checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "unet.safetensors"
     weights = load_file(tiny_checkpoint / "unet" / UNET_FILE)
     save_file(weights | {"extra.weight": torch.ones(1)}, path)
-    assert "extra.weight" in refusal(tiny_checkpoint, tmp_path / "surplus", Origins(unet=path))
+    messages = [refusal(tiny_checkpoint, tmp_path / "surplus", Origins(unet=path))]
     save_file({key: one for key, one in weights.items() if key != "conv_out.bias"}, path)
-    assert "conv_out.bias" in refusal(tiny_checkpoint, tmp_path / "missing", Origins(unet=path))
+    messages.append(refusal(tiny_checkpoint, tmp_path / "missing", Origins(unet=path)))
+    save_file(weights | {"conv_in.bias": torch.ones(7)}, path)
+    messages.append(refusal(tiny_checkpoint, tmp_path / "shape", Origins(unet=path)))
+    for message, key in zip(messages, ("extra.weight", "conv_out.bias", "conv_in.bias"), strict=True):
+        assert key in message
+        assert "--config" not in message  # which is for a whole checkpoint in one file
 
 
 def test_the_manifest_says_what_was_replaced(

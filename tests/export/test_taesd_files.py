@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderTiny
+from safetensors.torch import save_file
 
 from mezzotint.errors import MezzotintError
 from mezzotint.export.families.stable_diffusion import STABLE_DIFFUSION
 from mezzotint.export.taesd_files import find_taesd
 from mezzotint.export.vae_source import load_vae
+from tests.export.small_vaes import save_halves
 
 Weights = dict[str, torch.Tensor]
 SIZES = {
@@ -28,30 +30,10 @@ def vae() -> AutoencoderTiny:
         return AutoencoderTiny(**SIZES).eval()
 
 
-def save(vae: AutoencoderTiny, folder: Path, ending: str = ".pth", name: str = "taesd") -> Path:
-    """Both halves in the numbering of their first publication; the decoder's path."""
-    folder.mkdir(exist_ok=True)
-    paths = {}
-    for half, first in (("encoder", 0), ("decoder", 1)):
-        own = {key.removeprefix(f"{half}.layers."): tensor for key, tensor in vae.state_dict().items() if half in key}
-        numbered: Weights = {}
-        for key, tensor in own.items():
-            number, _, rest = key.partition(".")
-            numbered[f"{int(number) + first}.{rest}"] = tensor.clone()
-        paths[half] = folder / f"{name}_{half}{ending}"
-        if ending == ".safetensors":
-            from safetensors.torch import save_file
-
-            save_file(numbered, paths[half])
-        else:
-            torch.save(numbered, paths[half])
-    return paths["decoder"]
-
-
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 @pytest.mark.parametrize("half", ["decoder", "encoder"])
 def test_either_file_stands_for_both(half: str, ending: str, vae: AutoencoderTiny, tmp_path: Path) -> None:
-    given = save(vae, tmp_path, ending).with_name(f"taesd_{half}{ending}")
+    given = save_halves(vae, tmp_path, ending).with_name(f"taesd_{half}{ending}")
     loaded = load_vae(str(given), STABLE_DIFFUSION)
     assert (loaded.name, loaded.variant, len(loaded.sha256)) == ("taesd", "", 64)
     assert {key: tuple(loaded.config[key]) for key in SIZES} == SIZES
@@ -61,10 +43,29 @@ def test_either_file_stands_for_both(half: str, ending: str, vae: AutoencoderTin
         torch.testing.assert_close(loaded.module.encode(pixels).latents, vae.encode(pixels).latents)
 
 
+def test_one_file_of_both_halves_in_diffusers_names(vae: AutoencoderTiny, tmp_path: Path) -> None:
+    save_file(vae.state_dict(), tmp_path / "taesd.safetensors")
+    loaded = load_vae(str(tmp_path / "taesd.safetensors"), STABLE_DIFFUSION)
+    assert loaded.name == "taesd"
+    assert {key: tuple(loaded.config[key]) for key in SIZES} == SIZES
+    expected = vae.state_dict()
+    state = loaded.module.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[key], tensor) for key, tensor in expected.items())
+
+
+@pytest.mark.parametrize("lost", ["decoder", "encoder"])
+def test_one_file_that_lacks_a_half_is_refused(lost: str, vae: AutoencoderTiny, tmp_path: Path) -> None:
+    rest = {key: tensor for key, tensor in vae.state_dict().items() if not key.startswith(lost)}
+    save_file(rest, tmp_path / "taesd.safetensors")
+    with pytest.raises(MezzotintError, match=f"0 tensors of the {lost}"):
+        load_vae(str(tmp_path / "taesd.safetensors"), STABLE_DIFFUSION)
+
+
 def test_the_published_sizes_are_told_from_the_shapes(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         whole = AutoencoderTiny()
-    found = load_vae(str(save(whole, tmp_path, name="taesdxl")), STABLE_DIFFUSION)
+    found = load_vae(str(save_halves(whole, tmp_path, name="taesdxl")), STABLE_DIFFUSION)
     assert found.name == "taesdxl"
     assert {key: list(whole.config[key]) for key in SIZES} == {key: list(found.config[key]) for key in SIZES}
 
@@ -72,7 +73,7 @@ def test_the_published_sizes_are_told_from_the_shapes(tmp_path: Path) -> None:
 def test_names_that_say_no_half_are_no_pair(vae: AutoencoderTiny, tmp_path: Path) -> None:
     torch.save({"decoder.conv_in.weight": torch.ones(4, 4, 3, 3)}, tmp_path / "vae_decoder.pt")
     assert find_taesd(tmp_path / "vae_decoder.pt") is None
-    path = save(vae, tmp_path).rename(tmp_path / "half.pth")
+    path = save_halves(vae, tmp_path).rename(tmp_path / "half.pth")
     with pytest.raises(MezzotintError, match="neither decoder nor encoder"):
         find_taesd(path)
 
@@ -102,7 +103,7 @@ def spoil(change: Callable[[Weights], Weights]) -> Callable[[Path], None]:
 def test_what_makes_no_autoencoder_is_refused(
     change: Callable[[Path], None], words: tuple[str, ...], vae: AutoencoderTiny, tmp_path: Path
 ) -> None:
-    decoder = save(vae, tmp_path)
+    decoder = save_halves(vae, tmp_path)
     change(decoder)
     with pytest.raises(MezzotintError) as error:
         load_vae(str(decoder), STABLE_DIFFUSION)

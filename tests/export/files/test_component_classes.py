@@ -51,7 +51,9 @@ def test_a_class_in_the_index(component: str, library: str, name: str, copy: Pat
 @pytest.mark.parametrize("entry", [[None, None], None, "AutoencoderKL", []])
 def test_an_index_without_the_component(entry: object, copy: Path) -> None:
     change(copy / "model_index.json", vae=entry)
-    assert "names no vae, expected AutoencoderKL" in refusal(copy)
+    message = refusal(copy)
+    assert "names no vae, expected AutoencoderKL" in message
+    assert "--vae" in message
 
 
 def test_a_config_that_says_another_class_than_the_index(copy: Path) -> None:

@@ -1,5 +1,6 @@
 """A checkpoint in one file, in every form that people have it, is the checkpoint of the folder."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -205,7 +206,7 @@ def test_files_of_2022_have_a_text_encoder_without_prefix_and_the_schedule_besid
 
 @pytest.mark.parametrize(
     ("prefix", "option"),
-    [("first_stage_model.", "--vae FILE"), ("cond_stage_model.", "--text-encoder DIR")],
+    [("first_stage_model.", "--vae FILE"), ("cond_stage_model.", "--text-encoder FILE|DIR")],
 )
 def test_a_part_that_is_not_there_is_named_with_the_option_for_it(
     prefix: str, option: str, tiny_state: State, tiny_checkpoint: Path, tmp_path: Path
@@ -227,6 +228,23 @@ def test_keys_that_nobody_knows_are_listed(tiny_state: State, tiny_checkpoint: P
 
 def test_without_configs_a_structure_of_ones_own_is_refused(tiny_file: Path, tmp_path: Path) -> None:
     assert "--config" in refusal(tiny_file, tmp_path / "scratch", Origins())
+
+
+@pytest.mark.parametrize("name", ["unet/config.json", "scheduler/scheduler_config.json", "model_index.json"])
+@pytest.mark.parametrize("content", ["{", "version https://git-lfs.github.com/spec/v1\nsize 605\n"])
+def test_what_is_wrong_with_the_configs_names_their_folder(
+    name: str, content: str, tiny_file: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    configs = shutil.copytree(tiny_checkpoint, tmp_path / "configs")
+    (configs / name).write_text(content, encoding="utf-8")
+    assert str(configs / name) in refusal(tiny_file, tmp_path / "scratch", Origins(config=configs))
+
+
+@pytest.mark.parametrize("config", ["nowhere", "owner/name", "file"])
+def test_configs_are_a_folder(config: str, tiny_file: Path, tmp_path: Path) -> None:
+    given = tiny_file if config == "file" else Path(config)
+    message = refusal(tiny_file, tmp_path / "scratch", Origins(config=given))
+    assert f"--config {given} is no folder" in message
 
 
 def test_configs_of_another_structure_are_refused(tiny_file: Path, demo_checkpoint: Path, tmp_path: Path) -> None:
