@@ -46,12 +46,22 @@ def _part(what: str) -> Any:
     return typer.Option(help=f"A {what}, for the checkpoint's own.", rich_help_panel=_PARTS)
 
 
+# `mezzotint optimize` has these as well, up to Config.
+Model = Annotated[str, typer.Argument(help=_MODEL)]
+Variant = Annotated[str | None, typer.Option(help=_VARIANT)]
+SamplerName = Annotated[str | None, pick("--scheduler", _SAMPLERS, f"The bundle's own sampler; {OWN}")]
+Schedule = Annotated[str | None, pick("--schedule", SPACINGS, f"The bundle's own spacing; {OWN}")]
+Steps = Annotated[int | None, typer.Option(min=1, help=_STEPS)]
+Guidance = Annotated[float | None, typer.Option(help=_GUIDANCE)]
+PresetName = Annotated[str | None, pick("--preset", tuple(PRESETS), _PRESET)]
+PredictionType = Annotated[str | None, pick("--prediction-type", _PREDICTIONS, _PREDICTION)]
 Unet = Annotated[Path | None, _part("UNet's file, folder or hub id")]
 Vae = Annotated[Path | None, _part("VAE's file, folder or hub id")]
-TextEncoder = Annotated[Path | None, _part("text encoder's folder or hub id")]
-TextEncoder2 = Annotated[Path | None, _part("second text encoder's folder or hub id")]
+TextEncoder = Annotated[Path | None, _part("text encoder's file, folder or hub id")]
+TextEncoder2 = Annotated[Path | None, _part("second text encoder's file, folder or hub id")]
 ForceVae = Annotated[bool, typer.Option("--force-vae", help=_FORCE, rich_help_panel=_PARTS)]
 Weights = Annotated[str | None, pick("--weights", ("ema", "plain"), _WEIGHTS, panel=_PARTS)]
+Config = Annotated[Path | None, typer.Option(help=_CONFIG, rich_help_panel=_PARTS)]
 Loras = Annotated[list[str] | None, typer.Option(metavar="FILE[:SCALE]", help=_LORA, rich_help_panel=_PARTS)]
 Embeddings = Annotated[list[str] | None, typer.Option(metavar="FILE[:WORD]", help=_EMBEDDING, rich_help_panel=_PARTS)]
 ControlNets = Annotated[
@@ -62,19 +72,18 @@ T2iAdapters = Annotated[
     list[str] | None,
     typer.Option("--t2i-adapter", metavar="NAME=FOLDER", help=_T2I_ADAPTER, rich_help_panel=_PARTS),
 ]
-Config = Annotated[Path | None, typer.Option(help=_CONFIG, rich_help_panel=_PARTS)]
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help=_MODEL)],
+    checkpoint: Model,
     output: Output,
-    variant: Annotated[str | None, typer.Option(help=_VARIANT)] = None,
-    scheduler: Annotated[str | None, pick("--scheduler", _SAMPLERS, f"The bundle's own sampler; {OWN}")] = None,
-    schedule: Annotated[str | None, pick("--schedule", SPACINGS, f"The bundle's own spacing; {OWN}")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help=_STEPS)] = None,
-    guidance: Annotated[float | None, typer.Option(help=_GUIDANCE)] = None,
-    preset: Annotated[str | None, pick("--preset", tuple(PRESETS), _PRESET)] = None,
-    prediction_type: Annotated[str | None, pick("--prediction-type", _PREDICTIONS, _PREDICTION)] = None,
+    variant: Variant = None,
+    scheduler: SamplerName = None,
+    schedule: Schedule = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    preset: PresetName = None,
+    prediction_type: PredictionType = None,
     unet: Unet = None,
     vae: Vae = None,
     text_encoder: TextEncoder = None,

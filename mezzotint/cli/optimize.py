@@ -7,32 +7,58 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mezzotint.bundle.presets import PRESETS
+from mezzotint.families.lineup import is_optimum_folder
 
-from .options import AsJson, Output, Overwrite, pick
+from .export import (
+    Config,
+    ForceVae,
+    Guidance,
+    Model,
+    PredictionType,
+    PresetName,
+    SamplerName,
+    Schedule,
+    Steps,
+    TextEncoder,
+    TextEncoder2,
+    Unet,
+    Vae,
+    Variant,
+    Weights,
+)
+from .options import AsJson, Output, Overwrite
 from .quantize import Prompts, RecipeName, TargetName
 from .terminal import STDOUT, bundle_json, show_progress, warnings_as_lines, write_json
 
 if TYPE_CHECKING:
+    from mezzotint.bundle.manifest import Manifest
     from mezzotint.optimize.fidelity import Fidelity
     from mezzotint.optimize.optimize import Optimized
 
-_MODEL = "A diffusers folder, a hub id, a .safetensors or .ckpt file, or a folder of Optimum's."
 _CHECKED = "Images that are generated twice, in FP32 and quantized; 0 leaves the check out."
 
 
 def optimize(
-    model: Annotated[str, typer.Argument(help=_MODEL)],
+    model: Model,
     output: Output,
     recipe: RecipeName = "int8",
     target: TargetName = "auto",
     prompts: Prompts = None,
     check: Annotated[int, typer.Option(min=0, help=_CHECKED)] = 4,
-    variant: Annotated[str | None, typer.Option(help="As of `mezzotint export`.")] = None,
-    preset: Annotated[str | None, pick("--preset", tuple(PRESETS), "As of `mezzotint export`")] = None,
-    weights: Annotated[str | None, pick("--weights", ("ema", "plain"), "As of `mezzotint export`")] = None,
-    config: Annotated[Path | None, typer.Option(help="As of `mezzotint export`.")] = None,
-    vae: Annotated[Path | None, typer.Option(help="As of `mezzotint export`.")] = None,
+    variant: Variant = None,
+    scheduler: SamplerName = None,
+    schedule: Schedule = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    preset: PresetName = None,
+    prediction_type: PredictionType = None,
+    unet: Unet = None,
+    vae: Vae = None,
+    text_encoder: TextEncoder = None,
+    text_encoder_2: TextEncoder2 = None,
+    force_vae: ForceVae = False,
+    weights: Weights = None,
+    config: Config = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,11 +71,19 @@ def optimize(
     from mezzotint.optimize.optimize import optimize_checkpoint
     from mezzotint.runtime.text.prompts import read_prompts
 
+    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "text_encoder_2": text_encoder_2}
     request = ExportRequest(
         model=model,
         variant=variant,
-        origins=Origins(config=config, weights=weights, vae=vae),
-        chosen=Chosen(preset=preset),
+        origins=Origins(config=config, weights=weights, force_vae=force_vae, **parts),
+        chosen=Chosen(
+            scheduler=scheduler,
+            schedule=schedule,
+            steps=steps,
+            guidance=guidance,
+            preset=preset,
+            prediction_type=prediction_type,
+        ),
     )
     texts = None if prompts is None else read_prompts(prompts)
     with show_progress() as progress, warnings_as_lines():
@@ -63,6 +97,10 @@ def optimize(
             overwrite=overwrite,
             progress=progress,
         )
+    _tell(result, model, config, as_json=as_json)
+
+
+def _tell(result: "Optimized", model: str, config: Path | None, *, as_json: bool) -> None:
     if as_json:
         write_json({**bundle_json(result.bundle), **_figures(result)})
         return
@@ -117,9 +155,14 @@ def summary(result: "Optimized", model: str, config: Path | None = None) -> list
         lines.append(f"neither speed nor fidelity was looked at: {result.unseen}")
     bundle = shlex.quote(str(result.bundle.path))
     read = "" if config is None else f" --config {shlex.quote(str(config))}"
-    return [
-        *lines,
-        "next:",
-        f'  mezzotint generate {bundle} "a prompt" -o image.png',
-        f"  mezzotint benchmark {shlex.quote(model)} {bundle} -o report --prompts FILE{read}   # figures to quote",
-    ]
+    following = [f'  mezzotint generate {bundle} "a prompt" -o image.png']
+    if _has_reference(model, manifest):
+        compare = f"  mezzotint benchmark {shlex.quote(model)} {bundle} -o report --prompts FILE{read}"
+        following.append(f"{compare}   # figures to quote")
+    return [*lines, "next:", *following]
+
+
+def _has_reference(model: str, manifest: "Manifest") -> bool:
+    """Whether `benchmark` can compare with it: a checkpoint on this machine, and all of its parts but the VAE."""
+    path = Path(model)
+    return path.exists() and not is_optimum_folder(path) and not manifest.replaced.keys() - {"vae"}

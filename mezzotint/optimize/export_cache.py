@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,6 +23,7 @@ from mezzotint.export import Chosen, Origins, export_checkpoint
 from mezzotint.export.checkpoint_folder import resolve_folder
 from mezzotint.export.export import TOOLS
 from mezzotint.export.hub_part import local_origins
+from mezzotint.export.taesd_files import find_taesd
 from mezzotint.progress import Progress, silent
 
 KEPT = 2  # exports
@@ -111,24 +112,35 @@ def _key(request: ExportRequest) -> str:
     digest.update(repr([(tool, importlib.metadata.version(tool)) for tool in TOOLS]).encode())
     package = Path(__file__).resolve().parents[1]
     for name in _CODE:
-        _add_files(digest, package / name, frozenset({".py", ".json"}))
+        _add_files(digest, package / name, (package / name).rglob("*"), (".py", ".json"))
     path = Path(request.model)
-    _add_files(digest, path if path.is_file() else resolve_folder(request.model, request.variant), _READ)
+    _add_checkpoint(digest, path if path.is_file() else resolve_folder(request.model, request.variant))
     origins = local_origins(request.origins)
     for field in fields(origins):
         value = getattr(origins, field.name)
         digest.update(f"{field.name} ".encode())
         if isinstance(value, Path):
-            _add_files(digest, value, _READ)
+            taesd = find_taesd(value.absolute()) if field.name == "vae" and value.is_file() else None
+            for one in (value,) if taesd is None else taesd.paths:
+                _add_checkpoint(digest, one)
         else:
             digest.update(repr(value).encode())
     return digest.hexdigest()[:32]
 
 
-def _add_files(digest: "hashlib._Hash", root: Path, suffixes: frozenset[str]) -> None:
-    """The name and contents of a file, or of each file below a folder that somebody might read."""
+def _add_checkpoint(digest: "hashlib._Hash", root: Path) -> None:
+    """A file, or what an export may read of a folder, with its name, which a manifest repeats.
+
+    A part's folder may be a link, which `rglob` does not follow.
+    """
     if root.is_file():
         digest.update(f"{root.name} {sha256_of(root)}\n".encode())
-        return
-    for path in sorted(path for path in root.rglob("*") if path.suffix in suffixes and path.is_file()):
+    else:
+        digest.update(f"{root.resolve().name}\n".encode())
+        _add_files(digest, root, (path for pattern in ("*", "*/*") for path in root.glob(pattern)), _READ)
+
+
+def _add_files(digest: "hashlib._Hash", root: Path, paths: Iterable[Path], suffixes: Collection[str]) -> None:
+    """The name below `root` and the contents of each file with one of the suffixes."""
+    for path in sorted(path for path in paths if path.suffix in suffixes and path.is_file()):
         digest.update(f"{path.relative_to(root).as_posix()} {sha256_of(path)}\n".encode())

@@ -3,12 +3,17 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mezzotint.bundle.bundle import write_manifest
+from mezzotint.bundle.manifest import Replacement
 from mezzotint.bundle.precision import Storage
+from mezzotint.cli.commands import load
+from mezzotint.cli.optimize import summary
 from mezzotint.decibel import psnr_db
 from mezzotint.errors import MezzotintError
 from mezzotint.export import Chosen, Origins
@@ -102,6 +107,27 @@ def test_another_checkpoint_is_another_export_and_few_are_kept(
     assert len(kept) == KEPT
 
 
+def test_a_part_that_lies_behind_a_link_is_looked_at(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """As people share a part between checkpoints."""
+    copy, elsewhere = tmp_path / "checkpoint", tmp_path / "elsewhere"
+    shutil.copytree(tiny_checkpoint, copy)
+    (copy / "scheduler").rename(elsewhere)
+    (copy / "scheduler").symlink_to(elsewhere)
+    path = elsewhere / "scheduler_config.json"
+    for beta in (0.015, 0.016):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "beta_end": beta}))
+        with exported(request_of(copy)) as made:
+            assert not made.was_there
+            assert made.bundle.config("scheduler/scheduler_config.json")["beta_end"] == beta
+
+
+def test_the_export_of_a_copy_under_another_name_says_that_name(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(tiny_checkpoint, tmp_path / name)
+        with exported(request_of(tmp_path / name)) as made:
+            assert made.bundle.manifest.source.name == name
+
+
 def test_without_a_cache_folder_the_export_is_there_for_the_while(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,3 +218,59 @@ def test_the_command_says_what_it_made(cli: Cli, tiny_checkpoint: Path, tmp_path
     code, out, err = cli(*command, "--check", 0, "--overwrite", "--json")
     assert code == 0, err
     assert json.loads(out)["was_exported"] is True
+
+
+def test_the_command_takes_of_a_checkpoint_what_export_takes(
+    cli: Cli, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adapters and controls but, which are no part of it: `export` says what to pass, to either."""
+    requests: list[ExportRequest] = []
+
+    def keep(request: ExportRequest, *_rest: object, **_options: object) -> None:
+        requests.append(request)
+        raise MezzotintError("that is all")
+
+    monkeypatch.setattr("mezzotint.optimize.optimize.optimize_checkpoint", keep)
+    origins = Origins(
+        config=Path("c"),
+        unet=Path("u"),
+        vae=Path("v"),
+        text_encoder=Path("t"),
+        text_encoder_2=Path("t2"),
+        weights="plain",
+        force_vae=True,
+    )
+    chosen = Chosen(
+        scheduler="euler", steps=3, guidance=1.5, schedule="karras", preset="turbo", prediction_type="v_prediction"
+    )
+    values = {**vars(origins), **vars(chosen), "variant": "fp16", "force_vae": None}
+    options = [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", value)]
+    code, _, err = cli("optimize", tiny_checkpoint, "-o", "out", *(text for text in options if text is not None))
+    assert (code, err) == (2, "mezzotint: that is all\n")
+    assert requests == [ExportRequest(model=str(tiny_checkpoint), variant="fp16", origins=origins, chosen=chosen)]
+    known = {name: {option for one in load(name).params for option in one.opts} for name in ("export", "optimize")}
+    assert known["export"] - known["optimize"] == {
+        "checkpoint",
+        "--lora",
+        "--embedding",
+        "--controlnet",
+        "--t2i-adapter",
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "model", "is_said"),
+    [(None, None, True), ("vae", None, True), ("unet", None, False), (None, "owner/name", False)],
+)
+def test_a_benchmark_is_the_next_command_where_it_has_a_reference(
+    part: str | None, model: str | None, is_said: bool, optimized: Optimized, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    manifest = optimized.bundle.manifest
+    if part is not None:
+        manifest = replace(manifest, replaced={part: Replacement(name="another", sha256="0" * 64)})
+    shutil.copytree(optimized.bundle.path, tmp_path / "bundle")
+    write_manifest(tmp_path / "bundle", manifest)
+    result = replace(optimized, bundle=Bundle.open(tmp_path / "bundle"))
+    lines = summary(result, model or str(tiny_checkpoint))
+    assert any("mezzotint generate" in line for line in lines)
+    assert any("mezzotint benchmark" in line for line in lines) is is_said
