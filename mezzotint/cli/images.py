@@ -170,7 +170,8 @@ class Refining:
             raise MezzotintError(
                 what="--refiner goes on from text, not from an image", advice="leave --init-image away"
             )
-        return None if bundle is None else cls(bundle=bundle, at=at or liked or REFINE_FROM)
+        part = next((one for one in (at, liked) if one is not None), REFINE_FROM)  # 0 is one, and is refused
+        return None if bundle is None else cls(bundle=bundle, at=part)
 
 
 @dataclass(frozen=True)
