@@ -75,7 +75,9 @@ PUBLISHED_XL: dict[str, tuple[tuple[str, ...], Config]] = {
 
 def save_published(checkpoint: Path, folder: Path, version: str, keys: tuple[str, ...], stated: Config) -> Path:
     """A net of `checkpoint` whose config.json has these keys and no others."""
-    save_control_net(checkpoint, folder, 0)
+    # A file that names no middle block means the one with attention, whatever the UNet beside it has.
+    middle = {} if "mid_block_type" in keys else {"mid_block_type": "UNetMidBlock2DCrossAttn"}
+    save_control_net(checkpoint, folder, 0, **middle)
     path = folder / "config.json"
     whole = json.loads(path.read_text(encoding="utf-8"))
     config = {key: whole[key] for key in (*FIRST, *keys)}
