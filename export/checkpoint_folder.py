@@ -59,7 +59,8 @@ def resolve_folder(model: str, variant: str | None = None) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise MezzotintError(f"{model} is a file, expected a diffusers folder")
+        what = "a file" if folder.is_file() else "a pipe or a device"
+        raise MezzotintError(f"{model} is {what}, expected a diffusers folder")
     if not HUB_ID.fullmatch(model):
         raise MezzotintError(
             f"{model} does not exist; expected a diffusers folder, a .safetensors or .ckpt file, or a hub id such as "

@@ -7,12 +7,12 @@ refused with what is the matter with it, since "Expecting value: line 1 column 1
 import codecs
 import json
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import MezzotintError
+from mezzotint.small_file import read_small_file
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -23,6 +23,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+_MOST_DEPTH = 50
 _POINTER = "version https://git-lfs.github.com/spec/"
 
 
@@ -41,20 +42,40 @@ def read_object(path: Path) -> dict[str, Any]:
         raise MezzotintError(f"{path} cannot be read as JSON ({error}); expected a JSON object") from None
     if not isinstance(data, dict):
         raise MezzotintError(f"{path} holds {type(data).__name__}, expected a JSON object")
+    _check_can_be_written(path, data)
     return data
+
+
+def _check_can_be_written(path: Path, data: object) -> None:
+    """Raise MezzotintError for lists in lists without end, and for texts that are not Unicode: half a character."""
+    level, depth = [data], 0
+    while level:
+        for text in (text for one in level for text in _texts(one)):
+            if any("\ud800" <= sign <= "\udfff" for sign in text):
+                raise MezzotintError(f"{path} has the text {text!r:.60}, which is not Unicode; correct it")
+        level, depth = [inner for one in level for inner in _inner(one)], depth + 1
+        if depth > _MOST_DEPTH:
+            raise MezzotintError(f"{path} has lists or objects in each other, more than {_MOST_DEPTH} deep; correct it")
+
+
+def _texts(value: object) -> Iterable[str]:
+    return value if isinstance(value, dict) else (value,) if isinstance(value, str) else ()
+
+
+def _inner(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def needs_recoding(path: Path) -> bool:
     """Whether `path` begins with a byte order mark, which readers of plain UTF-8 stumble over."""
-    return _encoding(_bytes(path)) != "utf-8"
+    return _encoding(read_bytes(path)) != "utf-8"
 
 
 def copy_text(source: Path, target: Path) -> None:
     """Copy a JSON or text file byte for byte, or as plain UTF-8 where it has a byte order mark."""
-    if needs_recoding(source):
-        target.write_text(_text(source), encoding="utf-8", newline="")
-    else:
-        shutil.copyfile(source, target)
+    content = read_bytes(source)
+    plain = content if _encoding(content) == "utf-8" else _text(source).encode("utf-8")
+    target.write_bytes(plain)
 
 
 def write_object(path: Path, data: Mapping[str, Any]) -> None:
@@ -62,9 +83,10 @@ def write_object(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """What is in the file, as it lies there. Raises MezzotintError that names it."""
     try:
-        return path.read_bytes()
+        return read_small_file(path)
     except FileNotFoundError:
         raise MezzotintError(f"{path} is missing; expected a whole diffusers folder") from None
     except OSError as error:
@@ -72,7 +94,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _text(path: Path) -> str:
-    content = _bytes(path)
+    content = read_bytes(path)
     try:
         return content.decode(_encoding(content))
     except UnicodeDecodeError as error:

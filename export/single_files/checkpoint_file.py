@@ -1,6 +1,5 @@
 """One file that holds a whole checkpoint, or all of it but the parts that are given beside it."""
 
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from mezzotint.bundle.manifest import Prediction, SingleFile, Source
 from mezzotint.errors import MezzotintError
 
 from ..files.checkpoint_parts import CheckpointParts
-from ..files.json_file import read_object
+from ..files.json_file import read_bytes, read_object
 from ..files.load_module import empty_shapes
 from ..files.origins import EMA, OPTIONS, PLAIN, Origins
 from ..files.part_class import class_of
@@ -132,7 +131,7 @@ def copy_texts(source: Path, target: Path) -> None:
     for path in sorted((*source.glob("*.json"), *source.glob("*/*.json"), *source.glob("*/*.txt"))):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, copy)
+        copy.write_bytes(read_bytes(path))
 
 
 def _places(

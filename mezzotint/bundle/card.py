@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from mezzotint.small_file import read_small_file
+
 from .calibration_record import CalibrationRecord
 from .manifest import Component, Manifest
 from .records import record_data
@@ -24,9 +26,7 @@ _RUNS_IN_OPTIMUM = ("portable", "onnxruntime")
 def read_licence(card: Path) -> dict[str, str]:
     """The licence keys of a card's front matter, as model hubs spell them; empty where there is none to read."""
     try:
-        if card.stat().st_size > _MOST_BYTES:
-            return {}
-        lines = card.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_small_file(card, _MOST_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, ValueError):
         return {}
     if not lines or lines[0].rstrip() != "---":

@@ -4,17 +4,21 @@ Told from the file's own bytes, before a library is asked, whose errors say neit
 """
 
 import json
+import operator
+import stat
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from mezzotint.errors import MezzotintError
+from mezzotint.small_file import read_small_file
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _POINTER = b"version https://git-lfs.github.com/spec/"  # of git-lfs, which the hub writes for Xet as well
 _LARGEST_POINTER_BYTES = 1024
 _ZIP = b"PK\x03\x04"  # torch.save since 1.6
 _LARGEST_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
+_NO_SIZE = 1 << 62  # what no file has
 
 
 def check_weight_file(path: Path) -> None:
@@ -49,7 +53,10 @@ def weight_fault(path: Path) -> str | None:
 def stand_in_fault(path: Path) -> str | None:
     """The same for what is no file of weights at all, but lies in its place: nothing, a web page, a pointer."""
     try:
-        if not path.stat().st_size:  # as a pipe's is too, which nobody should wait for
+        if (status := path.stat()) and not stat.S_ISREG(status.st_mode):  # nobody should wait for a pipe
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+            return f"{path} cannot be read (it is {what}, expected a file of weights); put the file itself there"
+        if not status.st_size:
             return f"{path} is empty; download it again"
         with path.open("rb") as file:
             head = file.read(64)
@@ -63,9 +70,7 @@ def stand_in_fault(path: Path) -> str | None:
 def pointer_fault(path: Path) -> str | None:
     """The sentence for a git-lfs pointer, which stands for a file that git did not fetch; None for other files."""
     try:
-        if path.stat().st_size > _LARGEST_POINTER_BYTES:
-            return None
-        content = path.read_bytes()
+        content = read_small_file(path, _LARGEST_POINTER_BYTES)
     except OSError:
         return None
     if not content.startswith(_POINTER):
@@ -89,7 +94,9 @@ def _safetensors_fault(path: Path, size: int) -> str | None:
         return f"{path} was cut off: it has {size} bytes, and {8 + length} are the header alone; download it again"
     try:
         entries = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
-        end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries), default=0)
+        end = 8 + length + max((operator.index(entry["data_offsets"][1]) for entry in entries), default=0)
+        if end >= _NO_SIZE:
+            raise ValueError
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return f"{path} is no safetensors file, or its header is damaged; download it again"
     if size < end:

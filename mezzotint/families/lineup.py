@@ -8,6 +8,7 @@ from typing import Any
 from mezzotint.bundle.bundle import GRAPH_FILE, Bundle
 from mezzotint.bundle.geometry import Geometry
 from mezzotint.errors import MezzotintError
+from mezzotint.small_file import read_small_file
 
 from .control import control_roles
 from .family import Family
@@ -57,7 +58,7 @@ def family_of_checkpoint(folder: Path) -> Family:
     """The family of a diffusers folder, by its index; MezzotintError for none that there is."""
     index = folder / "model_index.json"
     try:
-        options = json.loads(index.read_bytes())
+        options = json.loads(read_small_file(index))
         name = options.get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise MezzotintError(f"{index} cannot be read ({error}); expected a diffusers folder") from None

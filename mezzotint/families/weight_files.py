@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mezzotint.bundle.weight_faults import stand_in_fault
 from mezzotint.errors import MezzotintError
+from mezzotint.small_file import read_small_file
 
 from .family import Family
 
@@ -82,6 +84,8 @@ def weight_paths(folder: Path, weights: Weights) -> tuple[Path, ...]:
     """The files to read, sorted, `folder` being the checkpoint's; MezzotintError for a bad index or a lost shard."""
     path = folder / weights.part / weights.name
     if not weights.is_sharded:
+        if fault := stand_in_fault(path):
+            raise MezzotintError(fault)
         return (path,)
     names = shard_names(path)
     lost = [name for name in names if not (path.parent / name).is_file()]
@@ -95,7 +99,7 @@ def weight_paths(folder: Path, weights: Weights) -> tuple[Path, ...]:
 def shard_names(index: Path) -> list[str]:
     """The files beside it that an index names, sorted; MezzotintError when it is none."""
     try:
-        data = json.loads(index.read_text(encoding="utf-8"))
+        data = json.loads(read_small_file(index).decode("utf-8"))
         names = sorted(set(data["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MezzotintError(f"{index} cannot be read as an index of weights ({error!r}); download it again") from None

@@ -52,13 +52,15 @@ def _without_twins(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
 
 def _tensor(name: str, entry: object, start: int, file_bytes: int) -> StoredTensor:
     match entry:
-        case {"dtype": str(code), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if _are_counts(shape):
+        case {"dtype": str(code), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if _are_counts(
+            shape
+        ) and _are_counts([begin, end]):
             pass
         case _:
             raise damaged(f"its header says nothing of use about {name!r:.100}")
     if code not in SAFETENSORS:
         raise FaultError(f"has {name!r:.100} in the type {code!r:.20}, which is not known", "save it as F16")
-    if not 0 <= begin <= end:
+    if begin > end:
         raise damaged(f"{name!r:.100} begins behind its end")
     if start + end > file_bytes:
         raise FaultError(f"was cut off: it has {file_bytes} of {start + end} bytes")
@@ -76,5 +78,5 @@ def _whole(name: str, dtype: str, shape: tuple[int, ...], source: Extent) -> Sto
 
 
 def _are_counts(shape: list[object]) -> bool:
-    """Whether these are dims that can be multiplied: a file may state any number of them, with any number of digits."""
+    """Whether these are dims or places that can be reckoned with: a file may state any of them, of any digits."""
     return len(shape) <= MOST_DIMS and all(type(dim) is int and 0 <= dim < 1 << 62 for dim in shape)

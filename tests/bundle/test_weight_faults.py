@@ -72,6 +72,12 @@ def test_a_pointer_says_how_much_it_stands_for(content: bytes, name: str, tmp_pa
         check_no_pointers(tmp_path.iterdir())
 
 
+def header(end: str) -> bytes:
+    """A safetensors file of one tensor that ends at this byte."""
+    table = f'{{"a": {{"dtype": "F32", "shape": [1], "data_offsets": [0, {end}]}}}}'.encode()
+    return len(table).to_bytes(8, "little") + table + bytes(4)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -83,6 +89,7 @@ def test_a_pointer_says_how_much_it_stands_for(content: bytes, name: str, tmp_pa
         (b"\x02" + b"\0" * 7 + b"{]" + b"\0" * 64, "header is damaged"),
         (b"\x02" + b"\0" * 7 + b"[]" + b"\0" * 64, "header is damaged"),
         (b"\x08" + b"\0" * 7 + b'{"a": 3}' + b"\0" * 64, "header is damaged"),
+        *((header(end), "header is damaged") for end in ("Infinity", "1e400", "NaN", "4.0", '"4"', "9" * 4300)),
     ],
 )
 def test_what_is_no_weights_at_all(content: bytes, said: str, tmp_path: Path) -> None:

@@ -239,6 +239,15 @@ def test_what_is_no_file_of_weights(content: bytes, said: str, tmp_path: Path) -
     assert str(error.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("offsets", ["0, Infinity", "0, 1e400", "-1, 4", f"0, {'9' * 4300}", f"{'9' * 4300}, 4", "0"])
+def test_offsets_that_are_no_places(offsets: str, tmp_path: Path) -> None:
+    table = f'{{"a": {{"dtype": "F32", "shape": [1], "data_offsets": [{offsets}]}}}}'.encode()
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(len(table).to_bytes(8, "little") + table + bytes(4))
+    with pytest.raises(MezzotintError, match="header says nothing of use about 'a'"):
+        open_tensor_file(path)
+
+
 def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "none.ckpt", tmp_path):
         with pytest.raises(MezzotintError, match="cannot be read"):

@@ -55,6 +55,10 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
         (b"[" * 100_000, "as JSON"),
         (b'{"a": "\xff"}', "not text in UTF-8"),
         (b"\xff\xfe{", "not text in UTF-8"),
+        (b'{"a": ["\\ud800"]}', "not Unicode"),
+        (b'{"a": {"\\udfff": 1}}', "not Unicode"),
+        (b'{"a": ' + b"[" * 60 + b"]" * 60 + b"}", "more than 50 deep"),
+        (b'{"a": ' * 60 + b"1" + b"}" * 60, "more than 50 deep"),
     ],
 )
 def test_what_cannot_be_read_says_why(content: bytes, why: str, tmp_path: Path) -> None:
