@@ -13,6 +13,8 @@ from typing import NoReturn
 from mezzotint.disk_full import disk_full_error
 from mezzotint.errors import MezzotintError
 
+from .lines.one_line import one_line
+
 _PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
 _LONGEST_PATH = 300  # characters that the sentence repeats
 
@@ -50,5 +52,5 @@ def _path_error(error: OSError) -> MezzotintError | None:
 
 
 def _end(error: MezzotintError | str, code: int | None = None) -> NoReturn:
-    sys.stderr.write(f"mezzotint: {error}\n")
+    sys.stderr.write(f"mezzotint: {one_line(str(error))}\n")
     sys.exit(code if code is not None or isinstance(error, str) else error.exit_code)

@@ -14,6 +14,8 @@ from rich.progress import Progress as ProgressBar
 
 from mezzotint.progress import Progress
 
+from .lines.one_line import one_line
+
 if TYPE_CHECKING:
     from mezzotint.bundle.bundle import Bundle
 
@@ -81,9 +83,9 @@ def warnings_as_lines() -> Iterator[None]:
     told: set[str] = set()
 
     def tell(message: Warning | str, *_args: object, **_options: object) -> None:
-        if str(message) not in told:
-            told.add(str(message))
-            STDERR.print(f"warning: {message}", markup=False)
+        if (text := one_line(str(message))) not in told:
+            told.add(text)
+            STDERR.print(f"warning: {text}", markup=False)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
