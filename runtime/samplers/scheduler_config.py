@@ -16,6 +16,7 @@ from mezzotint.errors import MezzotintError
 from .scheduler_values import READER, choice, flag, integer, numbers, option, optional, real, text, whole_numbers
 
 BETA_SCHEDULES: Final = ("linear", "scaled_linear", "squaredcos_cap_v2")
+MOST_TIMESTEPS: Final = 100_000  # of a training; all published ones have 1000
 FLOW_PREDICTION: Final = "flow_prediction"  # the velocity noise - x0 of flow matching
 PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample", FLOW_PREDICTION)
 TIMESTEP_SPACINGS: Final = ("leading", "linspace", "trailing")
@@ -42,6 +43,17 @@ _RHO = real("a number from 1 to 20", lambda value: 1 <= value <= 20)
 _ANY = real("a number")
 
 
+# Classes of diffusers whose own betas are Stable Diffusion's (Rombach et al. 2022), or end where those do.
+_ENDS: Final[Mapping[str, Any]] = {"beta_start": 0.00085, "beta_end": 0.012}
+_BETAS_OF_LATENT_DIFFUSION = ("LCMScheduler", "TCDScheduler")
+_ENDS_OF_LATENT_DIFFUSION = (
+    "DPMSolverSDEScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+)
+
+
 class UnknownOptionWarning(UserWarning):
     """scheduler_config.json has options that no scheduler of diffusers is known to have; they are ignored."""
 
@@ -57,7 +69,7 @@ class SchedulerConfig:
     """
 
     # how the model was trained
-    num_train_timesteps: int = option(1000, integer(2, 100_000))
+    num_train_timesteps: int = option(1000, integer(2, MOST_TIMESTEPS))
     beta_start: float = option(0.0001, _BETA)
     beta_end: float = option(0.02, _BETA)
     beta_schedule: str = option("linear", choice(*BETA_SCHEDULES))  # not read where there are trained_betas
@@ -118,6 +130,7 @@ class SchedulerConfig:
         values: dict[str, Any] = {
             name: readers[name](name, value) for name, value in options.items() if name in readers
         }
+        values = {**_betas_of(str(options.get("_class_name"))), **values}
         if "shift" in options:
             values.setdefault("prediction_type", FLOW_PREDICTION)
         if str(options.get("_class_name")).startswith("EDM"):
@@ -125,6 +138,13 @@ class SchedulerConfig:
         config = cls(**values)
         _check_betas(config)
         return config
+
+
+def _betas_of(class_name: str) -> Mapping[str, Any]:
+    """Those that a file of this class means where it has none, if they are not the fields' own."""
+    if class_name in _ENDS_OF_LATENT_DIFFUSION:
+        return _ENDS
+    return {**_ENDS, "beta_schedule": "scaled_linear"} if class_name in _BETAS_OF_LATENT_DIFFUSION else {}
 
 
 def _check_names(options: Mapping[str, object]) -> None:

@@ -5,6 +5,7 @@
 A reader takes an option's name and JSON value, and gives back the field's value or raises MezzotintError.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any, Final, TypeAlias, TypeVar
@@ -35,11 +36,22 @@ def real(expected: str, fits: Callable[[float], bool] = lambda _: True) -> Reade
     """A number that `fits`, which is what `expected` says."""
 
     def read(name: str, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
+        number = _number(value)
+        if math.isnan(number) or not fits(number):
             raise _wrong(name, value, expected)
-        return float(value)
+        return number
 
     return read
+
+
+def _number(value: object) -> float:
+    """NaN for what is no number, and for one beyond all floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def integer(at_least: int, at_most: int | None = None) -> Reader:

@@ -1,5 +1,6 @@
 """scheduler_config.json: what diffusers writes and people publish is read, and what cannot be right is refused."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mezzotint.bundle.defaults import OF_CLASSES, Defaults
 from mezzotint.errors import MezzotintError
 from mezzotint.runtime.samplers.lineup import SAMPLERS, find_sampler
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig, UnknownOptionWarning
-from tests.runtime.scheduler_oracle import BETA_ORACLES, ORACLES
+from tests.runtime.scheduler_oracle import BETA_ORACLES, ORACLES, assert_same_trajectory
 
 SD_SCHEDULERS = tuple(
     scheduler.name
@@ -30,6 +31,41 @@ def test_files_that_diffusers_writes_are_read(name: str, tmp_path: Path) -> None
     config = SchedulerConfig.from_dict(json.loads((tmp_path / "scheduler_config.json").read_text()))
     assert (config.beta_schedule, config.beta_start, config.beta_end) == ("scaled_linear", 0.00085, 0.012)
     assert config.prediction_type == "epsilon"
+
+
+def test_a_file_without_betas_has_those_of_its_class() -> None:
+    """As the checkpoint's own sampler in diffusers; any class that somebody may name, also without a sampler here."""
+    seen = set()
+    for name in dir(diffusers):
+        kind = getattr(diffusers, name) if name.endswith("Scheduler") else None
+        parameters = inspect.signature(kind).parameters if isinstance(kind, type) else {}
+        if "beta_start" not in parameters or "snr_shift_scale" in parameters or is_dummy(kind):
+            continue
+        config = SchedulerConfig.from_dict({"_class_name": name})
+        for key in ("beta_start", "beta_end", "beta_schedule"):
+            assert getattr(config, key) == parameters[key].default, (name, key)
+            written = {"_class_name": name, key: "linear" if key == "beta_schedule" else 0.01}
+            assert getattr(SchedulerConfig.from_dict(written), key) == written[key]
+        seen.add(name)
+    assert {"DDIMScheduler", "HeunDiscreteScheduler", "LCMScheduler", "TCDScheduler"} <= seen
+
+
+def is_dummy(kind: object) -> bool:
+    """Stands in for a class whose packages are not installed."""
+    return getattr(kind, "_backends", None) is not None
+
+
+@pytest.mark.parametrize("name", ["heun", "lcm", "tcd", "ddim", "euler", "dpmpp-2m"])
+def test_the_own_sampler_of_a_file_without_betas(name: str) -> None:
+    options = {"_class_name": BETA_ORACLES[name].scheduler.__name__, "clip_sample": False}
+    assert_same_trajectory(name, options, 4)
+
+
+@pytest.mark.parametrize("name", ["clip_sample_range", "sample_max_value", "shift", "sigma_max", "lambda_min_clipped"])
+@pytest.mark.parametrize("value", [int("9" * 4000), float("nan"), True, "1"])
+def test_numbers_beyond_all_floats(name: str, value: object) -> None:
+    with pytest.raises(MezzotintError, match=f"{name} must be a number"):
+        SchedulerConfig.from_dict({name: value})
 
 
 def test_files_of_flow_matching_are_read(tmp_path: Path) -> None:
