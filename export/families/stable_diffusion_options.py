@@ -131,6 +131,7 @@ _CLASSES: Mapping[str, tuple[str, Values]] = {  # the key that a class is known 
     "unet": ("_class_name", ("UNet2DConditionModel",)),
     "vae": ("_class_name", ("AutoencoderKL", TINY_CLASS)),
 }
+_WIDEST = 1_000_000  # of anything that has a width
 _CHANNELS: Mapping[int, str] = {
     5: ", as one that takes a depth map has",
     7: ", as an upscaler has",
@@ -187,6 +188,7 @@ def check_options(name: str, stated: Mapping[str, Any], known: Mapping[str, Valu
 def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     """Whether effective configs belong to one model; MezzotintError names the two numbers that disagree."""
     check_latents(unet, vae)
+    check_count("text_encoder", "hidden_size", text)
     if unet["cross_attention_dim"] != text["hidden_size"]:
         raise MezzotintError(
             f"unet/config.json has cross_attention_dim = {unet['cross_attention_dim']!r:.40}, expected "
@@ -196,6 +198,7 @@ def check_fit(text: Mapping[str, Any], unet: Mapping[str, Any], vae: Mapping[str
 
 def check_latents(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     """Whether effective configs of a UNet and a VAE are of the same latents; MezzotintError as `check_fit`."""
+    check_count("vae", "latent_channels", vae)
     latent, channels = vae["latent_channels"], unet["in_channels"]
     if channels not in (latent, 2 * latent + 1):
         raise MezzotintError(
@@ -211,6 +214,16 @@ def check_latents(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     _check_number("vae", "scaling_factor", vae["scaling_factor"], "a number above 0, such as 0.18215")
     if is_tiny(vae):
         check_levels(vae)
+
+
+def check_count(name: str, key: str, config: Mapping[str, Any]) -> None:
+    """Raise MezzotintError where an effective config has no whole number at `key` that a width could be."""
+    value = config[key]
+    if type(value) is not int or not 0 < value <= _WIDEST:
+        raise MezzotintError(
+            f"{name}/config.json has {key} = {value!r:.40}, expected a whole number from 1 to {_WIDEST}; take the "
+            "config.json that belongs to the weights"
+        )
 
 
 def _check_number(name: str, key: str, value: object, expected: str) -> None:

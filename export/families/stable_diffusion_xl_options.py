@@ -16,6 +16,7 @@ from .stable_diffusion_options import (
     TEXT_OPTIONS,
     UNET_OPTIONS,
     VAE_OPTIONS,
+    check_count,
     check_latents,
     check_options,
     read_stated,
@@ -80,6 +81,10 @@ def _check_fit(configs: Mapping[str, Mapping[str, Any]], vae: Mapping[str, Any])
         )
     if unet["time_cond_proj_dim"] is not None:
         check_width(unet, "leave it away, or null, where the UNet is not told the scale")
+    for name in ("text_encoder", "text_encoder_2"):
+        if name in configs:
+            check_count(name, "hidden_size", configs[name])
+    check_count("text_encoder_2", "projection_dim", configs["text_encoder_2"])
     widths = {name: configs[name]["hidden_size"] for name in ("text_encoder", "text_encoder_2") if name in configs}
     if unet["cross_attention_dim"] != sum(widths.values()):
         listed = " + ".join(f"{width} of {name}" for name, width in widths.items())

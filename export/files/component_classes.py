@@ -66,7 +66,8 @@ def _stated(folder: Path, index: dict[str, Any], component: str) -> Iterator[tup
     yield folder / "model_index.json", library, name
     path = folder / component / "config.json"
     config = _read(path)
-    for stated in (config.get("_class_name"), *(config.get("architectures") or ())):
+    architectures = config.get("architectures")
+    for stated in (config.get("_class_name"), *(architectures if isinstance(architectures, list) else ())):
         if isinstance(stated, str):
             yield path, None, stated
 

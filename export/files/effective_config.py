@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mezzotint.errors import MezzotintError
+from mezzotint.runtime.samplers.scheduler_config import MOST_TIMESTEPS
 
 from .quiet import quiet
 
@@ -49,14 +50,26 @@ def _own_scheduler_config(class_name: object, config: Mapping[str, Any]) -> Mapp
                 "correct model_index.json or scheduler/scheduler_config.json"
             )
         scheduler: Any = kind
+        _check_count(config)
         try:
             own: Mapping[str, Any] = scheduler.from_config(dict(config)).config
         except Exception as error:  # its constructor checks what it likes, in any way
+            reason = (str(error).strip().splitlines() or [""])[0]
             raise MezzotintError(
                 f"scheduler/scheduler_config.json is not accepted by diffusers' {class_name} "
-                f"({type(error).__name__}: {error!s:.200}); correct it"
+                f"({type(error).__name__}: {reason:.200}); correct it"
             ) from error
     return own
+
+
+def _check_count(config: Mapping[str, Any]) -> None:
+    """Raise MezzotintError for timesteps by which the class would fill the memory with betas."""
+    count = config.get("num_train_timesteps")
+    if isinstance(count, int | float) and count > MOST_TIMESTEPS:
+        raise MezzotintError(
+            f"scheduler/scheduler_config.json has num_train_timesteps = {count!r:.40}, expected at most "
+            f"{MOST_TIMESTEPS}; correct it"
+        )
 
 
 def public(stated: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Other loaders only warn of weights that are missing, and go on with random numbe
 prefixes and old names are exchanged, and the shapes have to be those that the config means.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from .weight_names import fit_names, foreign_prefix
 _WRITERS = (("diffusers", "_diffusers_version"), ("transformers", "transformers_version"))
 _COUNTS = re.compile(r"layers(_per_block)?$|_blocks$")  # keys whose numbers say how often something is built
 _MOST_LAYERS = 1000
+_LISTED, _MOST_LISTED = ("max_position_embeddings", "num_labels"), 65536  # as many entries, whatever the weights say
 _OTHER_MODEL = "config.json describes another model than the weights; take both from one place"
 
 
@@ -74,10 +76,12 @@ def _check_counts(folder: Path, config: Mapping[str, Any]) -> None:
     for key, value in config.items():
         if isinstance(value, Mapping):
             _check_counts(folder, value)
-        elif _COUNTS.search(key) and _largest(value) > _MOST_LAYERS:
+            continue
+        most = _MOST_LAYERS if _COUNTS.search(key) else _MOST_LISTED if key in _LISTED else math.inf
+        if _largest(value) > most:
             raise MezzotintError(
-                f"{folder / 'config.json'} has {key} = {value!r:.80}, expected at most {_MOST_LAYERS}; take the "
-                "config.json that belongs to the weights"
+                f"{folder / 'config.json'} has {key} = {value!r:.80}, expected at most {most}; take the config.json "
+                "that belongs to the weights"
             )
 
 

@@ -66,6 +66,26 @@ def copy(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint", ignore=ignore)
 
 
+@pytest.mark.parametrize("value", [3_000_000_000, 1e300])
+@pytest.mark.parametrize("key", ["max_position_embeddings", "num_labels"])
+def test_lists_of_more_than_memory_are_an_error(tiny_checkpoint: Path, tmp_path: Path, key: str, value: float) -> None:
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    path = copy / "text_encoder" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    with pytest.raises(MezzotintError, match=rf"{key} = .*, expected at most 65536"):
+        export_checkpoint(str(copy), tmp_path / "out")
+
+
+@pytest.mark.parametrize("value", [None, "x", 1.5, True, 0, -1, [32], int("9" * 4300)])
+@pytest.mark.parametrize(("part", "key"), [("vae", "latent_channels"), ("text_encoder", "hidden_size")])
+def test_widths_that_are_none(copy: Path, tmp_path: Path, part: str, key: str, value: object) -> None:
+    path = copy / part / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    with pytest.raises(MezzotintError, match=rf"{part}.config.json has {key} = .*expected a whole number") as error:
+        export_checkpoint(str(copy), tmp_path / "out")
+    assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize(("part", "key", "value"), HUGE)
 def test_more_layers_than_memory_are_an_error_before_they_are_built(
     tiny_checkpoint: Path, tmp_path: Path, part: str, key: str, value: object

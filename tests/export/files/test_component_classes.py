@@ -48,6 +48,12 @@ def test_a_class_in_the_index(component: str, library: str, name: str, copy: Pat
         assert (part in message) == (part != "version")
 
 
+@pytest.mark.parametrize("architectures", [True, 7, 1.5, "CLIPTextModel", {}, [None], None])
+def test_architectures_that_name_no_class(architectures: object, copy: Path) -> None:
+    change(copy / "text_encoder" / "config.json", architectures=architectures)
+    assert load_checkpoint(str(copy)).modules["text_encoder"]
+
+
 @pytest.mark.parametrize("entry", [[None, None], None, "AutoencoderKL", []])
 def test_an_index_without_the_component(entry: object, copy: Path) -> None:
     change(copy / "model_index.json", vae=entry)

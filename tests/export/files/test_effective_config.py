@@ -150,3 +150,18 @@ def test_two_equal_sides_are_one() -> None:
 def test_a_version_that_is_none_is_named() -> None:
     with pytest.raises(MezzotintError, match="_diffusers_version is 'soon'"):
         effective_config("unet", {"sample_size": 32, "_diffusers_version": "soon"})
+
+
+@pytest.mark.parametrize("count", [100_001, 3_000_000_000, 1e300, float("inf")])
+def test_timesteps_that_would_fill_the_memory(count: float) -> None:
+    stated = {"_class_name": "DDIMScheduler", "num_train_timesteps": count}
+    with pytest.raises(MezzotintError, match="expected at most 100000"):
+        effective_scheduler_config(stated, None, "StableDiffusionPipeline")
+
+
+@pytest.mark.parametrize("kind", ["x", [1], {}])
+def test_what_diffusers_says_on_many_lines_is_told_in_one(kind: object) -> None:
+    stated = {"_class_name": "DDIMScheduler", "num_train_timesteps": kind}
+    with pytest.raises(MezzotintError, match="is not accepted by diffusers' DDIMScheduler") as error:
+        effective_scheduler_config(stated, None, "StableDiffusionPipeline")
+    assert len(str(error.value).splitlines()) == 1
