@@ -17,10 +17,12 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
 from mezzotint.errors import MezzotintError
+from mezzotint.small_file import read_small_file
 
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 _SPECIAL_TOKENS = {"bos_token": _BOS, "eos_token": _EOS, "unk_token": _EOS, "pad_token": _EOS}  # CLIP's defaults
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_MATCHING = ("single_word", "lstrip", "rstrip", "normalized")
 _MOST_MERGES = 49152 - 256 - 2  # CLIP reads no more than its own vocabulary needs beside bytes and special tokens
 _WIDEST_WINDOW = 65536  # transformers writes 1e30 for "no limit", which is no width to pad to
 
@@ -39,16 +41,17 @@ class TokenizerFiles:
 def read_tokenizer(folder: Path) -> TokenizerFiles:
     """Read a checkpoint's tokenizer folder. Raises MezzotintError for files that are missing, broken or not CLIP's."""
     config = _read_config(folder)
-    specials = {role: _added_token(config.get(role) or default) for role, default in _SPECIAL_TOKENS.items()}
     try:
+        specials = {role: _added_token(config.get(role) or default) for role, default in _SPECIAL_TOKENS.items()}
         backend = _read_backend(folder, specials["unk_token"].content)
+        backend.no_padding()
+        backend.no_truncation()
+        _add_tokens(backend, config, specials, folder)
     except MezzotintError:
         raise
     except Exception as error:  # the tokenizers library raises nothing narrower
-        raise MezzotintError(f"the vocabulary in {folder} cannot be read: {error}") from error
-    backend.no_padding()
-    backend.no_truncation()
-    _add_tokens(backend, config, specials, folder)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise MezzotintError(f"the vocabulary in {folder} cannot be read: {reason:.300}") from error
     ids = {role: backend.token_to_id(token.content) for role, token in specials.items()}
     return TokenizerFiles(backend, _window(config, folder), ids["bos_token"], ids["eos_token"], ids["pad_token"])
 
@@ -58,7 +61,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     config = _read_object(folder / "tokenizer_config.json")
     kind = config.get("tokenizer_class", "CLIPTokenizer")
     if kind not in ("CLIPTokenizer", "CLIPTokenizerFast"):
-        raise MezzotintError(f"{folder} has a {kind}; only CLIPTokenizer is supported")
+        raise MezzotintError(f"{folder} has a {kind!s:.40}; only CLIPTokenizer is supported")
     if config.get("padding_side", "right") != "right" or config.get("truncation_side", "right") != "right":
         raise MezzotintError(f"{folder}/tokenizer_config.json pads or cuts at the left; CLIP does both at the right")
     overrides = folder / "special_tokens_map.json"
@@ -70,14 +73,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _read_backend(folder: Path, unknown: str) -> Tokenizer:
     whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
     if whole.exists():
-        return Tokenizer.from_file(str(whole))
+        return Tokenizer.from_buffer(read_small_file(whole))
     missing = [file.name for file in (vocabulary, merges) if not file.exists()]
     if missing:
         raise MezzotintError(
             f"{folder} has no tokenizer.json, and of vocab.json and merges.txt no {', '.join(missing)}"
         )
     # The first line is a header. A merge is two tokens that become one.
-    lines = merges.read_text(encoding="utf-8").strip().split("\n")[1 : 1 + _MOST_MERGES]
+    text = read_small_file(merges).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.strip().split("\n")[1 : 1 + _MOST_MERGES]
     return _clip_pipeline(_read_object(vocabulary), [_merge(line) for line in lines], unknown)
 
 
@@ -101,8 +105,8 @@ def _add_tokens(
     backend: Tokenizer, config: Mapping[str, Any], specials: Mapping[str, AddedToken], folder: Path
 ) -> None:
     """Make the config's tokens ones that are found whole within a text. What is added first stays as it is."""
-    for index, entry in sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0])):
-        _add_token(backend, AddedToken(**entry), int(index), folder)
+    for index, token in _listed_tokens(config, folder):
+        _add_token(backend, token, index, folder)
     special = {
         token.content for token in (*specials.values(), *_extra_tokens(config, "additional_special_tokens", folder))
     }
@@ -126,6 +130,19 @@ def _add_token(backend: Tokenizer, token: AddedToken, index: int, folder: Path) 
             f"{folder} gives {token.content!r} the id {index}, but the vocabulary does not (it gives {got}); copy the "
             "tokenizer's files from one and the same checkpoint"
         )
+
+
+def _listed_tokens(config: Mapping[str, Any], folder: Path) -> list[tuple[int, AddedToken]]:
+    """Those of added_tokens_decoder by id; nothing where the config has no such list."""
+    listed = config.get("added_tokens_decoder") or {}
+    try:
+        tokens = [(int(index), _added_token({**entry}, is_listed=True)) for index, entry in listed.items()]
+    except (AttributeError, TypeError, ValueError):
+        raise MezzotintError(
+            f"{folder}/tokenizer_config.json has the added_tokens_decoder {listed!r:.60}, expected an object of tokens "
+            "by their ids; save the tokenizer again with transformers"
+        ) from None
+    return sorted(tokens, key=lambda item: item[0])
 
 
 def _read_added_tokens(folder: Path) -> list[tuple[str, int]]:
@@ -157,14 +174,22 @@ def _extra_tokens(config: Mapping[str, Any], option: str, folder: Path) -> list[
     return [_added_token(value) for value in (extras.values() if isinstance(extras, dict) else extras)]
 
 
-def _added_token(value: object) -> AddedToken:
-    """A special token, written as its text or as an object with its text and how it is matched."""
+def _added_token(value: object, *, is_listed: bool = False) -> AddedToken:
+    """A special token, written as its text or as an object with its text and how it is matched.
+
+    One that `is_listed` may be an ordinary word, and says so.
+    """
     if isinstance(value, str):
         return AddedToken(value, special=True, normalized=True)
     if not isinstance(value, dict) or "content" not in value:
         raise MezzotintError(f"the tokenizer's special token {value!r:.60} must be a string or an object with content")
-    matching = {name: value[name] for name in ("single_word", "lstrip", "rstrip", "normalized") if name in value}
-    return AddedToken(value["content"], special=True, **matching)
+    known = (*_MATCHING, "special") if is_listed else _MATCHING
+    matching = {"special": not is_listed} | {name: value[name] for name in known if name in value}
+    if not isinstance(value["content"], str) or not all(isinstance(one, bool) for one in matching.values()):
+        raise MezzotintError(
+            f"the tokenizer's token {value!r:.60} must have a text as content, and {', '.join(known)} as true or false"
+        )
+    return AddedToken(value["content"], **matching)
 
 
 def _merge(line: str) -> tuple[str, str]:
@@ -177,17 +202,17 @@ def _window(config: Mapping[str, Any], folder: Path) -> int:
     if not isinstance(window, int) or not 2 <= window <= _WIDEST_WINDOW:
         raise MezzotintError(
             f"{folder}/tokenizer_config.json: model_max_length must be an integer of 2 to {_WIDEST_WINDOW}, the text "
-            f"encoder's window, got {window!r}"
+            f"encoder's window, got {window!r:.40}"
         )
     return window
 
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_small_file(file).decode("utf-8"))
     except OSError as error:
         raise MezzotintError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MezzotintError(f"{file} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise MezzotintError(f"{file} must hold a JSON object")

@@ -44,6 +44,13 @@ def test_a_window_that_is_none_is_an_error(folder: Path, window: object) -> None
         ({"added_tokens_decoder": {}, "pad_token": "[PAD]"}, r"'\[PAD\]' as pad_token, but its vocabulary does not"),
         ({"added_tokens_decoder": {}, "pad_token": 5}, "special token 5 must be a string or an object"),
         ({"added_tokens_decoder": {"7": {"content": "!"}}}, "gives '!' the id 7, but the vocabulary does not"),
+        *(
+            ({"added_tokens_decoder": listed}, "has the added_tokens_decoder .*, expected an object of tokens")
+            for listed in (5, ["!"], {"a": {"content": "!"}}, {"7": "!"}, {"7": None}, {"7": 5})
+        ),
+        ({"added_tokens_decoder": {"7": {"content": 5}}}, "must have a text as content"),
+        ({"added_tokens_decoder": {"7": {"content": "!", "lstrip": "x"}}}, "as true or false"),
+        ({"added_tokens_decoder": {}, "pad_token": {"content": ["!"]}}, "must have a text as content"),
     ],
 )
 def test_configs_that_cannot_be_followed_are_errors(folder: Path, options: dict[str, Any], message: str) -> None:
@@ -132,3 +139,32 @@ def test_added_tokens_json_may_say_the_same_again(folder: Path) -> None:
     for text in ("{}", '{"<|endoftext|>": 4095}'):
         (folder / "added_tokens.json").write_text(text)
         assert read_tokenizer(folder).eos_id == 4095
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("added_tokens.json", '{"\\ud800": 4096}'),
+        ("added_tokens.json", "[" * 100_000),
+        ("special_tokens_map.json", '{"eos_token": "\\ud800"}'),
+        ("tokenizer.json", '{"model": "\\ud800"}'),
+        ("tokenizer.json", "[" * 100_000),
+        ("tokenizer_config.json", "[" * 100_000),
+    ],
+)
+def test_files_that_no_reader_takes_are_errors_on_one_line(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(MezzotintError) as error:
+        read_tokenizer(folder)
+    assert len(str(error.value).splitlines()) == 1
+    assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, None, "5", 2**40])
+def test_ids_that_are_none_are_errors_on_one_line(folder: Path, value: object) -> None:
+    (folder / "tokenizer.json").unlink()
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    (folder / "vocab.json").write_text(json.dumps(vocabulary | {"word": value}), encoding="utf-8")
+    with pytest.raises(MezzotintError, match="cannot be read") as error:
+        read_tokenizer(folder)
+    assert len(str(error.value).splitlines()) == 1
