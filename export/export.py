@@ -214,4 +214,4 @@ def _write_texts(checkpoint: Checkpoint, staging: Path) -> None:
             copy_text(path, staging / name / path.name)
     write_object(staging / "scheduler" / "scheduler_config.json", checkpoint.scheduler_config)
     checkpoint.write_words(checkpoint.family, staging)
-    check_texts(checkpoint.family, staging)
+    check_texts(checkpoint.family, staging, checkpoint.configs)

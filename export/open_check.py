@@ -25,7 +25,7 @@ from mezzotint.runtime import Control, ImageToImage, Inpaint, Options, TextToIma
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
-from .families.export_family import Dims, ExportFamily
+from .families.export_family import Configs, Dims, ExportFamily
 from .families.lineup import export_of
 from .files.json_file import read_object
 from .scheduler import runnable_samplers
@@ -55,12 +55,15 @@ def check_opens(staging: Path) -> None:
         ) from error
 
 
-def check_texts(family: Family, staging: Path) -> None:
-    """Read the scheduler's config and the tokenizers as a pipeline would, before graphs take minutes to be made."""
+def check_texts(family: Family, staging: Path, configs: Configs) -> None:
+    """Read the scheduler's config and the tokenizers as a pipeline would, before graphs take minutes to be made.
+
+    `configs` are the effective ones of the text encoders, by their folders.
+    """
     try:
         SchedulerConfig.from_dict(read_object(staging / "scheduler" / "scheduler_config.json"))
         for stage in family.texts:
-            ClipTokenizer.load(staging / stage.tokenizer)
+            ClipTokenizer.load(staging / stage.tokenizer, configs[stage.component]["vocab_size"])
     except MezzotintError as error:
         raise MezzotintError(_without(staging, str(error))) from error
 

@@ -45,7 +45,7 @@ from .samplers.sampling import Sampling
 from .samplers.scheduler_config import SchedulerConfig
 from .settings import Settings
 from .start import Begin, begin_from_noise
-from .text.tokenizer import ClipTokenizer
+from .text.of_bundle import tokenizers_of
 
 
 class Pipeline:
@@ -75,8 +75,7 @@ class Pipeline:
         self.config = SchedulerConfig.from_dict(bundle.config("scheduler/scheduler_config.json"))
         self.defaults = bundle.defaults()
         self.geometry = self.family.geometry(bundle.config)
-        folders = {stage.tokenizer for stage in self.family.texts}
-        self.tokenizers = {folder: ClipTokenizer.load(bundle.path / folder) for folder in folders}
+        self.tokenizers = tokenizers_of(bundle, self.family)
         self._colours: LatentColours | None = None
 
     @classmethod

@@ -30,16 +30,20 @@ class ClipTokenizer:
     eos_id: int
     pad_id: int
     multi_vector: Mapping[str, str] = field(default_factory=dict)  # a word, and the words that stand for its vectors
+    rows: int | None = None  # of the text encoder's table, which has one for each id below; None is not known
 
     @classmethod
-    def load(cls, folder: Path | str) -> "ClipTokenizer":
+    def load(cls, folder: Path | str, rows: int | None = None) -> "ClipTokenizer":
         """The tokenizer of a checkpoint's folder: tokenizer_config.json, and tokenizer.json or vocab.json + merges.txt.
 
-        Raises MezzotintError for files that are missing, broken, or not a CLIP tokenizer's.
+        Raises MezzotintError for files that are missing, broken, or not a CLIP tokenizer's, and for signs of the start,
+        the end and padding that the text encoder has no row for.
         """
         files = read_tokenizer(Path(folder))
         words = _multi_vector(files.backend)
-        return cls(files.backend, files.window, files.bos_id, files.eos_id, files.pad_id, words)
+        tokenizer = cls(files.backend, files.window, files.bos_id, files.eos_id, files.pad_id, words, rows)
+        tokenizer._check_rows((files.bos_id, files.eos_id, files.pad_id))
+        return tokenizer
 
     def encode(self, texts: Sequence[str]) -> IntArray:
         """Token ids (B, window), int64; what does not fit the window is cut.
@@ -63,7 +67,10 @@ class ClipTokenizer:
         return ids
 
     def tokens(self, text: str) -> list[int]:
-        """The ids of one text, without BOS and EOS, of any length. MezzotintError for text that is not Unicode."""
+        """The ids of one text, without BOS and EOS, of any length.
+
+        MezzotintError for text that is not Unicode, and for a word that the text encoder has no row for.
+        """
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -74,7 +81,17 @@ class ClipTokenizer:
             if expanded != text:
                 encoded = self.backend.encode(expanded, add_special_tokens=False)
         ids: list[int] = encoded.ids
+        self._check_rows(ids)
         return ids
+
+    def _check_rows(self, ids: Sequence[int]) -> None:
+        """Engines do not refuse an id beyond the table: some of them read whatever lies behind it."""
+        beyond = next((one for one in ids if self.rows is not None and one >= self.rows), None)
+        if beyond is not None:
+            raise MezzotintError(
+                f"the tokenizer gives {self.backend.id_to_token(beyond)!r:.60} the id {beyond}, and the text encoder "
+                f"has {self.rows} rows (vocab_size); take both from one checkpoint, or leave the word away"
+            )
 
     def _with_all_vectors(self, text: str, found: Sequence[str]) -> str:
         """`<cat>` as `<cat> <cat>_1 <cat>_2`: what diffusers' `maybe_convert_prompt` does, in the order of the text."""

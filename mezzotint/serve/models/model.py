@@ -20,6 +20,7 @@ from mezzotint.runtime.samplers.sampling import Sampling
 from mezzotint.runtime.samplers.scheduler_config import SchedulerConfig
 from mezzotint.runtime.settings import check_settings
 from mezzotint.runtime.start import rest_of
+from mezzotint.runtime.text.of_bundle import tokenizers_of
 from mezzotint.runtime.text.prompt_weights import parse_weights
 from mezzotint.runtime.text.tokenizer import ClipTokenizer
 
@@ -88,8 +89,7 @@ class Model:
     @cached_property
     def tokenizers(self) -> tuple[ClipTokenizer, ...]:
         """One of each of its text encoders."""
-        folders = dict.fromkeys(stage.tokenizer for stage in self.family.texts)
-        return tuple(ClipTokenizer.load(self.folder / folder) for folder in folders)
+        return tuple(tokenizers_of(self.bundle, self.family).values())
 
     def sampling(self, settings: Settings) -> Sampling:
         """The sampler, steps and guidance that `settings` come to. Raises MezzotintError as `check` does."""
