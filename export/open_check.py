@@ -28,6 +28,7 @@ from mezzotint.runtime.text.tokenizer import ClipTokenizer
 from .families.export_family import Configs, Dims, ExportFamily
 from .families.lineup import export_of
 from .files.json_file import read_object
+from .files.tokenizer_forms import check_forms
 from .scheduler import runnable_samplers
 
 _PROMPT, _SEED, _GUIDANCE = "a photo", 0, 5.0
@@ -63,6 +64,7 @@ def check_texts(family: Family, staging: Path, configs: Configs) -> None:
     try:
         SchedulerConfig.from_dict(read_object(staging / "scheduler" / "scheduler_config.json"))
         for stage in family.texts:
+            check_forms(staging / stage.tokenizer)
             ClipTokenizer.load(staging / stage.tokenizer, configs[stage.component]["vocab_size"])
     except MezzotintError as error:
         raise MezzotintError(_without(staging, str(error))) from error

@@ -8,7 +8,7 @@ versions of transformers and again by newer ones, in added_tokens.json.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from mezzotint.small_file import read_small_file
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 _SPECIAL_TOKENS = {"bos_token": _BOS, "eos_token": _EOS, "unk_token": _EOS, "pad_token": _EOS}  # CLIP's defaults
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_END = "</w>"  # of a word
+_MOST_UNMADE = 0.1  # of a vocabulary: signs, and words that somebody wrote into it
 _MATCHING = ("single_word", "lstrip", "rstrip", "normalized")
 _MOST_MERGES = 49152 - 256 - 2  # CLIP reads no more than its own vocabulary needs beside bytes and special tokens
 _WIDEST_WINDOW = 65536  # transformers writes 1e30 for "no limit", which is no width to pad to
@@ -81,13 +83,27 @@ def _read_backend(folder: Path, unknown: str) -> Tokenizer:
         )
     # The first line is a header. A merge is two tokens that become one.
     text = read_small_file(merges).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.strip().split("\n")[1 : 1 + _MOST_MERGES]
-    return _clip_pipeline(_read_object(vocabulary), [_merge(line) for line in lines], unknown)
+    pairs = [_merge(line) for line in text.strip().split("\n")[1 : 1 + _MOST_MERGES]]
+    tokens = _read_object(vocabulary)
+    backend = _clip_pipeline(tokens, pairs, unknown)
+    _check_whole(folder, tokens, pairs)
+    return backend
+
+
+def _check_whole(folder: Path, vocabulary: Mapping[str, object], merges: Sequence[tuple[str, str]]) -> None:
+    """Raise MezzotintError for merges that were cut off: words would come in pieces that the model hardly knows."""
+    made = {left + right for left, right in merges}
+    lost = sum(len(token.removesuffix(_END)) > 1 and token not in made for token in vocabulary)
+    if lost > _MOST_UNMADE * len(vocabulary):
+        raise MezzotintError(
+            f"{folder}/merges.txt has {len(merges)} merges, which make all but {lost} of the {len(vocabulary)} tokens "
+            "in vocab.json: it was cut off, or is of another tokenizer; download both again"
+        )
 
 
 def _clip_pipeline(vocabulary: dict[str, int], merges: list[tuple[str, str]], unknown: str) -> Tokenizer:
     """CLIP's normalization, its split into words, then byte-level BPE with a mark at the end of each word."""
-    model = BPE(vocabulary, merges, unk_token=unknown, continuing_subword_prefix="", end_of_word_suffix="</w>")
+    model = BPE(vocabulary, merges, unk_token=unknown, continuing_subword_prefix="", end_of_word_suffix=_END)
     backend = Tokenizer(model)
     backend.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]

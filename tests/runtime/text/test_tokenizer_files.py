@@ -168,3 +168,20 @@ def test_ids_that_are_none_are_errors_on_one_line(folder: Path, value: object) -
     with pytest.raises(MezzotintError, match="cannot be read") as error:
         read_tokenizer(folder)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.8])
+def test_merges_that_were_cut_off_are_an_error(folder: Path, kept: float) -> None:
+    (folder / "tokenizer.json").unlink()
+    lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "merges.txt").write_text("".join(lines[: 1 + int(kept * len(lines))]), encoding="utf-8")
+    with pytest.raises(MezzotintError, match=r"merges\.txt has \d+ merges, .* it was cut off"):
+        read_tokenizer(folder)
+
+
+def test_a_few_words_that_no_merge_makes_are_no_fault(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    more = {f"<word{index}>": len(vocabulary) + index for index in range(100)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary | more), encoding="utf-8")
+    assert read_tokenizer(folder).backend.token_to_id("<word99>") == len(vocabulary) + 99
