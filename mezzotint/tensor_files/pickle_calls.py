@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from .dtypes import STORED, TORCH_STORAGES
-from .fault import damaged
+from .fault import FaultError, damaged
 from .pickle_state import PickleState
 from .pickle_values import Global, NumpyArray, NumpyType, Storage, Stub, Tensor
 from .stored import MOST_DIMS, Encoded
@@ -104,9 +104,16 @@ def _empty_mapping(*_factory: object) -> dict[str, object]:
     return {}
 
 
-def _tensor(storage: object, offset: object, shape: object, strides: object, *_rest: object) -> Tensor:
+def _tensor(storage: object, offset: object, shape: object, strides: object, *rest: object) -> Tensor:
+    """`rest` is `requires_grad`, hooks, and what is still to be done to the numbers, as to change their sign."""
     if not isinstance(storage, Storage):
         raise TypeError
+    undone = rest[2] if len(rest) > 2 and isinstance(rest[2], dict) else {}
+    if any(undone.values()):
+        raise FaultError(
+            f"has a tensor that is stored without its {next(key for key in undone if undone[key]):.20} being applied",
+            "save a copy of it (clone)",
+        )
     return Tensor(storage, storage.dtype, _integer(offset), _dims(shape), _dims(strides))
 
 
@@ -114,7 +121,7 @@ def _tensor_v3(*arguments: object) -> Tensor:
     """As `_tensor`, and behind `requires_grad` and hooks the type."""
     if len(arguments) < 7:
         raise TypeError
-    untyped, dtype = _tensor(*arguments[:4]), arguments[6]
+    untyped, dtype = _tensor(*arguments[:6], *arguments[7:8]), arguments[6]
     name = dtype.name.removeprefix("torch.") if isinstance(dtype, Global) else ""
     if name not in STORED:
         raise TypeError

@@ -1,7 +1,7 @@
 """Files in the safetensors format: 8 bytes of length, a table in JSON of that length, and the tensors' bytes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .dtypes import SAFETENSORS
 from .fault import FaultError, damaged
@@ -26,9 +26,20 @@ def read_safetensors(content: Content) -> Table:
     if not isinstance(metadata, dict):
         raise damaged("its metadata is no JSON object")
     scalars = {key: value for key, value in metadata.items() if isinstance(value, str)}
-    return Table(
-        tensors={name: _tensor(name, entry, start, len(content)) for name, entry in table.items()}, scalars=scalars
-    )
+    tensors = {name: _tensor(name, entry, start, len(content)) for name, entry in table.items()}
+    _check_order(tensors, start, len(content))
+    return Table(tensors=tensors, scalars=scalars)
+
+
+def _check_order(tensors: Mapping[str, StoredTensor], start: int, file_bytes: int) -> None:
+    """The format has each tensor begin where another ends, so that no byte is of two of them, or of none."""
+    extents = [(tensor.source, name) for name, tensor in tensors.items() if isinstance(tensor.source, Extent)]
+    for source, name in sorted(extents, key=lambda item: (item[0].start, item[0].count)):
+        if source.start != start:
+            raise damaged(f"{name!r:.100} does not begin where the tensor before it ends")
+        start += source.count
+    if start != file_bytes:
+        raise damaged(f"it has {file_bytes - start} bytes behind its last tensor")
 
 
 def _parsed(header: bytes) -> dict[str, object]:

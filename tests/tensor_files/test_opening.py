@@ -1,5 +1,6 @@
 """Files as PyTorch and safetensors write them, read without either: every tensor is what `torch.load` makes of it."""
 
+import json
 import mmap
 import pickle
 from collections import OrderedDict
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from mezzotint.errors import MezzotintError
 from mezzotint.tensor_files.opening import open_tensor_file
@@ -246,6 +248,44 @@ def test_offsets_that_are_no_places(offsets: str, tmp_path: Path) -> None:
     path.write_bytes(len(table).to_bytes(8, "little") + table + bytes(4))
     with pytest.raises(MezzotintError, match="header says nothing of use about 'a'"):
         open_tensor_file(path)
+
+
+@pytest.mark.parametrize(
+    ("places", "size", "said"),
+    [
+        ([(0, 4), (0, 4)], 4, "'b' does not begin where the tensor before it ends"),
+        ([(0, 4), (2, 6)], 6, "'b' does not begin where the tensor before it ends"),
+        ([(0, 4), (8, 12)], 12, "'b' does not begin where the tensor before it ends"),
+        ([(4, 8), (8, 12)], 12, "'a' does not begin where the tensor before it ends"),
+        ([(0, 4), (4, 8)], 9, "it has 1 bytes behind its last tensor"),
+    ],
+)
+def test_bytes_of_two_tensors_or_of_none(places: list[tuple[int, int]], size: int, said: str, tmp_path: Path) -> None:
+    """What safetensors itself refuses too."""
+    entries = {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": list(place)}
+        for name, place in zip("ab", places, strict=True)
+    }
+    table = json.dumps(entries).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(table).to_bytes(8, "little") + table + bytes(size))
+    with pytest.raises(SafetensorError):
+        load_file(path)
+    with pytest.raises(MezzotintError, match=said):
+        open_tensor_file(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_numbers_whose_sign_is_still_to_be_changed(legacy: bool, tmp_path: Path) -> None:
+    negative = torch.complex(torch.ones(3), torch.ones(3)).conj().imag
+    assert negative.is_neg()
+    path = tmp_path / "a.pt"
+    torch.save({"a": negative}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(MezzotintError, match="stored without its neg being applied"):
+        open_tensor_file(path)
+    torch.save({"a": negative.resolve_neg()}, path, _use_new_zipfile_serialization=not legacy)
+    with open_tensor_file(path) as file:
+        assert file.read("a").tolist() == [-1.0] * 3
 
 
 def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
