@@ -12,6 +12,7 @@ from mezzotint.engines.lineup import ENGINES
 from mezzotint.engines.onnxruntime import ONNXRUNTIME
 from mezzotint.errors import MezzotintError
 from mezzotint.families.lineup import geometry_of
+from mezzotint.families.part_folders import VAE_FOLDER
 from mezzotint.families.source_hash import source_sha256, weights_sha256
 
 from .adapted import adapted, adapter_alone
@@ -22,7 +23,6 @@ BF16_BASELINE = "diffusers-bf16"
 FP16_BASELINES = ("diffusers-fp16", "diffusers-fp16-compile")
 OTHER_SEED = "other-seed"
 _PORTABLE = "portable"
-_VAE = "vae"
 _ON_GPU = tuple(engine.name for engine in ENGINES if engine.types_decide)
 _SEED_OFFSET = 1_000_000  # far from every prompt's own seed
 
@@ -98,7 +98,7 @@ def check_sources(checkpoint: Path, bundles: Sequence[Path]) -> None:
 
 def _check_parts(checkpoint: Path, bundle: Path, manifest: Manifest) -> None:
     for name, part in manifest.replaced.items():
-        if name != _VAE:
+        if name != VAE_FOLDER:
             raise MezzotintError(
                 f"{bundle} has the {name.replace('_', ' ')} of {part.name}, and the reference would have that of "
                 f"{checkpoint}; put all parts into one diffusers folder, and export that"

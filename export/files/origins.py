@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mezzotint.families.part_folders import PARTS
+
 EMA, PLAIN = "ema", "plain"
 WEIGHTS: Final = (EMA, PLAIN)
 
@@ -30,7 +32,7 @@ class Origins:
     @property
     def replaced(self) -> Mapping[str, Path]:
         """The parts that come from elsewhere, by their folder's name in a checkpoint."""
-        parts = {part: getattr(self, part) for part in OPTIONS}
+        parts = {part: getattr(self, part) for part in PARTS}
         return {part: path for part, path in parts.items() if path is not None}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from mezzotint.bundle.bundle import sha256_of
 from mezzotint.bundle.manifest import Prediction, SingleFile, Source
 from mezzotint.errors import MezzotintError
+from mezzotint.families.part_folders import DENOISER_FOLDER
 
 from ..files.checkpoint_parts import CheckpointParts
 from ..files.json_file import read_bytes, read_object
@@ -75,8 +76,8 @@ def _refuse_others(file: WeightFile, origins: Origins) -> None:
     if _lacks_denoiser_alone(file):
         if origins.unet is None or origins.config is None:
             raise MezzotintError(
-                f"{file.path} holds no UNet, by which the model is told; give one with {OPTIONS['unet']}, and the "
-                "folder of the model's configs with --config"
+                f"{file.path} holds no UNet, by which the model is told; give one with {OPTIONS[DENOISER_FOLDER]}, and "
+                "the folder of the model's configs with --config"
             )
         return
     kind = other_kind(file.names)
@@ -87,7 +88,7 @@ def _refuse_others(file: WeightFile, origins: Origins) -> None:
 def _lacks_denoiser_alone(file: WeightFile) -> bool:
     """Whether several other parts of a checkpoint are there: one is a file of that part."""
     parts = [part for part, homes in IN_CHECKPOINT.items() if any(home.is_in(file.shapes) for home in homes)]
-    return len(parts) > 1 and "unet" not in parts and not any(name.startswith(DENOISER) for name in file.names)
+    return len(parts) > 1 and DENOISER_FOLDER not in parts and not any(name.startswith(DENOISER) for name in file.names)
 
 
 def _write_configs(file: WeightFile, scratch: Path, origins: Origins, prediction_type: str | None) -> _Structure:

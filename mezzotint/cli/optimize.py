@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mezzotint.families.lineup import is_optimum_folder
+from mezzotint.families.part_folders import PARTS, VAE_FOLDER
 
 from .export import (
     Config,
@@ -71,7 +72,7 @@ def optimize(
     from mezzotint.optimize.optimize import optimize_checkpoint
     from mezzotint.runtime.text.prompts import read_prompts
 
-    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "text_encoder_2": text_encoder_2}
+    parts = dict(zip(PARTS, (unet, vae, text_encoder, text_encoder_2), strict=True))
     request = ExportRequest(
         model=model,
         variant=variant,
@@ -165,4 +166,4 @@ def summary(result: "Optimized", model: str, config: Path | None = None) -> list
 def _has_reference(model: str, manifest: "Manifest") -> bool:
     """Whether `benchmark` can compare with it: a checkpoint on this machine, and all of its parts but the VAE."""
     path = Path(model)
-    return path.exists() and not is_optimum_folder(path) and not manifest.replaced.keys() - {"vae"}
+    return path.exists() and not is_optimum_folder(path) and not manifest.replaced.keys() - {VAE_FOLDER}

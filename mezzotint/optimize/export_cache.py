@@ -24,6 +24,7 @@ from mezzotint.export.checkpoint_folder import resolve_folder
 from mezzotint.export.export import TOOLS
 from mezzotint.export.hub_part import local_origins
 from mezzotint.export.taesd_files import find_taesd
+from mezzotint.families.part_folders import VAE_FOLDER
 from mezzotint.progress import Progress, silent
 
 KEPT = 2  # exports
@@ -120,7 +121,7 @@ def _key(request: ExportRequest) -> str:
         value = getattr(origins, field.name)
         digest.update(f"{field.name} ".encode())
         if isinstance(value, Path):
-            taesd = find_taesd(value.absolute()) if field.name == "vae" and value.is_file() else None
+            taesd = find_taesd(value.absolute()) if field.name == VAE_FOLDER and value.is_file() else None
             for one in (value,) if taesd is None else taesd.paths:
                 _add_checkpoint(digest, one)
         else:
