@@ -16,9 +16,8 @@ class Origins:
     """`config` is a folder of configs and tokenizer for a single file whose structure is none of the published ones.
 
     `unet`, `vae` and the text encoders are files, folders or hub ids of that part; each takes the place of the
-    checkpoint's own. `weights` chooses between a training's averages ("ema") and the weights
-    themselves ("plain"), where a single file has both; None takes the averages. `force_vae` takes a VAE that seems to
-    be of other latents.
+    checkpoint's own. `weights` chooses between a training's averages ("ema") and the weights themselves ("plain"),
+    where a single file has both; None takes the averages. `force_vae` takes a VAE that seems to be of other latents.
     """
 
     config: Path | None = None
